@@ -1,0 +1,55 @@
+"""What a person sees while a command runs: log lines and progress bars.
+
+`CI_MODE=true`, or output that is no terminal, shows no bars.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+log = logging.getLogger("drift_detector_pipeline")
+
+
+class _BesideBars(logging.Handler):
+    """Print log lines above a progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
+        sys.stdout.flush()
+
+
+def set_up_logging(file: Path | None = None, *, quiet: bool = False) -> None:
+    """Send the package's log lines to the console (unless `quiet`) and, appended, to `file`."""
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    if not quiet:
+        console = _BesideBars()
+        console.setFormatter(_Plain())
+        log.addHandler(console)
+    if file is not None:
+        written = logging.FileHandler(file, encoding="utf-8")
+        written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(written)
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        return prefix + record.getMessage()
+
+
+def progress_bar(
+    *, total: int | None, title: str, unit: str, done: int = 0, hidden: bool = False, **options: Any
+) -> "tqdm[Any]":
+    """Open a tqdm bar with rate and time left; hidden also in CI and when the output is no terminal."""
+    disable = True if hidden or os.environ.get("CI_MODE") == "true" else None
+    return tqdm(
+        total=total, initial=done, desc=title, unit=unit, disable=disable, leave=False, dynamic_ncols=True, **options
+    )

@@ -1,0 +1,53 @@
+"""Everything this package raises on purpose, and how the edge shows it.
+
+PipelineError
+├── ConfigError    a key, type or value in conf/ or on the command line
+├── DataError      an archive, an image, a processed folder, a full disk
+├── ModelError     an unknown model or optimizer, weights that do not fit
+├── TrainingError  a loss that is not finite
+└── ResumeError    a run that cannot be continued or repeated
+
+Each message names the path or value, what was expected and the command that fixes it.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+
+
+class PipelineError(Exception):
+    """Base of all errors a person can act on; shown without a traceback."""
+
+
+class ConfigError(PipelineError):
+    """A setting that cannot be used: unknown key, wrong type, value out of range."""
+
+
+class DataError(PipelineError):
+    """Raw or processed data that is missing, damaged, or cannot be written."""
+
+
+class ModelError(PipelineError):
+    """A model, optimizer or weight file that does not exist or does not fit."""
+
+
+class TrainingError(PipelineError):
+    """Training that cannot go on."""
+
+
+class ResumeError(PipelineError):
+    """A run that cannot be continued or repeated as asked."""
+
+
+def exit_status(main: Callable[[], int]) -> Callable[[], int]:
+    """Wrap a command so that a `PipelineError` becomes one message on stderr and exit status 1."""
+
+    @functools.wraps(main)
+    def command() -> int:
+        try:
+            return main()
+        except PipelineError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+    return command

@@ -1,0 +1,125 @@
+"""What a run computes on: device, precision, threads, processes, and the facts that decide its bits.
+
+In: `run.*` settings and torchrun's environment. Out: a `Machine`. Read by everything that computes.
+"""
+
+import contextlib
+import os
+import platform
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from drift_detector_pipeline.config import Run
+from drift_detector_pipeline.errors import ConfigError
+
+_Value = TypeVar("_Value")
+
+
+class Machine(NamedTuple):
+    """The resolved hardware of this process."""
+
+    device: torch.device
+    precision: str  # "bf16": autocast and channels last; "fp32": plain
+    threads: int
+    rank: int
+    processes: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the model runs forward."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout convolutions are fast on: channels last wherever it pays, plain NCHW with fp32 on a CPU."""
+        plain = self.precision == "fp32" and self.device.type == "cpu"
+        return torch.contiguous_format if plain else torch.channels_last
+
+
+@contextlib.contextmanager
+def prepared(run: Run) -> Iterator[Machine]:
+    """Set up threads, determinism and, under torchrun, the process group; tear the group down afterwards.
+
+    Raises ConfigError if the device is not there.
+    """
+    processes, local_rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+    device = _device(run.device, local_rank)
+    threads = torch.get_num_threads() if run.threads == "auto" else run.threads
+    torch.set_num_threads(threads)
+    _prefer_determinism()
+    if processes > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        rank = dist.get_rank() if processes > 1 else 0
+        yield Machine(device, _precision(run.precision, device), threads, rank, processes)
+    finally:
+        if processes > 1:
+            dist.destroy_process_group()
+
+
+def instruction_set(device: torch.device) -> str:
+    """What the arithmetic depends on: the CPU's vector units, or the GPU's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    units = [torch.backends.cpu.get_cpu_capability()]
+    units += ["avx512_bf16"] * torch.cpu._is_avx512_bf16_supported() + ["amx"] * torch.cpu._is_amx_tile_supported()
+    return f"{platform.machine()} {' '.join(units)}"
+
+
+def sum_over_processes(values: list[float], machine: Machine) -> list[float]:
+    """Add up each number over all processes, in float64; every process gets the same sums."""
+    if machine.processes == 1:
+        return values
+    device = machine.device if machine.device.type == "cuda" else torch.device("cpu")
+    sums = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(sums)
+    return [float(value) for value in sums]
+
+
+def from_first(value: _Value, machine: Machine) -> _Value:
+    """Return the first process's value in every process."""
+    if machine.processes == 1:
+        return value
+    box: list[Any] = [value]
+    dist.broadcast_object_list(box)
+    return box[0]  # type: ignore[no-any-return]
+
+
+def _device(wanted: str, local_rank: int) -> torch.device:
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("run.device=mps: this machine has no Metal GPU; use run.device=cpu")
+    if not wanted.startswith("cuda"):
+        return torch.device(wanted)
+    index = int(wanted.partition(":")[2] or local_rank)
+    if index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"run.device={wanted}: PyTorch sees {torch.cuda.device_count()} CUDA devices here; use run.device=cpu"
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    has_units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if device.type == "cpu" and has_units else "fp32"
+
+
+def _prefer_determinism() -> None:
+    """The same bits again on the same machine; where an operation has no such form (a few on GPUs) PyTorch warns."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and hides nothing: it is never read
+    torch.backends.cudnn.benchmark = False

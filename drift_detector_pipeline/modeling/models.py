@@ -1,0 +1,159 @@
+"""Networks by name: any timm model, a small MLP, and a narrow ResNet for images of about 32 px.
+
+In: `model.*` settings, number of classes, side of the input. Out: a `Network`. Read by train.py and weights.py.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import timm
+import torch
+from safetensors import SafetensorError
+from timm.models import get_pretrained_cfg, group_parameters, load_state_dict
+from timm.models.resnet import BasicBlock, ResNet
+from torch import nn
+
+from drift_detector_pipeline.config import Model
+from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD
+
+
+class Network(NamedTuple):
+    """A model and what it expects of its input."""
+
+    module: nn.Module  # float32 (N, 3, S, S) -> logits (N, K)
+    mean: tuple[float, ...]  # of pixel values in 0..1
+    std: tuple[float, ...]
+    pretrained_sha256: str | None  # of `model.pretrained_path`
+
+
+def build(settings: Model, classes: int, side_px: int) -> Network:
+    """Build a network with `classes` outputs. Random weights are drawn from torch's global generator.
+
+    Raises ModelError if the name, an option or the pretrained weights do not exist or do not fit.
+    """
+    if settings.num_classes not in (None, classes):
+        raise ModelError(f"model.num_classes={settings.num_classes}, but the data has {classes} classes; leave it null")
+    module = create(settings.name, classes, side_px, settings.options, pretrained=settings.pretrained)
+    mean, std, sha256 = IMAGENET_MEAN, IMAGENET_STD, None
+    if settings.pretrained:
+        expects = getattr(module, "pretrained_cfg", {})
+        mean, std = tuple(expects.get("mean", mean)), tuple(expects.get("std", std))
+    if settings.pretrained_path is not None:
+        load_pretrained(module, settings.pretrained_path)
+        sha256 = file_hash(settings.pretrained_path)
+    freeze(module, settings.frozen_stages)
+    return Network(module, mean, std, sha256)
+
+
+def create(name: str, classes: int, side_px: int, options: dict[str, Any], *, pretrained: bool = False) -> nn.Module:
+    """Create a module by name; see `build` for the errors."""
+    own: dict[str, Callable[..., nn.Module]] = {"mlp": _mlp, "resnet_small": _resnet_small}
+    try:
+        if name in own:
+            return own[name](classes, **options)
+        if not timm.is_model(name):
+            near = difflib.get_close_matches(name.split(".")[0], [*timm.list_models(), *own], n=5, cutoff=0.3)
+            raise ModelError(f"model.name={name}: no such timm model; the nearest are {', '.join(near)}")
+        if _has_fixed_input(name):
+            options = {"img_size": side_px} | options
+        module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
+        return module
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"model.name={name} does not take model.options={options}: {error}") from error
+    except (OSError, RuntimeError) as error:  # what timm and the hub raise without a network or without weights
+        raise ModelError(
+            f"model.name={name} model.pretrained={pretrained}: {str(error).splitlines()[0]}. Without the hub, fetch "
+            "the weights elsewhere and pass model.pretrained=false model.pretrained_path=FILE, or start from random ones"
+        ) from error
+
+
+def load_pretrained(module: nn.Module, path: Path) -> None:
+    """Load a safetensors or PyTorch weight file (never arbitrary pickles); a head of another size starts afresh.
+
+    Raises ModelError if the file is missing, unreadable, or has other layers.
+    """
+    try:
+        state = load_state_dict(str(path), device="cpu", weights_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
+        raise ModelError(f"model.pretrained_path={path}: no readable safetensors or .pth file ({error})") from error
+    except Exception as error:
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise ModelError(f"model.pretrained_path={path}: holds pickled code, not only weights; refused") from error
+    expected = module.state_dict()
+    head = {name for name in state if name in expected and state[name].shape != expected[name].shape}
+    missing = expected.keys() - state.keys()
+    foreign = state.keys() - expected.keys()
+    if missing or foreign or len(head) > 2:
+        raise ModelError(
+            f"model.pretrained_path={path}: not weights of this model ({len(missing)} tensors missing, {len(foreign)} "
+            f"foreign, {len(head)} of another shape); check model.name and model.options"
+        )
+    module.load_state_dict({name: value for name, value in state.items() if name not in head}, strict=False)
+
+
+def freeze(module: nn.Module, stages: int) -> None:
+    """Stop the first `stages` layer groups from learning: 1 is the stem, then one group a stage.
+
+    Raises ModelError if the model has no such groups, or nothing would be left to learn.
+    """
+    if stages == 0:
+        return
+    if not hasattr(module, "group_matcher"):
+        raise ModelError("model.frozen_stages: this model has no stages; use 0")
+    groups = group_parameters(module, module.group_matcher(coarse=True))  # type: ignore[operator]
+    if stages >= len(groups):
+        raise ModelError(f"model.frozen_stages={stages}: the model has {len(groups)} stages; freeze fewer")
+    frozen = {name for stage in sorted(groups)[:stages] for name in groups[stage]}
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+
+
+def set_training(module: nn.Module) -> None:
+    """Put a module into training mode, except BatchNorm in frozen stages: its statistics stay as they were."""
+    module.train()
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d) and layer.weight is not None and not layer.weight.requires_grad:
+            layer.eval()
+
+
+def _has_fixed_input(name: str) -> bool:
+    found = get_pretrained_cfg(name, allow_unregistered=True)
+    takes_size = "img_size" in inspect.signature(timm.model_entrypoint(name.split(".")[0])).parameters
+    return takes_size or bool(found and found.fixed_input_size)
+
+
+def _mlp(classes: int, *, width: int = 128) -> nn.Module:
+    """Two hidden layers on 8 x 8 averages: small enough for tests, real enough to learn digits."""
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(3 * 64, width), nn.ReLU(),
+        nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes),
+    )  # fmt: skip
+
+
+def _resnet_small(
+    classes: int, *, layers: tuple[int, ...] = (1, 1, 1), channels: tuple[int, ...] = (64, 128, 256)
+) -> nn.Module:
+    """A timm ResNet with three stages and a 3 x 3 stem of stride 1, so that a 32 px image keeps its detail."""
+    module: nn.Module = ResNet(BasicBlock, (*layers, 1), classes, channels=(*channels, channels[-1]))
+    module.conv1 = stem = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    module.layer4 = nn.Identity()
+    module.fc = nn.Linear(channels[-1], classes)
+    return module
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of weights that learn."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def seed_everything(*numbers: int) -> None:
+    """Make torch's global generators a function of `numbers`."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1)))

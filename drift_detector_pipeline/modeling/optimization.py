@@ -1,0 +1,67 @@
+"""Optimizer by name, and a learning rate that is a function of the step: nothing to save.
+
+In: `training.*` settings and a module. Out: a torch optimizer; a factor in 0..1 for each step. Read by train.py.
+"""
+
+import difflib
+import math
+
+from timm.optim import create_optimizer_v2, list_optimizers
+from torch import nn
+from torch.optim import Optimizer
+
+from drift_detector_pipeline.config import Training
+from drift_detector_pipeline.errors import ModelError
+
+
+def build_optimizer(settings: Training, module: nn.Module) -> Optimizer:
+    """Create AdamW, SGD (with Nesterov momentum 0.9) or any timm optimizer; biases and norms do not decay.
+
+    Raises ModelError if the name or an option is unknown.
+    """
+    name = settings.optimizer.lower()
+    if name not in (known := list_optimizers()):
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
+        raise ModelError(
+            f"training.optimizer={settings.optimizer}: no such optimizer; the nearest are {', '.join(near)}"
+        )
+    try:
+        optimizer: Optimizer = create_optimizer_v2(
+            module, name, settings.learning_rate, settings.weight_decay, **settings.optimizer_options
+        )
+        return optimizer
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"training.optimizer={settings.optimizer} does not take training.optimizer_options="
+            f"{settings.optimizer_options}: {error}"
+        ) from error
+
+
+def learning_rate_factor(settings: Training, step: int, total_steps: int) -> float:
+    """Return the share of `training.learning_rate` at optimizer step `step` (0-based), in 0..1.
+
+    Warm-up is linear, or half a cosine from 1/25 for OneCycleLR (Smith & Topin 2018, arXiv 1708.07120), and takes
+    `warmup_fraction` of all steps.
+    """
+    warmup = settings.warmup_fraction * total_steps
+    one_cycle = settings.scheduler == "OneCycleLR"
+    if step < warmup:
+        share = (step + 1) / (warmup + 1)
+        return 1 / 25 + (1 - 1 / 25) * (1 - _half_cosine(share)) if one_cycle else share
+    if settings.scheduler == "none":
+        return 1.0
+    share = (step - warmup) / max(1.0, total_steps - warmup)
+    if settings.scheduler == "StepLR":
+        return float(0.1 ** math.floor(3 * share))
+    return _half_cosine(share)
+
+
+def set_learning_rate(optimizer: Optimizer, factor: float) -> None:
+    """Set each group's learning rate to `factor` times the one it was created with."""
+    for group in optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+
+def _half_cosine(share: float) -> float:
+    """Fall from 1 to 0 as `share` goes from 0 to 1."""
+    return (1 + math.cos(math.pi * share)) / 2

@@ -1,0 +1,192 @@
+"""What one process holds while a run goes on: settings, data, model, optimizer and how far it has come.
+
+In: the composed settings, a processed folder and, when a run continues, its checkpoint. Out: a `Session`, ready to
+train; its checkpoints and weight files. Read by train.py.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from timm.utils import ModelEmaV3
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from drift_detector_pipeline.config import Composed, Settings
+from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.dataset import Processed, open_processed
+from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.loaders import Batch, Request, evaluation_requests, load_batches, training_requests
+from drift_detector_pipeline.modeling.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    restore_tensors,
+    save_checkpoint,
+    training_tensors,
+)
+from drift_detector_pipeline.modeling.hardware import Machine, from_first
+from drift_detector_pipeline.modeling.interruption import Interruption
+from drift_detector_pipeline.modeling.models import Network, build, parameter_count, seed_everything
+from drift_detector_pipeline.modeling.optimization import build_optimizer
+from drift_detector_pipeline.modeling.runs import choose_folder, identify, now, start_folder
+from drift_detector_pipeline.modeling.weights import describe, save_weights
+from drift_detector_pipeline.tracking import FileTracker, NoTracker, Row, Tracker
+
+INIT, STEP = 0, 1  # independent random streams
+
+
+@dataclass
+class Progress:
+    """How far a run has come; with the checkpoint's tensors, all there is to restore."""
+
+    started: str
+    step: int = 0  # optimizer steps done
+    loss_sum: float = 0.0  # of the steps of the unfinished epoch
+    seconds: float = 0.0  # spent training in it
+    history: list[Row] = field(default_factory=list)  # one row per finished epoch
+
+    @property
+    def best(self) -> Row:
+        """The epoch of highest validation accuracy, the first of equals."""
+        return max(self.history, key=lambda row: float(row["val_accuracy"]))
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one process works with while a run goes on."""
+
+    settings: Settings
+    machine: Machine
+    data: Processed
+    folder: Path
+    identity: dict[str, Any]
+    network: Network
+    forward: nn.Module  # the network's module, wrapped where several processes share the work
+    average: ModelEmaV3 | None
+    optimizer: Optimizer
+    progress: Progress
+    tracker: Tracker
+    interruption: Interruption
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of an optimizer step, over all processes."""
+        return self.settings.training.batch_size * self.machine.processes
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return len(self.data.images.indices("train")) // self.images_per_step
+
+    @property
+    def result(self) -> nn.Module:
+        """The module that is evaluated and saved: the averaged one where there is one."""
+        return self.network.module if self.average is None else self.average.module
+
+
+def open_session(composed: Composed, machine: Machine, interruption: Interruption) -> Session:
+    """Build everything a run works with, for a new run or one that continues.
+
+    Raises a PipelineError if settings, data, model or checkpoint cannot be used.
+    """
+    settings = composed.settings
+    set_up_logging(quiet=not machine.is_first)
+    data = open_processed(settings.data)
+    _check_batch_size(settings, data, machine)
+    seed_everything(settings.run.seed, INIT)
+    network = build(settings.model, len(data.classes), settings.data.img_size)
+    network.module.to(machine.device).to(memory_format=machine.memory_format)
+    identity = identify(settings, data, machine, network.pretrained_sha256)
+    folder, resumed = from_first(choose_folder(composed, identity) if machine.is_first else None, machine) or (
+        None,
+        False,
+    )
+    assert folder is not None
+    if machine.is_first and not resumed:
+        start_folder(folder, composed)
+    set_up_logging(folder / "train.log" if machine.is_first else None, quiet=not machine.is_first)
+    decay = settings.training.ema_decay
+    average = ModelEmaV3(network.module, decay=decay, use_warmup=True) if decay else None
+    optimizer = build_optimizer(settings.training, network.module)
+    progress = Progress(started=now())
+    if resumed:
+        checkpoint = load_checkpoint(folder / "checkpoints")
+        restore_tensors(checkpoint.tensors, network.module, average, optimizer)
+        progress = Progress(**checkpoint.progress)
+    tracker = FileTracker(folder, progress.history, progress.step) if machine.is_first else NoTracker()
+    forward = DistributedDataParallel(network.module) if machine.processes > 1 else network.module
+    session = Session(
+        settings, machine, data, folder, identity, network, forward, average, optimizer, progress, tracker, interruption
+    )
+    _announce(session, resumed)
+    return session
+
+
+def training_batches(session: Session) -> Iterator[Batch]:
+    """The batches from the step the run has reached to the end of its last epoch."""
+    settings, machine = session.settings, session.machine
+    sizes = settings.training.sizes_px or [settings.data.img_size] * settings.training.epochs
+    requests = training_requests(
+        session.data.images.indices("train"), seed=settings.run.seed, first_step=session.progress.step,
+        batch_size=settings.training.batch_size, sizes_px=sizes, rank=machine.rank, processes=machine.processes,
+    )  # fmt: skip
+    return _load(session, requests)
+
+
+def validation_batches(session: Session) -> Iterator[Batch]:
+    """The share this process has of the validation images."""
+    settings, machine = session.settings, session.machine
+    requests = evaluation_requests(
+        session.data.images.indices("val"), batch_size=settings.training.batch_size, side_px=settings.data.img_size,
+        rank=machine.rank, processes=machine.processes,
+    )  # fmt: skip
+    return _load(session, requests)
+
+
+def save_progress(session: Session) -> None:
+    """Write a checkpoint from which the run goes on to the same bits."""
+    if session.machine.is_first:
+        average = None if session.average is None else session.average.module
+        tensors = training_tensors(session.network.module, average, session.optimizer)
+        save_checkpoint(session.folder / "checkpoints", Checkpoint(tensors, asdict(session.progress), session.identity))
+
+
+def save_result(session: Session, name: str) -> None:
+    """Write the weights that are evaluated to the file `name` in the run's folder."""
+    if session.machine.is_first:
+        data = session.settings.data
+        description = describe(
+            session.settings.model, session.network, session.data.classes, data.img_size, data.stored_side_px
+        )
+        save_weights(session.folder / name, session.result.state_dict(), description)
+
+
+def _load(session: Session, requests: Iterator[Request]) -> Iterator[Batch]:
+    data, machine = session.settings.data, session.machine
+    return load_batches(
+        session.data.images, requests, data=data, seed=session.settings.run.seed,
+        workers=data.dataloader_workers, pin=machine.device.type == "cuda",
+    )  # fmt: skip
+
+
+def _check_batch_size(settings: Settings, data: Processed, machine: Machine) -> None:
+    images, per_step = len(data.images.indices("train")), settings.training.batch_size * machine.processes
+    if images < per_step:
+        raise ConfigError(
+            f"training.batch_size={settings.training.batch_size} on {machine.processes} process(es) needs {per_step} "
+            f"images a step, {data.folder} has {images} to train on; pass a smaller training.batch_size"
+        )
+
+
+def _announce(session: Session, resumed: bool) -> None:
+    machine, settings = session.machine, session.settings
+    log.info(
+        "%s (%s weights to learn) on %s, %s, %d threads, %d process(es): %s train, %s val images",
+        settings.model.name, f"{parameter_count(session.network.module):,}", machine.device, machine.precision,
+        machine.threads, machine.processes, f"{len(session.data.images.indices('train')):,}",
+        f"{len(session.data.images.indices('val')):,}",
+    )  # fmt: skip
+    if resumed:
+        log.info("continuing %s from step %d", session.folder, session.progress.step)

@@ -1,0 +1,229 @@
+"""Train a model: `python -m drift_detector_pipeline.modeling.train data=digits training.epochs=5`.
+
+In: a processed folder and settings. Out: a run folder (runs.py). Can be killed after any step and continued to the
+same bits, because everything random is a function of (seed, epoch, step, image) and the rest is in the checkpoint.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from drift_detector_pipeline.config import Composed, load
+from drift_detector_pipeline.console import log, progress_bar
+from drift_detector_pipeline.errors import TrainingError, exit_status
+from drift_detector_pipeline.loaders import Batch
+from drift_detector_pipeline.modeling.hardware import prepared, sum_over_processes
+from drift_detector_pipeline.modeling.inference import Scores, model_input, score
+from drift_detector_pipeline.modeling.interruption import Interruption, caught
+from drift_detector_pipeline.modeling.models import seed_everything, set_training
+from drift_detector_pipeline.modeling.optimization import learning_rate_factor, set_learning_rate
+from drift_detector_pipeline.modeling.runs import environment_facts, now, write_receipt
+from drift_detector_pipeline.modeling.session import (
+    STEP,
+    Session,
+    open_session,
+    save_progress,
+    save_result,
+    training_batches,
+    validation_batches,
+)
+from drift_detector_pipeline.tracking import Row
+
+
+class Outcome(NamedTuple):
+    """How a training command ended."""
+
+    folder: Path
+    exit_status: int  # 0 finished, 143 after SIGTERM, 130 after Ctrl-C
+
+
+@exit_status
+def main() -> int:
+    """Train as the overrides on the command line say."""
+    return train(load(sys.argv[1:])).exit_status
+
+
+def train(composed: Composed, after_step: Callable[[int], None] = lambda step: None) -> Outcome:
+    """Run, or continue, a training; `after_step` is called with the number of steps done after each of them.
+
+    Raises a PipelineError if settings, data, model or checkpoint cannot be used, or the loss is not finite.
+    """
+    with prepared(composed.settings.run) as machine, caught() as interruption:
+        session = open_session(composed, machine, interruption)
+        try:
+            finished = _run(session, after_step)
+        finally:
+            session.tracker.close()
+        if not finished:
+            _say_how_to_continue(session, composed)
+            return Outcome(session.folder, interruption.exit_status)
+        if machine.is_first:
+            _finish(session, composed)
+        return Outcome(session.folder, 0)
+
+
+def _run(session: Session, after_step: Callable[[int], None]) -> bool:
+    """Train until the end (True) or until asked to stop (False; a checkpoint is then written)."""
+    progress, training = session.progress, session.settings.training
+    if progress.step == 0:
+        save_progress(session)
+    batches = training_batches(session)
+    while not _is_finished(session):
+        epoch = len(progress.history)
+        going_on = _train_epoch(session, batches, epoch, after_step)
+        scores = _validate(session) if going_on else None
+        if scores is None:
+            save_progress(session)
+            return False
+        _close_epoch(session, epoch, scores)
+    if len(progress.history) < training.epochs:
+        log.info("stopped early: %d epochs without a better val_accuracy", training.early_stopping_patience)
+    return True
+
+
+def _train_epoch(session: Session, batches: Iterator[Batch], epoch: int, after_step: Callable[[int], None]) -> bool:
+    """Do the epoch's remaining steps; False if asked to stop before its end."""
+    progress, settings = session.progress, session.settings
+    end, done = (epoch + 1) * session.steps_per_epoch, progress.step - epoch * session.steps_per_epoch
+    title = f"epoch {epoch + 1}/{settings.training.epochs}"
+    set_training(session.network.module)
+    with _bar(session, title, done) as bar:
+        while progress.step < end:
+            started = time.monotonic()
+            loss, stop = _step(session, next(batches))
+            progress.step += 1
+            progress.loss_sum += loss
+            progress.seconds += time.monotonic() - started
+            bar.update(session.images_per_step)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if stop:
+                return False
+            if progress.step % settings.run.checkpoint_every == 0:
+                save_progress(session)
+            after_step(progress.step)
+    return True
+
+
+def _step(session: Session, batch: Batch) -> tuple[float, bool]:
+    """Do one optimizer step; return the loss over all processes, and whether any of them was asked to stop."""
+    settings, machine, step = session.settings, session.machine, session.progress.step
+    seed_everything(settings.run.seed, STEP, step, machine.rank)
+    factor = learning_rate_factor(settings.training, step, session.steps_per_epoch * settings.training.epochs)
+    set_learning_rate(session.optimizer, factor)
+    with machine.autocast():
+        logits = session.forward(model_input(batch, session.network, machine))
+    labels = batch.labels.to(machine.device, non_blocking=True)
+    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=settings.training.label_smoothing)
+    asked = session.interruption.signal is not None
+    loss_sum, stops = sum_over_processes([loss.item(), float(asked)], machine)
+    mean_loss = loss_sum / machine.processes
+    _check_finite(session, mean_loss)
+    session.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if settings.training.gradient_clip_norm is not None:
+        nn.utils.clip_grad_norm_(session.network.module.parameters(), settings.training.gradient_clip_norm)
+    session.optimizer.step()
+    if session.average is not None:
+        session.average.update(session.network.module, step=step)
+    session.tracker.batch(step + 1, mean_loss, factor * settings.training.learning_rate)
+    return mean_loss, stops > 0
+
+
+def _validate(session: Session) -> Scores | None:
+    """Measure the result on `val`; None if asked to stop meanwhile."""
+    batches = _until_asked(validation_batches(session), session.interruption)
+    scores = score(session.result, batches, session.network, session.machine)
+    stopped = sum_over_processes([float(session.interruption.signal is not None)], session.machine)[0] > 0
+    return None if stopped else scores
+
+
+def _close_epoch(session: Session, epoch: int, scores: Scores) -> None:
+    """Write the epoch's row and, if it is the best so far, its weights."""
+    progress, steps = session.progress, session.steps_per_epoch
+    row: Row = {
+        "epoch": epoch + 1,
+        "step": progress.step,
+        "train_loss": progress.loss_sum / steps,
+        "val_loss": scores.loss,
+        "val_accuracy": scores.accuracy,
+        "learning_rate": session.optimizer.param_groups[0]["lr"],
+        "images_per_second": round(steps * session.images_per_step / progress.seconds, 1),
+        "seconds": round(progress.seconds, 2),
+    }
+    progress.history.append(row)
+    progress.loss_sum = progress.seconds = 0.0
+    if progress.best is row:
+        save_result(session, "best_model.safetensors")
+    session.tracker.epochs(progress.history)
+    log.info(
+        "epoch %d/%d  train_loss %.4f  val_loss %.4f  val_accuracy %.4f  %.0f images/s  %.1f s",
+        epoch + 1, session.settings.training.epochs, row["train_loss"], scores.loss, scores.accuracy,
+        row["images_per_second"], row["seconds"],
+    )  # fmt: skip
+
+
+def _finish(session: Session, composed: Composed) -> None:
+    """Write the final weights and, last of all, the receipt."""
+    save_result(session, "final_model.safetensors")
+    final, best = session.progress.history[-1], session.progress.best
+    facts = {
+        "start": session.progress.started,
+        "end": now(),
+        **environment_facts(session.settings, session.data, session.machine),
+        "final": final,
+        "best": best,
+        "identity": session.identity,
+        "overrides": composed.overrides,
+        "settings": session.settings.model_dump(mode="json"),
+    }
+    write_receipt(session.folder, facts)
+    log.info("val_accuracy %.4f (best %.4f, epoch %d)", final["val_accuracy"], best["val_accuracy"], best["epoch"])
+    log.info("everything of this run: %s", session.folder)
+
+
+def _until_asked(batches: Iterator[Batch], interruption: Interruption) -> Iterator[Batch]:
+    """Pass batches on until a signal asks to stop; always at least one."""
+    for batch in batches:
+        yield batch
+        if interruption.signal is not None:
+            return
+
+
+def _is_finished(session: Session) -> bool:
+    history, patience = session.progress.history, session.settings.training.early_stopping_patience
+    if len(history) == session.settings.training.epochs:
+        return True
+    return bool(patience and history and len(history) - session.progress.best["epoch"] >= patience)
+
+
+def _bar(session: Session, title: str, steps_done: int) -> "tqdm[Any]":
+    per_step, hidden = session.images_per_step, not session.machine.is_first
+    total, done = session.steps_per_epoch * per_step, steps_done * per_step
+    return progress_bar(total=total, title=title, unit=" images", done=done, hidden=hidden)
+
+
+def _check_finite(session: Session, loss: float) -> None:
+    if loss - loss != 0:  # true of nan and of both infinities
+        step = session.progress.step
+        epoch, batch = divmod(step, session.steps_per_epoch)
+        raise TrainingError(
+            f"the loss is {loss} at step {step + 1} (epoch {epoch + 1}, batch {batch + 1} of "
+            f"{session.steps_per_epoch}). Try a smaller training.learning_rate (now "
+            f"{session.settings.training.learning_rate}), training.gradient_clip_norm=1.0 or run.precision=fp32"
+        )
+
+
+def _say_how_to_continue(session: Session, composed: Composed) -> None:
+    kept = [text for text in composed.overrides if not text.startswith(("run.resume=", "hydra.run.dir="))]
+    log.info("stopped after step %d; a checkpoint is written. Go on with:", session.progress.step)
+    log.info('  make train ARGS="%s"', " ".join([*kept, f"run.resume={session.folder}"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

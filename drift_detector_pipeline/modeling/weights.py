@@ -1,0 +1,108 @@
+"""Weights as files: safetensors whose header is enough to predict with nothing else, and their hashes.
+
+In: a module's state and a `Description`. Out: the same bytes for the same weights, anywhere. Written by train.py,
+read by everything that predicts.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from drift_detector_pipeline.config import Model
+from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.modeling.models import Network, create
+
+_HEADER = "model"  # one key only: safetensors writes several in no fixed order, which would change the hash
+
+
+def describe(
+    settings: Model, network: Network, classes: list[str], img_size: int, stored_side_px: int
+) -> dict[str, Any]:
+    """What the header of a weight file says: architecture, classes and preprocessing."""
+    return {
+        "architecture": settings.name,
+        "options": settings.options,
+        "classes": classes,
+        "preprocessing": {
+            "stored_side_px": stored_side_px,
+            "img_size": img_size,
+            "mean": list(network.mean),
+            "std": list(network.std),
+        },
+    }
+
+
+def save_weights(path: Path, state: Mapping[str, torch.Tensor], description: dict[str, Any]) -> None:
+    """Write a state dict and its description as safetensors, atomically; equal weights give equal bytes."""
+    write_atomically(path, pack_tensors(state, description))
+
+
+def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Rebuild the module of a weight file, in evaluation mode on the CPU, and return it with its description.
+
+    Raises ModelError if the file is missing, damaged or not written by this package.
+    """
+    state, description = unpack_tensors(path)
+    preprocessing = description["preprocessing"]
+    module = create(
+        description["architecture"], len(description["classes"]), preprocessing["img_size"], description["options"]
+    )
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{path}: the weights do not fit {description['architecture']} ({error})") from error
+    return module.eval(), description
+
+
+def pack_tensors(tensors: Mapping[str, torch.Tensor], header: dict[str, Any]) -> bytes:
+    """Serialize tensors and a JSON header as safetensors bytes."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return bytes(save(on_cpu, metadata={_HEADER: json.dumps(header, sort_keys=True)}))
+
+
+def unpack_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `pack_tensors` wrote. Raises ModelError if the file is missing, damaged or foreign."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            header = json.loads((file.metadata() or {})[_HEADER])
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such weight file; train one first: make train") from error
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path}: damaged, or not written by this pipeline ({type(error).__name__}: {error})"
+        ) from error
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read only the JSON header of a file that `pack_tensors` wrote; errors as `unpack_tensors`."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            header: dict[str, Any] = json.loads((file.metadata() or {})[_HEADER])
+            return header
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path}: damaged, or not written by this pipeline ({type(error).__name__}: {error})"
+        ) from error
+
+
+def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over the sorted (name, dtype, shape, bytes) of tensors: independent of file format and layout."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"{path}: damaged, or not written by this pipeline ({type(error).__name__}: {error})")

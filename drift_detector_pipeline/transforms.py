@@ -1,0 +1,92 @@
+"""From a stored image to model input: one inference crop for everything, and the training augmentation.
+
+H, W: a stored image's sides; S: the side of the model input. Everything is uint8 until `normalize`.
+Fed by packing.py or images.decode, read by loaders.py.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from drift_detector_pipeline.config import Augmentation
+from drift_detector_pipeline.images import Pixels
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of values in 0..1, what timm's weights expect unless they say otherwise
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_ASPECT = math.log(4 / 3)  # random resized crops are between 3:4 and 4:3
+
+
+class Box(NamedTuple):
+    """A rectangle of a stored image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def inference_crop(stored: Pixels, side_px: int) -> Pixels:
+    """Return the central square of a stored image, resized to uint8 (S, S, 3).
+
+    The only way into a model for evaluation, prediction, drift and serving: the same file gives the same bits.
+    """
+    height, width, _ = stored.shape
+    square = min(height, width)
+    top, left = (height - square) // 2, (width - square) // 2
+    centre = stored[top : top + square, left : left + square]
+    if square == side_px:
+        return np.ascontiguousarray(centre)
+    return np.asarray(Image.fromarray(centre).resize((side_px, side_px), Image.Resampling.BICUBIC))
+
+
+def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Generator) -> torch.Tensor:
+    """Return a random view of a stored image for training: uint8 (S, S, 3), a function of `rng` alone.
+
+    A random resized crop keeping at least `min_area` (Szegedy et al. 2015, arXiv 1409.4842), or the central square
+    if that is 1; then a shift of up to `shift_px` with reflected borders, and a mirror image half of the time.
+    """
+    height, width, _ = stored.shape
+    box = _random_box(height, width, how.min_area, rng) if how.min_area < 1 else _centre_box(height, width)
+    crop = torch.from_numpy(stored[box.top : box.top + box.height, box.left : box.left + box.width].copy())
+    view = crop.permute(2, 0, 1).unsqueeze(0)  # channels last in memory, which the resize kernel is fast on
+    if view.shape[2:] != (side_px, side_px):
+        view = functional.interpolate(view, (side_px, side_px), mode="bilinear", antialias=True)
+    if how.shift_px:
+        view = _shift(view, how.shift_px, rng)
+    if how.flip and rng.random() < 0.5:
+        view = view.flip(-1)
+    return view[0].permute(1, 2, 0)
+
+
+def normalize(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+    """Turn uint8 (N, 3, S, S) into float32 with the given mean and std (of values in 0..1), on the same device."""
+    centre = torch.tensor(mean, device=images.device).mul_(255)[:, None, None]
+    scale = torch.tensor(std, device=images.device).mul_(255)[:, None, None]
+    return images.float().sub_(centre).div_(scale)
+
+
+def _random_box(height: int, width: int, min_area: float, rng: np.random.Generator) -> Box:
+    for _ in range(10):
+        area = height * width * rng.uniform(min_area, 1)
+        aspect = math.exp(rng.uniform(-_ASPECT, _ASPECT))
+        box_width, box_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < box_width <= width and 0 < box_height <= height:
+            top, left = rng.integers(0, height - box_height + 1), rng.integers(0, width - box_width + 1)
+            return Box(int(top), int(left), box_height, box_width)
+    return _centre_box(height, width)
+
+
+def _centre_box(height: int, width: int) -> Box:
+    square = min(height, width)
+    return Box((height - square) // 2, (width - square) // 2, square, square)
+
+
+def _shift(view: torch.Tensor, shift_px: int, rng: np.random.Generator) -> torch.Tensor:
+    side = view.shape[-1]
+    padded = functional.pad(view.float(), [shift_px] * 4, mode="reflect").to(torch.uint8)
+    top, left = rng.integers(0, 2 * shift_px + 1, size=2)
+    return padded[:, :, top : top + side, left : left + side]
