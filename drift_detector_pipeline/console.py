@@ -49,7 +49,12 @@ def progress_bar(
     *, total: int | None, title: str, unit: str, done: int = 0, hidden: bool = False, **options: Any
 ) -> "tqdm[Any]":
     """Open a tqdm bar with rate and time left; hidden also in CI and when the output is no terminal."""
-    disable = True if hidden or os.environ.get("CI_MODE") == "true" else None
+    disable = hidden or not progress_wanted()
     return tqdm(
         total=total, initial=done, desc=title, unit=unit, disable=disable, leave=False, dynamic_ncols=True, **options
     )
+
+
+def progress_wanted() -> bool:
+    """Whether somebody watches: a terminal, and not `CI_MODE=true`."""
+    return sys.stderr.isatty() and os.environ.get("CI_MODE") != "true"

@@ -4,31 +4,20 @@ In: `Data.raw_path` and `Data.source_url`. Out: the path, or a `DataError` that 
 dataset.py, which calls `ensure_raw` always, and `verify` when the file is not the one it packed before.
 """
 
-import logging
-import os
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
 from drift_detector_pipeline import remote
 from drift_detector_pipeline.config import Data
+from drift_detector_pipeline.console import log, progress_wanted
+from drift_detector_pipeline.download import DownloadError, download, size_bytes
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import disk_full_explained, exclusive, file_hash
+from drift_detector_pipeline.files import exclusive, file_hash
 
-if TYPE_CHECKING:
-    import requests
-
-log = logging.getLogger(__name__)
-
-_PATIENCE = 3  # attempts in a row that bring nothing new before the public address is given up
-_BACKOFF_S = 0.5  # before the second attempt; doubled before each further one
-_TIMEOUT_S = (10, 60)  # to connect; between two pieces of the body
 _PULL_LIMIT_S = 900  # for the DVC remote: it has no limit of its own, and the public address comes after it
-_CHUNK_BYTES = 1 << 16
 
 
 class Pointer(NamedTuple):
@@ -41,10 +30,6 @@ class Pointer(NamedTuple):
 
 class _NotHereError(Exception):
     """Why one place does not provide the file; the next one is tried."""
-
-
-class _BrokenOffError(Exception):
-    """Why a download stopped; it is continued."""
 
 
 def ensure_raw(data: Data) -> Path:
@@ -172,7 +157,7 @@ def _from_remote(path: Path, pointer: Pointer) -> None:
         name = repository.default_remote
         remote.check_ready(repository, name)
         log.info("%s: pulling %d MB from the DVC remote %s", path, pointer.size_bytes // 1_000_000, name)
-        remote.dvc(repository, ["pull", "-r", name, pointer.file.name], show=_progress_wanted(), limit_s=_PULL_LIMIT_S)
+        remote.dvc(repository, ["pull", "-r", name, pointer.file.name], show=progress_wanted(), limit_s=_PULL_LIMIT_S)
     except DataError as error:
         raise _NotHereError(str(error)) from error
     if path.is_file() and not _matches(path, pointer):
@@ -183,8 +168,11 @@ def _from_remote(path: Path, pointer: Pointer) -> None:
 def _from_address(path: Path, pointer: Pointer | None, url: str) -> None:
     """Download `url` beside `path`, check it, rename it; a broken download is continued, also by the next run."""
     part = path.with_name(f"{path.name}.part")
-    if pointer is None or _size_bytes(part) != pointer.size_bytes:
-        _download(url, part)
+    if pointer is None or size_bytes(part) != pointer.size_bytes:
+        try:
+            download(url, part)
+        except DownloadError as error:
+            raise _NotHereError(str(error)) from error
     if pointer and not _matches(part, pointer):
         found = f"md5 {file_hash(part, 'md5')} and {part.stat().st_size} bytes"
         part.unlink()
@@ -196,79 +184,6 @@ def _from_address(path: Path, pointer: Pointer | None, url: str) -> None:
         _fill_cache(pointer)
 
 
-def _download(url: str, part: Path) -> None:
-    failures = 0
-    while True:
-        before = _size_bytes(part)
-        try:
-            return _continue(url, part)
-        except _BrokenOffError as reason:
-            failures = 1 if _size_bytes(part) > before else failures + 1
-            if failures == _PATIENCE:
-                kept = f"; the next try goes on from {part}" if _size_bytes(part) else ""
-                raise _NotHereError(f"{reason}, {_PATIENCE} times{kept}") from reason
-            log.warning("%s: %s; trying again", url, reason)
-            time.sleep(_BACKOFF_S * 2 ** (failures - 1))
-
-
-def _continue(url: str, part: Path) -> None:
-    """Ask once for what `part` still lacks; raises _BrokenOffError or _NotHereError unless that completes it."""
-    import requests  # 0.15 s that only a missing file has to cost
-
-    offset = _size_bytes(part)
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
-            offset, total = _what_comes(response, part)
-            _save(response, part, offset, total)
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise _BrokenOffError(_short(error)) from error
-    except requests.RequestException as error:
-        raise _NotHereError(_short(error)) from error
-    if total is not None and _size_bytes(part) < total:
-        raise _BrokenOffError(f"broke off after {_size_bytes(part)} of {total} bytes")
-
-
-def _what_comes(response: "requests.Response", part: Path) -> tuple[int, int | None]:
-    """Return the first byte this response brings and the total size; raises as `_continue` if it brings none."""
-    status, offset = response.status_code, _size_bytes(part)
-    span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-    if status == 206 and span.startswith(f"{offset}-"):
-        return offset, int(total) if total.isdigit() else None
-    if status == 200:  # from the start: a first request, or a server that knows no ranges
-        length = response.headers.get("Content-Length")
-        return 0, int(length) if length else None
-    if status in (206, 416):  # what is there already belongs to another file
-        part.unlink(missing_ok=True)
-        raise _BrokenOffError(f"HTTP {status}, cannot go on from byte {offset}")
-    if status >= 500 or status in (408, 429):
-        raise _BrokenOffError(f"HTTP {status} {response.reason}")
-    raise _NotHereError(f"HTTP {status} {response.reason}")
-
-
-def _save(response: "requests.Response", part: Path, offset: int, total: int | None) -> None:
-    from tqdm import tqdm
-
-    quiet = not _progress_wanted()
-    with (
-        disk_full_explained(part),
-        part.open("ab" if offset else "wb") as file,
-        tqdm(total=total, initial=offset, unit="B", unit_scale=True, desc=part.stem, disable=quiet) as bar,
-    ):
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            file.write(chunk)
-            bar.update(len(chunk))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _short(error: "requests.RequestException") -> str:
-    """Return the innermost reason: the libraries wrap it in addresses and object names."""
-    inner = error.args[0] if error.args else error
-    text = str(getattr(inner, "reason", inner))
-    return text.rpartition("): ")[2] or type(error).__name__
-
-
 def _fill_cache(pointer: Pointer) -> None:
     """Let DVC's cache have the file, too, so that the next checkout needs no download."""
     try:
@@ -276,11 +191,3 @@ def _fill_cache(pointer: Pointer) -> None:
         remote.dvc(repository, ["commit", "--quiet", "--force", pointer.file.name])
     except DataError as error:
         log.warning("%s: downloaded and verified, but not put into DVC's cache: %s", pointer.file, error)
-
-
-def _size_bytes(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _progress_wanted() -> bool:
-    return sys.stderr.isatty() and os.environ.get("CI_MODE") != "true"

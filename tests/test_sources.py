@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from drift_detector_pipeline import config, remote, sources
+from drift_detector_pipeline import config, download, remote, sources
 from drift_detector_pipeline.errors import DataError
 
 BODY = random.Random(0).randbytes(1_000_000)
@@ -76,7 +76,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "none"))
     monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "none"))
     monkeypatch.delenv(remote.CREDENTIALS, raising=False)
-    monkeypatch.setattr(sources, "_BACKOFF_S", 0.01)
+    monkeypatch.setattr(download, "_BACKOFF_S", 0.01)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_folder_is_returned_as_it_is(tmp_path: Path) -> None:
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    code = "import sys, drift_detector_pipeline.sources; print({'torch', 'dvc', 'requests', 'tqdm'} & set(sys.modules))"
+    code = "import sys, drift_detector_pipeline.sources; print({'torch', 'dvc', 'requests'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -260,7 +260,7 @@ sources.ensure_raw(data)"""
     seen = os.read(ours, 65_536).decode()
     os.close(ours)
     os.close(theirs)
-    assert ("archive.tgz: 100%" in seen) == (ci_mode == "false")
+    assert ("archive.tgz:" in seen) == (ci_mode == "false")
 
 
 def test_the_last_error_names_every_place_and_what_helps(raw: Path, tmp_path: Path, server: Server) -> None:

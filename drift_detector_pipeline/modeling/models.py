@@ -69,7 +69,7 @@ def create(name: str, classes: int, side_px: int, options: dict[str, Any], *, pr
     except (OSError, RuntimeError) as error:  # what timm and the hub raise without a network or without weights
         raise ModelError(
             f"model.name={name} model.pretrained={pretrained}: {str(error).splitlines()[0]}. Without the hub, fetch "
-            "the weights elsewhere and pass model.pretrained=false model.pretrained_path=FILE, or start from random ones"
+            "the weights elsewhere and pass model.pretrained=false model.pretrained_path=FILE, or use random ones"
         ) from error
 
 
@@ -138,10 +138,10 @@ def _mlp(classes: int, *, width: int = 128) -> nn.Module:
 
 
 def _resnet_small(
-    classes: int, *, layers: tuple[int, ...] = (1, 1, 1), channels: tuple[int, ...] = (64, 128, 256)
+    classes: int, *, layers: tuple[int, ...] = (1, 1, 1), channels: tuple[int, ...] = (64, 128, 256), **options: Any
 ) -> nn.Module:
     """A timm ResNet with three stages and a 3 x 3 stem of stride 1, so that a 32 px image keeps its detail."""
-    module: nn.Module = ResNet(BasicBlock, (*layers, 1), classes, channels=(*channels, channels[-1]))
+    module: nn.Module = ResNet(BasicBlock, (*layers, 1), classes, channels=(*channels, channels[-1]), **options)
     module.conv1 = stem = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     module.layer4 = nn.Identity()

@@ -113,7 +113,7 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     progress = Progress(started=now())
     if resumed:
         checkpoint = load_checkpoint(folder / "checkpoints")
-        restore_tensors(checkpoint.tensors, network.module, average, optimizer)
+        restore_tensors(checkpoint.tensors, network.module, average and average.module, optimizer)
         progress = Progress(**checkpoint.progress)
     tracker = FileTracker(folder, progress.history, progress.step) if machine.is_first else NoTracker()
     forward = DistributedDataParallel(network.module) if machine.processes > 1 else network.module
@@ -148,7 +148,7 @@ def validation_batches(session: Session) -> Iterator[Batch]:
 def save_progress(session: Session) -> None:
     """Write a checkpoint from which the run goes on to the same bits."""
     if session.machine.is_first:
-        average = None if session.average is None else session.average.module
+        average = session.average and session.average.module
         tensors = training_tensors(session.network.module, average, session.optimizer)
         save_checkpoint(session.folder / "checkpoints", Checkpoint(tensors, asdict(session.progress), session.identity))
 

@@ -114,8 +114,7 @@ def _step(session: Session, batch: Batch) -> tuple[float, bool]:
     """Do one optimizer step; return the loss over all processes, and whether any of them was asked to stop."""
     settings, machine, step = session.settings, session.machine, session.progress.step
     seed_everything(settings.run.seed, STEP, step, machine.rank)
-    factor = learning_rate_factor(settings.training, step, session.steps_per_epoch * settings.training.epochs)
-    set_learning_rate(session.optimizer, factor)
+    set_learning_rate(session.optimizer, _factor(session, step))
     with machine.autocast():
         logits = session.forward(model_input(batch, session.network, machine))
     labels = batch.labels.to(machine.device, non_blocking=True)
@@ -131,7 +130,7 @@ def _step(session: Session, batch: Batch) -> tuple[float, bool]:
     session.optimizer.step()
     if session.average is not None:
         session.average.update(session.network.module, step=step)
-    session.tracker.batch(step + 1, mean_loss, factor * settings.training.learning_rate)
+    session.tracker.batch(step + 1, mean_loss, settings.training.learning_rate * _factor(session, step))
     return mean_loss, stops > 0
 
 
@@ -152,7 +151,7 @@ def _close_epoch(session: Session, epoch: int, scores: Scores) -> None:
         "train_loss": progress.loss_sum / steps,
         "val_loss": scores.loss,
         "val_accuracy": scores.accuracy,
-        "learning_rate": session.optimizer.param_groups[0]["lr"],
+        "learning_rate": session.settings.training.learning_rate * _factor(session, progress.step - 1),
         "images_per_second": round(steps * session.images_per_step / progress.seconds, 1),
         "seconds": round(progress.seconds, 2),
     }
@@ -200,6 +199,11 @@ def _is_finished(session: Session) -> bool:
     if len(history) == session.settings.training.epochs:
         return True
     return bool(patience and history and len(history) - session.progress.best["epoch"] >= patience)
+
+
+def _factor(session: Session, step: int) -> float:
+    training = session.settings.training
+    return learning_rate_factor(training, step, session.steps_per_epoch * training.epochs)
 
 
 def _bar(session: Session, title: str, steps_done: int) -> "tqdm[Any]":
