@@ -50,12 +50,15 @@ process_data: $(INSTALLED) ## Raw archive or folder to packed images: ARGS="data
 	@$(MODULE).dataset $(ARGS)
 
 ##@ Model
-.PHONY: train reproduce bench
+.PHONY: train reproduce summary bench
 train: process_data ## Train: ARGS="data=folder data.raw_path=PATH training.epochs=5"
 	@$(MODULE).modeling.train $(ARGS)
 
 reproduce: $(INSTALLED) ## Do a finished run again from its receipt and compare the bits: RUN=outputs/DATE/TIME
 	@$(MODULE).modeling.reproduce $(RUN)
+
+summary: $(INSTALLED) ## Several finished runs as one JSON with mean and spread: ARGS="reports/NAME.json RUN RUN"
+	@$(MODULE).modeling.summary $(ARGS)
 
 bench: $(INSTALLED) ## Measure training speed on this machine: reports/training_speed.json
 	@$(MODULE).bench $(ARGS)

@@ -14,7 +14,8 @@
     modeling.weights, modeling.checkpoints, modeling.runs, modeling.session
                            what one run is made of
 11. modeling.train         batches -> outputs/<date>/<time>/, killed and continued to the same bits
-12. modeling.reproduce     a receipt -> the same bits again?
+12. modeling.reproduce, modeling.summary
+                           a receipt -> the same bits again? several receipts -> one claim with its spread
 13. quickstart, bench      the first two minutes; how fast this machine trains
 
 Stages talk through files: a later stage reads what an earlier one wrote, never its objects.
