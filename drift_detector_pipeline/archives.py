@@ -1,23 +1,27 @@
 """What a raw source holds: extracts archives safely and lists the images of an ImageFolder layout.
 
-In: an archive (tar in any compression, zip) or a folder. Out: files on disk and a `Listing`. Fed by sources.py,
+In: an archive (zip, or tar: plain, gz, bz2 or xz) or a folder. Out: files on disk and a `Listing`. Fed by sources.py,
 read by dataset.py.
 """
 
+import bz2
+import gzip
+import io
+import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.splits import RawImage
 
 VAL_FOLDERS = ("val", "valid", "validation", "test")  # the first that exists becomes `val`
-_CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
+_CLUTTER = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
+_DECOMPRESS: dict[bytes, Any] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
 _LAYOUT = "expected one folder per class, for example PATH/cat/1.jpg, or PATH/train/cat/1.jpg and PATH/val/cat/2.jpg"
 
 
@@ -26,7 +30,7 @@ class Listing(NamedTuple):
 
     root: Path
     images: list[RawImage]
-    ignored: list[str]  # files outside class folders and hidden files
+    ignored: list[str]  # files outside class folders, hidden files, broken links
     unused_folders: list[str]  # beside train and val, such as a second validation folder
 
 
@@ -35,10 +39,11 @@ def extract(archive: Path, target: Path) -> None:
 
     Raises DataError if it is damaged, of an unknown kind, or holds a path that climbs out, a link or a device.
     """
-    damaged: tuple[type[Exception], ...] = (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError)
-    damaged += (ValueError, RuntimeError)  # zipfile: unknown compression, encrypted
+    damaged: tuple[type[Exception], ...] = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+    damaged += (EOFError, OSError, ValueError, RuntimeError)  # zipfile: unknown compression, encrypted
     try:
-        members = _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
+        start = _first_bytes(archive)
+        members = _zip_members(archive) if start.startswith(b"PK") else _tar_members(archive, start)
         with progress_bar(total=None, title=f"extract {archive.name}", unit=" files") as bar:
             for name, file in members:
                 path = target / _safe(name, archive)
@@ -46,8 +51,10 @@ def extract(archive: Path, target: Path) -> None:
                 path.write_bytes(file.read())
                 bar.update()
     except damaged as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's error; that of a decompressor has no number
         raise DataError(
-            f"{archive}: not a complete tar or zip archive ({error}). Remove it and fetch it again: make process_data"
+            f"{archive}: not a complete tar or zip archive ({error}). Fetch or pack it again, then: make process_data"
         ) from error
 
 
@@ -58,7 +65,11 @@ def list_images(source: Path) -> Listing:
     """
     root = _root(source)
     folders = {path.name.lower(): path for path in _subfolders(root)}
-    val = next((folders[name] for name in VAL_FOLDERS if name in folders), None) if "train" in folders else None
+    val = next((folders[name] for name in VAL_FOLDERS if name in folders), None)
+    if val is not None and "train" not in folders:
+        if _subfolders(val):
+            raise DataError(f"{source}: {val.name}/ has class folders, but there is no train/ beside it; {_LAYOUT}")
+        val = None  # a class that happens to have such a name
     parts: list[tuple[Path, bool | None]]
     parts = [(folders["train"], None if val is None else False)] if "train" in folders else [(root, None)]
     if val is not None:
@@ -67,9 +78,27 @@ def list_images(source: Path) -> Listing:
     _check_classes(images, source)
     used = {part for part, _ in parts}
     unused = [] if used == {root} else [path for path in folders.values() if path not in used]
-    files = (path for path in root.rglob("*") if path.is_file() and not any(map(path.is_relative_to, unused)))
+    files = (path for path in root.rglob("*") if not path.is_dir() and not any(map(path.is_relative_to, unused)))
     ignored = {path.relative_to(root).as_posix() for path in files} - {image.path for image in images}
     return Listing(root, sorted(images), sorted(ignored), sorted(path.name for path in unused))
+
+
+class _Header(tarfile.TarInfo):
+    """A tar header that must be there: tarfile itself takes an archive cut between two files for a whole one."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise  # the block of zeros that ends an archive
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error} at byte {tar.offset}") from error
+
+
+def _first_bytes(archive: Path) -> bytes:
+    with archive.open("rb") as file:
+        return file.read(6)
 
 
 def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -83,14 +112,17 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     yield info.filename, file
 
 
-def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(archive, "r|*") as opened:
+def _tar_members(archive: Path, start: bytes) -> Iterator[tuple[str, IO[bytes]]]:
+    decompress = next((kind for magic, kind in _DECOMPRESS.items() if start.startswith(magic)), io.FileIO)
+    with decompress(archive) as plain, tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header) as opened:
         for member in opened:
             if not (member.isfile() or member.isdir()):
                 raise DataError(f"{archive}: {member.name!r} is a link or a device; only plain files are extracted")
             file = opened.extractfile(member) if member.isfile() else None
             if file is not None:
                 yield member.name, file
+        while plain.read(1 << 20):
+            pass  # to the end, where the checksum of the compressed stream is
 
 
 def _safe(name: str, archive: Path) -> PurePosixPath:

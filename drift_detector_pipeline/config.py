@@ -5,17 +5,20 @@ names the key, the nearest valid one and the file. Every command of the package 
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from drift_detector_pipeline.errors import ConfigError
 
@@ -25,9 +28,11 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 FilePath = Annotated[Path, Field(strict=False)]
 
+_FREE_FORM = ("model.options", "training.optimizer_options")  # dictionaries whose keys others define
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Augmentation(_Section):
@@ -116,6 +121,16 @@ class Settings(_Section):
     training: Training
     run: Run
 
+    @model_validator(mode="after")
+    def _shift_within_image(self) -> "Settings":
+        smallest_px = min(self.training.sizes_px or [self.data.img_size])
+        if self.data.augmentation.shift_px >= smallest_px:
+            raise ValueError(
+                f"data.augmentation.shift_px={self.data.augmentation.shift_px} must be smaller than the training side, "
+                f"{smallest_px} px (data.img_size or training.sizes_px)"
+            )
+        return self
+
 
 class Composed(NamedTuple):
     """A command's settings and where they came from."""
@@ -136,7 +151,7 @@ def load(overrides: Sequence[str]) -> Composed:
     for override in parsed:
         _check_name(override)
     composed = _compose(overrides)
-    values = {name: value for name, value in _plain(composed).items() if name != "hydra"}
+    values, run_folder = _plain(composed)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -145,7 +160,7 @@ def load(overrides: Sequence[str]) -> Composed:
         settings,
         list(overrides),
         OmegaConf.to_yaml(OmegaConf.create(values)),
-        Path(composed.hydra.run.dir),
+        run_folder,
         any(override.key_or_group == "hydra.run.dir" for override in parsed),
     )
 
@@ -190,55 +205,67 @@ def _check_name(override: Override) -> None:
     if key.split(".")[0] == "hydra" or _is_valid_key(key):
         return
     section = key.split(".")[0]
-    here = [name for name in valid_keys() if name.startswith(f"{section}.")] or [*groups, "hydra.run.dir"]
     where = f"conf/{section}/" if section in groups else "conf/config.yaml"
-    raise ConfigError(f"{key}: no such key in {where}; valid keys, the nearest first: {_nearest_first(key, here)}")
+    raise ConfigError(f"{key}: no such key in {where}; {_valid_ones(key)}")
 
 
 def _is_valid_key(key: str) -> bool:
-    free_form = ("model.options.", "training.optimizer_options.")
-    return key in set(valid_keys()) or key.startswith(free_form) or key == "data.augmentation"
+    return key in {*valid_keys(), "data.augmentation"} or key.startswith(tuple(f"{name}." for name in _FREE_FORM))
+
+
+def _valid_ones(key: str) -> str:
+    """All keys of the section of `key`, or the nearest of everything if there is no such section."""
+    inside = [name for name in valid_keys() if name.startswith(f"{key.split('.')[0]}.")]
+    if inside:
+        return f"valid keys, the nearest first: {_nearest_first(key, inside)}"
+    everything = [*valid_keys(), *group_choices(), "hydra.run.dir"]
+    return f"the nearest valid keys: {_nearest_first(key, everything, 8)}"
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
-    free_form = ("model.options.", "training.optimizer_options.")
-    added = [f"++{text}" if text.startswith(free_form) else text for text in overrides]
+    added = [f"++{text}" if text.startswith(_FREE_FORM) else text for text in overrides]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return compose("config", added, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"cannot compose conf/config.yaml: {str(error).strip()}") from error
 
 
-def _plain(composed: DictConfig) -> dict[str, Any]:
-    """Nested dictionaries with interpolations resolved; hydra's own part stays unresolved."""
-    plain: dict[str, Any] = {}
-    for name in map(str, composed):
-        try:
-            plain[name] = OmegaConf.to_container(composed[name], resolve=name != "hydra")
-        except (OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(f"conf/{name}: {str(error).strip()}") from error
-    return plain
+def _plain(composed: DictConfig) -> tuple[dict[str, Any], Path]:
+    """Nested dictionaries with interpolations resolved, and the run folder, all that is needed of hydra's own part."""
+    try:
+        plain = {
+            name: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+            if OmegaConf.is_config(value)
+            else value
+            for name, value in ((name, composed[name]) for name in map(str, composed) if name != "hydra")
+        }
+        return plain, Path(composed.hydra.run.dir)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key}: a value is needed; pass {error.full_key}=VALUE") from error
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"cannot resolve a value: {str(error).strip()}") from error
 
 
 def _explain(error: ValidationError, overrides: Sequence[str], composed: DictConfig) -> str:
     lines = []
     for problem in error.errors():
         key = ".".join(_known_part(problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            section = key.rsplit(".", 1)[0]
-            here = [name for name in valid_keys() if name.startswith(f"{section}.")]
-            text = f"{key}: no such key; valid keys, the nearest first: {_nearest_first(key, here)}"
-        elif problem["type"] == "missing" or problem.get("input") == "???":
-            text = f"{key}: a value is needed; pass {key}=VALUE"
+        if problem["type"] == "value_error":  # of several keys, which it names itself
+            line = problem["msg"].removeprefix("Value error, ")
         else:
-            text = f"{key}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}"
-            if problem["type"] == "value_error":
-                text = problem["msg"].removeprefix("Value error, ")
-        line = f"{text} ({_origin(key, overrides, composed)})"
+            line = f"{key}: {_reason(problem, key)} ({_origin(key, overrides, composed)})"
         if line not in lines:
             lines.append(line)
     return "\n       ".join(lines)
+
+
+def _reason(problem: ErrorDetails, key: str) -> str:
+    if problem["type"] == "extra_forbidden":
+        return f"no such key; {_valid_ones(key)}"
+    if problem["type"] == "missing":
+        return f"a value is needed; pass {key}=VALUE"
+    return f"{problem['msg']}, got {problem['input']!r}"
 
 
 def _known_part(location: tuple[int | str, ...]) -> list[str]:
@@ -253,14 +280,16 @@ def _known_part(location: tuple[int | str, ...]) -> list[str]:
 
 def _origin(key: str, overrides: Sequence[str], composed: DictConfig) -> str:
     """The place a value came from: the command line or a file below conf/."""
-    if any(text.lstrip("+~").startswith(f"{key}=") for text in overrides):
+    given = {override.key_or_group for override in _parse(overrides)} - set(group_choices())
+    if any(f"{key}.".startswith(f"{name}.") for name in given):
         return "given on the command line"
     choices, section = composed.hydra.runtime.choices, key.split(".")[0]
     files = [f"{group}/{choices[group]}.yaml" for group in ("experiment", section) if choices.get(group)]
-    name = key.rsplit(".", 1)[-1]
-    naming = [file for file in files if f"{name}:" in (CONF / file).read_text(encoding="utf-8")]
-    return "in conf/" + (naming or files or ["config.yaml"])[0]
+    files += [file for file in (f"{section}/_base.yaml", "config.yaml") if (CONF / file).exists()]
+    assignment = re.compile(rf"^[^#\n]*\b{re.escape(key.rsplit('.', 1)[-1])}\s*:", re.MULTILINE)
+    naming = [file for file in files if assignment.search((CONF / file).read_text(encoding="utf-8"))]
+    return "in conf/" + (naming or files)[0]
 
 
-def _nearest_first(word: str, candidates: Sequence[str]) -> str:
-    return ", ".join(difflib.get_close_matches(word, candidates, n=max(1, len(candidates)), cutoff=0.0))
+def _nearest_first(word: str, candidates: Sequence[str], limit: int | None = None) -> str:
+    return ", ".join(difflib.get_close_matches(word, candidates, n=limit or max(1, len(candidates)), cutoff=0.0))

@@ -11,10 +11,12 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -35,6 +37,7 @@ from drift_detector_pipeline.sources import ensure_raw, verify
 from drift_detector_pipeline.splits import SPLITS, RawImage, assign
 
 FORMAT = 1  # of the processed folder; another number in a manifest means: build it again
+_FILES = {"images.bin", "index.csv", "manifest.json"}
 
 
 class Processed(NamedTuple):
@@ -76,16 +79,20 @@ def process(data: Data) -> Path:
     Raises DataError if the source is missing or damaged, too many images are bad, or the disk is full; what was
     there before is then unharmed.
     """
-    target = data.processed_path
-    with disk_full_explained(target), exclusive(target.with_name(f".{target.name}.lock")):
-        raw = ensure_raw(data) if data.raw_path else None
-        reason = _why_stale(data, raw)
-        if reason is None:
-            log.info("%s: up to date", target)
-            return target
-        log.info("%s: processing, because %s", target, reason)
-        _replace(target, data, raw)
-    return target
+    shown, target = data.processed_path, data.processed_path.resolve()  # a link stays, the folder it names is replaced
+    with _named_in_errors(shown):
+        _refuse_foreign(target, data.raw_path)
+        with disk_full_explained(shown), exclusive(target.with_name(f".{target.name}.lock")):
+            raw = ensure_raw(data) if data.raw_path else None
+            reason = _why_stale(data, raw)
+            if reason is None:
+                log.info("%s: up to date", shown)
+                return shown
+            log.info("%s: processing, because %s", shown, reason)
+            if raw:
+                verify(raw)
+            _replace(target, data, raw)
+    return shown
 
 
 def open_processed(data: Data) -> Processed:
@@ -97,11 +104,33 @@ def open_processed(data: Data) -> Processed:
     remedy = f'run: make process_data ARGS="data={data.name}" (with the overrides of this command)'
     if manifest is None:
         raise DataError(f"{data.processed_path}: no processed data; {remedy}")
-    if manifest["settings"] != _settings(data):
-        raise DataError(
-            f"{data.processed_path}: made with {_difference(manifest['settings'], _settings(data))}; {remedy}"
-        )
+    if stale := _why_unusable(data, manifest):
+        raise DataError(f"{data.processed_path}: {stale}; {remedy}")
     return Processed(data.processed_path, manifest, PackedImages(data.processed_path))
+
+
+@contextmanager
+def _named_in_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or target}: {error.strerror}; the source must be readable, and the folder of {target} "
+            "writable"
+        ) from error
+
+
+def _refuse_foreign(target: Path, raw: Path | None) -> None:
+    """Raise DataError if replacing `target` would remove something that this module has not written."""
+    if raw and raw.is_dir() and target.is_relative_to(raw.resolve()):
+        raise DataError(
+            f"{target}: lies in the source {raw}, which is only read; choose another data.processed_path=PATH"
+        )
+    if not target.exists():
+        return
+    names = {path.name for path in target.iterdir() if not path.name.startswith(".")} if target.is_dir() else {"a file"}
+    if foreign := sorted(names - _FILES):
+        raise DataError(f"{target}: holds {foreign[0]}, no processed data; choose another data.processed_path=PATH")
 
 
 def _settings(data: Data) -> dict[str, Any]:
@@ -122,6 +151,8 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path}: no readable JSON ({error}); remove {folder} and run: make process_data") from error
+    if not isinstance(manifest, dict) or "fingerprint" not in manifest:
+        raise DataError(f"{path}: not the manifest of processed data; choose another data.processed_path=PATH")
     return manifest
 
 
@@ -130,20 +161,43 @@ def _why_stale(data: Data, raw: Path | None) -> str | None:
     manifest = _read_manifest(data.processed_path)
     if manifest is None:
         return "nothing is there yet"
-    if manifest.get("format") != FORMAT:
-        return f"its format is {manifest.get('format')}, now {FORMAT}"
-    if manifest["settings"] != _settings(data):
-        return f"it was made with {_difference(manifest['settings'], _settings(data))}"
+    if unusable := _why_unusable(data, manifest):
+        return unusable
     if len(manifest["bad_images"]) > data.max_bad_images:
         return f"it has {len(manifest['bad_images'])} bad images, more than data.max_bad_images={data.max_bad_images}"
     source = manifest["source"]
     if raw is None or source["stat"] == _stat(raw):
         return None
-    if raw.is_dir() or source["sha256"] != file_hash(raw):
-        return f"{raw} has changed"
+    if source["sha256"] != _content_sha256(raw):
+        return f"{raw} has changed" if source["path"] == str(raw) else f"it was made from {source['path']}, now {raw}"
     verify(raw)
     write_json(data.processed_path / "manifest.json", manifest | {"source": source | {"stat": _stat(raw)}})
     return None
+
+
+def _why_unusable(data: Data, manifest: dict[str, Any]) -> str | None:
+    """Why a processed folder does not serve these settings, or None; does not look at the source."""
+    if manifest.get("format") != FORMAT:
+        return f"its format is {manifest.get('format')}, now {FORMAT}"
+    if missing := sorted(name for name in _FILES if not (data.processed_path / name).exists()):
+        return f"{missing[0]} is missing"
+    if manifest["settings"] != _settings(data):
+        return f"it was made with {_difference(manifest['settings'], _settings(data))}"
+    return None
+
+
+def _content_sha256(raw: Path) -> str:
+    """SHA-256 of an archive, or over paths and bytes of a folder's images, as `_Packer` sees them."""
+    if raw.is_file():
+        return file_hash(raw)
+    listing, digest = list_images(raw), hashlib.sha256()
+    for image in listing.images:
+        digest.update(_content_line(image.path, file_hash(listing.root / image.path)))
+    return digest.hexdigest()
+
+
+def _content_line(path: str, sha256: str) -> bytes:
+    return f"{path} {sha256}\n".encode("utf-8", "surrogateescape")
 
 
 def _stat(raw: Path) -> str:
@@ -182,7 +236,7 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
     classes = sorted({image.class_name for image in listing.images})
     packer = _Packer(listing, splits, classes)
     fingerprint = write_packed(folder, packer.entries(decoded))
-    _check_bad(packer.bad, data, raw)
+    _check_bad(packer.bad, packer.counts.total(), data, raw)
     shutil.rmtree(folder / "extracted", ignore_errors=True)
     manifest = {
         "format": FORMAT,
@@ -218,7 +272,7 @@ class _Packer:
 
     def entries(self, decoded: Iterator[_Decoded]) -> Iterator[Entry]:
         for (image, split), found in zip(self._rows, decoded, strict=True):
-            self.content.update(f"{image.path} {found.content_sha256}\n".encode("utf-8", "surrogateescape"))
+            self.content.update(_content_line(image.path, found.content_sha256))
             if found.pixels is None:
                 self.bad.append({"path": image.path, "reason": found.problem or ""})
                 continue
@@ -260,16 +314,27 @@ def _pool(images: int) -> Iterator[Executor | None]:
         return
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_ignore_interrupt) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_follow_parent) as pool:
         try:
             yield pool
+        except BrokenProcessPool as error:
+            raise DataError("a process that decodes images was killed, most likely because memory ran out") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it is gone: after a SIGKILL nobody else would end this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def _decode_file(path: Path, stored_side_px: int) -> _Decoded:
@@ -281,7 +346,7 @@ def _decode_file(path: Path, stored_side_px: int) -> _Decoded:
         return _Decoded(None, str(error), sha256)
 
 
-def _check_bad(bad: list[dict[str, str]], data: Data, raw: Path | None) -> None:
+def _check_bad(bad: list[dict[str, str]], images: int, data: Data, raw: Path | None) -> None:
     for image in bad[:10]:
         log.warning("%s: %s", image["path"], image["reason"])
     if len(bad) > data.max_bad_images:
@@ -289,6 +354,8 @@ def _check_bad(bad: list[dict[str, str]], data: Data, raw: Path | None) -> None:
             f"{raw}: {len(bad)} files are no complete images (the first: {bad[0]['path']}), data.max_bad_images allows "
             f"{data.max_bad_images}. Repair or remove them, or leave them out: data.max_bad_images={len(bad)}"
         )
+    if not images:
+        raise DataError(f"{raw}: none of its {len(bad)} files is a complete image")
 
 
 def _report(manifest: dict[str, Any], seconds: float) -> None:

@@ -11,17 +11,20 @@ import zlib
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from drift_detector_pipeline.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 
+# What is tried on a file, whatever its name ends with; Pillow knows more, and starts Ghostscript for one of them.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+
 LARGEST_ASPECT = 16  # longer side over shorter side; beyond that it is a strip, not a picture of something
 
 # What Pillow's decoders raise on damaged or foreign bytes (seen by fuzzing its formats with cut and flipped files).
 _DECODER_ERRORS = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError,
     struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 
@@ -36,8 +39,10 @@ def decode(content: bytes, stored_side_px: int) -> Pixels:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large or oddly tagged, yet decodable
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 return fit(_rgb(ImageOps.exif_transpose(image)), stored_side_px)
+    except UnidentifiedImageError as error:  # its own message holds a memory address
+        raise DataError(f"none of the formats {', '.join(FORMATS)}") from error
     except _DECODER_ERRORS as error:
         raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
 
@@ -53,6 +58,8 @@ def fit(image: Image.Image, stored_side_px: int) -> Pixels:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow's own conversion clips instead of scaling
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating point pixels have no known range")
+    if image.mode.startswith("I"):  # Pillow's own conversion clips 16 bits instead of scaling them
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     return image.convert("RGB")

@@ -1,0 +1,111 @@
+"""What several tests share: tiny real image archives, and a module run the way make runs it."""
+
+import logging
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drift_detector_pipeline import config
+from drift_detector_pipeline.console import log
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = ("cat", "dog", "über fish")  # a space and a letter beyond ASCII
+
+
+def write_image(path: Path, seed: int, size: tuple[int, int] = (40, 30)) -> None:
+    """Write a soft random image of `size` (width, height); the suffix says the format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize(size, Image.Resampling.BILINEAR).save(path)
+
+
+def make_folder(root: Path, images_per_class: int = 10, classes: tuple[str, ...] = CLASSES) -> Path:
+    """Make an ImageFolder without validation part: one folder a class, PNG and JPEG in turn."""
+    for label, name in enumerate(classes):
+        for number in range(images_per_class):
+            suffix = ("png", "jpg", "JPEG")[number % 3]
+            size = (40 + number, 30) if number % 2 else (30, 40 + number)
+            write_image(root / name / f"{number}.{suffix}", seed=1000 * label + number, size=size)
+    return root
+
+
+def pack_tar(folder: Path, archive: Path) -> Path:
+    """Pack `folder` under its own name; the suffix says the compression."""
+    mode = {".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz", ".tar": "w"}[archive.suffix]
+    with tarfile.open(archive, mode) as opened:  # type: ignore[call-overload]
+        opened.add(folder, folder.name)
+    return archive
+
+
+def pack_zip(folder: Path, archive: Path) -> Path:
+    """Pack `folder` under its own name."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for path in sorted(folder.rglob("*")):
+            opened.write(path, path.relative_to(folder.parent))
+    return archive
+
+
+def run_module(name: str, *overrides: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run `python -m drift_detector_pipeline.NAME` with warnings as errors; has returncode, stdout, stderr."""
+    return subprocess.run(
+        module_command(name, *overrides), cwd=cwd, env=ci_environment(), capture_output=True, text=True
+    )
+
+
+def module_command(name: str, *overrides: str) -> list[str]:
+    """The command that `run_module` runs, for tests that watch or kill it."""
+    return [sys.executable, "-W", "error", "-m", f"drift_detector_pipeline.{name}", *overrides]
+
+
+def ci_environment() -> dict[str, str]:
+    """This environment in CI mode, with the package importable from any folder."""
+    return os.environ | {"CI_MODE": "true", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(autouse=True)
+def _log_as_at_the_start() -> None:
+    """Commands called inside a test set up logging for the whole process; the next test sees none of it."""
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
+    log.setLevel(logging.NOTSET)
+    log.propagate = True
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """30 images of 3 classes, without validation part; read only."""
+    return make_folder(tmp_path_factory.mktemp("source") / "animals")
+
+
+@pytest.fixture(scope="session")
+def image_tgz(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a tgz; read only."""
+    return pack_tar(image_folder, tmp_path_factory.mktemp("archive") / "animals.tgz")
+
+
+@pytest.fixture(scope="session")
+def image_zip(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a zip; read only."""
+    return pack_zip(image_folder, tmp_path_factory.mktemp("archive") / "animals.zip")
+
+
+@pytest.fixture
+def data_of(tmp_path: Path) -> Callable[..., config.Data]:
+    """Settings of `data=folder` for a source, processed to tmp_path/processed; further ones by key and value."""
+
+    def make(raw_path: Path, **changes: object) -> config.Data:
+        given = {"raw_path": raw_path, "processed_path": tmp_path / "processed", "stored_side_px": 16, "img_size": 16}
+        overrides = [f"data.{key}='{value}'" if isinstance(value, Path) else f"data.{key}={value}"
+                     for key, value in (given | changes).items()]  # fmt: skip
+        return config.load(["data=folder", *overrides]).settings.data
+
+    return make

@@ -1,0 +1,252 @@
+"""config.py: what is wrong is said before anything starts, with the key, the nearest valid one and the place."""
+
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import run_module
+from omegaconf import OmegaConf
+
+from drift_detector_pipeline import config
+from drift_detector_pipeline.errors import ConfigError
+
+
+def refusal(*overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        config.load(overrides)
+    return str(caught.value)
+
+
+@pytest.fixture
+def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/ that a test may spoil, in use."""
+    monkeypatch.setattr(config, "CONF", Path(shutil.copytree(config.CONF, tmp_path / "conf")))
+    return config.CONF
+
+
+def spoil(file: Path, line: str) -> None:
+    file.write_text(f"{file.read_text()}\n{line}\n")
+
+
+@pytest.mark.parametrize("key", sorted(config.valid_keys()))
+def test_a_slip_in_any_key_names_that_key_first(key: str) -> None:
+    slip = key[:-2] + key[-1]  # one letter is lost
+    said = refusal(f"{slip}=1")
+    assert said.startswith(f"{slip}: no such key in conf/{key.split('.')[0]}/; valid keys, the nearest first: {key}")
+
+
+def test_all_keys_of_the_section_are_listed() -> None:
+    said = refusal("training.lr=1")
+    assert all(key in said for key in config.valid_keys() if key.startswith("training."))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "nearest"),
+    [("epochs", "training.epochs"), ("trainig.epochs", "training.epochs"), ("dta", "data"),
+     ("batchsize", "training.batch_size")],
+)  # fmt: skip
+def test_a_key_in_no_section_names_the_nearest_of_all(wrong: str, nearest: str) -> None:
+    assert f"nearest valid keys: {nearest}," in refusal(f"{wrong}=1")
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++", "~"])
+def test_no_sign_lets_an_unknown_key_in(plus: str) -> None:
+    assert refusal(f"{plus}training.epoch=1").startswith("training.epoch: no such key")
+
+
+def test_an_unknown_choice_of_a_group_names_the_files() -> None:
+    assert (
+        refusal("data=digit")
+        == "data=digit: no such file in conf/data/; choose from digits, imagenette, folder, cifar10"
+    )
+    assert "choose from" in refusal("+experiment=nope")
+
+
+def test_an_experiment_without_its_plus_says_so() -> None:
+    assert "+experiment=quickstart" in refusal("experiment=quickstart")
+
+
+def test_an_experiment_changes_what_it_names() -> None:
+    assert config.load(["+experiment=quickstart"]).settings.data.name == "digits"
+    assert config.load(["+experiment=quickstart", "data=cifar10"]).settings.data.name == "cifar10"
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("training.epochs=abc", "valid integer"),
+        ("training.epochs=1.5", "valid integer"),
+        ("training.epochs=true", "valid integer"),
+        ("training.epochs=0", "greater than or equal to 1"),
+        ("training.epochs=null", "valid integer"),
+        ("training.learning_rate=0", "greater than 0"),
+        ("training.learning_rate=nan", "finite"),
+        ("training.weight_decay=inf", "finite"),
+        ("training.scheduler=Cosine", "'CosineAnnealingLR'"),
+        ("training.sizes_px=[4]", "greater than or equal to 8"),
+        ("training.optimizer_options=3", "dictionary"),
+        ("data.val_fraction=1", "less than 1"),
+        ("data.fit_fraction=-0.1", "greater than or equal to 0"),
+        ("data.augmentation.flip=maybe", "valid boolean"),
+        ("data.augmentation={min_area: 3}", "less than or equal to 1"),
+        ("data.name=a/b", "pattern"),
+        ("run.device=gpu", "pattern"),
+        ("run.seed=-1", "greater than or equal to 0"),
+        ("run.threads=many", "'auto'"),
+    ],
+)
+def test_a_wrong_type_or_range_names_key_reason_value_and_place(override: str, reason: str) -> None:
+    key, _, value = override.partition("=")
+    said = refusal(override)
+    assert said.startswith(key) and reason in said and "given on the command line" in said
+    assert value.strip("[]").split(": ")[-1].strip("}").lower() in said.lower().replace("none", "null")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "keys"),
+    [
+        (["training.sizes_px=[16,32]", "training.epochs=3"], ["training.sizes_px", "training.epochs=3"]),
+        (["data.raw_path=null"], ["data.raw_path", "data.raw_path=PATH"]),
+        (["data.augmentation.shift_px=128"], ["data.augmentation.shift_px=128", "data.img_size"]),
+        (["data.augmentation.shift_px=20", "training.sizes_px=[16,32]", "training.epochs=2"], ["16 px"]),
+    ],
+)  # fmt: skip
+def test_values_that_contradict_each_other_are_named_together(overrides: list[str], keys: list[str]) -> None:
+    said = refusal(*overrides)
+    assert all(key in said for key in keys)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    said = refusal("training.epochs=0", "run.seed=x")
+    assert "training.epochs" in said and "run.seed" in said
+
+
+def test_a_missing_value_is_asked_for() -> None:
+    assert refusal("data=folder") == "data.raw_path: a value is needed; pass data.raw_path=VALUE"
+    assert "training.epochs=VALUE" in refusal("~training.epochs")
+
+
+def test_interpolation_follows_the_key_it_names() -> None:
+    assert config.load(["data.name=mine"]).settings.data.processed_path == Path("data/processed/mine")
+    assert config.load(["data.processed_path=x/${data.name}"]).settings.data.processed_path == Path("x/imagenette")
+
+
+@pytest.mark.parametrize(
+    "override", ["data.processed_path=${data.nope}", "hydra.run.dir=${nope}", "run.resume=${oc.env:_NO}"]
+)
+def test_an_interpolation_that_leads_nowhere_names_the_key(override: str) -> None:
+    assert f"full_key: {override.partition('=')[0]}" in refusal(override)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["training.epochs", "training.epochs=${x", "training.epochs=1,2", "hydra.run.dirr=x", "hydra=x", "=3",
+     "data=null", "~data", "data=[digits,folder]", "+training=default", "data@x=digits", "training={epochs: 3}"],
+)  # fmt: skip
+def test_what_cannot_be_read_is_a_config_error(override: str) -> None:
+    assert refusal(override)
+
+
+def test_free_form_options_take_any_key() -> None:
+    given = ["model.options.drop_path_rate=0.1", "training.optimizer_options={momentum: 0.9, betas: [0.9, 0.99]}"]
+    settings = config.load(given).settings
+    assert settings.model.options == {"drop_path_rate": 0.1}
+    assert settings.training.optimizer_options == {"momentum": 0.9, "betas": [0.9, 0.99]}
+
+
+def test_the_run_folder_is_known_to_be_chosen() -> None:
+    chosen = config.load(["hydra.run.dir=outputs/mine"])
+    assert (chosen.run_folder, chosen.run_folder_chosen) == (Path("outputs/mine"), True)
+    assert not config.load([]).run_folder_chosen
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "key", "overrides"),
+    [
+        ("training/default.yaml", "epoch: 3", "training.epoch", []),
+        ("data/digits.yaml", "flip: true", "data.flip", ["data=digits"]),
+        ("data/_base.yaml", "val_fracton: 0.1", "data.val_fracton", []),
+        ("experiment/quickstart.yaml", "model: { nam: resnet34 }", "model.nam", ["+experiment=quickstart"]),
+        ("experiment/quickstart.yaml", "modle: { name: resnet34 }", "modle", ["+experiment=quickstart"]),
+        ("config.yaml", "epochs: 3", "epochs", []),
+    ],
+)
+def test_a_wrong_key_in_a_file_names_that_file(
+    own_conf: Path, file: str, line: str, key: str, overrides: list[str]
+) -> None:
+    spoil(own_conf / file, line)
+    said = refusal(*overrides)
+    assert said.startswith(f"{key}: no such key") and f"(in conf/{file})" in said
+
+
+@pytest.mark.parametrize("file", ["run/default.yaml", "data/_base.yaml", "experiment/quickstart.yaml"])
+def test_a_wrong_value_in_a_file_names_that_file(own_conf: Path, file: str) -> None:
+    key = {"run": "seed", "data": "max_bad_images", "experiment": "epochs"}[file.split("/")[0]]
+    lines = [
+        f"{line.partition(':')[0]}: x" if f"{key}:" in line else line
+        for line in (own_conf / file).read_text().split("\n")
+    ]
+    (own_conf / file).write_text("\n".join(lines))
+    said = refusal(*(["+experiment=quickstart"] if "experiment" in file else []))
+    assert f"{key}: Input should be a valid integer, got 'x' (in conf/{file})" in said
+
+
+def test_a_comment_that_mentions_a_key_is_not_taken_for_its_place(own_conf: Path) -> None:
+    spoil(own_conf / "data" / "_base.yaml", "nonsense: 1")
+    spoil(own_conf / "data" / "imagenette.yaml", "# nonsense: is not set here")
+    assert "(in conf/data/_base.yaml)" in refusal()
+
+
+def test_a_file_that_is_no_yaml_is_named(own_conf: Path) -> None:
+    spoil(own_conf / "run" / "default.yaml", "seed: [1")
+    assert "run/default.yaml" in refusal()
+
+
+def shipped() -> list[list[str]]:
+    groups = config.group_choices()
+    sections = [[f"{group}={name}"] for group in groups if group != "experiment" for name in groups[group]]
+    return sections + [[f"+experiment={name}"] for name in groups["experiment"]]
+
+
+@pytest.mark.parametrize("overrides", shipped(), ids=lambda overrides: str(overrides[0]))
+def test_every_shipped_file_composes(overrides: list[str]) -> None:
+    config.load([*overrides, "data.raw_path=x"] if overrides == ["data=folder"] else overrides)
+
+
+@pytest.mark.parametrize("overrides", shipped(), ids=lambda overrides: str(overrides[0]))
+def test_every_key_of_the_schema_stands_in_conf_and_no_other(overrides: list[str]) -> None:
+    composed = config.load([*overrides, "data.raw_path=x"] if overrides == ["data=folder"] else overrides)
+    assert set(leaves(OmegaConf.to_container(OmegaConf.create(composed.config_yaml)))) == set(config.valid_keys())
+
+
+def leaves(node: object, prefix: str = "") -> list[str]:
+    free_form = prefix in ("model.options.", "training.optimizer_options.")
+    if not isinstance(node, dict) or free_form:
+        return [prefix.rstrip(".")]
+    return [key for name, child in node.items() for key in leaves(child, f"{prefix}{name}.")]
+
+
+def test_every_yaml_below_conf_is_reached_by_a_group() -> None:
+    named = {f"{group}/{name}.yaml" for group, names in config.group_choices().items() for name in names}
+    files = {path.relative_to(config.CONF).as_posix() for path in config.CONF.rglob("*.yaml")}
+    assert files - named == {"config.yaml", "data/_base.yaml"}
+
+
+def test_the_written_yaml_gives_the_same_settings_again() -> None:
+    composed = config.load(["+experiment=quickstart", "training.learning_rate=3e-4"])
+    again = config.Settings.model_validate(OmegaConf.to_container(OmegaConf.create(composed.config_yaml)))
+    assert again == composed.settings
+    assert math.isclose(again.training.learning_rate, 3e-4)
+
+
+@pytest.mark.parametrize("override", ["training.epoch=3", "training.epochs=x", "data=folder", "hydra.run.dir=${nope}"])
+def test_a_command_shows_the_error_without_traceback(override: str) -> None:
+    done = run_module("dataset", override)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr + done.stdout
+
+
+def test_nothing_is_left_behind_by_a_wrong_command(tmp_path: Path) -> None:
+    assert run_module("dataset", "data.nam=x", cwd=tmp_path).returncode == 1
+    assert list(tmp_path.iterdir()) == []
