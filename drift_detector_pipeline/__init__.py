@@ -7,11 +7,12 @@
     sources
  5. splits, archives       which image plays which role; what a raw source holds
  6. images, packing        the one decoder; processed images on disk
- 7. dataset                raw source -> data/processed/<name>/, manifest last
+ 7. manifest, decoding,    raw source -> data/processed/<name>/, manifest last
+    dataset
  8. transforms, loaders    stored image -> model input -> batches, a function of (seed, epoch, image)
  9. tracking               metrics.jsonl and TensorBoard
-10. modeling.hardware, modeling.interruption, modeling.models, modeling.optimization, modeling.inference,
-    modeling.weights, modeling.checkpoints, modeling.runs, modeling.session
+10. modeling.hardware, modeling.interruption, modeling.pretrained, modeling.models, modeling.optimization,
+    modeling.inference, modeling.weights, modeling.checkpoints, modeling.runs, modeling.session
                            what one run is made of
 11. modeling.train         batches -> outputs/<date>/<time>/, killed and continued to the same bits
 12. modeling.reproduce, modeling.summary

@@ -28,10 +28,11 @@ from torchvision import transforms as tv
 
 from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
-from drift_detector_pipeline.dataset import open_processed, process
+from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.loaders import load_batches, training_requests
+from drift_detector_pipeline.manifest import open_processed
 from drift_detector_pipeline.modeling.hardware import Machine, instruction_set, prepared
 from drift_detector_pipeline.modeling.models import Network, build
 from drift_detector_pipeline.modeling.optimization import build_optimizer

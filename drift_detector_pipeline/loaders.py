@@ -5,6 +5,7 @@ number of them gives the same batches. Fed by packing.py, read by modeling/train
 """
 
 import signal
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -70,17 +71,19 @@ def load_batches(
     images: PackedImages, requests: Iterator[Request], *, data: Data, seed: int, workers: int, pin: bool = False
 ) -> Iterator[Batch]:
     """Make the requested batches in order, ahead of time in `workers` processes (0: in this one, when asked)."""
-    loader = DataLoader(
-        _BatchMaker(images, data, seed),
-        sampler=requests,  # an iterator is enough: it is read once
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_signals_to_parent,
-        generator=torch.Generator(),  # keeps the loader's own draws out of the model's random stream
-        pin_memory=pin,
-    )
-    return iter(loader)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as was asked for
+        loader = DataLoader(
+            _BatchMaker(images, data, seed),
+            sampler=requests,  # an iterator is enough: it is read once
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_leave_signals_to_parent,
+            generator=torch.Generator(),  # keeps the loader's own draws out of the model's random stream
+            pin_memory=pin,
+        )
+        return iter(loader)
 
 
 class _BatchMaker(Dataset[Batch]):

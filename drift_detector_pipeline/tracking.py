@@ -33,7 +33,7 @@ class FileTracker:
     def __init__(self, folder: Path, history: list[Row], first_step: int) -> None:
         self._metrics = folder / "metrics.jsonl"
         self._write(history)  # cut back to the checkpoint that the run goes on from
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
 
     def batch(self, step: int, loss: float, learning_rate: float) -> None:
         """Add the scalars of a step."""

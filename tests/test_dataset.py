@@ -18,9 +18,10 @@ import pytest
 from conftest import CLASSES, ROOT, ci_environment, make_folder, module_command, pack_tar, run_module, write_image
 
 from drift_detector_pipeline import config
-from drift_detector_pipeline.dataset import open_processed, process
+from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images import decode
+from drift_detector_pipeline.manifest import open_processed
 from drift_detector_pipeline.splits import SPLITS
 from drift_detector_pipeline.transforms import inference_crop
 

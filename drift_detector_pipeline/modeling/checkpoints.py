@@ -18,6 +18,7 @@ from drift_detector_pipeline.errors import ModelError, ResumeError
 from drift_detector_pipeline.files import disk_full_explained, write_atomically
 from drift_detector_pipeline.modeling.weights import pack_tensors, read_header, tensors_hash, unpack_tensors
 
+_EXACT = {bool: torch.bool, int: torch.int64, float: torch.float64}
 NAMES = ("last.safetensors", "previous.safetensors")
 
 
@@ -82,9 +83,14 @@ def training_tensors(module: nn.Module, average: nn.Module | None, optimizer: Op
     tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
     if average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        for name, value in values.items():
-            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+    saved = optimizer.state_dict()
+    for kind, parts in (("state", saved["state"]), ("group", dict(enumerate(saved["param_groups"])))):
+        for index, values in parts.items():
+            for name, value in values.items():
+                if isinstance(value, torch.Tensor):
+                    tensors[f"optimizer.{kind}.{index}.{name}"] = value
+                elif isinstance(value, bool | int | float):  # exact as a double, and a Python number again when read
+                    tensors[f"number.{kind}.{index}.{name}"] = torch.tensor(value, dtype=_EXACT[type(value)])
     return tensors
 
 
@@ -95,14 +101,16 @@ def restore_tensors(
     module.load_state_dict(_below(tensors, "model."))
     if average is not None:
         average.load_state_dict(_below(tensors, "average."))
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in _below(tensors, "optimizer.").items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
+    new = optimizer.state_dict()
+    parts: dict[str, dict[int, dict[str, Any]]] = {"state": {}, "group": dict(enumerate(new["param_groups"]))}
+    numbers = {key: value.item() for key, value in _below(tensors, "number.").items()}
+    for key, value in (_below(tensors, "optimizer.") | numbers).items():
+        kind, index, name = key.split(".", 2)
+        parts[kind].setdefault(int(index), {})[name] = value
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for number, values in state.items():
-        state[number] = {name: _in_layout_of(parameters[number], value) for name, value in values.items()}
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for number, values in parts["state"].items():
+        parts["state"][number] = {name: _in_layout_of(parameters[number], value) for name, value in values.items()}
+    optimizer.load_state_dict({"state": parts["state"], "param_groups": list(parts["group"].values())})
 
 
 def _read(path: Path) -> Checkpoint:
@@ -121,8 +129,8 @@ def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _in_layout_of(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+def _in_layout_of(parameter: torch.Tensor, value: Any) -> Any:
     """Channels-last parameters have channels-last moments; another layout would take another code path, other bits."""
-    if value.shape != parameter.shape:
+    if not isinstance(value, torch.Tensor) or value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)

@@ -6,20 +6,19 @@ In: `model.*` settings, number of classes, side of the input. Out: a `Network`. 
 import difflib
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import timm
 import torch
-from safetensors import SafetensorError
-from timm.models import get_pretrained_cfg, group_parameters, load_state_dict
+from timm.models import get_pretrained_cfg, group_parameters
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
 from drift_detector_pipeline.config import Model
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.modeling.pretrained import first_line, hub_or_cache, load_pretrained, preprocessing_in
 from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -40,14 +39,17 @@ def build(settings: Model, classes: int, side_px: int) -> Network:
     if settings.num_classes not in (None, classes):
         raise ModelError(f"model.num_classes={settings.num_classes}, but the data has {classes} classes; leave it null")
     module = create(settings.name, classes, side_px, settings.options, pretrained=settings.pretrained)
-    mean, std, sha256 = IMAGENET_MEAN, IMAGENET_STD, None
-    if settings.pretrained:
+    check_input(module, settings.name, classes, side_px)
+    expects: dict[str, Any] = {}
+    if settings.pretrained or settings.pretrained_path:
         expects = getattr(module, "pretrained_cfg", {})
-        mean, std = tuple(expects.get("mean", mean)), tuple(expects.get("std", std))
+    sha256 = None
     if settings.pretrained_path is not None:
         load_pretrained(module, settings.pretrained_path)
+        expects = preprocessing_in(settings.pretrained_path) or expects
         sha256 = file_hash(settings.pretrained_path)
     freeze(module, settings.frozen_stages)
+    mean, std = tuple(expects.get("mean", IMAGENET_MEAN)), tuple(expects.get("std", IMAGENET_STD))
     return Network(module, mean, std, sha256)
 
 
@@ -58,44 +60,38 @@ def create(name: str, classes: int, side_px: int, options: dict[str, Any], *, pr
         if name in own:
             return own[name](classes, **options)
         if not timm.is_model(name):
-            near = difflib.get_close_matches(name.split(".")[0], [*timm.list_models(), *own], n=5, cutoff=0.3)
+            near = difflib.get_close_matches(name.split(".")[0], [*timm.list_models(), *own], n=5, cutoff=0)
             raise ModelError(f"model.name={name}: no such timm model; the nearest are {', '.join(near)}")
         if _has_fixed_input(name):
             options = {"img_size": side_px} | options
+        if pretrained:
+            hub_or_cache()
         module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
         return module
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AssertionError) as error:
         raise ModelError(f"model.name={name} does not take model.options={options}: {error}") from error
     except (OSError, RuntimeError) as error:  # what timm and the hub raise without a network or without weights
-        raise ModelError(
-            f"model.name={name} model.pretrained={pretrained}: {str(error).splitlines()[0]}. Without the hub, fetch "
-            "the weights elsewhere and pass model.pretrained=false model.pretrained_path=FILE, or use random ones"
-        ) from error
+        reason = f"model.name={name} model.pretrained={str(pretrained).lower()}: {first_line(error)}"
+        remedy = ". Fetch the weights elsewhere and pass model.pretrained=false model.pretrained_path=FILE"
+        raise ModelError(reason + remedy * pretrained) from error
 
 
-def load_pretrained(module: nn.Module, path: Path) -> None:
-    """Load a safetensors or PyTorch weight file (never arbitrary pickles); a head of another size starts afresh.
-
-    Raises ModelError if the file is missing, unreadable, or has other layers.
-    """
+def check_input(module: nn.Module, name: str, classes: int, side_px: int) -> None:
+    """Raise ModelError unless `module` turns an image of `side_px` into `classes` logits."""
     try:
-        state = load_state_dict(str(path), device="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
-        raise ModelError(f"model.pretrained_path={path}: no readable safetensors or .pth file ({error})") from error
-    except Exception as error:
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise ModelError(f"model.pretrained_path={path}: holds pickled code, not only weights; refused") from error
-    expected = module.state_dict()
-    head = {name for name in state if name in expected and state[name].shape != expected[name].shape}
-    missing = expected.keys() - state.keys()
-    foreign = state.keys() - expected.keys()
-    if missing or foreign or len(head) > 2:
+        with torch.no_grad():
+            shape = tuple(module.eval()(torch.zeros(1, 3, side_px, side_px)).shape)
+    except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
         raise ModelError(
-            f"model.pretrained_path={path}: not weights of this model ({len(missing)} tensors missing, {len(foreign)} "
-            f"foreign, {len(head)} of another shape); check model.name and model.options"
+            f"model.name={name}: it cannot take images of {side_px} px ({first_line(error)}); "
+            "try another data.img_size, or other model.options"
+        ) from error
+    finally:
+        module.train()
+    if shape != (1, classes):
+        raise ModelError(
+            f"model.name={name}: gives {shape} for one image, expected (1, {classes}); check model.options"
         )
-    module.load_state_dict({name: value for name, value in state.items() if name not in head}, strict=False)
 
 
 def freeze(module: nn.Module, stages: int) -> None:
@@ -119,7 +115,11 @@ def set_training(module: nn.Module) -> None:
     """Put a module into training mode, except BatchNorm in frozen stages: its statistics stay as they were."""
     module.train()
     for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d) and layer.weight is not None and not layer.weight.requires_grad:
+        if (
+            isinstance(layer, nn.modules.batchnorm._BatchNorm)
+            and layer.weight is not None
+            and not layer.weight.requires_grad
+        ):
             layer.eval()
 
 

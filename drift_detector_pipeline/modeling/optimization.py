@@ -13,15 +13,17 @@ from torch.optim import Optimizer
 from drift_detector_pipeline.config import Training
 from drift_detector_pipeline.errors import ModelError
 
+_UNFIT = ("adahessian", "kron")  # second derivatives; a state that is not only tensors, so no checkpoints
+
 
 def build_optimizer(settings: Training, module: nn.Module) -> Optimizer:
     """Create AdamW, SGD (with Nesterov momentum 0.9) or any timm optimizer; biases and norms do not decay.
 
-    Raises ModelError if the name or an option is unknown.
+    Raises ModelError if the name or an option is unknown, or this machine or this loop cannot run it.
     """
     name = settings.optimizer.lower()
-    if name not in (known := list_optimizers()):
-        near = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
+    if name not in (known := [each for each in list_optimizers() if not each.startswith(_UNFIT)]):
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0)
         raise ModelError(
             f"training.optimizer={settings.optimizer}: no such optimizer; the nearest are {', '.join(near)}"
         )
@@ -34,6 +36,10 @@ def build_optimizer(settings: Training, module: nn.Module) -> Optimizer:
         raise ModelError(
             f"training.optimizer={settings.optimizer} does not take training.optimizer_options="
             f"{settings.optimizer_options}: {error}"
+        ) from error
+    except (AssertionError, ImportError, RuntimeError) as error:  # bnb*, fused*: need a GPU and another package
+        raise ModelError(
+            f"training.optimizer={settings.optimizer}: not on this machine ({error}); try AdamW"
         ) from error
 
 

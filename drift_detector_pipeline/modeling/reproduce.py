@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from drift_detector_pipeline.config import Composed, Settings, load
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError, exit_status
-from drift_detector_pipeline.modeling.runs import compare, newest_finished, read_receipt
+from drift_detector_pipeline.modeling.runs import RECEIPT, compare, newest_finished, read_receipt
 from drift_detector_pipeline.modeling.train import train
 
 FACTS = ("git", "where", "packages", "python", "instruction_set", "identity")  # beside the identity, what can matter
@@ -33,39 +34,48 @@ def reproduce(folder: Path) -> bool:
     Raises ResumeError if there is no receipt or it was written by a pipeline with other settings.
     """
     before = read_receipt(folder)
+    composed = _composed(folder, before)
     _check_processes(before)
-    outcome = train(_composed(folder, before))
+    outcome = train(composed)
     if outcome.exit_status:
         raise ResumeError(f"the repetition was stopped; nothing can be said about {folder}")
-    after = read_receipt(outcome.folder)
-    differences = _differences(before, after)
+    if int(os.environ.get("RANK", 0)):
+        return True  # the first process writes the receipt and compares
+    return _report(folder, before, outcome.folder, read_receipt(outcome.folder))
+
+
+def _report(folder: Path, before: dict[str, Any], new_folder: Path, after: dict[str, Any]) -> bool:
+    """Say whether the weights of two runs agree, and what else differs."""
+    for name, sha256 in after["weights_sha256"].items():
+        log.info("%s %s\n%s %s", before["weights_sha256"].get(name), folder / name, sha256, new_folder / name)
     agree = bool(before["weights_sha256"] == after["weights_sha256"])
-    for name, sha256 in before["weights_sha256"].items():
-        log.info("%s %s\n%s %s", sha256, folder / name, after["weights_sha256"][name], outcome.folder / name)
+    differences = "; ".join(_differences(before, after))
     if agree:
         log.info("the same bits: %s is reproduced", folder)
     else:
-        log.warning("the bits differ; recorded facts that differ: %s", "; ".join(differences) or "none")
+        log.warning("the bits differ; recorded facts that differ: %s", differences or "none")
     if agree and differences:
-        log.info("the same although other facts differ: %s", "; ".join(differences))
+        log.info("the same although other facts differ: %s", differences)
     return agree
 
 
-def _composed(folder: Path, receipt: dict[str, Any]) -> Composed:
+def _composed(folder: Path, receipt: Any) -> Composed:
     """The receipt's settings, with the resolved device, precision and threads, for a new run folder."""
-    run = {
-        "resume": None,
-        "device": receipt["device"],
-        "precision": receipt["precision"],
-        "threads": receipt["threads"],
-    }
-    values = receipt["settings"] | {"run": receipt["settings"]["run"] | run}
+    try:
+        resolved = {key: receipt[key] for key in ("device", "precision", "threads")} | {"resume": None}
+        values = receipt["settings"] | {"run": receipt["settings"]["run"] | resolved}
+        overrides = [*receipt["overrides"]]
+        _ = receipt["processes"], receipt["weights_sha256"].items()
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ResumeError(f"{folder / RECEIPT}: no whole receipt ({type(error).__name__}: {error})") from error
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise ResumeError(f"{folder}: its receipt has settings this version does not know ({error})") from error
-    new = load(["data=digits"])  # only for the new run's folder and file layout
-    return new._replace(settings=settings, overrides=receipt["overrides"], run_folder_chosen=False)
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ResumeError(f"{folder}: its receipt has settings this version does not know ({problems})") from error
+    config_yaml = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+    new = load(["data=digits"])  # only for the new run's folder
+    return Composed(settings, overrides, config_yaml, new.run_folder, run_folder_chosen=False)
 
 
 def _check_processes(receipt: dict[str, Any]) -> None:

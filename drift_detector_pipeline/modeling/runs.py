@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from drift_detector_pipeline.config import Composed, Settings
-from drift_detector_pipeline.dataset import Processed
 from drift_detector_pipeline.errors import ResumeError
 from drift_detector_pipeline.files import file_hash, write_atomically, write_json
+from drift_detector_pipeline.manifest import Processed
 from drift_detector_pipeline.modeling.checkpoints import read_identity
 from drift_detector_pipeline.modeling.hardware import Machine, instruction_set
 
@@ -64,7 +64,8 @@ def choose_folder(composed: Composed, identity: dict[str, Any]) -> tuple[Path, b
         raise ResumeError(f"run.resume={folder}: this run is finished; nothing is left to do (see {folder / RECEIPT})")
     before = read_identity(folder / "checkpoints")
     if before is None:
-        raise ResumeError(f"run.resume={folder}: no checkpoint there to go on from; start anew: make train")
+        state = "no readable checkpoint" if (folder / "checkpoints").exists() else "no checkpoint"
+        raise ResumeError(f"run.resume={folder}: {state} there to go on from; start anew: make train")
     if differences := compare(before, identity):
         raise ResumeError(
             f"run.resume={folder}: the run had other settings that decide its bits: {', '.join(differences)}. "
@@ -121,10 +122,12 @@ def read_receipt(folder: Path) -> dict[str, Any]:
     """Read the receipt of a finished run. Raises ResumeError if there is none or it cannot be read."""
     try:
         receipt: dict[str, Any] = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
+        receipt["end"]
     except FileNotFoundError as error:
         raise ResumeError(f"{folder}: no {RECEIPT}, so no finished run; pass RUN=outputs/DATE/TIME") from error
-    except ValueError as error:
-        raise ResumeError(f"{folder / RECEIPT}: no readable JSON ({error})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ResumeError(f"{folder / RECEIPT}: no whole receipt ({reason})") from error
     return receipt
 
 

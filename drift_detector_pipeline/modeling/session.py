@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 
 from drift_detector_pipeline.config import Composed, Settings
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.dataset import Processed, open_processed
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.loaders import Batch, Request, evaluation_requests, load_batches, training_requests
+from drift_detector_pipeline.manifest import Processed, open_processed
 from drift_detector_pipeline.modeling.checkpoints import (
     Checkpoint,
     load_checkpoint,
@@ -28,7 +28,7 @@ from drift_detector_pipeline.modeling.checkpoints import (
 )
 from drift_detector_pipeline.modeling.hardware import Machine, from_first
 from drift_detector_pipeline.modeling.interruption import Interruption
-from drift_detector_pipeline.modeling.models import Network, build, parameter_count, seed_everything
+from drift_detector_pipeline.modeling.models import Network, build, check_input, parameter_count, seed_everything
 from drift_detector_pipeline.modeling.optimization import build_optimizer
 from drift_detector_pipeline.modeling.runs import choose_folder, identify, now, start_folder
 from drift_detector_pipeline.modeling.weights import describe, save_weights
@@ -97,7 +97,10 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     _check_batch_size(settings, data, machine)
     seed_everything(settings.run.seed, INIT)
     network = build(settings.model, len(data.classes), settings.data.img_size)
+    for side_px in sorted(set(settings.training.sizes_px or [])):
+        check_input(network.module, settings.model.name, len(data.classes), side_px)
     network.module.to(machine.device).to(memory_format=machine.memory_format)
+    optimizer = build_optimizer(settings.training, network.module)
     identity = identify(settings, data, machine, network.pretrained_sha256)
     folder, resumed = from_first(choose_folder(composed, identity) if machine.is_first else None, machine) or (
         None,
@@ -109,7 +112,6 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     set_up_logging(folder / "train.log" if machine.is_first else None, quiet=not machine.is_first)
     decay = settings.training.ema_decay
     average = ModelEmaV3(network.module, decay=decay, use_warmup=True) if decay else None
-    optimizer = build_optimizer(settings.training, network.module)
     progress = Progress(started=now())
     if resumed:
         checkpoint = load_checkpoint(folder / "checkpoints")

@@ -42,7 +42,7 @@ def describe(
 
 def save_weights(path: Path, state: Mapping[str, torch.Tensor], description: dict[str, Any]) -> None:
     """Write a state dict and its description as safetensors, atomically; equal weights give equal bytes."""
-    write_atomically(path, pack_tensors(state, description))
+    write_atomically(path, pack_tensors(state, description | {"sha256": tensors_hash(state)}))
 
 
 def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -51,14 +51,17 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     Raises ModelError if the file is missing, damaged or not written by this package.
     """
     state, description = unpack_tensors(path)
-    preprocessing = description["preprocessing"]
-    module = create(
-        description["architecture"], len(description["classes"]), preprocessing["img_size"], description["options"]
-    )
+    if description.pop("sha256", None) != tensors_hash(state):
+        raise ModelError(f"{path}: damaged, or not written by this pipeline (its tensors do not match their SHA-256)")
+    try:
+        name, classes, options = description["architecture"], description["classes"], description["options"]
+        module = create(name, len(classes), description["preprocessing"]["img_size"], options)
+    except (KeyError, TypeError) as error:
+        raise _unreadable(path, error) from error
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise ModelError(f"{path}: the weights do not fit {description['architecture']} ({error})") from error
+        raise ModelError(f"{path}: the weights do not fit {name} ({error})") from error
     return module.eval(), description
 
 
@@ -70,16 +73,12 @@ def pack_tensors(tensors: Mapping[str, torch.Tensor], header: dict[str, Any]) ->
 
 def unpack_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read what `pack_tensors` wrote. Raises ModelError if the file is missing, damaged or foreign."""
+    header = read_header(path)
     try:
         with safe_open(str(path), "pt") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such weight file; train one first: make train") from error
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{path}: damaged, or not written by this pipeline ({type(error).__name__}: {error})"
-        ) from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -88,10 +87,10 @@ def read_header(path: Path) -> dict[str, Any]:
         with safe_open(str(path), "pt") as file:
             header: dict[str, Any] = json.loads((file.metadata() or {})[_HEADER])
             return header
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such weight file; train one first: make train") from error
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{path}: damaged, or not written by this pipeline ({type(error).__name__}: {error})"
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -1,0 +1,101 @@
+"""Every image of a source decoded once, on all cores: the pixels, or why there are none.
+
+In: a `Listing`, or the digits inside scikit-learn. Out: one `Decoded` per image, in the listing's order. Read by
+dataset.py.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from drift_detector_pipeline.archives import Listing
+from drift_detector_pipeline.console import progress_bar
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images import Pixels, decode, fit
+from drift_detector_pipeline.splits import RawImage
+
+
+class Decoded(NamedTuple):
+    """What became of one image."""
+
+    pixels: Pixels | None  # uint8 (H, W, 3), shorter side as stored; None: no complete image
+    problem: str | None  # then, why
+    content_sha256: str
+
+
+def digits(stored_side_px: int) -> tuple[Listing, Iterator[Decoded]]:
+    """scikit-learn's digits as a source: 1,797 gray images of 8 x 8, values 0 to 16."""
+    from sklearn.datasets import load_digits  # a second of imports that only this source needs
+
+    found = load_digits()
+    gray = np.round(found.images * (255 / 16)).astype(np.uint8)
+    images = [RawImage(f"{label}/{index}", str(label), None, str(index)) for index, label in enumerate(found.target)]
+    decoded = (
+        Decoded(fit(Image.fromarray(image).convert("RGB"), stored_side_px), None, hashlib.sha256(image).hexdigest())
+        for image in gray
+    )
+    return Listing(Path(), images, [], []), decoded
+
+
+def decode_all(listing: Listing, stored_side_px: int) -> Iterator[Decoded]:
+    """Decode in listing order, on all cores, holding only a few hundred images at a time."""
+    paths = [listing.root / image.path for image in listing.images]
+    decode_one = partial(_decode_file, stored_side_px=stored_side_px)
+    with progress_bar(total=len(paths), title="decode", unit=" images") as bar, _pool(len(paths)) as pool:
+        for start in range(0, len(paths), 512):
+            chunk = paths[start : start + 512]
+            for found in pool.map(decode_one, chunk, chunksize=16) if pool else map(decode_one, chunk):
+                bar.update()
+                yield found
+
+
+@contextmanager
+def _pool(images: int) -> Iterator[Executor | None]:
+    """Worker processes, or None where starting them would take longer than the work."""
+    if images < 200:
+        yield None
+        return
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_follow_parent) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool as error:
+            raise DataError("a process that decodes images was killed, most likely because memory ran out") from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it is gone: after a SIGKILL nobody else would end this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def _decode_file(path: Path, stored_side_px: int) -> Decoded:
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        return Decoded(decode(content, stored_side_px), None, sha256)
+    except DataError as error:
+        return Decoded(None, str(error), sha256)

@@ -1,0 +1,128 @@
+"""What a processed folder says of itself, and whether it still serves: manifest.json beside images.bin and index.csv.
+
+Written last by dataset.py, so a folder with a manifest is complete; read by everything that uses processed data,
+through `open_processed`.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from drift_detector_pipeline.archives import list_images
+from drift_detector_pipeline.config import Data
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.files import file_hash, write_json
+from drift_detector_pipeline.packing import PackedImages
+from drift_detector_pipeline.sources import verify
+
+FORMAT = 1  # of the processed folder; another number in a manifest means: build it again
+FILES = {"images.bin", "index.csv", "manifest.json"}
+
+
+class Processed(NamedTuple):
+    """A finished processed folder."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    images: PackedImages
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; a label is an index into them."""
+        return list(self.manifest["classes"])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over pixels, index and class names."""
+        return str(self.manifest["fingerprint"])
+
+
+def open_processed(data: Data) -> Processed:
+    """Open the processed folder of `data` for reading.
+
+    Raises DataError if it is not there or was made with other settings, naming the command that makes it.
+    """
+    manifest = _read_manifest(data.processed_path)
+    remedy = f'run: make process_data ARGS="data={data.name}" (with the overrides of this command)'
+    if manifest is None:
+        raise DataError(f"{data.processed_path}: no processed data; {remedy}")
+    if stale := _why_unusable(data, manifest):
+        raise DataError(f"{data.processed_path}: {stale}; {remedy}")
+    return Processed(data.processed_path, manifest, PackedImages(data.processed_path))
+
+
+def deciding_settings(data: Data) -> dict[str, Any]:
+    """The settings that decide what a processed folder holds."""
+    return data.model_dump(include={"name", "stored_side_px", "val_fraction", "fit_fraction"})
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    return ", ".join(f"data.{key}={old.get(key)}, now {value}" for key, value in new.items() if old.get(key) != value)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    path = folder / "manifest.json"
+    if not path.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise DataError(f"{folder}: holds files but no manifest.json; choose an empty data.processed_path=PATH")
+        return None
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: no readable JSON ({error}); remove {folder} and run: make process_data") from error
+    if not isinstance(manifest, dict) or "fingerprint" not in manifest:
+        raise DataError(f"{path}: not the manifest of processed data; choose another data.processed_path=PATH")
+    return manifest
+
+
+def why_stale(data: Data, raw: Path | None) -> str | None:
+    """Why the processed folder must be built, or None; notices changed files and settings."""
+    manifest = _read_manifest(data.processed_path)
+    if manifest is None:
+        return "nothing is there yet"
+    if unusable := _why_unusable(data, manifest):
+        return unusable
+    if len(manifest["bad_images"]) > data.max_bad_images:
+        return f"it has {len(manifest['bad_images'])} bad images, more than data.max_bad_images={data.max_bad_images}"
+    source = manifest["source"]
+    if raw is None or source["stat"] == stat_digest(raw):
+        return None
+    if source["sha256"] != content_sha256(raw):
+        return f"{raw} has changed" if source["path"] == str(raw) else f"it was made from {source['path']}, now {raw}"
+    verify(raw)
+    write_json(data.processed_path / "manifest.json", manifest | {"source": source | {"stat": stat_digest(raw)}})
+    return None
+
+
+def _why_unusable(data: Data, manifest: dict[str, Any]) -> str | None:
+    """Why a processed folder does not serve these settings, or None; does not look at the source."""
+    if manifest.get("format") != FORMAT:
+        return f"its format is {manifest.get('format')}, now {FORMAT}"
+    if missing := sorted(name for name in FILES if not (data.processed_path / name).exists()):
+        return f"{missing[0]} is missing"
+    if manifest["settings"] != deciding_settings(data):
+        return f"it was made with {_difference(manifest['settings'], deciding_settings(data))}"
+    return None
+
+
+def content_sha256(raw: Path) -> str:
+    """SHA-256 of an archive, or over paths and bytes of a folder's images, as dataset.py sees them."""
+    if raw.is_file():
+        return file_hash(raw)
+    listing, digest = list_images(raw), hashlib.sha256()
+    for image in listing.images:
+        digest.update(content_line(image.path, file_hash(listing.root / image.path)))
+    return digest.hexdigest()
+
+
+def content_line(path: str, sha256: str) -> bytes:
+    """What an image adds to the hash of a folder's content."""
+    return f"{path} {sha256}\n".encode("utf-8", "surrogateescape")
+
+
+def stat_digest(raw: Path) -> str:
+    """A digest of names, sizes and times of modification: equal means the bytes need no second look."""
+    files = sorted(path for path in raw.rglob("*") if path.is_file()) if raw.is_dir() else [raw]
+    lines = (f"{path} {(found := path.stat()).st_size} {found.st_mtime_ns}\n" for path in files)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

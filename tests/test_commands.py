@@ -1,0 +1,174 @@
+"""Bad input as a person types it: exit status 1, one message that names what is wrong and what helps, no traceback."""
+
+import hashlib
+import io
+import resource
+import subprocess
+import tarfile
+
+import pytest
+from conftest import ci_environment, module_command, run_module
+
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.dataset import process
+
+pytestmark = pytest.mark.slow  # each is a process of its own
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """Overrides for a small run on digits that are processed."""
+    overrides = [
+        "data=digits", f"data.processed_path={tmp_path_factory.mktemp('data')}/digits", "data.stored_side_px=8",
+        "data.img_size=8", "data.dataloader_workers=0", "model.name=mlp", "training.epochs=1",
+    ]  # fmt: skip
+    process(load(overrides).settings.data)
+    return overrides
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Overrides for a source of one's own, not yet processed."""
+    return [
+        "data=folder", f"data.processed_path={tmp_path}/processed", "data.stored_side_px=16", "data.img_size=16",
+    ]  # fmt: skip
+
+
+def refused(done):
+    """Assert that a command failed as promised; return its message."""
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.stderr.count("error: ") == 1
+    message = done.stderr[done.stderr.index("error: ") :]
+    print(message)  # shown by pytest -rP
+    return message
+
+
+def limited(name, bytes_per_file, *overrides):
+    """Run a module that cannot write files larger than that, as if the disk were full."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_per_file, bytes_per_file))
+
+    return subprocess.run(
+        module_command(name, *overrides), env=ci_environment(), capture_output=True, text=True, preexec_fn=limit
+    )
+
+
+def test_a_missing_archive(folder, tmp_path):
+    message = refused(run_module("dataset", *folder, f"data.raw_path={tmp_path}/none.tgz"))
+    assert "none.tgz: no such file or folder" in message
+    assert "data=digits" in message
+
+
+def test_a_wrong_checksum(folder, image_tgz, tmp_path):
+    archive = tmp_path / "animals.tgz"
+    archive.write_bytes(image_tgz.read_bytes())
+    size, md5 = archive.stat().st_size, hashlib.md5(b"another").hexdigest()
+    (tmp_path / "animals.tgz.dvc").write_text(f"outs:\n- md5: {md5}\n  size: {size}\n  path: animals.tgz\n")
+    message = refused(run_module("dataset", *folder, f"data.raw_path={archive}"))
+    assert "animals.tgz is not the file that" in message
+    assert md5 in message
+    assert not (tmp_path / "processed").exists()
+
+
+def test_a_truncated_image(folder, image_folder, tmp_path):
+    for source in image_folder.rglob("*.*"):
+        target = tmp_path / "images" / source.relative_to(image_folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content = source.read_bytes()
+        target.write_bytes(content[: len(content) // 2] if target.match("cat/0.png") else content)
+    message = refused(run_module("dataset", *folder, f"data.raw_path={tmp_path}/images"))
+    assert "cat/0.png" in message
+    assert "data.max_bad_images=1" in message
+
+
+def test_a_climbing_path(folder, tmp_path):
+    with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+        member = tarfile.TarInfo("train/../../../escaped.png")
+        member.size = 3
+        archive.addfile(member, io.BytesIO(b"abc"))
+    message = refused(run_module("dataset", *folder, f"data.raw_path={tmp_path}/evil.tar"))
+    assert "escaped.png" in message
+    assert not list(tmp_path.parent.rglob("escaped.png"))
+
+
+@pytest.mark.parametrize("module", ["dataset", "modeling.train", "quickstart"])
+def test_a_typo_in_a_key(module):
+    message = refused(run_module(module, "training.epoch=3"))
+    assert "training.epoch: no such key in conf/training/; valid keys, the nearest first: training.epochs, " in message
+
+
+@pytest.mark.parametrize("value", ["many", "0", "2.5"])
+def test_a_wrong_type_or_range(value):
+    message = refused(run_module("modeling.train", "data=digits", f"training.epochs={value}"))
+    assert "training.epochs: " in message
+    assert "given on the command line" in message
+
+
+def test_an_unknown_model(digits):
+    message = refused(run_module("modeling.train", *digits, "model.name=resnet81"))
+    assert "model.name=resnet81: no such timm model; the nearest are resnet18" in message
+
+
+def test_an_unknown_optimizer(digits, tmp_path):
+    message = refused(
+        run_module("modeling.train", *digits, "training.optimizer=adamv", f"hydra.run.dir={tmp_path}/run")
+    )
+    assert "training.optimizer=adamv: no such optimizer; the nearest are adam" in message
+
+
+def test_data_that_is_not_processed(folder, image_folder):
+    message = refused(run_module("modeling.train", *folder, f"data.raw_path={image_folder}"))
+    assert "processed: no processed data; run: make process_data" in message
+
+
+def test_a_batch_larger_than_the_data(digits):
+    assert "pass a smaller training.batch_size" in refused(
+        run_module("modeling.train", *digits, "training.batch_size=5000")
+    )
+
+
+def test_a_disk_that_fills_up_while_data_is_processed(tmp_path):
+    message = refused(limited("dataset", 50_000, "data=digits", f"data.processed_path={tmp_path}/digits"))
+    assert "the disk is full or a limit is reached" in message
+    assert "Free some space" in message
+    assert not (tmp_path / "digits").exists()
+
+
+@pytest.mark.parametrize("bytes_per_file", [100, 20_000])
+def test_a_disk_that_fills_up_while_a_model_is_trained(bytes_per_file, digits, tmp_path):
+    message = refused(limited("modeling.train", bytes_per_file, *digits, f"hydra.run.dir={tmp_path}/run"))
+    assert "the disk is full or a limit is reached" in message
+    assert "Free some space" in message
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.fixture
+def unfinished(digits, tmp_path):
+    """A run that stopped because its last checkpoint did not fit, and that can be continued."""
+    command = [*digits, f"hydra.run.dir={tmp_path}/run"]
+    refused(limited("modeling.train", 300_000, *command, "training.optimizer=SGD", "run.checkpoint_every=1"))
+    assert (tmp_path / "run" / "checkpoints" / "last.safetensors").exists()
+    return tmp_path / "run"
+
+
+def test_a_run_that_met_a_full_disk_continues_when_there_is_room(unfinished, digits):
+    done = run_module("modeling.train", *digits, "training.optimizer=SGD", f"run.resume={unfinished}")
+    assert done.returncode == 0, done.stderr
+    assert (unfinished / "run.json").exists()
+
+
+def test_a_resume_with_another_configuration(unfinished, digits):
+    message = refused(
+        run_module("modeling.train", *digits, f"run.resume={unfinished}", "training.optimizer=SGD", "run.seed=7")
+    )
+    assert "other settings that decide its bits: run.seed was 42, now 7" in message
+
+
+def test_damaged_checkpoints(unfinished, digits):
+    for path in (unfinished / "checkpoints").glob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-100])
+    message = refused(run_module("modeling.train", *digits, "training.optimizer=SGD", f"run.resume={unfinished}"))
+    assert "no checkpoint there" in message or "no usable checkpoint" in message
+    assert "make train" in message

@@ -1,0 +1,59 @@
+"""What the documents say is so: their commands exist, and their figures come from reports/."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from drift_detector_pipeline.config import group_choices, valid_keys
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+TARGETS = set(re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_that_is_named_exists(page):
+    named = set(re.findall(r"`make ([a-z_]+)|^make ([a-z_]+)", page.read_text(), flags=re.MULTILINE))
+    assert {first or second for first, second in named} <= TARGETS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_that_is_named_exists(page):
+    words = re.findall(r"\b((?:data|model|training|run)\.[a-z_.]+)=", page.read_text())
+    free_form = ("model.options.", "training.optimizer_options.")
+    assert {word for word in words if not word.startswith(free_form)} <= set(valid_keys())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_choice_that_is_named_exists(page):
+    for group, name in re.findall(r"\+?\b(data|experiment)=(\w+)", page.read_text()):
+        assert name in group_choices()[group], name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_leads_somewhere(page):
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_target_has_a_help_line():
+    text = (ROOT / "Makefile").read_text()
+    helped = set(re.findall(r"^([a-z_]+):.*## ", text, flags=re.MULTILINE))
+    assert helped == TARGETS
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "PHASE1.md"], ids=lambda page: page.name)
+def test_figures_equal_the_reports_they_name(page):
+    """A table row that names a report holds its mean accuracy and spread in percent, or its median ratios."""
+    rows = re.findall(r"^\|.*`(reports/\w+\.json)`.*$", page.read_text(), flags=re.MULTILINE)
+    for line in page.read_text().splitlines():
+        for name in re.findall(r"`(reports/\w+\.json)`", line) if line.startswith("|") else []:
+            report = json.loads((ROOT / name).read_text())
+            if "val_accuracy_mean" in report:
+                mean, sd = 100 * report["val_accuracy_mean"], 100 * report["val_accuracy_sd"]
+                assert f"{mean:.2f}" in line, (name, line)
+                assert f"{sd:.2f}" in line or report["n"] == 1, (name, line)
+                assert f"{report['n']}" in line, (name, line)
+    assert rows or page.name == "README.md"

@@ -1,0 +1,90 @@
+"""Every shipped configuration trains, for a few steps, from raw data to a receipt."""
+
+import pytest
+from conftest import CLASSES, make_folder, pack_tar
+
+from drift_detector_pipeline import quickstart
+from drift_detector_pipeline.config import CONF, group_choices, load
+from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.modeling.runs import read_receipt
+from drift_detector_pipeline.modeling.train import train
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+DATA_SETS = group_choices()["data"]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """A tiny archive laid out as those of Imagenette and CIFAR-10: train/<class>/ and val/<class>/."""
+    root = tmp_path_factory.mktemp("raw") / "tiny"
+    for split, images in (("train", 12), ("val", 4)):
+        make_folder(root / split, images, CLASSES)
+    return pack_tar(root, root.with_suffix(".tgz"))
+
+
+def shrunk(overrides, archive, tmp_path):
+    """The overrides, and what makes a run of any configuration short: few tiny images, two epochs, small batches."""
+    settings = load(overrides + needs_path(overrides, archive)).settings
+    small = [
+        f"data.processed_path={tmp_path}/processed", "data.stored_side_px=32", "data.img_size=32",
+        "data.dataloader_workers=0", "training.epochs=2", "training.batch_size=8", "model.pretrained=false",
+        "run.device=cpu", f"hydra.run.dir={tmp_path}/run",
+    ]  # fmt: skip
+    if settings.data.raw_path is None:
+        small += ["data.val_fraction=0.01", "data.fit_fraction=0.98"]  # 36 images to train on
+    else:
+        small += [f"data.raw_path={archive}"]
+    if settings.training.sizes_px is not None:
+        small += ["training.sizes_px=[32,32]"]
+    return [*overrides, *small]
+
+
+def needs_path(overrides, archive):
+    return [f"data.raw_path={archive}"] if "data=folder" in overrides else []
+
+
+def assert_trains(overrides):
+    composed = load(overrides)
+    process(composed.settings.data)
+    outcome = train(composed)
+    receipt = read_receipt(outcome.folder)
+    assert outcome.exit_status == 0
+    assert receipt["final"]["epoch"] == 2
+    assert receipt["final"]["step"] >= 4
+    return receipt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_every_data_set_trains_with_the_default_model(name, archive, tmp_path):
+    receipt = assert_trains(shrunk([f"data={name}"], archive, tmp_path))
+    assert receipt["settings"]["data"]["name"] == name
+    assert receipt["settings"]["model"]["name"] == load(["data=digits"]).settings.model.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_trains(name, archive, tmp_path):
+    overrides = [f"+experiment={name}"]
+    receipt = assert_trains(shrunk(overrides, archive, tmp_path))
+    shipped = load(overrides).settings
+    assert receipt["settings"]["model"]["name"] == shipped.model.name
+    assert receipt["settings"]["training"]["optimizer"] == shipped.training.optimizer
+
+
+@pytest.mark.parametrize("name", [*EXPERIMENTS, *DATA_SETS])
+def test_every_configuration_says_what_it_is_in_its_first_lines(name):
+    [path] = [path for path in CONF.glob(f"*/{name}.yaml") if path.parent.name in ("experiment", "data")]
+    head = [line for line in path.read_text().splitlines() if line.startswith("#") and "@package" not in line]
+    assert len(" ".join(head)) > 60
+
+
+def test_the_quick_start_says_what_came_out_and_what_is_next(archive, tmp_path, monkeypatch, capsys):
+    overrides = shrunk(["+experiment=quickstart"], archive, tmp_path)[1:]
+    monkeypatch.setattr("sys.argv", ["quickstart", *overrides, "model.name=mlp"])
+    assert quickstart.main() == 0
+    said = capsys.readouterr().out
+    receipt = read_receipt(tmp_path / "run")
+    assert f"Accuracy   {receipt['final']['val_accuracy']:.1%} on validation images" in said
+    assert receipt["weights_sha256"]["final_model.safetensors"][:16] in said
+    assert f"make reproduce RUN={tmp_path}/run" in said
