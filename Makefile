@@ -20,7 +20,7 @@ MODULE = $(ENVIRONMENT) $(PYTHON) -m drift_detector_pipeline
 ##@ Start
 .PHONY: quickstart create_environment requirements
 quickstart: ## Install, train on handwritten digits, show the result (no account, no download but packages)
-	@start=$$(date +%s); $(MAKE) --no-print-directory $(INSTALLED) && \
+	@start=$$(date +%s); $(MAKE) --silent requirements && \
 	INSTALL_SECONDS=$$(( $$(date +%s) - start )) $(MODULE).quickstart $(ARGS)
 
 create_environment: ## Make .venv, empty
