@@ -41,7 +41,7 @@ from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD, normalize
 
 REPORT = Path("reports/training_speed.json")
-PAIRS, STEPS, WARM_UP, BATCH, SOURCE_PX = 5, 12, 3, 64, 224
+PAIRS, STEPS, WARM_UP, BATCH, SOURCE_PX = 3, 10, 3, 64, 224
 Rates = list[float]  # images per second, one a block
 
 

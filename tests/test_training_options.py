@@ -264,3 +264,9 @@ def test_event_files_have_each_step_once_also_after_a_resume(plain, digits, tmp_
         resumed, undisturbed = ([(event.step, event.value) for event in scalars(at, name)] for at in (folder, plain))
         assert resumed == undisturbed
     assert [event.step for event in scalars(folder, "train/batch_loss")] == list(range(1, 9))
+
+
+def test_the_threads_of_one_run_do_not_become_those_of_the_next(digits, tmp_path):
+    before = torch.get_num_threads()
+    train(load([*digits, "run.threads=1", f"hydra.run.dir={tmp_path}/run"]))
+    assert torch.get_num_threads() == before

@@ -45,13 +45,14 @@ class Machine(NamedTuple):
 
 @contextlib.contextmanager
 def prepared(run: Run) -> Iterator[Machine]:
-    """Set up threads, determinism and, under torchrun, the process group; tear the group down afterwards.
+    """Set up threads, determinism and, under torchrun, the process group; undo threads and group afterwards.
 
     Raises ConfigError if the device is not there.
     """
     processes, local_rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
     device = _device(run.device, local_rank)
-    threads = torch.get_num_threads() if run.threads == "auto" else run.threads
+    threads_before = torch.get_num_threads()
+    threads = threads_before if run.threads == "auto" else run.threads
     torch.set_num_threads(threads)
     _prefer_determinism()
     if processes > 1:
@@ -60,6 +61,7 @@ def prepared(run: Run) -> Iterator[Machine]:
         rank = dist.get_rank() if processes > 1 else 0
         yield Machine(device, _precision(run.precision, device), threads, rank, processes)
     finally:
+        torch.set_num_threads(threads_before)
         if processes > 1:
             dist.destroy_process_group()
 

@@ -6,6 +6,7 @@ train; its checkpoints and weight files. Read by train.py.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Session:
         """Images of an optimizer step, over all processes."""
         return self.settings.training.batch_size * self.machine.processes
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch."""
         return len(self.data.images.indices("train")) // self.images_per_step
