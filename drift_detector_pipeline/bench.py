@@ -63,6 +63,7 @@ def main() -> int:
         set_up_logging()
         process(composed.settings.data)
         report = _measure(given, folder)
+    REPORT.parent.mkdir(exist_ok=True)
     write_json(REPORT, report)
     _print(report)
     return 0
