@@ -11,6 +11,7 @@ from drift_detector_pipeline.modeling.train import train
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 DATA_SETS = group_choices()["data"]
+DESCRIBED = [path for group in ("data", "experiment") for path in sorted((CONF / group).glob("*.yaml"))]
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +73,8 @@ def test_every_experiment_trains(name, archive, tmp_path):
     assert receipt["settings"]["training"]["optimizer"] == shipped.training.optimizer
 
 
-@pytest.mark.parametrize("name", [*EXPERIMENTS, *DATA_SETS])
-def test_every_configuration_says_what_it_is_in_its_first_lines(name):
-    [path] = [path for path in CONF.glob(f"*/{name}.yaml") if path.parent.name in ("experiment", "data")]
+@pytest.mark.parametrize("path", DESCRIBED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_configuration_says_what_it_is_in_its_first_lines(path):
     head = [line for line in path.read_text().splitlines() if line.startswith("#") and "@package" not in line]
     assert len(" ".join(head)) > 60
 
