@@ -103,11 +103,9 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     network.module.to(machine.device).to(memory_format=machine.memory_format)
     optimizer = build_optimizer(settings.training, network.module)
     identity = identify(settings, data, machine, network.pretrained_sha256)
-    folder, resumed = from_first(choose_folder(composed, identity) if machine.is_first else None, machine) or (
-        None,
-        False,
-    )
-    assert folder is not None
+    chosen = from_first(choose_folder(composed, identity) if machine.is_first else None, machine)
+    assert chosen is not None
+    folder, resumed = chosen
     if machine.is_first and not resumed:
         start_folder(folder, composed)
     set_up_logging(folder / "train.log" if machine.is_first else None, quiet=not machine.is_first)
