@@ -1,0 +1,48 @@
+"""Self-contained HTML pages: one file, no script, no network, readable on a phone and without colour.
+
+In: a template of templates/ and values. Out: HTML text. Read by every stage that shows something in a browser.
+"""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+from PIL import Image
+
+from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.images import Pixels
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def write_page(path: Path, template: str, **values: Any) -> None:
+    """Fill `templates/<template>` with `values` and write it to `path`, atomically."""
+    write_atomically(path, _TEMPLATES.get_template(template).render(values).encode())
+
+
+def figure_png(figure: Figure) -> bytes:
+    """Draw a matplotlib figure as PNG bytes; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def image_png(pixels: Pixels) -> bytes:
+    """Encode uint8 (H, W, 3) as PNG bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def data_uri(png: bytes) -> str:
+    """The PNG as an address that needs no file beside the page: `<img src="...">`."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
