@@ -11,6 +11,8 @@ export GOMP_SPINCOUNT ?= 1000
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
+DEVELOPED := .venv/.installed-dev
+PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 # .env is optional; quotes are tolerated, and what is already set wins.
 ENVIRONMENT = $(if $(wildcard .env),.venv/bin/dotenv --file .env run --no-override --)
 MODULE = $(ENVIRONMENT) $(PYTHON) -m drift_detector_pipeline
@@ -18,7 +20,7 @@ MODULE = $(ENVIRONMENT) $(PYTHON) -m drift_detector_pipeline
 .DEFAULT_GOAL := help
 
 ##@ Start
-.PHONY: quickstart create_environment requirements
+.PHONY: quickstart create_environment requirements requirements_dev
 quickstart: ## Install, train on handwritten digits, show the result (no account, no download but packages)
 	@start=$$(date +%s); $(MAKE) --silent requirements && \
 	INSTALL_SECONDS=$$(( $$(date +%s) - start )) $(MODULE).quickstart $(ARGS)
@@ -27,12 +29,18 @@ create_environment: ## Make .venv, empty
 	$(PYTHON_INTERPRETER) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON_INTERPRETER=python3.11")'
 	$(PYTHON_INTERPRETER) -m venv .venv
 
-requirements: $(INSTALLED) ## Install the hash-pinned lock into .venv
+requirements: $(INSTALLED) ## Install the hash-pinned lock into .venv: all that running needs
+
+requirements_dev: $(DEVELOPED) ## ... and what tests, style, types and documentation need
 
 $(INSTALLED): requirements.txt pyproject.toml
 	@test -x $(PYTHON) || $(MAKE) --no-print-directory create_environment
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes -r requirements.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEVELOPED): requirements-dev.txt $(INSTALLED)
+	$(PIP) --require-hashes -r requirements-dev.txt
 	@touch $@
 
 ##@ Data
@@ -65,26 +73,27 @@ bench: $(INSTALLED) ## Measure training speed on this machine: reports/training_
 
 ##@ Code
 .PHONY: test lint format check lock clean help
-test: $(INSTALLED) ## Run the tests that take seconds; ARGS="-m ''" runs all, ARGS="-k resume" some
+test: $(DEVELOPED) ## Run the tests that take seconds; ARGS="-m ''" runs all, ARGS="-k resume" some
 	@$(ENVIRONMENT) $(PYTHON) -m pytest $(ARGS)
 
-lint: $(INSTALLED) ## Style and types: ruff and mypy
+lint: $(DEVELOPED) ## Style and types: ruff and mypy
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
-format: $(INSTALLED) ## Put the code into shape
+format: $(DEVELOPED) ## Put the code into shape
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
 
 check: lint ## What CI runs: style, types, all tests
 	@$(ENVIRONMENT) $(PYTHON) -m pytest -m ""
 
-lock: ## Make requirements.txt from pyproject.toml again, with the newest versions
+LOCK := --universal --python-version 3.11 --generate-hashes --no-header --quiet
+lock: ## Make requirements.txt and requirements-dev.txt from pyproject.toml again, with the newest versions
 	$(PYTHON_INTERPRETER) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet uv==0.13.8
-	.venv-lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-header --upgrade --quiet --output-file requirements.txt
+	.venv-lock/bin/uv pip compile pyproject.toml $(LOCK) --upgrade --extra test --extra dev --output-file requirements-dev.txt
+	.venv-lock/bin/uv pip compile pyproject.toml $(LOCK) --extra test --constraint requirements-dev.txt --output-file requirements.txt
 	rm -rf .venv-lock
 
 clean: ## Remove caches and partial files; data, runs and the environment stay

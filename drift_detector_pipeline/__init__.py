@@ -10,7 +10,7 @@
  7. manifest, decoding,    raw source -> data/processed/<name>/, manifest last
     dataset
  8. transforms, loaders    stored image -> model input -> batches, a function of (seed, epoch, image)
- 9. tracking               metrics.jsonl and TensorBoard
+ 9. tracking, pages        metrics.jsonl and TensorBoard; self-contained HTML pages
 10. modeling.hardware, modeling.interruption, modeling.pretrained, modeling.models, modeling.optimization,
     modeling.inference, modeling.weights, modeling.checkpoints, modeling.runs, modeling.session
                            what one run is made of
