@@ -65,7 +65,7 @@ class PackedImages:
         self.paths, self.splits = list(columns[0]), list(columns[1])
         self.labels: npt.NDArray[np.int64] = np.array(columns[2], dtype=np.int64)
         self._heights, self._widths, self._offsets = (np.array(column, dtype=np.int64) for column in columns[3:])
-        self._bytes = np.memmap(folder / "images.bin", dtype=np.uint8, mode="r")
+        self._bytes = np.asarray(np.memmap(folder / "images.bin", dtype=np.uint8, mode="r"))  # plain: faster to slice
 
     def __reduce__(self) -> tuple[type["PackedImages"], tuple[Path]]:
         return PackedImages, (self._folder,)  # another process maps the file itself instead of getting a copy

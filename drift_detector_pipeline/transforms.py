@@ -52,7 +52,7 @@ def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Gene
     height, width, _ = stored.shape
     box = _random_box(height, width, how.min_area, rng) if how.min_area < 1 else _centre_box(height, width)
     crop = torch.from_numpy(stored[box.top : box.top + box.height, box.left : box.left + box.width].copy())
-    view = crop.permute(2, 0, 1).unsqueeze(0)  # channels last in memory, which the resize kernel is fast on
+    view = crop.unsqueeze(0).permute(0, 3, 1, 2)  # strides of a channels-last batch: the resize kernel's fast path
     if view.shape[2:] != (side_px, side_px):
         view = functional.interpolate(view, (side_px, side_px), mode="bilinear", antialias=True)
     if how.shift_px:
