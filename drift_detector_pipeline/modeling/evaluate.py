@@ -1,0 +1,211 @@
+"""What a finished run's model is worth: `python -m drift_detector_pipeline.modeling.evaluate RUN split=val`.
+
+In: a run's receipt and weights, and the processed data it was trained on. Out: `<run>/evaluation/<split>/`
+(evaluation_report.py). The numbers are those that training wrote, to the last digit.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+
+from drift_detector_pipeline.config import Data, Run
+from drift_detector_pipeline.console import log, progress_bar, set_up_logging
+from drift_detector_pipeline.errors import DataError, ModelError, ResumeError, exit_status
+from drift_detector_pipeline.loaders import Batch, evaluation_requests, load_batches
+from drift_detector_pipeline.manifest import Processed, open_processed
+from drift_detector_pipeline.modeling.evaluation_report import Evaluation, write_evaluation
+from drift_detector_pipeline.modeling.hardware import Machine, instruction_set, prepared
+from drift_detector_pipeline.modeling.inference import BATCH
+from drift_detector_pipeline.modeling.metrics import Labels, Logits, Metrics, measure
+from drift_detector_pipeline.modeling.runs import (
+    RECEIPT,
+    newest_finished,
+    now,
+    package_versions,
+    read_receipt,
+    this_command,
+)
+from drift_detector_pipeline.modeling.trained import (
+    WEIGHTS,
+    Trained,
+    answers,
+    checked,
+    logits_of,
+    open_trained,
+    own_words,
+    precision_of,
+)
+from drift_detector_pipeline.splits import SPLITS
+from drift_detector_pipeline.transforms import inference_crop
+
+_ALLOWED = ("run.device", "run.precision", "run.threads", "data.processed_path", "data.dataloader_workers")
+
+
+class _Outputs(NamedTuple):
+    logits: Logits  # (N, K)
+    labels: Labels  # (N,)
+    seconds_total: float  # from the first request to the last logits
+    seconds_forward: float  # of it, in `logits_of`; the rest is waiting for images
+
+
+@exit_status
+def main() -> int:
+    """Evaluate the run named on the command line, or the newest finished one."""
+    own, words = own_words(sys.argv[1:], {"split": SPLITS, "weights": WEIGHTS})
+    runs = [word for word in words if word and ("=" not in word or Path(word).exists())]
+    set_up_logging()
+    folder = Path(runs[0]) if runs else newest_finished()
+    evaluate(folder, overrides=[word for word in words if word and word not in runs[:1]], **own)
+    return 0
+
+
+def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overrides: Sequence[str] = ()) -> Path:
+    """Evaluate a finished run on a split of its own data; return the folder of the report.
+
+    Raises a PipelineError if there is no receipt, the weights are not those it names, or the processed data is not
+    what the run was trained on.
+    """
+    receipt = read_receipt(folder)
+    data, run = _settings(folder, receipt, overrides)
+    processed = _processed(folder, receipt, data)
+    indices = processed.images.indices(split)
+    if not len(indices):
+        raise DataError(f"{processed.folder}: no images in the split {split}; choose another: split=val")
+    requests = evaluation_requests(indices, batch_size=BATCH, side_px=data.img_size)
+    with prepared(run) as machine:
+        trained = open_trained(folder / f"{weights}_model.safetensors", machine)
+        _check_weights(folder, receipt, trained)
+        batches = load_batches(
+            processed.images, requests, data=data, seed=0, workers=data.dataloader_workers,
+            pin=machine.device.type == "cuda",
+        )  # fmt: skip
+        outputs = _outputs(trained, batches, machine, len(indices))
+        surroundings = _surroundings(folder, processed, trained, machine)
+    metrics = measure(outputs.logits, outputs.labels)
+    facts = {
+        "split": split,
+        "weights": weights,
+        "selected_on_val": weights == "best",
+        "training": _as_training_said(receipt, split, weights, metrics),
+        **surroundings,
+        "seconds_total": round(outputs.seconds_total, 3),
+        "seconds_forward": round(outputs.seconds_forward, 3),
+    }
+    target = write_evaluation(
+        folder / "evaluation" / split,
+        Evaluation(
+            facts, metrics, trained.classes,
+            paths=[processed.images.paths[index] for index in indices],
+            true_labels=[trained.classes[label] for label in outputs.labels],
+            answers=answers(outputs.logits, trained.classes),
+            picture=lambda place: inference_crop(processed.images[int(indices[place])], trained.img_size),
+        ),
+    )  # fmt: skip
+    _say(facts, metrics, target)
+    return target
+
+
+def _settings(folder: Path, receipt: dict[str, Any], overrides: Sequence[str]) -> tuple[Data, Run]:
+    """The run's own data and run settings; what it was trained with may be said again."""
+    try:
+        given = [word for word in overrides if word not in receipt["overrides"]]
+        asked = checked(given, _ALLOWED, "what is evaluated stands in the run's receipt")
+        sections: dict[str, dict[str, Any]] = {name: dict(receipt["settings"][name]) for name in ("data", "run")}
+        sections["run"] |= {"precision": precision_of(receipt["precision"]), "resume": None}
+        for word in given:
+            section, name = word.partition("=")[0].split(".")
+            sections[section][name] = getattr(getattr(asked, section), name)
+        return Data.model_validate(sections["data"]), Run.model_validate(sections["run"])
+    except (KeyError, TypeError) as error:
+        raise ResumeError(f"{folder / RECEIPT}: no whole receipt ({type(error).__name__}: {error})") from error
+    except ValidationError as error:
+        raise ResumeError(f"{folder / RECEIPT}: settings this version does not know ({error})") from error
+
+
+def _processed(folder: Path, receipt: dict[str, Any], data: Data) -> Processed:
+    """The data the run was trained on, and no other."""
+    words = [word for word in receipt["overrides"] if word.startswith(("data=", "data.", "+experiment="))]
+    remedy = "run: make process_data" + f' ARGS="{" ".join(words)}"' * bool(words)
+    processed = open_processed(data, remedy)
+    if processed.fingerprint != receipt["data_fingerprint"]:
+        raise DataError(
+            f"{processed.folder}: not the data that {folder} was trained on (fingerprint {processed.fingerprint[:12]}, "
+            f"the receipt has {receipt['data_fingerprint'][:12]}); with the source as it was then, {remedy}"
+        )
+    return processed
+
+
+def _check_weights(folder: Path, receipt: dict[str, Any], trained: Trained) -> None:
+    if trained.sha256 != receipt["weights_sha256"].get(trained.file.name):
+        raise ModelError(
+            f"{trained.file}: SHA-256 {trained.sha256[:12]}..., not what {folder / RECEIPT} says; this file is of "
+            "another run. Train again: make reproduce RUN=..."
+        )
+
+
+def _outputs(trained: Trained, batches: Iterable[Batch], machine: Machine, images: int) -> _Outputs:
+    logits, labels = list[Logits](), list[Labels]()
+    forward, started = 0.0, time.perf_counter()
+    with progress_bar(total=images, title="evaluate", unit=" images") as bar:
+        for batch in batches:
+            began = time.perf_counter()
+            logits.append(logits_of(trained, batch, machine))
+            forward += time.perf_counter() - began
+            labels.append(batch.labels.numpy())
+            bar.update(len(batch.labels))
+    total = time.perf_counter() - started
+    return _Outputs(np.concatenate(logits), np.concatenate(labels), total, forward)
+
+
+def _surroundings(folder: Path, processed: Processed, trained: Trained, machine: Machine) -> dict[str, Any]:
+    """Which bytes were evaluated, by which command, on what."""
+    return {
+        "run": str(folder),
+        "model": trained.architecture,
+        "weights_sha256": trained.sha256,
+        "data": str(processed.folder),
+        "data_fingerprint": processed.fingerprint,
+        "img_size": trained.img_size,
+        "command": this_command(),
+        "when": now(),
+        "device": machine.device.type,
+        "instruction_set": instruction_set(machine.device),
+        "precision": machine.precision,
+        "threads": machine.threads,
+        "packages": package_versions(),
+    }
+
+
+def _as_training_said(receipt: dict[str, Any], split: str, weights: str, metrics: Metrics) -> dict[str, Any] | None:
+    """Training's own figures for these weights on `val`, and whether they are equal to the last digit."""
+    if split != "val":
+        return None
+    accuracy, loss = (receipt[weights][name] for name in ("val_accuracy", "val_loss"))
+    return {"accuracy": accuracy, "loss": loss, "equal": (accuracy, loss) == (metrics.accuracy, metrics.loss)}
+
+
+def _say(facts: dict[str, Any], metrics: Metrics, target: Path) -> None:
+    low, high = metrics.accuracy_interval
+    log.info(
+        "%s, %s weights: %.2f %% of %s %s images right (95 %% interval %.2f to %.2f), loss %.4f, calibration %.3f",
+        facts["run"], facts["weights"], 100 * metrics.accuracy, f"{metrics.n:,}", facts["split"], 100 * low,
+        100 * high, metrics.loss, metrics.calibration_error,
+    )  # fmt: skip
+    before = facts["training"]
+    if before and before["equal"]:
+        log.info("accuracy and loss are those training wrote, to the last digit")
+    elif before:
+        log.info(
+            "training wrote accuracy %s and loss %s, now %s and %s: another machine, precision or version",
+            before["accuracy"], before["loss"], metrics.accuracy, metrics.loss,
+        )  # fmt: skip
+    log.info("%s", target / "report.html")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

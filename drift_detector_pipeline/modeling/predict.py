@@ -1,0 +1,193 @@
+"""Labels for anybody's images: `python -m drift_detector_pipeline.modeling.predict RUN_OR_WEIGHTS IMAGES`.
+
+In: a weight file, and nothing else of its run; images as files, folders, globs or archives. Out: JSON lines on stdout,
+and `predictions/<date>_<time>/` beside the weights with the same lines, predictions.csv and, last, summary.json. The
+probabilities are those of evaluate.py, to the last digit.
+"""
+
+import csv
+import datetime
+import itertools
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.decoding import decode_files
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.files import disk_full_explained, write_json
+from drift_detector_pipeline.image_files import ImageFile, image_files
+from drift_detector_pipeline.images import Pixels
+from drift_detector_pipeline.loaders import Batch
+from drift_detector_pipeline.modeling.hardware import Machine, instruction_set, prepared
+from drift_detector_pipeline.modeling.inference import BATCH
+from drift_detector_pipeline.modeling.runs import newest_finished, now, this_command
+from drift_detector_pipeline.modeling.trained import (
+    ANSWER_COLUMNS,
+    WEIGHTS,
+    Answer,
+    Trained,
+    answer_cells,
+    answer_json,
+    answers,
+    checked,
+    logits_of,
+    open_trained,
+    own_words,
+    precision_of,
+)
+from drift_detector_pipeline.modeling.weights import read_header
+from drift_detector_pipeline.transforms import inference_crop
+
+_ALLOWED = ("run.device", "run.precision", "run.threads")
+
+
+class Predicted(NamedTuple):
+    """What became of the images."""
+
+    folder: Path  # with predictions.jsonl and predictions.csv
+    predicted: int
+    unreadable: int
+
+
+@exit_status
+def main() -> int:
+    """Predict the images named on the command line with the run or weight file named before them."""
+    own, words = own_words(sys.argv[1:], {"weights": WEIGHTS})
+    overrides = [word for word in words if word.startswith("run.") and not Path(word).exists()]
+    target, *images = [word for word in words if word not in overrides] or [""]
+    if not any(images):
+        raise ConfigError('name images: make predict RUN=outputs/DATE/TIME IMAGES="photos/*.jpg"')
+    set_up_logging()
+    done = predict(_weight_file(target, own.get("weights")), images, overrides)
+    print(f"{done.predicted} predicted, {done.unreadable} unreadable: {done.folder}/", file=sys.stderr)
+    return 0
+
+
+def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) -> Predicted:
+    """Predict the files that `images` name; print a JSON line for each, name what is unreadable on stderr.
+
+    Raises a PipelineError if the weight file is missing or damaged, or no image could be read.
+    """
+    precision = precision_of(read_header(file).get("precision"))
+    given = [f"run.precision={precision}", *overrides]
+    run = checked(given, _ALLOWED, "what else a prediction needs stands in the weight file").run
+    with prepared(run) as machine, image_files(images) as found, _new_folder(file.parent / "predictions") as folders:
+        partial, final = folders
+        trained = open_trained(file, machine)
+        unreadable: list[dict[str, str]] = []
+        count = _write(partial, _predictions(trained, machine, found, unreadable))
+        if not count:
+            first = "".join(f"; {image['path']}: {image['reason']}" for image in unreadable[:1])
+            raise DataError(f"{' '.join(images)}: no image among {len(found)} files{first}")
+        write_json(partial / "summary.json", _summary(trained, machine, count, unreadable))
+    return Predicted(final, count, len(unreadable))
+
+
+def _weight_file(target: str, weights: str | None) -> Path:
+    path = Path(target) if target else newest_finished()
+    if path.is_dir():
+        return path / f"{weights or 'final'}_model.safetensors"
+    if weights:
+        raise ConfigError(f"weights={weights}: chooses among the weights of a run's folder; {path} is none")
+    return path
+
+
+@contextmanager
+def _new_folder(place: Path) -> Iterator[tuple[Path, Path]]:
+    """Give a folder to fill and the name it gets when all went well; nothing is left when it did not."""
+    started = datetime.datetime.now()
+    names = (started + datetime.timedelta(seconds=later) for later in itertools.count())
+    final = next(path for name in names if not (path := place / f"{name:%Y-%m-%d_%H-%M-%S}").exists())
+    partial = final.with_name(f".{final.name}.partial")
+    try:
+        with disk_full_explained(final):
+            partial.mkdir(parents=True)
+            yield partial, final
+            partial.rename(final)
+    except OSError as error:
+        raise DataError(f"{error.filename or final}: {error.strerror}; {place} must be writable") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):
+            place.rmdir()  # of a first try that led to nothing
+
+
+def _predictions(
+    trained: Trained, machine: Machine, found: Sequence[ImageFile], unreadable: list[dict[str, str]]
+) -> Iterator[tuple[str, Answer]]:
+    """Yield name and answer of each image, in order; add the others to `unreadable`."""
+    crops = _crops(trained, found, unreadable)
+    while group := list(itertools.islice(crops, BATCH)):
+        pixels = torch.from_numpy(np.stack([crop for _, crop in group])).permute(0, 3, 1, 2)
+        batch = Batch(pixels, torch.zeros(len(group), dtype=torch.int64))
+        logits = logits_of(trained, batch, machine)
+        yield from zip((name for name, _ in group), answers(logits, trained.classes), strict=True)
+
+
+def _crops(
+    trained: Trained, found: Sequence[ImageFile], unreadable: list[dict[str, str]]
+) -> Iterator[tuple[str, Pixels]]:
+    decoded = decode_files([image.file for image in found], trained.stored_side_px)
+    for image, one in zip(found, decoded, strict=True):
+        if one.pixels is None:
+            log.warning("%s: %s", image.name, one.problem)
+            unreadable.append({"path": image.name, "reason": str(one.problem)})
+        else:
+            yield image.name, inference_crop(one.pixels, trained.img_size)
+
+
+def _write(folder: Path, rows: Iterable[tuple[str, Answer]]) -> int:
+    """Write both files and print each JSON line, as they come; return how many."""
+    count = 0
+    with (
+        (folder / "predictions.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as lines,
+        (folder / "predictions.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as table,
+    ):
+        cells = csv.writer(table, lineterminator="\n")
+        cells.writerow(["path", *ANSWER_COLUMNS])
+        for name, answer in rows:
+            count += 1
+            line = json.dumps({"path": name, **answer_json(answer)}, ensure_ascii=False)
+            lines.write(line + "\n")
+            cells.writerow([name, *answer_cells(answer)])
+            _print(line.encode("utf-8", "backslashreplace").decode())
+    return count
+
+
+def _print(line: str) -> None:
+    """Print beside a progress bar; when nobody reads any more, as after `| head`, the files are still written."""
+    try:
+        tqdm.write(line, file=sys.stdout)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _summary(trained: Trained, machine: Machine, count: int, unreadable: list[dict[str, str]]) -> dict[str, Any]:
+    return {
+        "predicted": count,
+        "unreadable": unreadable,
+        "weights": str(trained.file),
+        "weights_sha256": trained.sha256,
+        "model": trained.architecture,
+        "classes": trained.classes,
+        "command": this_command(),
+        "when": now(),
+        "device": machine.device.type,
+        "instruction_set": instruction_set(machine.device),
+        "precision": machine.precision,
+        "threads": machine.threads,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
