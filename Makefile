@@ -1,33 +1,50 @@
 # One target a step. `make` alone prints help. ARGS passes Hydra overrides (or pytest arguments) through unchanged.
 
 PYTHON_INTERPRETER ?= python3
+VENV ?= .venv
 ARGS ?=
 RUN ?=
+IMAGES ?=
 CI_MODE ?= false
+WANDB_API_KEY ?=
 
 export CI_MODE
+# An empty key would hide the one in .env.
+ifeq ($(WANDB_API_KEY),)
+unexport WANDB_API_KEY
+else
+export WANDB_API_KEY
+endif
 # Threads that wait a little, then sleep: as fast on an idle machine, and not a hundred times slower on a busy one.
 export GOMP_SPINCOUNT ?= 1000
 
-PYTHON := .venv/bin/python
-INSTALLED := .venv/.installed
-DEVELOPED := .venv/.installed-dev
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+DEVELOPED := $(VENV)/.installed-dev
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 # .env is optional; quotes are tolerated, and what is already set wins.
-ENVIRONMENT = $(if $(wildcard .env),.venv/bin/dotenv --file .env run --no-override --)
+ENVIRONMENT = $(if $(wildcard .env),$(VENV)/bin/dotenv --file .env run --no-override --)
 MODULE = $(ENVIRONMENT) $(PYTHON) -m drift_detector_pipeline
+# The shell would stumble over interval(1e-4,1e-1): parentheses are escaped, unless ARGS brings quotes of its own.
+OPEN := (
+CLOSE := )
+QUOTED = $(or $(findstring ',$(ARGS)),$(findstring ",$(ARGS)),$(findstring \,$(ARGS)))
+FOR_THE_SHELL = $(if $(QUOTED),$(ARGS),$(subst $(CLOSE),\$(CLOSE),$(subst $(OPEN),\$(OPEN),$(ARGS))))
 
 .DEFAULT_GOAL := help
 
 ##@ Start
-.PHONY: quickstart create_environment requirements requirements_dev
+.PHONY: quickstart verify create_environment requirements requirements_dev
 quickstart: ## Install, train on handwritten digits, show the result (no account, no download but packages)
 	@start=$$(date +%s); $(MAKE) --silent requirements && \
 	INSTALL_SECONDS=$$(( $$(date +%s) - start )) $(MODULE).quickstart $(ARGS)
 
-create_environment: ## Make .venv, empty
+create_environment: ## Make .venv (or VENV=PATH), empty
 	$(PYTHON_INTERPRETER) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON_INTERPRETER=python3.11")'
-	$(PYTHON_INTERPRETER) -m venv .venv
+	$(PYTHON_INTERPRETER) -m venv $(VENV)
+
+verify: $(INSTALLED) ## Walk every stage on digits and say what works on this machine (under two minutes)
+	@$(MODULE).verify
 
 requirements: $(INSTALLED) ## Install the hash-pinned lock into .venv: all that running needs
 
@@ -44,7 +61,7 @@ $(DEVELOPED): requirements-dev.txt $(INSTALLED)
 	@touch $@
 
 ##@ Data
-.PHONY: dvc_pull dvc_push dvc_status process_data
+.PHONY: dvc_pull dvc_push dvc_status process_data data_report
 dvc_pull: $(INSTALLED) ## Fetch the raw data that the .dvc files name from the DVC remote
 	@$(MODULE).remote pull $(ARGS)
 
@@ -57,22 +74,48 @@ dvc_status: $(INSTALLED) ## Compare the raw data with the .dvc files, the cache 
 process_data: $(INSTALLED) ## Raw archive or folder to packed images: ARGS="data=cifar10"
 	@$(MODULE).dataset $(ARGS)
 
+data_report: process_data ## What the data holds: counts, balance, samples, images that appear twice, as one page
+	@$(MODULE).data_report $(ARGS)
+
 ##@ Model
-.PHONY: train reproduce summary bench
+.PHONY: train sweep reproduce summary profile tensorboard bench bench_accuracy
 train: process_data ## Train: ARGS="data=folder data.raw_path=PATH training.epochs=5"
 	@$(MODULE).modeling.train $(ARGS)
+
+sweep: $(INSTALLED) ## Try values: ARGS="data=digits training.learning_rate=1e-3,1e-2", or with Optuna: conf/sweep.yaml
+	@$(MODULE).modeling.sweep_data $(FOR_THE_SHELL)
+	@$(MODULE).modeling.sweep $(FOR_THE_SHELL)
 
 reproduce: $(INSTALLED) ## Do a finished run again from its receipt and compare the bits: RUN=outputs/DATE/TIME
 	@$(MODULE).modeling.reproduce $(RUN)
 
+evaluate: $(INSTALLED) ## Measure a finished run, as numbers and one page: RUN=outputs/DATE/TIME ARGS="split=val weights=best"
+	@$(MODULE).modeling.evaluate "$(RUN)" $(ARGS)
+
+predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jpg", or a folder, an archive
+	@$(MODULE).modeling.predict "$(RUN)" "$$IMAGES" $(ARGS)
+
 summary: $(INSTALLED) ## Several finished runs as one JSON with mean and spread: ARGS="reports/NAME.json RUN RUN"
 	@$(MODULE).modeling.summary $(ARGS)
+
+profile: process_data ## Where a training step's time goes: ARGS="+experiment=imagenette_fast", as for train
+	@$(MODULE).modeling.profile $(ARGS)
+
+tensorboard: $(INSTALLED) ## Curves and profiles in the browser, of RUN=outputs/DATE/TIME or of all runs
+	@test -d "$(or $(RUN),outputs)" || { echo "error: $(or $(RUN),outputs): no such folder; train first: make train" >&2; exit 1; }
+	@TORCH_PROFILER_LOG_LEVEL=WARNING $(PYTHON) -m tensorboard.main --logdir "$(or $(RUN),outputs)" $(ARGS)
 
 bench: $(INSTALLED) ## Measure training speed on this machine: reports/training_speed.json
 	@$(MODULE).bench $(ARGS)
 
+bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 seeds on Imagenette: reports/precision_accuracy.json
+	@$(MODULE).dataset +experiment=imagenette_fast $(ARGS)
+	@$(MODULE).bench_accuracy $(ARGS)
+
+include docker.mk
+
 ##@ Code
-.PHONY: test lint format check lock clean help
+.PHONY: test lint format docs check lock clean help
 test: $(DEVELOPED) ## Run the tests that take seconds; ARGS="-m ''" runs all, ARGS="-k resume" some
 	@$(ENVIRONMENT) $(PYTHON) -m pytest $(ARGS)
 
@@ -84,6 +127,10 @@ lint: $(DEVELOPED) ## Style and types: ruff and mypy
 format: $(DEVELOPED) ## Put the code into shape
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
+
+docs: $(DEVELOPED) ## The documentation as a site: site/index.html opens in a browser, no server needed
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet $(ARGS)
+	@echo site/index.html
 
 check: lint ## What CI runs: style, types, all tests
 	@$(ENVIRONMENT) $(PYTHON) -m pytest -m ""
@@ -97,11 +144,11 @@ lock: ## Make requirements.txt and requirements-dev.txt from pyproject.toml agai
 	rm -rf .venv-lock
 
 clean: ## Remove caches and partial files; data, runs and the environment stay
-	rm -rf .mypy_cache .pytest_cache .ruff_cache data/processed/.*.partial data/processed/.*.old data/raw/*.part
+	rm -rf site .mypy_cache .pytest_cache .ruff_cache data/processed/.*.partial data/processed/.*.old data/raw/*.part
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 help: ## This text
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
-		/^[a-z_]+:.*## / { printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z_]+:.*## / { printf "  \033[36m%-22s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nTwo commands to start:  git clone ... && cd ...,  then  make quickstart\n'

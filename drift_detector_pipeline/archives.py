@@ -140,18 +140,19 @@ def _root(source: Path) -> Path:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_clutter(path))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_clutter(path))
 
 
 def _images_of(part: Path, root: Path, in_val: bool | None) -> Iterator[RawImage]:
     for folder in _subfolders(part):
         for path in folder.rglob("*"):
             inside = path.relative_to(part)
-            if path.is_file() and not any(_is_clutter(Path(name)) for name in inside.parts):
+            if path.is_file() and not any(is_clutter(Path(name)) for name in inside.parts):
                 yield RawImage(path.relative_to(root).as_posix(), folder.name, in_val, inside.as_posix())
 
 
-def _is_clutter(path: Path) -> bool:
+def is_clutter(path: Path) -> bool:
+    """Whether a file or folder is hidden or left by an operating system, going by its name."""
     return path.name.startswith(".") or path.name.lower() in _CLUTTER
 
 

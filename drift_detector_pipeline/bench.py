@@ -58,6 +58,7 @@ def main() -> int:
         _draw_images(folder / "raw", BATCH * (STEPS + WARM_UP))
         given = ["data=folder", f"data.raw_path={folder}/raw", f"data.processed_path={folder}/data", *sys.argv[1:]]
         given += [f"data.stored_side_px={SOURCE_PX}", "data.fit_fraction=0", "data.val_fraction=0.01"]
+        given += ["wandb.mode=disabled"]
         given += [f"training.batch_size={BATCH}", "training.epochs=1"]
         composed = load(given)
         set_up_logging()

@@ -76,8 +76,25 @@ class Model(_Section):
     options: dict[str, Any]
 
 
+class Profiler(_Section):
+    """Which training steps PyTorch's profiler records, and what of them. Decides nothing about the bits."""
+
+    enabled: bool
+    wait: Annotated[int, Field(ge=0)]  # steps before each recording
+    warmup: Annotated[int, Field(ge=0)]  # further steps, with the profiler on and its records dropped
+    active: Positive  # steps recorded, into one trace
+    repeat: Annotated[int, Field(ge=0)]  # recordings; 0: until the run ends
+    log_dir: FilePath  # in the run's folder
+    export_chrome_trace: bool  # also as plain JSON, for viewers that read no .gz
+    record_shapes: bool
+    profile_memory: bool
+    with_stack: bool  # Python's call stack, and so which module an operator belongs to
+    with_flops: bool
+    with_modules: bool  # today's PyTorch has this in with_stack
+
+
 class Training(_Section):
-    """How it learns. All of it decides the bits of the weights."""
+    """How it learns. All of it but `profiler` decides the bits of the weights."""
 
     epochs: Positive
     batch_size: Positive
@@ -92,6 +109,7 @@ class Training(_Section):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None
     early_stopping_patience: Positive | None
     sizes_px: list[Annotated[int, Field(ge=8, le=2048)]] | None
+    profiler: Profiler
 
     @model_validator(mode="after")
     def _one_size_per_epoch(self) -> "Training":
@@ -113,6 +131,15 @@ class Run(_Section):
     checkpoint_every: Positive
 
 
+class Wandb(_Section):
+    """Where W&B keeps a run. Decides nothing about the bits."""
+
+    project: Annotated[str, Field(min_length=1)]
+    entity: str | None
+    mode: Literal["auto", "online", "offline", "disabled"]
+    log_freq: Positive  # optimizer steps between two values of a batch
+
+
 class Settings(_Section):
     """All settings of a command, checked."""
 
@@ -120,6 +147,7 @@ class Settings(_Section):
     model: Model
     training: Training
     run: Run
+    wandb: Wandb
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":
@@ -130,6 +158,15 @@ class Settings(_Section):
                 f"{smallest_px} px (data.img_size or training.sizes_px)"
             )
         return self
+
+
+class Sweep(_Section):
+    """How `make sweep` tries values: conf/sweep.yaml."""
+
+    sampler: Literal["grid", "optuna"]
+    trials: Positive | None
+    dir: FilePath | None
+    resume: FilePath | None
 
 
 class Composed(NamedTuple):
@@ -147,7 +184,7 @@ def load(overrides: Sequence[str]) -> Composed:
 
     Raises ConfigError before anything else happens if a key, group choice, type or value is wrong.
     """
-    parsed = _parse(overrides)
+    parsed = parse(overrides)
     for override in parsed:
         _check_name(override)
     composed = _compose(overrides)
@@ -183,7 +220,8 @@ def group_choices() -> dict[str, list[str]]:
     }
 
 
-def _parse(overrides: Sequence[str]) -> list[Override]:
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Read words such as `training.epochs=5` in Hydra's grammar. Raises ConfigError if they are none."""
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
@@ -210,7 +248,8 @@ def _check_name(override: Override) -> None:
 
 
 def _is_valid_key(key: str) -> bool:
-    return key in {*valid_keys(), "data.augmentation"} or key.startswith(tuple(f"{name}." for name in _FREE_FORM))
+    known = {*valid_keys(), "data.augmentation", "training.profiler"}
+    return key in known or key.startswith(tuple(f"{name}." for name in _FREE_FORM))
 
 
 def _valid_ones(key: str) -> str:
@@ -280,7 +319,7 @@ def _known_part(location: tuple[int | str, ...]) -> list[str]:
 
 def _origin(key: str, overrides: Sequence[str], composed: DictConfig) -> str:
     """The place a value came from: the command line or a file below conf/."""
-    given = {override.key_or_group for override in _parse(overrides)} - set(group_choices())
+    given = {override.key_or_group for override in parse(overrides)} - set(group_choices())
     if any(f"{key}.".startswith(f"{name}.") for name in given):
         return "given on the command line"
     choices, section = composed.hydra.runtime.choices, key.split(".")[0]

@@ -21,7 +21,7 @@ from drift_detector_pipeline.duplicates import Pair, find_pairs, thumbnail
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.images import Pixels
-from drift_detector_pipeline.manifest import Processed, open_processed
+from drift_detector_pipeline.manifest import REPORT, Processed, open_processed
 from drift_detector_pipeline.packing import PackedImages
 from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
 from drift_detector_pipeline.splits import SPLITS
@@ -42,7 +42,7 @@ def main() -> int:
 
 def write_report(data: Processed) -> Path:
     """Write the report into the processed folder; return the page's path."""
-    folder = data.folder / "data_report"
+    folder = data.folder / REPORT
     folder.mkdir(exist_ok=True)
     pairs = find_pairs(_watched(data.images, "equal pixels"), _thumbnails(data.images), threshold=ALIKE)
     facts = _facts(data, pairs)

@@ -22,7 +22,15 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.decoding import Decoded, decode_all, digits
 from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.files import disk_full_explained, exclusive, file_hash, write_json
-from drift_detector_pipeline.manifest import FILES, FORMAT, content_line, deciding_settings, stat_digest, why_stale
+from drift_detector_pipeline.manifest import (
+    FILES,
+    FORMAT,
+    REPORT,
+    content_line,
+    deciding_settings,
+    stat_digest,
+    why_stale,
+)
 from drift_detector_pipeline.packing import Entry, write_packed
 from drift_detector_pipeline.sources import ensure_raw, verify
 from drift_detector_pipeline.splits import SPLITS, assign
@@ -79,7 +87,7 @@ def _refuse_foreign(target: Path, raw: Path | None) -> None:
     if not target.exists():
         return
     names = {path.name for path in target.iterdir() if not path.name.startswith(".")} if target.is_dir() else {"a file"}
-    if foreign := sorted(names - FILES):
+    if foreign := sorted(names - FILES - {REPORT}):
         raise DataError(f"{target}: holds {foreign[0]}, no processed data; choose another data.processed_path=PATH")
 
 

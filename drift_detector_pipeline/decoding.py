@@ -1,7 +1,7 @@
-"""Every image of a source decoded once, on all cores: the pixels, or why there are none.
+"""Image files decoded once, on all cores: the pixels, or why there are none.
 
-In: a `Listing`, or the digits inside scikit-learn. Out: one `Decoded` per image, in the listing's order. Read by
-dataset.py.
+In: a `Listing`, any files, or the digits inside scikit-learn. Out: one `Decoded` per image, in their order. Read by
+dataset.py and modeling/predict.py.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -52,7 +52,15 @@ def digits(stored_side_px: int) -> tuple[Listing, Iterator[Decoded]]:
 def decode_all(listing: Listing, stored_side_px: int) -> Iterator[Decoded]:
     """Decode in listing order, on all cores, holding only a few hundred images at a time."""
     paths = [listing.root / image.path for image in listing.images]
-    decode_one = partial(_decode_file, stored_side_px=stored_side_px)
+    return _on_all_cores(partial(_decode_file, stored_side_px=stored_side_px), paths)
+
+
+def decode_files(paths: Sequence[Path], stored_side_px: int) -> Iterator[Decoded]:
+    """As `decode_all`, for files of any place; one that cannot be opened has a problem like one that is no image."""
+    return _on_all_cores(partial(_decode_if_readable, stored_side_px=stored_side_px), paths)
+
+
+def _on_all_cores(decode_one: Callable[[Path], Decoded], paths: Sequence[Path]) -> Iterator[Decoded]:
     with progress_bar(total=len(paths), title="decode", unit=" images") as bar, _pool(len(paths)) as pool:
         for start in range(0, len(paths), 512):
             chunk = paths[start : start + 512]
@@ -99,3 +107,10 @@ def _decode_file(path: Path, stored_side_px: int) -> Decoded:
         return Decoded(decode(content, stored_side_px), None, sha256)
     except DataError as error:
         return Decoded(None, str(error), sha256)
+
+
+def _decode_if_readable(path: Path, stored_side_px: int) -> Decoded:
+    try:
+        return _decode_file(path, stored_side_px)
+    except OSError as error:
+        return Decoded(None, error.strerror or str(error), "")

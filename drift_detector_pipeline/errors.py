@@ -5,7 +5,8 @@ PipelineError
 ├── DataError      an archive, an image, a processed folder, a full disk
 ├── ModelError     an unknown model or optimizer, weights that do not fit
 ├── TrainingError  a loss that is not finite
-└── ResumeError    a run that cannot be continued or repeated
+├── ResumeError    a run that cannot be continued or repeated
+└── ImageError     a container image that is larger than agreed
 
 Each message names the path or value, what was expected and the command that fixes it.
 """
@@ -37,6 +38,10 @@ class TrainingError(PipelineError):
 
 class ResumeError(PipelineError):
     """A run that cannot be continued or repeated as asked."""
+
+
+class ImageError(PipelineError):
+    """A container image that is larger than agreed, or whose history cannot be read."""
 
 
 def exit_status(main: Callable[[], int]) -> Callable[[], int]:

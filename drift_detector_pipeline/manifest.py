@@ -18,6 +18,7 @@ from drift_detector_pipeline.sources import verify
 
 FORMAT = 1  # of the processed folder; another number in a manifest means: build it again
 FILES = {"images.bin", "index.csv", "manifest.json"}
+REPORT = "data_report"  # folder that data_report.py adds; it goes with the images it describes
 
 
 class Processed(NamedTuple):
@@ -38,13 +39,13 @@ class Processed(NamedTuple):
         return str(self.manifest["fingerprint"])
 
 
-def open_processed(data: Data) -> Processed:
+def open_processed(data: Data, remedy: str | None = None) -> Processed:
     """Open the processed folder of `data` for reading.
 
-    Raises DataError if it is not there or was made with other settings, naming the command that makes it.
+    Raises DataError if it is not there or was made with other settings, naming the command that makes it: `remedy`.
     """
     manifest = _read_manifest(data.processed_path)
-    remedy = f'run: make process_data ARGS="data={data.name}" (with the overrides of this command)'
+    remedy = remedy or f'run: make process_data ARGS="data={data.name}" (with the overrides of this command)'
     if manifest is None:
         raise DataError(f"{data.processed_path}: no processed data; {remedy}")
     if stale := _why_unusable(data, manifest):

@@ -26,7 +26,7 @@ _TEMPLATES = jinja2.Environment(
 
 def write_page(path: Path, template: str, **values: Any) -> None:
     """Fill `templates/<template>` with `values` and write it to `path`, atomically."""
-    write_atomically(path, _TEMPLATES.get_template(template).render(values).encode())
+    write_atomically(path, _TEMPLATES.get_template(template).render(values).encode("utf-8", "backslashreplace"))
 
 
 def figure_png(figure: Figure) -> bytes:

@@ -1,6 +1,6 @@
-"""The first two minutes: `make quickstart` processes digits, trains on them and says what came out and what is next.
+"""The first two minutes: `make quickstart` trains on digits, evaluates, and says what came out and what is next.
 
-In: nothing but the package. Out: a processed folder, a run folder and a page of text.
+In: nothing but the package. Out: a processed folder, a run folder with a picture of predictions, and a page of text.
 """
 
 import os
@@ -11,6 +11,7 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.modeling.evaluate import evaluate
 from drift_detector_pipeline.modeling.runs import read_receipt
 from drift_detector_pipeline.modeling.train import train
 
@@ -25,12 +26,16 @@ def main() -> int:
     outcome = train(composed)
     if outcome.exit_status:
         return outcome.exit_status
+    report = evaluate(outcome.folder)
     receipt = read_receipt(outcome.folder)
     install, training = int(os.environ.get("INSTALL_SECONDS", 0)), time.monotonic() - started
     sha256 = receipt["weights_sha256"]["final_model.safetensors"]
     print(f"""
+  Look       {report}/predictions.png   what it says about twelve images
+             {report}/report.html       everything measured, as one page for a browser
+
   Accuracy   {receipt["final"]["val_accuracy"]:.1%} on validation images never trained on
-  Time       {install} s to install, {training:.0f} s to process the data and train
+  Time       {install} s to install, {training:.0f} s to process the data, train and evaluate
   Data       {data}/manifest.json  counts, classes, fingerprint
   Run        {outcome.folder}/
                run.json                 which exact bytes, settings and machine made this model
@@ -41,6 +46,7 @@ def main() -> int:
   Next
     make reproduce RUN={outcome.folder}   train again: the same bits?
     make train ARGS="data=folder data.raw_path=PATH"   your own images, one folder per class
+    make predict IMAGES=PATH                           images without labels, with the newest run
     make train ARGS="+experiment=imagenette_fast"      real photographs, 99 MB to download
     make                                               all commands
 """)

@@ -6,7 +6,6 @@ prompts, never waits for a browser, never reports usage, and keeps its notes ins
 """
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -17,27 +16,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from drift_detector_pipeline.drive_credentials import GUIDE, account_of
 from drift_detector_pipeline.errors import DataError, exit_status
 
 PLACEHOLDER = "REPLACE_WITH_YOUR_FOLDER_ID"
 CREDENTIALS = "GDRIVE_CREDENTIALS_DATA"  # environment variable: the text of a service account's key file
 KEY_FILE = Path(".secrets/gdrive-dvc-service-account.json")  # below the repository's root; read if that is not set
-_GUIDE = "see docs/data_remotes.md"
 
 # What dvc, PyDrive2 and boto write on stderr, and what a person can do about it. The first that matches counts.
 _ADVICE = {
     "storageQuotaExceeded|storage quota": "403: a service account owns no space in a personal Drive, so pull works and "
-    f"push does not; push to a shared drive or sign in yourself; {_GUIDE}",
+    f"push does not; push to a shared drive or sign in yourself; {GUIDE}",
     "RateLimitExceeded|dailyLimitExceeded|rate limit|HttpError 429|Too Many Requests|SlowDown": "too many requests "
     "for now: wait some minutes and run it again; what has arrived is kept",
     "File not found: |HttpError 404": "404: wrong folder id, or the folder is not shared with the service account "
-    f"(client_email in its key); {_GUIDE}",
+    f"(client_email in its key); {GUIDE}",
     "HttpError 403|insufficientFilePermissions": "403: the service account may not do this; share the folder with it "
-    f"as Editor; {_GUIDE}",
+    f"as Editor; {GUIDE}",
     "invalid_grant|invalid_client|HttpError 401": "the service account's key was refused: revoked, or this machine's "
     "clock is wrong",
-    "Failed to authenticate GDrive|Non interactive mode": f"the sign-in to Google Drive failed; {_GUIDE}",
-    "Unable to locate credentials": f"no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; {_GUIDE}",
+    "HttpError 5\\d\\d": "Google Drive answers with errors of its own: run it again later; what has arrived is kept",
+    "Failed to authenticate GDrive|Non interactive mode": f"the sign-in to Google Drive failed; {GUIDE}",
+    "Unable to locate credentials": f"no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; {GUIDE}",
     "InvalidAccessKeyId|SignatureDoesNotMatch|Access ?Denied|Forbidden": "access denied: the credentials are wrong or "
     "have no right to this bucket",
     "bucket does not exist|NoSuchBucket": "the bucket does not exist",
@@ -98,10 +98,10 @@ def check_ready(repository: Repository, name: str) -> None:
     """Raise DataError if the remote `name` cannot work without a person: unknown, a placeholder, no key for Drive."""
     url = repository.settings.get(f"remote.{name}.url")
     if url is None:
-        raise DataError(f"no DVC remote {name!r} in .dvc/config; {_GUIDE}")
+        raise DataError(f"no DVC remote {name!r} in .dvc/config; {GUIDE}")
     if PLACEHOLDER in url:
         raise DataError(
-            f"the folder id in .dvc/config is still a placeholder: `dvc remote modify {name} url gdrive://ID`; {_GUIDE}"
+            f"the folder id in .dvc/config is still a placeholder: `dvc remote modify {name} url gdrive://ID`; {GUIDE}"
         )
     if url.startswith("gdrive://") and _by_service_account(repository, name):
         _check_key(repository, name)
@@ -163,14 +163,9 @@ def _check_key(repository: Repository, name: str) -> None:
         except OSError as error:
             raise DataError(
                 f"no credentials for Google Drive: set {CREDENTIALS}, or put the service account's key file at "
-                f"{origin} ({error.strerror}); {_GUIDE}"
+                f"{origin} ({error.strerror}); {GUIDE}"
             ) from error
-    try:
-        complete = {"client_email", "private_key", "token_uri"} <= set(json.loads(key))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{origin} is not JSON ({error}); paste the whole key file; {_GUIDE}") from error
-    if not complete:
-        raise DataError(f"{origin} is JSON but no service account's key (no client_email, private_key); {_GUIDE}")
+    account_of(key, origin)
 
 
 def _environment(repository: Repository, show: bool) -> dict[str, str]:

@@ -1,17 +1,38 @@
 """Where a run's numbers go: metrics.jsonl, always, and TensorBoard's event files beside it.
 
-Fed by modeling/train.py. Losses are in nats, accuracy in 0..1, steps are optimizer steps done so far.
+Fed by modeling/train.py; wandb_tracking.py is one more place.
+Losses are in nats, accuracy in 0..1, steps are optimizer steps done so far.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
 from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.images import Pixels
 
 Row = dict[str, Any]  # epoch step train_loss val_loss val_accuracy learning_rate images_per_second seconds
+
+
+class Sample(NamedTuple):
+    """An image and what the model says about it."""
+
+    image: Pixels  # (S, S, 3), as the model sees it
+    label: str
+    predicted: str
+    probability: float  # of what is predicted, in 0..1
+
+
+class Result(NamedTuple):
+    """What a finished run has come to."""
+
+    final: Row
+    best: Row
+    best_model: Path
+    samples: Callable[[], list[Sample]]  # made when asked for
 
 
 class Tracker(Protocol):
@@ -23,8 +44,38 @@ class Tracker(Protocol):
     def epochs(self, history: list[Row]) -> None:
         """Take note of a finished epoch: the last row of all."""
 
+    def finished(self, result: Result) -> None:
+        """Take note of the end of a run that was not stopped."""
+
     def close(self) -> None:
         """Write out what is held back."""
+
+
+class AllOf:
+    """Tracks with several trackers, in their order."""
+
+    def __init__(self, *trackers: Tracker) -> None:
+        self._trackers = trackers
+
+    def batch(self, step: int, loss: float, learning_rate: float) -> None:
+        """Pass the step on."""
+        for tracker in self._trackers:
+            tracker.batch(step, loss, learning_rate)
+
+    def epochs(self, history: list[Row]) -> None:
+        """Pass the finished epoch on."""
+        for tracker in self._trackers:
+            tracker.epochs(history)
+
+    def finished(self, result: Result) -> None:
+        """Pass the end on."""
+        for tracker in self._trackers:
+            tracker.finished(result)
+
+    def close(self) -> None:
+        """Close all."""
+        for tracker in self._trackers:
+            tracker.close()
 
 
 class FileTracker:
@@ -37,16 +88,19 @@ class FileTracker:
 
     def batch(self, step: int, loss: float, learning_rate: float) -> None:
         """Add the scalars of a step."""
-        self._events.add_scalar("train/batch_loss", loss, step)
-        self._events.add_scalar("train/learning_rate", learning_rate, step)
+        for name, value in step_scalars(loss, learning_rate).items():
+            self._events.add_scalar(name, value, step)
 
     def epochs(self, history: list[Row]) -> None:
         """Rewrite metrics.jsonl with the finished epoch and add its scalars."""
         self._write(history)
         row = history[-1]
-        for name, key in _SCALARS.items():
-            self._events.add_scalar(name, row[key], row["step"])
+        for name, value in epoch_scalars(row).items():
+            self._events.add_scalar(name, value, row["step"])
         self._events.flush()
+
+    def finished(self, result: Result) -> None:
+        """Do nothing: the weights lie in the same folder."""
 
     def close(self) -> None:
         """Flush and close the event file."""
@@ -65,13 +119,23 @@ class NoTracker:
     def epochs(self, history: list[Row]) -> None:
         """Do nothing."""
 
+    def finished(self, result: Result) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 
 
-_SCALARS = {
-    "train/epoch_loss": "train_loss",
-    "val/epoch_loss": "val_loss",
-    "val/accuracy": "val_accuracy",
-    "perf/images_per_second": "images_per_second",
-}
+def step_scalars(loss: float, learning_rate: float) -> dict[str, float]:
+    """The numbers of an optimizer step under the names that TensorBoard and W&B show."""
+    return {"train/batch_loss": loss, "train/learning_rate": learning_rate}
+
+
+def epoch_scalars(row: Row) -> dict[str, float]:
+    """The numbers of an epoch under the names that TensorBoard and W&B show."""
+    return {
+        "train/epoch_loss": row["train_loss"],
+        "val/epoch_loss": row["val_loss"],
+        "val/accuracy": row["val_accuracy"],
+        "perf/images_per_second": row["images_per_second"],
+    }

@@ -16,6 +16,8 @@ from PIL import Image
 from drift_detector_pipeline import config
 from drift_detector_pipeline.console import log
 
+os.environ["WANDB_MODE"] = "disabled"  # what `wandb.mode` is unless a test gives one, here and in what it starts
+
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("cat", "dog", "über fish")  # a space and a letter beyond ASCII
 

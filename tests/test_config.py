@@ -230,7 +230,7 @@ def leaves(node: object, prefix: str = "") -> list[str]:
 def test_every_yaml_below_conf_is_reached_by_a_group() -> None:
     named = {f"{group}/{name}.yaml" for group, names in config.group_choices().items() for name in names}
     files = {path.relative_to(config.CONF).as_posix() for path in config.CONF.rglob("*.yaml")}
-    assert files - named == {"config.yaml", "data/_base.yaml"}
+    assert files - named == {"config.yaml", "sweep.yaml", "wandb_sweep.yaml", "data/_base.yaml"}
 
 
 def test_the_written_yaml_gives_the_same_settings_again() -> None:

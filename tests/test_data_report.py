@@ -94,3 +94,14 @@ def test_data_that_was_never_processed_is_an_error_with_the_command(tmp_path: Pa
     assert done.returncode == 1
     assert "make process_data" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_data_with_a_report_is_up_to_date_and_is_built_again_without_it(
+    tmp_path: Path, data_of: Callable[..., Data], image_folder: Path
+) -> None:
+    data = data_of(image_folder)
+    report = write_report(open_processed(data.model_copy(update={"processed_path": process(data)})))
+    process(data)
+    assert report.exists()
+    process(data_of(image_folder, val_fraction=0.4))
+    assert not report.exists()

@@ -1,7 +1,10 @@
 """What the documents say is so: their commands exist, and their figures come from reports/."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,8 @@ from drift_detector_pipeline.config import group_choices, valid_keys
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
-TARGETS = set(re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+MAKEFILES = (ROOT / "Makefile").read_text() + (ROOT / "docker.mk").read_text()
+TARGETS = set(re.findall(r"^([a-z_]+):", MAKEFILES, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -21,7 +25,7 @@ def test_every_make_target_that_is_named_exists(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_setting_that_is_named_exists(page):
-    words = re.findall(r"\b((?:data|model|training|run)\.[a-z_.]+)=", page.read_text())
+    words = re.findall(r"(?<!hydra\.)\b((?:data|model|training|run)\.[a-z_.]+)=", page.read_text())
     free_form = ("model.options.", "training.optimizer_options.")
     assert {word for word in words if not word.startswith(free_form)} <= set(valid_keys())
 
@@ -39,8 +43,7 @@ def test_every_relative_link_leads_somewhere(page):
 
 
 def test_every_target_has_a_help_line():
-    text = (ROOT / "Makefile").read_text()
-    helped = set(re.findall(r"^([a-z_]+):.*## ", text, flags=re.MULTILINE))
+    helped = set(re.findall(r"^([a-z_]+):.*## ", MAKEFILES, flags=re.MULTILINE))
     assert helped == TARGETS
 
 
@@ -57,3 +60,17 @@ def test_measured_figures_equal_the_reports_they_name(page):
             assert f"{100 * report['val_accuracy_mean']:.2f}" in line, line
             assert f"{report['n']} seed" in line, line
             assert f"{100 * report['val_accuracy_sd']:.2f}" in line or report["n"] == 1, line
+
+
+@pytest.mark.slow
+def test_the_site_builds_strictly_with_every_module_and_fetches_nothing(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    pages = "".join(page.read_text() for page in (tmp_path / "site").rglob("*.html"))
+    modules = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "drift_detector_pipeline").rglob("*.py")]
+    names = [".".join(module.parts) for module in modules if module.name != "__init__"]
+    assert [name for name in names if f'id="{name}"' not in pages] == []
+    assert re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?:[^"]+"', pages) == []

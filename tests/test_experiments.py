@@ -88,3 +88,6 @@ def test_the_quick_start_says_what_came_out_and_what_is_next(archive, tmp_path, 
     assert f"Accuracy   {receipt['final']['val_accuracy']:.1%} on validation images" in said
     assert receipt["weights_sha256"]["final_model.safetensors"][:16] in said
     assert f"make reproduce RUN={tmp_path}/run" in said
+    for name in ("predictions.png", "report.html"):
+        assert f"{tmp_path}/run/evaluation/val/{name}" in said
+        assert (tmp_path / "run" / "evaluation" / "val" / name).exists()

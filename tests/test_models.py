@@ -137,7 +137,7 @@ def test_freezing_everything_or_a_model_without_stages_is_refused():
 
 def save_own(path, source, classes=CLASSES, mean=(0.5, 0.5, 0.5)):
     settings = load(["data=digits", *SMALL]).settings.model
-    description = describe(settings, source._replace(mean=mean), [str(k) for k in range(classes)], SIDE, SIDE)
+    description = describe(settings, source._replace(mean=mean), [str(k) for k in range(classes)], SIDE, SIDE, "fp32")
     save_weights(path, source.module.state_dict(), description)
     return path
 

@@ -34,7 +34,7 @@ def trained(name="resnet_small", *overrides, side_px=32):
         network.module.train()(torch.randn(8, 3, side_px, side_px))
         for parameter in network.module.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.01)
-    return network.module.eval(), describe(settings, network, CLASSES, side_px, 40)
+    return network.module.eval(), describe(settings, network, CLASSES, side_px, 40, "fp32")
 
 
 def saved(path, module, description):
@@ -59,11 +59,12 @@ def test_a_file_alone_gives_back_the_model_bit_by_bit(name, overrides, tmp_path)
     assert header == description
 
 
-def test_the_header_says_architecture_classes_and_preprocessing(tmp_path):
+def test_the_header_says_architecture_classes_precision_and_preprocessing(tmp_path):
     _, header = load_model(saved(tmp_path / "w.safetensors", *trained("mlp", "model.options.width=5")))
     assert header["architecture"] == "mlp"
     assert header["options"] == {"width": 5}
     assert header["classes"] == CLASSES
+    assert header["precision"] == "fp32"
     assert header["preprocessing"].keys() == {"stored_side_px", "img_size", "mean", "std"}
     assert (header["preprocessing"]["stored_side_px"], header["preprocessing"]["img_size"]) == (40, 32)
 

@@ -4,17 +4,24 @@ In: `run.*` settings and torchrun's environment. Out: a `Machine`. Read by every
 """
 
 import contextlib
+import datetime
 import os
 import platform
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from drift_detector_pipeline.config import Run
-from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.errors import ConfigError, TrainingError
 
+# A machine that vanishes without closing its connections is given up after that; one that closes them, at once.
+SILENCE = datetime.timedelta(minutes=5)
+_LOST = re.compile(r"gloo|nccl|connection (closed|reset)|broken pipe|timed? ?out|socket", re.IGNORECASE)
 _Value = TypeVar("_Value")
 
 
@@ -56,7 +63,7 @@ def prepared(run: Run) -> Iterator[Machine]:
     torch.set_num_threads(threads)
     _prefer_determinism()
     if processes > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=SILENCE)
     try:
         rank = dist.get_rank() if processes > 1 else 0
         yield Machine(device, _precision(run.precision, device), threads, rank, processes)
@@ -64,6 +71,21 @@ def prepared(run: Run) -> Iterator[Machine]:
         torch.set_num_threads(threads_before)
         if processes > 1:
             dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def lost_process_explained(machine: Machine, folder: Path) -> Iterator[None]:
+    """Turn what PyTorch raises when another process of the run in `folder` is gone into a `TrainingError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        first_line = str(error).strip().partition("\n")[0]
+        if machine.processes == 1 or not _LOST.search(first_line):
+            raise
+        raise TrainingError(
+            f"process {machine.rank} of {machine.processes} stops: another one of this run is gone ({first_line}). "
+            f"Start all of them again with run.resume={folder}; at most run.checkpoint_every steps are done twice"
+        ) from error
 
 
 def instruction_set(device: torch.device) -> str:
@@ -92,6 +114,22 @@ def from_first(value: _Value, machine: Machine) -> _Value:
     box: list[Any] = [value]
     dist.broadcast_object_list(box)
     return box[0]  # type: ignore[no-any-return]
+
+
+def share_buffers(module: nn.Module, machine: Machine) -> None:
+    """Give every process the first one's buffers, such as BatchNorm's running statistics."""
+    if machine.processes > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def from_all(value: _Value, machine: Machine) -> list[_Value]:
+    """Return every process's value, in the order of their ranks, in every process."""
+    if machine.processes == 1:
+        return [value]
+    values: list[Any] = [None] * machine.processes
+    dist.all_gather_object(values, value)
+    return values
 
 
 def _device(wanted: str, local_rank: int) -> torch.device:

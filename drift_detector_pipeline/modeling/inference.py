@@ -1,19 +1,25 @@
-"""Batches through a model without learning: the one loop behind validation and, later, evaluation and prediction.
+"""Images through a model without learning: the one way for validation, evaluation and prediction.
 
-N images, K classes. Fed by loaders.py.
+N images, K classes. Every batch is filled up to one size, so that an image's logits do not depend on its neighbours.
+Fed by loaders.py and predict.py.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional
 
 from drift_detector_pipeline.loaders import Batch
-from drift_detector_pipeline.modeling.hardware import Machine, sum_over_processes
+from drift_detector_pipeline.modeling.hardware import Machine, from_all
+from drift_detector_pipeline.modeling.metrics import cross_entropies
 from drift_detector_pipeline.modeling.models import Network
 from drift_detector_pipeline.transforms import normalize
+
+BATCH = 64  # images of every forward pass; with another number some kernels give other last bits
 
 
 class Scores(NamedTuple):
@@ -30,23 +36,36 @@ def model_input(batch: Batch, network: Network, machine: Machine) -> torch.Tenso
 
 
 @torch.inference_mode()
-def predict_logits(
-    module: nn.Module, batches: Iterable[Batch], network: Network, machine: Machine
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield float32 logits (B, K) and int64 labels (B,) of each batch, on the device; puts the module in eval mode."""
-    module.eval()
-    for batch in batches:
-        with machine.autocast():
-            logits = module(model_input(batch, network, machine))
-        yield logits.float(), batch.labels.to(machine.device, non_blocking=True)
+def predict_logits(module: nn.Module, batch: Batch, network: Network, machine: Machine) -> npt.NDArray[np.float32]:
+    """Return float32 logits (N, K) of at most `BATCH` images; puts the module in evaluation mode."""
+    if module.training:
+        module.eval()
+    with machine.autocast():
+        logits = module(model_input(_filled(batch), network, machine))
+    return logits[: len(batch.images)].float().cpu().numpy()  # type: ignore[no-any-return]
 
 
 def score(module: nn.Module, batches: Iterable[Batch], network: Network, machine: Machine) -> Scores:
-    """Measure loss and accuracy over batches that all processes share."""
-    loss, correct, count = 0.0, 0, 0
-    for logits, labels in predict_logits(module, batches, network, machine):
-        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+    """Measure loss and accuracy over batches that all processes share.
+
+    The sum of the losses is rounded once, so neither order nor number of processes shows in it.
+    """
+    losses: list[float] = []
+    correct = 0
+    for batch in batches:
+        logits, labels = predict_logits(module, batch, network, machine), batch.labels.numpy()
+        losses += cross_entropies(logits, labels).tolist()
         correct += int((logits.argmax(1) == labels).sum())
-        count += len(labels)
-    loss, right, total = sum_over_processes([loss, correct, count], machine)
-    return Scores(loss / total, right / total)
+    shares = from_all((losses, correct), machine)
+    total = sum(len(share) for share, _ in shares)
+    loss = math.fsum(loss for share, _ in shares for loss in share)
+    return Scores(loss / total, sum(right for _, right in shares) / total)
+
+
+def _filled(batch: Batch) -> Batch:
+    missing = BATCH - len(batch.images)
+    if missing < 0:
+        raise ValueError(f"expected at most {BATCH} images, got {len(batch.images)}")
+    if missing == 0:
+        return batch
+    return batch._replace(images=torch.cat([batch.images, batch.images.new_zeros(missing, *batch.images.shape[1:])]))

@@ -61,9 +61,13 @@ def _report(folder: Path, before: dict[str, Any], new_folder: Path, after: dict[
 
 def _composed(folder: Path, receipt: Any) -> Composed:
     """The receipt's settings, with the resolved device, precision and threads, for a new run folder."""
+    new = load(["data=digits"])  # only for the new run's folder, and where it is tracked
     try:
         resolved = {key: receipt[key] for key in ("device", "precision", "threads")} | {"resume": None}
-        values = receipt["settings"] | {"run": receipt["settings"]["run"] | resolved}
+        now = {"wandb": new.settings.wandb.model_dump(mode="json")}  # where it is tracked decides nothing
+        values = receipt["settings"] | {"run": receipt["settings"]["run"] | resolved} | now
+        profiler = {"profiler": new.settings.training.profiler.model_dump(mode="json")}  # nor does what is recorded
+        values["training"] = values["training"] | profiler
         overrides = [*receipt["overrides"]]
         _ = receipt["processes"], receipt["weights_sha256"].items()
     except (KeyError, TypeError, AttributeError) as error:
@@ -74,7 +78,6 @@ def _composed(folder: Path, receipt: Any) -> Composed:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise ResumeError(f"{folder}: its receipt has settings this version does not know ({problems})") from error
     config_yaml = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-    new = load(["data=digits"])  # only for the new run's folder
     return Composed(settings, overrides, config_yaml, new.run_folder, run_folder_chosen=False)
 
 

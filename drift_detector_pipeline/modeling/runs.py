@@ -32,7 +32,7 @@ def identify(settings: Settings, data: Processed, machine: Machine, pretrained_s
     sections = {
         "data": settings.data.model_dump(mode="json", include={"img_size", "augmentation"}),
         "model": settings.model.model_dump(mode="json"),
-        "training": settings.training.model_dump(mode="json"),
+        "training": settings.training.model_dump(mode="json", exclude={"profiler"}),
     }
     return _flat(sections) | {
         "data.fingerprint": data.fingerprint,
@@ -102,7 +102,7 @@ def write_receipt(folder: Path, facts: dict[str, Any]) -> None:
 def environment_facts(settings: Settings, data: Processed, machine: Machine) -> dict[str, Any]:
     """What a receipt records about the code, the data and the machine."""
     return {
-        "command": [Path(sys.executable).name, *_module_command()],
+        "command": this_command(),
         "git": _git(),
         "where": os.environ.get("PIPELINE_IMAGE") or ("container" if Path("/.dockerenv").exists() else "host"),
         "processed_path": str(data.folder),
@@ -144,6 +144,12 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+def this_command() -> list[str]:
+    """The command that runs now, as it can be typed again."""
+    module = sys.modules["__main__"].__spec__
+    return [Path(sys.executable).name, *(["-m", module.name] if module else [Path(sys.argv[0]).name]), *sys.argv[1:]]
+
+
 def package_versions() -> dict[str, str]:
     """Installed versions of this project's direct dependencies."""
     wanted = metadata.requires("drift_detector_pipeline") or []
@@ -173,15 +179,10 @@ def _newest_unfinished(identity: dict[str, Any]) -> Path | None:
     return None
 
 
-def _module_command() -> list[str]:
-    module = sys.modules["__main__"].__spec__
-    return [*(["-m", module.name] if module else [Path(sys.argv[0]).name]), *sys.argv[1:]]
-
-
 def _git() -> dict[str, Any]:
     """Commit and dirty flag of the code, or of the image it was built into; None where neither is known."""
     if commit := os.environ.get("PIPELINE_COMMIT"):
-        return {"commit": commit, "dirty": False}
+        return {"commit": commit.removesuffix("-dirty"), "dirty": commit.endswith("-dirty")}
     root = Path(__file__).parent
     try:
         commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=root, text=True, stderr=subprocess.DEVNULL)  # noqa: S607

@@ -28,12 +28,15 @@ from drift_detector_pipeline.modeling.checkpoints import (
     training_tensors,
 )
 from drift_detector_pipeline.modeling.hardware import Machine, from_first
+from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.interruption import Interruption
 from drift_detector_pipeline.modeling.models import Network, build, check_input, parameter_count, seed_everything
 from drift_detector_pipeline.modeling.optimization import build_optimizer
 from drift_detector_pipeline.modeling.runs import choose_folder, identify, now, start_folder
+from drift_detector_pipeline.modeling.tracing import Profiler, open_profiler
 from drift_detector_pipeline.modeling.weights import describe, save_weights
-from drift_detector_pipeline.tracking import FileTracker, NoTracker, Row, Tracker
+from drift_detector_pipeline.tracking import AllOf, FileTracker, NoTracker, Row, Tracker
+from drift_detector_pipeline.wandb_tracking import wandb_id, wandb_tracker
 
 INIT, STEP = 0, 1  # independent random streams
 
@@ -69,6 +72,7 @@ class Session:
     optimizer: Optimizer
     progress: Progress
     tracker: Tracker
+    profiler: Profiler
     interruption: Interruption
 
     @property
@@ -116,11 +120,13 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
         checkpoint = load_checkpoint(folder / "checkpoints")
         restore_tensors(checkpoint.tensors, network.module, average and average.module, optimizer)
         progress = Progress(**checkpoint.progress)
-    tracker = FileTracker(folder, progress.history, progress.step) if machine.is_first else NoTracker()
+    tracker = _tracker(settings, machine, folder, identity, network, progress)
+    profiler = open_profiler(settings.training.profiler, folder, machine)
     forward = DistributedDataParallel(network.module) if machine.processes > 1 else network.module
     session = Session(
-        settings, machine, data, folder, identity, network, forward, average, optimizer, progress, tracker, interruption
-    )
+        settings, machine, data, folder, identity, network, forward, average, optimizer, progress, tracker, profiler,
+        interruption,
+    )  # fmt: skip
     _announce(session, resumed)
     return session
 
@@ -140,7 +146,7 @@ def validation_batches(session: Session) -> Iterator[Batch]:
     """The share this process has of the validation images."""
     settings, machine = session.settings, session.machine
     requests = evaluation_requests(
-        session.data.images.indices("val"), batch_size=settings.training.batch_size, side_px=settings.data.img_size,
+        session.data.images.indices("val"), batch_size=BATCH, side_px=settings.data.img_size,
         rank=machine.rank, processes=machine.processes,
     )  # fmt: skip
     return _load(session, requests)
@@ -159,9 +165,22 @@ def save_result(session: Session, name: str) -> None:
     if session.machine.is_first:
         data = session.settings.data
         description = describe(
-            session.settings.model, session.network, session.data.classes, data.img_size, data.stored_side_px
-        )
+            session.settings.model, session.network, session.data.classes, data.img_size, data.stored_side_px,
+            session.machine.precision,
+        )  # fmt: skip
         save_weights(session.folder / name, session.result.state_dict(), description)
+
+
+def _tracker(
+    settings: Settings, machine: Machine, folder: Path, identity: dict[str, Any], network: Network, progress: Progress
+) -> Tracker:
+    if not machine.is_first:
+        return NoTracker()
+    weight_bytes = sum(tensor.nbytes for tensor in network.module.state_dict().values())
+    return AllOf(
+        FileTracker(folder, progress.history, progress.step),
+        wandb_tracker(settings, folder, wandb_id(progress.started, folder, identity), weight_bytes),
+    )
 
 
 def _load(session: Session, requests: Iterator[Request]) -> Iterator[Batch]:

@@ -4,6 +4,7 @@ In: a processed folder and settings. Out: a run folder (runs.py). Can be killed 
 same bits, because everything random is a function of (seed, epoch, step, image) and the rest is in the checkpoint.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +19,18 @@ from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import TrainingError, exit_status
 from drift_detector_pipeline.loaders import Batch
-from drift_detector_pipeline.modeling.hardware import prepared, sum_over_processes
+from drift_detector_pipeline.modeling.hardware import (
+    lost_process_explained,
+    prepared,
+    share_buffers,
+    sum_over_processes,
+)
 from drift_detector_pipeline.modeling.inference import Scores, model_input, score
 from drift_detector_pipeline.modeling.interruption import Interruption, caught
 from drift_detector_pipeline.modeling.models import seed_everything, set_training
 from drift_detector_pipeline.modeling.optimization import learning_rate_factor, set_learning_rate
 from drift_detector_pipeline.modeling.runs import environment_facts, now, write_receipt
+from drift_detector_pipeline.modeling.samples import sample_predictions
 from drift_detector_pipeline.modeling.session import (
     STEP,
     Session,
@@ -33,7 +40,7 @@ from drift_detector_pipeline.modeling.session import (
     training_batches,
     validation_batches,
 )
-from drift_detector_pipeline.tracking import Row
+from drift_detector_pipeline.tracking import Result, Row
 
 
 class Outcome(NamedTuple):
@@ -57,14 +64,15 @@ def train(composed: Composed, after_step: Callable[[int], None] = lambda step: N
     with prepared(composed.settings.run) as machine, caught() as interruption:
         session = open_session(composed, machine, interruption)
         try:
-            finished = _run(session, after_step)
+            with session.profiler, lost_process_explained(machine, session.folder):
+                finished = _run(session, after_step)
+            if finished and machine.is_first:
+                _finish(session, composed)
         finally:
             session.tracker.close()
         if not finished:
             _say_how_to_continue(session, composed)
             return Outcome(session.folder, interruption.exit_status)
-        if machine.is_first:
-            _finish(session, composed)
         return Outcome(session.folder, 0)
 
 
@@ -95,13 +103,16 @@ def _train_epoch(session: Session, batches: Iterator[Batch], epoch: int, after_s
     set_training(session.network.module)
     with _bar(session, title, done) as bar:
         while progress.step < end:
-            started = time.monotonic()
-            loss, stop = _step(session, next(batches))
-            progress.step += 1
-            progress.loss_sum += loss
-            progress.seconds += time.monotonic() - started
-            bar.update(session.images_per_step)
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            with session.profiler.step():
+                started = time.monotonic()
+                with session.profiler.phase("data_wait"):
+                    batch = next(batches)
+                loss, stop = _step(session, batch)
+                progress.step += 1
+                progress.loss_sum += loss
+                progress.seconds += time.monotonic() - started
+                bar.update(session.images_per_step)
+                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             if stop:
                 return False
             if progress.step % settings.run.checkpoint_every == 0:
@@ -113,29 +124,36 @@ def _train_epoch(session: Session, batches: Iterator[Batch], epoch: int, after_s
 def _step(session: Session, batch: Batch) -> tuple[float, bool]:
     """Do one optimizer step; return the loss over all processes, and whether any of them was asked to stop."""
     settings, machine, step = session.settings, session.machine, session.progress.step
+    phase = session.profiler.phase
     seed_everything(settings.run.seed, STEP, step, machine.rank)
     set_learning_rate(session.optimizer, _factor(session, step))
-    with machine.autocast():
-        logits = session.forward(model_input(batch, session.network, machine))
-    labels = batch.labels.to(machine.device, non_blocking=True)
-    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=settings.training.label_smoothing)
-    asked = session.interruption.signal is not None
-    loss_sum, stops = sum_over_processes([loss.item(), float(asked)], machine)
+    with phase("copy"):
+        images = model_input(batch, session.network, machine)
+        labels = batch.labels.to(machine.device, non_blocking=True)
+    with phase("forward"):
+        with machine.autocast():
+            logits = session.forward(images)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=settings.training.label_smoothing)
+        asked = session.interruption.signal is not None
+        loss_sum, stops = sum_over_processes([loss.item(), float(asked)], machine)
     mean_loss = loss_sum / machine.processes
     _check_finite(session, mean_loss)
-    session.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if settings.training.gradient_clip_norm is not None:
-        nn.utils.clip_grad_norm_(session.network.module.parameters(), settings.training.gradient_clip_norm)
-    session.optimizer.step()
-    if session.average is not None:
-        session.average.update(session.network.module, step=step)
+    with phase("backward"):
+        session.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+    with phase("optimizer"):
+        if settings.training.gradient_clip_norm is not None:
+            nn.utils.clip_grad_norm_(session.network.module.parameters(), settings.training.gradient_clip_norm)
+        session.optimizer.step()
+        if session.average is not None:
+            session.average.update(session.network.module, step=step)
     session.tracker.batch(step + 1, mean_loss, settings.training.learning_rate * _factor(session, step))
     return mean_loss, stops > 0
 
 
 def _validate(session: Session) -> Scores | None:
     """Measure the result on `val`; None if asked to stop meanwhile."""
+    share_buffers(session.result, session.machine)  # what is saved is the first process's; the same is measured
     batches = _until_asked(validation_batches(session), session.interruption)
     scores = score(session.result, batches, session.network, session.machine)
     stopped = sum_over_processes([float(session.interruption.signal is not None)], session.machine)[0] > 0
@@ -182,6 +200,8 @@ def _finish(session: Session, composed: Composed) -> None:
         "settings": session.settings.model_dump(mode="json"),
     }
     write_receipt(session.folder, facts)
+    best_model = session.folder / "best_model.safetensors"
+    session.tracker.finished(Result(final, best, best_model, lambda: sample_predictions(session)))
     log.info("val_accuracy %.4f (best %.4f, epoch %d)", final["val_accuracy"], best["val_accuracy"], best["epoch"])
     log.info("everything of this run: %s", session.folder)
 
@@ -226,7 +246,10 @@ def _check_finite(session: Session, loss: float) -> None:
 def _say_how_to_continue(session: Session, composed: Composed) -> None:
     kept = [text for text in composed.overrides if not text.startswith(("run.resume=", "hydra.run.dir="))]
     log.info("stopped after step %d; a checkpoint is written. Go on with:", session.progress.step)
-    log.info('  make train ARGS="%s"', " ".join([*kept, f"run.resume={session.folder}"]))
+    target = "docker_train" if os.environ.get("PIPELINE_IMAGE") else "train"
+    log.info('  make %s ARGS="%s"', target, " ".join([*kept, f"run.resume={session.folder}"]))
+    if target == "docker_train":
+        log.info("or, on the host and to the same bits, with `make train`")
 
 
 if __name__ == "__main__":

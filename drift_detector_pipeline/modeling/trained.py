@@ -69,9 +69,7 @@ def logits_of(trained: Trained, batch: Batch, machine: Machine) -> Logits:
     """
     logits = predict_logits(trained.network.module, batch, trained.network, machine)
     if not np.isfinite(logits).all():
-        raise ModelError(
-            f"{trained.file}: gives outputs that are not finite; train again, more slowly"
-        )
+        raise ModelError(f"{trained.file}: gives outputs that are not finite; train again, more slowly")
     return logits
 
 

@@ -24,13 +24,14 @@ _HEADER = "model"  # one key only: safetensors writes several in no fixed order,
 
 
 def describe(
-    settings: Model, network: Network, classes: list[str], img_size: int, stored_side_px: int
+    settings: Model, network: Network, classes: list[str], img_size: int, stored_side_px: int, precision: str
 ) -> dict[str, Any]:
-    """What the header of a weight file says: architecture, classes and preprocessing."""
+    """What the header of a weight file says: architecture, classes, preprocessing and what it was evaluated in."""
     return {
         "architecture": settings.name,
         "options": settings.options,
         "classes": classes,
+        "precision": precision,
         "preprocessing": {
             "stored_side_px": stored_side_px,
             "img_size": img_size,

@@ -1,0 +1,127 @@
+# The container: one recipe runs all docker_* targets. Included by the Makefile; needs a Docker client and make, no Python.
+
+IMAGE_NAME ?= drift-detector-pipeline
+IMAGE_TAG ?= latest
+DOCKER ?= docker
+DOCKER_MEMORY_OPTS ?= --shm-size=2g
+DOCKER_OPTS ?=
+DOCKER_BUILD_OPTS ?=
+BASE_IMAGE ?= python:3.11-slim-bookworm
+TORCH_INDEX ?=
+MARKDOWN ?= $(GITHUB_STEP_SUMMARY)
+HOST_DVC_CACHE_DIR ?= .dvc/cache
+HOST_SERVICE_ACCOUNT_KEY_PATH ?= .secrets/gdrive-dvc-service-account.json
+
+COMMA := ,
+
+export DOCKER_BUILDKIT := 1
+IMAGE := $(IMAGE_NAME):$(IMAGE_TAG)
+BUILT := .image-built-$(subst /,_,$(IMAGE_NAME))-$(IMAGE_TAG)
+IMAGE_FILES := $(shell find Dockerfile .dockerignore docker-entrypoint.sh docker-install.sh requirements.txt pyproject.toml \
+	conf drift_detector_pipeline tests -type f ! -name '*.pyc')
+
+# What each target runs inside; the host's targets run the same modules.
+PACKAGE := python -m drift_detector_pipeline
+COMMAND_shell := bash
+COMMAND_dvc_pull := $(PACKAGE).remote pull
+COMMAND_process_data := $(PACKAGE).dataset
+COMMAND_train := $(PACKAGE).modeling.train
+COMMAND_evaluate = $(PACKAGE).modeling.evaluate "$(RUN)"
+COMMAND_predict = $(PACKAGE).modeling.predict "$(RUN)" "$(IMAGES)"
+COMMAND_profile := $(PACKAGE).modeling.profile
+COMMAND_test := python -m pytest -o cache_dir=/tmp/pytest
+COMMAND_quickstart := $(PACKAGE).quickstart
+COMMAND_receipt = $(PACKAGE).modeling.receipt_text "$(RUN)"
+
+# Environment variables that are handed on if they are set; secrets are better kept in .env and the key file, which
+# `docker inspect` does not show.
+HANDED_ON := CI_MODE GOMP_SPINCOUNT OMP_NUM_THREADS MKL_NUM_THREADS TZ WANDB_API_KEY WANDB_MODE HF_TOKEN \
+	GDRIVE_CREDENTIALS_DATA GDRIVE_CREDENTIALS_DATA_CONTENT GDRIVE_KEY_FILE_PATH_IN_CONTAINER \
+	AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_DEFAULT_REGION AWS_ENDPOINT_URL
+
+TO_MARKDOWN = $(if $(MARKDOWN),>>"$(MARKDOWN)")
+absolute = $(if $(filter /%,$1),$1,$(CURDIR)/$1)
+inside = $(if $(filter /%,$1),$1,/app/$1)
+read_only = --volume "$(call absolute,$1):$2:ro"
+if_there = $(if $(wildcard $1),$(call read_only,$1,$2))
+MOUNTS = $(foreach folder,data models outputs,--volume "$(CURDIR)/$(folder):/app/$(folder)") \
+	--volume "$(call absolute,$(HOST_DVC_CACHE_DIR)):/app/.dvc/cache" \
+	$(call if_there,.env,/run/pipeline/.env) \
+	$(call if_there,.dvc/config,/run/pipeline/config) $(call if_there,.dvc/config.local,/run/pipeline/config.local) \
+	$(call if_there,$(HOST_SERVICE_ACCOUNT_KEY_PATH),$(or $(GDRIVE_KEY_FILE_PATH_IN_CONTAINER),/run/pipeline/gdrive-service-account.json))
+# What ARGS and IMAGES name outside the folders above; of an image the folder it lies in, so that patterns work.
+given = $(patsubst $1=%,%,$(filter $1=%,$(ARGS)))
+NAMED = $(call given,data.raw_path) $(call given,model.pretrained_path) \
+	$(foreach path,$(IMAGES),$(or $(patsubst %/,%,$(filter-out ./,$(dir $(path)))),$(path)))
+MOUNTS += $(foreach path,$(sort $(filter-out data data/% models models/% outputs outputs/%,$(NAMED))),$(call \
+	if_there,$(path),$(call inside,$(path))))
+
+##@ Container
+.PHONY: docker_build docker_image ensure_host_dvc_cache
+docker_build: ## Build the image; print what its layers weigh; fail above 600 MB on top of base, PyTorch and CUDA
+	@commit=$$(git rev-parse HEAD 2>/dev/null) || commit=; \
+	[ -z "$$commit" ] || [ -z "$$(git status --porcelain)" ] || commit=$$commit-dirty; \
+	$(DOCKER) build --tag $(IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg TORCH_INDEX=$(TORCH_INDEX) \
+		--build-arg IMAGE=$(IMAGE) --build-arg PIPELINE_COMMIT=$$commit \
+		$(if $(PIP_INDEX_URL),--secret id=pip_index_url$(COMMA)env=PIP_INDEX_URL) $(DOCKER_BUILD_OPTS) .
+	@$(DOCKER) history --no-trunc --human=false --format '{{.Size}}\t{{.CreatedBy}}' $(IMAGE) | \
+		$(DOCKER) run --rm --interactive --entrypoint python $(IMAGE) -m drift_detector_pipeline.image_size
+	@touch $(BUILT)
+
+docker_image: ## Build the image if it is missing or older than what it holds
+	@$(DOCKER) image inspect $(IMAGE) >/dev/null 2>&1 || rm -f $(BUILT)
+	@$(MAKE) --no-print-directory $(BUILT)
+
+$(BUILT): $(IMAGE_FILES)
+	@$(MAKE) --no-print-directory docker_build
+
+ensure_host_dvc_cache: ## Make the folders that containers share with the host, as you
+	@mkdir -p "$(HOST_DVC_CACHE_DIR)" data models outputs
+
+docker_shell: ## A shell in the container
+docker_dvc_pull: ## Fetch the raw data from the DVC remote
+docker_process_data: ## Raw archive or folder to packed images
+docker_train: docker_process_data ## Train: the same bits as make train
+docker_evaluate: ## Measure a finished run: RUN=outputs/DATE/TIME
+docker_predict: ## Label images: IMAGES="photos/*.jpg"
+docker_profile: docker_process_data ## Where a training step's time goes
+docker_test: ## The tests, inside
+docker_quickstart: ## Train on handwritten digits
+docker_receipt: ## A finished run as Markdown, appended to MARKDOWN if that is set: RUN=outputs/DATE/TIME
+
+##@ What continuous integration runs
+.PHONY: docker_check docker_bench smoke docker_smoke receipt
+docker_check: $(DEVELOPED) docker_image ## Tests of the image: bits, signals, owners, secrets, Drive, S3, two machines (half an hour)
+	@DOCKER_TESTS=true $(ENVIRONMENT) $(PYTHON) -m pytest -m "" tests/test_docker*.py $(ARGS)
+
+# Real photographs where there is a key for the DVC remote; handwritten digits where there is none, as in a fork.
+HAS_KEY = $(GDRIVE_CREDENTIALS_DATA)$(GDRIVE_CREDENTIALS_DATA_CONTENT)$(wildcard $(HOST_SERVICE_ACCOUNT_KEY_PATH))
+SMOKE = $(if $(HAS_KEY),training.epochs=1,+experiment=quickstart training.epochs=2)
+docker_bench: $(INSTALLED) docker_image ## Training speed in the container against the host: reports/container_speed.json
+	@$(MODULE).bench_container $(ARGS)
+
+smoke: ## Pull the data if there is a key, train briefly
+	@$(if $(HAS_KEY),$(MAKE) --no-print-directory dvc_pull ARGS=)
+	@$(MAKE) --no-print-directory train ARGS="$(or $(ARGS),$(SMOKE))"
+
+docker_smoke: ## The same in the container
+	@$(if $(HAS_KEY),$(MAKE) --no-print-directory docker_dvc_pull ARGS=)
+	@$(MAKE) --no-print-directory docker_train ARGS="$(or $(ARGS),$(SMOKE))"
+
+receipt: $(INSTALLED) ## A finished run as Markdown, appended to MARKDOWN if that is set: RUN=outputs/DATE/TIME
+	@$(MODULE).modeling.receipt_text "$(RUN)" $(TO_MARKDOWN)
+
+RUNS := $(addprefix docker_,shell dvc_pull process_data train evaluate predict profile test quickstart receipt)
+.PHONY: $(RUNS)
+# Rootless engines and podman map root to the caller by themselves. A narrower CPU affinity than the machine's is passed
+# on: PyTorch then picks the host's number of threads, which decides the bits.
+$(RUNS): docker_%: docker_image ensure_host_dvc_cache
+	@terminal=; if [ -t 0 ] && [ -t 1 ]; then terminal=--tty\ --interactive; fi; \
+	user="--user $$(id -u):$$(id -g)"; ! $(DOCKER) info 2>/dev/null | grep -Eiq '^ *rootless(: true)?$$' || user=; \
+	gpus=; ! nvidia-smi -L >/dev/null 2>&1 || gpus=--gpus=all; \
+	cpus=; [ "$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)" = "$$(getconf _NPROCESSORS_ONLN)" ] || \
+		cpus="--cpuset-cpus $$(awk '/^Cpus_allowed_list/ { print $$2 }' /proc/self/status)"; \
+	exec $(DOCKER) run --rm --init --stop-timeout 60 --name "pipeline-$*-$$$$" $(if $(filter shell,$*),--interactive) \
+		$$terminal $$user $$gpus $$cpus $(DOCKER_MEMORY_OPTS) $(HANDED_ON:%=--env %) \
+		--env "PIPELINE_IMAGE=$(IMAGE) $$($(DOCKER) image inspect --format '{{.Id}}' $(IMAGE))" \
+		$(MOUNTS) $(DOCKER_OPTS) $(IMAGE) $(COMMAND_$*) $(ARGS) $(if $(filter receipt,$*),$(TO_MARKDOWN))

@@ -1,0 +1,116 @@
+"""Workflows and development containers: valid, pinned, of least rights, and nothing but make targets."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+TARGETS = set(
+    re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text() + (ROOT / "docker.mk").read_text(), re.MULTILINE)
+)
+
+
+def read(path):
+    """A workflow; YAML 1.1 reads the key `on` as true."""
+    found = yaml.safe_load(path.read_text())
+    found["on"] = found.pop(True)
+    return found
+
+
+def steps(path):
+    return [step for job in read(path)["jobs"].values() for step in job["steps"]]
+
+
+def commands(path):
+    return [step["run"] for step in steps(path) if "run" in step]
+
+
+def test_there_are_three():
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "data.yml", "docker_train_pipeline.yml"]
+
+
+def test_all_follow_githubs_schema():
+    pytest.importorskip("check_jsonschema", reason="installed for developing, not in the image")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_step_runs_one_make_target_that_ci_run_runs_too(path):
+    in_ci_run = set(
+        re.findall(
+            r"\b[a-z_]+\b", " ".join(re.findall(r"^make (.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE))
+        )
+    )
+    for command in commands(path):
+        found = re.fullmatch(r'make ([a-z_]+)( ARGS="[^"]*")?', command)
+        assert found, command
+        assert found[1] in TARGETS & in_ci_run, command
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_to_a_commit_and_say_their_version(path):
+    used = re.findall(r"uses: (.*)", path.read_text())
+    assert used
+    assert [line for line in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+
+
+def test_an_action_has_the_same_pin_everywhere():
+    used = {line for path in WORKFLOWS for line in re.findall(r"uses: (.*)", path.read_text())}
+    assert len({line.split("@")[0] for line in used}) == len(used)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_rights_are_the_least_and_runs_do_not_pile_up(path):
+    workflow = read(path)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"]["cancel-in-progress"] is True
+    for job in workflow["jobs"].values():
+        assert job["timeout-minutes"] <= 120
+        more = {name: right for name, right in job.get("permissions", {}).items() if right == "write"}
+        assert more == ({"pull-requests": "write"} if path.name == "data.yml" else {})
+    checkouts = [step for step in steps(path) if "checkout" in step.get("uses", "")]
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_secrets_reach_single_steps_through_their_environment_only(path):
+    for step in steps(path):
+        assert "secrets." not in json.dumps({key: value for key, value in step.items() if key != "env"})
+        if "secrets." in json.dumps(step.get("env", {})):
+            assert step["run"].split()[1] in ("smoke", "docker_smoke")
+    for job in read(path)["jobs"].values():
+        assert "secrets." not in json.dumps(job.get("env", {}))
+
+
+def test_they_start_when_they_should():
+    for path in WORKFLOWS:
+        triggers = read(path)["on"]
+        assert triggers["push"]["branches"] == ["main", "develop", "phase2-test"]
+        assert {"pull_request", "workflow_dispatch"} <= triggers.keys()
+    paths = read(ROOT / ".github" / "workflows" / "data.yml")["on"]
+    assert paths["push"]["paths"] == paths["pull_request"]["paths"] == ["data/**.dvc", "conf/data/**"]
+
+
+def test_the_python_versions_are_those_the_package_claims():
+    matrix = read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["check"]["strategy"]["matrix"]
+    assert matrix["python"] == ["3.11", "3.12", "3.13"]
+    assert [name.split("-")[0] for name in matrix["os"]] == ["ubuntu", "macos"]
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_development_containers_use_the_one_dockerfile(kind):
+    folder = ROOT / ".devcontainer" / kind
+    described = json.loads((folder / "devcontainer.json").read_text())
+    build = described["build"]
+    assert (folder / build["dockerfile"]).resolve() == ROOT / "Dockerfile"
+    assert (folder / build["context"]).resolve() == ROOT
+    assert re.search(rf"^FROM \w+ AS {build['target']}$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert ("--gpus=all" in described["runArgs"]) == (kind == "gpu")
+    assert described["postCreateCommand"].removeprefix("make ") in TARGETS
