@@ -6,7 +6,7 @@ In: a run's receipt and weights, and the processed data it was trained on. Out: 
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from drift_detector_pipeline.config import Data, Run
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import DataError, ModelError, ResumeError, exit_status
-from drift_detector_pipeline.loaders import Batch, evaluation_requests, load_batches
+from drift_detector_pipeline.loaders import evaluation_requests, load_batches
 from drift_detector_pipeline.manifest import Processed, open_processed
 from drift_detector_pipeline.modeling.evaluation_report import Evaluation, write_evaluation
 from drift_detector_pipeline.modeling.hardware import Machine, instruction_set, prepared
@@ -76,36 +76,23 @@ def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overri
     indices = processed.images.indices(split)
     if not len(indices):
         raise DataError(f"{processed.folder}: no images in the split {split}; choose another: split=val")
-    requests = evaluation_requests(indices, batch_size=BATCH, side_px=data.img_size)
     with prepared(run) as machine:
         trained = open_trained(folder / f"{weights}_model.safetensors", machine)
         _check_weights(folder, receipt, trained)
-        batches = load_batches(
-            processed.images, requests, data=data, seed=0, workers=data.dataloader_workers,
-            pin=machine.device.type == "cuda",
-        )  # fmt: skip
-        outputs = _outputs(trained, batches, machine, len(indices))
-        surroundings = _surroundings(folder, processed, trained, machine)
+        outputs = _outputs(trained, machine, processed, data, indices)
+        facts: dict[str, Any] = {"split": split, "weights": weights, "selected_on_val": weights == "best"}
+        facts |= _surroundings(folder, processed, trained, machine)
     metrics = measure(outputs.logits, outputs.labels)
-    facts = {
-        "split": split,
-        "weights": weights,
-        "selected_on_val": weights == "best",
-        "training": _as_training_said(receipt, split, weights, metrics),
-        **surroundings,
-        "seconds_total": round(outputs.seconds_total, 3),
-        "seconds_forward": round(outputs.seconds_forward, 3),
-    }
-    target = write_evaluation(
-        folder / "evaluation" / split,
-        Evaluation(
-            facts, metrics, trained.classes,
-            paths=[processed.images.paths[index] for index in indices],
-            true_labels=[trained.classes[label] for label in outputs.labels],
-            answers=answers(outputs.logits, trained.classes),
-            picture=lambda place: inference_crop(processed.images[int(indices[place])], trained.img_size),
-        ),
+    facts["training"] = _as_training_said(receipt, split, weights, metrics)
+    facts |= {f"seconds_{part}": round(getattr(outputs, f"seconds_{part}"), 3) for part in ("total", "forward")}
+    evaluation = Evaluation(
+        facts, metrics, trained.classes,
+        paths=[processed.images.paths[index] for index in indices],
+        true_labels=[trained.classes[label] for label in outputs.labels],
+        answers=answers(outputs.logits, trained.classes),
+        picture=lambda place: inference_crop(processed.images[int(indices[place])], trained.img_size),
     )  # fmt: skip
+    target = write_evaluation(folder / "evaluation" / split, evaluation)
     _say(facts, metrics, target)
     return target
 
@@ -148,10 +135,15 @@ def _check_weights(folder: Path, receipt: dict[str, Any], trained: Trained) -> N
         )
 
 
-def _outputs(trained: Trained, batches: Iterable[Batch], machine: Machine, images: int) -> _Outputs:
+def _outputs(trained: Trained, machine: Machine, processed: Processed, data: Data, indices: Labels) -> _Outputs:
+    """The split through the model, images made ahead of time by the run's own number of loader workers."""
+    batches = load_batches(
+        processed.images, evaluation_requests(indices, batch_size=BATCH, side_px=trained.img_size), data=data, seed=0,
+        workers=data.dataloader_workers, pin=machine.device.type == "cuda",
+    )  # fmt: skip
     logits, labels = list[Logits](), list[Labels]()
     forward, started = 0.0, time.perf_counter()
-    with progress_bar(total=images, title="evaluate", unit=" images") as bar:
+    with progress_bar(total=len(indices), title="evaluate", unit=" images") as bar:
         for batch in batches:
             began = time.perf_counter()
             logits.append(logits_of(trained, batch, machine))
@@ -192,7 +184,8 @@ def _as_training_said(receipt: dict[str, Any], split: str, weights: str, metrics
 def _say(facts: dict[str, Any], metrics: Metrics, target: Path) -> None:
     low, high = metrics.accuracy_interval
     log.info(
-        "%s, %s weights: %.2f %% of %s %s images right (95 %% interval %.2f to %.2f), loss %.4f, calibration %.3f",
+        "%s, %s weights: %.2f %% of %s %s images right (95 %% interval %.2f to %.2f), loss %.4f, calibration "
+        "error %.3f",
         facts["run"], facts["weights"], 100 * metrics.accuracy, f"{metrics.n:,}", facts["split"], 100 * low,
         100 * high, metrics.loss, metrics.calibration_error,
     )  # fmt: skip
