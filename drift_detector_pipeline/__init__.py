@@ -35,9 +35,11 @@
     drift.kinds.digital, drift.kinds.benign, drift.corruptions, drift.ssim, drift.corruption_table,
     drift.corruption_sheet
                            clean images -> images as they may come one day, and what they do to a model
-18. quickstart, verify, bench, bench_accuracy
+18. drift.pixels, drift.signals, drift.directions, drift.late, drift.scores
+                           one forward pass -> the numbers by which a window of images is compared
+19. quickstart, verify, bench, bench_accuracy
                            the first two minutes; what works on this machine; how fast and how exact it trains
-19. entrypoint, image_size, bench_container
+20. entrypoint, image_size, bench_container
                            what a container does before its command; what its image weighs; its speed beside the host's
 
 Stages talk through files: a later stage reads what an earlier one wrote, never its objects.
