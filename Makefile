@@ -114,6 +114,11 @@ bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 see
 
 include docker.mk
 
+##@ Drift
+.PHONY: corruptions
+corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with RUN=outputs/DATE/TIME what they cost its model
+	@$(MODULE).drift.corruption_sheet "$(RUN)" $(ARGS)
+
 ##@ Code
 .PHONY: test lint format docs check lock clean help
 test: $(DEVELOPED) ## Run the tests that take seconds; ARGS="-m ''" runs all, ARGS="-k resume" some

@@ -4,6 +4,7 @@ Each stage is the command a person would give, in a process of its own, below ou
 all of them work. Beside them: what this machine has (GPU, bf16, W&B key, DVC remote, Docker) and what that means.
 """
 
+import json
 import netrc
 import os
 import shutil
@@ -119,8 +120,9 @@ def _resume() -> str:
 
 def _evaluate() -> str:
     _command("modeling.evaluate", str(_FOLDER / "run"))
-    if not (_FOLDER / "run" / "evaluation" / "val" / "report.html").exists():
-        raise _StageError("no report.html came out")
+    metrics = json.loads((_FOLDER / "run" / "evaluation" / "val" / "metrics.json").read_text(encoding="utf-8"))
+    if not metrics["training"]["equal"]:
+        raise _StageError(f"accuracy {metrics['accuracy']}, in training {metrics['training']['accuracy']}")
     return "the same accuracy as in training, and a report"
 
 

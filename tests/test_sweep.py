@@ -528,7 +528,8 @@ def test_a_trial_that_is_killed_by_others_has_failed_and_the_sweep_goes_on(digit
     os.kill(training, signal.SIGKILL)
     process.communicate(timeout=600)
     assert process.returncode == 0
-    assert [(one["trial"], one["status"], one["note"]) for one in json.loads((folder / "results.json").read_text())] == [
+    results = json.loads((folder / "results.json").read_text())
+    assert [(one["trial"], one["status"], one["note"]) for one in results] == [
         (1, "finished", ""), (0, "failed", "failed: ended by SIGKILL (out of memory?)"),
     ]  # fmt: skip
 

@@ -51,7 +51,7 @@ def open_trained(file: Path, machine: Machine) -> Trained:
     """Load a weight file onto `machine`. Raises ModelError if it is missing, damaged or foreign."""
     module, header = load_model(file)
     if header.get("precision") == "bf16" and machine.precision == "fp32":
-        log.warning("%s: its run computed in bf16, here it is fp32; probabilities differ in their third digit", file)
+        log.warning("%s: its run computed in bf16, here it is fp32; probabilities differ a little", file)
     try:
         shape = header["preprocessing"]
         network = Network(module, tuple(shape["mean"]), tuple(shape["std"]), None)
