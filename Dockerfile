@@ -42,9 +42,11 @@ USER 1000
 FROM dependencies AS runtime
 COPY . .
 # Modes as wanted here whatever the umask of the clone; places a run writes to when nothing is mounted over them.
-RUN chmod -R a+rX . && pip install --quiet --no-deps --no-build-isolation --no-compile --editable . \
+RUN chmod -R a+rX . \
+    && PYTHONDONTWRITEBYTECODE=1 pip install --quiet --no-deps --no-build-isolation --no-compile --editable . \
     && python -m compileall -q drift_detector_pipeline \
-    && mkdir -p -m 1777 data/raw data/processed models outputs .dvc/tmp .dvc/cache
+    && mkdir -p -m 1777 data/raw data/processed models outputs .dvc/tmp .dvc/cache \
+    && chmod 1777 .dvc && chmod 666 .dvc/config
 ENTRYPOINT ["/app/docker-entrypoint.sh"]
 CMD ["python", "-m", "drift_detector_pipeline.quickstart"]
 USER 1000

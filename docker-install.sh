@@ -20,11 +20,17 @@ else
     install --require-hashes -r "$lock"
 fi
 
-# What no run reads: the packages' own tests, and of Google's 500 interface descriptions all but Drive's.
+# What no run reads: the packages' own tests and C sources, programs that look at runs (they are the host's), and the
+# descriptions of the interfaces of Google and Amazon but those of Drive and S3.
 packages=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 find "$packages/googleapiclient/discovery_cache/documents" -type f ! -name 'drive.v*' -delete
+find "$packages/botocore/data" -mindepth 1 -maxdepth 1 -type d ! -name 's3*' ! -name 'sts' ! -name 'sso*' -exec rm -rf {} +
 for name in pandas scipy sklearn numpy matplotlib networkx sympy fontTools joblib dulwich tornado; do
-    [ ! -d "$packages/$name" ] || find "$packages/$name" -type d -name tests -prune -exec rm -rf {} +
+    [ -d "$packages/$name" ] || continue
+    find "$packages/$name" -type d -name tests -prune -exec rm -rf {} +
+    find "$packages/$name" -type f \( -name '*.c' -o -name '*.pyx' \) -delete
 done
-# Bytecode of what every command imports: without it each start of a container would compile for seconds.
-python -c 'import torch, torchvision, timm, sklearn.datasets, hydra, pydantic, tensorboard, dvc.cli, dotenv'
+rm -f "$packages/wandb/bin/wandb-symon" "$packages/tensorboard_data_server/bin/server"
+find "$packages" -name '*.pyc' -delete
+# Bytecode of what a training and a pull import: without it each start of a container would compile for seconds.
+python -c 'import torch.utils.tensorboard, torchvision, timm, wandb, hydra, pydantic, dvc.repo, dvc_gdrive, pydrive2.fs, dotenv'

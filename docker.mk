@@ -70,10 +70,10 @@ docker_build: ## Build the image; print what its layers weigh; fail above 600 MB
 
 docker_image: ## Build the image if it is missing or older than what it holds
 	@$(DOCKER) image inspect $(IMAGE) >/dev/null 2>&1 || rm -f $(BUILT)
-	@$(MAKE) --no-print-directory $(BUILT)
+	@$(MAKE) --silent $(BUILT)
 
 $(BUILT): $(IMAGE_FILES)
-	@$(MAKE) --no-print-directory docker_build
+	@$(MAKE) --silent docker_build
 
 ensure_host_dvc_cache: ## Make the folders that containers share with the host, as you
 	@mkdir -p "$(HOST_DVC_CACHE_DIR)" data models outputs
@@ -101,12 +101,12 @@ docker_bench: $(INSTALLED) docker_image ## Training speed in the container again
 	@$(MODULE).bench_container $(ARGS)
 
 smoke: ## Pull the data if there is a key, train briefly
-	@$(if $(HAS_KEY),$(MAKE) --no-print-directory dvc_pull ARGS=)
-	@$(MAKE) --no-print-directory train ARGS="$(or $(ARGS),$(SMOKE))"
+	@$(if $(HAS_KEY),$(MAKE) --silent dvc_pull ARGS=)
+	@$(MAKE) --silent train ARGS="$(or $(ARGS),$(SMOKE))"
 
 docker_smoke: ## The same in the container
-	@$(if $(HAS_KEY),$(MAKE) --no-print-directory docker_dvc_pull ARGS=)
-	@$(MAKE) --no-print-directory docker_train ARGS="$(or $(ARGS),$(SMOKE))"
+	@$(if $(HAS_KEY),$(MAKE) --silent docker_dvc_pull ARGS=)
+	@$(MAKE) --silent docker_train ARGS="$(or $(ARGS),$(SMOKE))"
 
 receipt: $(INSTALLED) ## A finished run as Markdown, appended to MARKDOWN if that is set: RUN=outputs/DATE/TIME
 	@$(MODULE).modeling.receipt_text "$(RUN)" $(TO_MARKDOWN)

@@ -42,16 +42,13 @@ def test_all_follow_githubs_schema():
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_every_step_runs_one_make_target_that_ci_run_runs_too(path):
-    in_ci_run = set(
-        re.findall(
-            r"\b[a-z_]+\b", " ".join(re.findall(r"^make (.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE))
-        )
-    )
+def test_every_step_runs_one_make_target_that_a_script_here_runs_too(path):
+    scripts = "".join((ROOT / ".ci" / name).read_text() for name in ("run", "container"))
+    targets = set(re.findall(r"\b[a-z_]+\b", " ".join(re.findall(r"^make (.*)$", scripts, re.MULTILINE))))
     for command in commands(path):
         found = re.fullmatch(r'make ([a-z_]+)( ARGS="[^"]*")?', command)
         assert found, command
-        assert found[1] in TARGETS & in_ci_run, command
+        assert found[1] in TARGETS & targets, command
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -114,3 +111,15 @@ def test_development_containers_use_the_one_dockerfile(kind):
     assert re.search(rf"^FROM \w+ AS {build['target']}$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert ("--gpus=all" in described["runArgs"]) == (kind == "gpu")
     assert described["postCreateCommand"].removeprefix("make ") in TARGETS
+
+
+@pytest.mark.parametrize("top, endings", [("conf", ".yaml"), ("drift_detector_pipeline", ".py .html")])
+def test_the_ignore_file_names_every_folder_the_image_needs(top, endings):
+    needed = {f"!{path.parent.relative_to(ROOT).as_posix()}/*{path.suffix}"
+              for path in (ROOT / top).rglob("*") if path.suffix in endings.split()}  # fmt: skip
+    assert needed - set((ROOT / ".dockerignore").read_text().splitlines()) == set()
+
+
+def test_the_ignore_file_begins_with_what_must_never_get_in():
+    first = (ROOT / ".dockerignore").read_text().splitlines()[:6]
+    assert first == [".secrets", ".env", ".git", "data", "outputs", "wandb"]
