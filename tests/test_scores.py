@@ -83,9 +83,10 @@ def test_a_flat_image_has_its_colour_and_nothing_else():
     flat = measured(np.full((1, SIDE, SIDE, 3), (200, 100, 40), dtype=np.uint8))
     assert flat["luma"][0] == pytest.approx(0.299 * 200 + 0.587 * 100 + 0.114 * 40, abs=0.5)
     assert flat["red_green"][0] == 100
+    assert flat["black_level"][0] == pytest.approx(np.log(204))
     assert flat["yellow_blue"][0] == 110
     assert flat["saturation"][0] == pytest.approx(np.log(161))
-    for name in ("contrast", "gradient", "laplacian", "fine_to_coarse", "blockiness", "anisotropy", "dark", "bright"):
+    for name in ("contrast", "gradient", "laplacian", "fine_to_coarse", "blockiness", "anisotropy", "bright"):
         assert flat[name][0] == pytest.approx(0, abs=1e-3), name
 
 
@@ -372,7 +373,7 @@ def test_parameters_survive_being_saved(learned):
 
 def test_the_state_of_a_resnet18_with_10_classes_leaves_room_in_half_a_megabyte():
     rng = np.random.default_rng(0)
-    signals = Signals(*(rng.normal(size=(300, width)).astype(np.float32) for width in (15, 256, 512, 10)))
+    signals = Signals(*(rng.normal(size=(300, width)).astype(np.float32) for width in (16, 256, 512, 10)))
     twins = [Twin("fog", level, np.arange(300), Signals(*(part + level for part in signals))) for level in range(1, 11)]
     parameters = fit_scores(signals, np.arange(300) % 10, twins, 224)
     reference = 2000 * len(describe(parameters)) * 4
@@ -385,7 +386,7 @@ def test_images_that_were_learned_from_are_scored_like_new_ones():
 
     def draw(count: int) -> Signals:
         spread = 10.0 ** -np.linspace(0, 3, 60)  # as uneven as features are
-        parts = [rng.normal(size=(count, width)) for width in (15, 4, 60, 10)]
+        parts = [rng.normal(size=(count, width)) for width in (16, 4, 60, 10)]
         return Signals(*(part.astype(np.float32) for part in (*parts[:2], parts[2] * spread, parts[3])))
 
     clean, labels = draw(300), np.arange(300) % 10
@@ -445,7 +446,7 @@ def test_signals_that_do_not_fit_are_refused(learned):
     clean, labels, twins, parameters = learned
     with pytest.raises(ValueError, match="signals of 119 images"):
         fit_scores(clean, labels[:119], twins, SIDE)
-    with pytest.raises(ValueError, match="with 12 pixel scores"):
+    with pytest.raises(ValueError, match="with 13 pixel scores"):
         fit_scores(clean, labels, twins, 8)
     with pytest.raises(ValueError, match="at least 2 classes"):
         fit_scores(clean, np.zeros(120, int), twins, SIDE)

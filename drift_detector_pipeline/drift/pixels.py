@@ -1,4 +1,4 @@
-"""What the pixels of an image say without any model: light, colour, detail, noise and blocks as 15 numbers.
+"""What the pixels of an image say without any model: light, colour, detail, noise and blocks as 16 numbers.
 
 In: uint8 (N, H, W, 3) inference crops. Out: float32 (N, P), one column a name of PIXELS. n: images of a chunk. Read by
 signals.py.
@@ -19,13 +19,14 @@ Integers = npt.NDArray[np.int16]
 # name -> channel, the word for people
 PIXELS: dict[str, str] = {
     "luma": "brightness",  # mean, 0..255
-    "dark": "brightness",  # square root of the share of pixels with luma below 8
-    "bright": "brightness",  # and above 247
+    "black_level": "brightness",  # log of the darkest pixel's largest value: veils and stray light raise it
+    "bright": "brightness",  # square root of the share of pixels with luma above 247
     "contrast": "contrast",  # log of the standard deviation of luma
     "saturation": "colour",  # log of the mean distance of the largest and the smallest of R, G, B
     "red_green": "colour",  # mean of R - G
     "yellow_blue": "colour",  # mean of (R + G) / 2 - B
     "colour_detail": "colour",  # log of the mean step of (R + G) / 2 - B from a pixel to the next
+    "colour_noise": "colour",  # log of the noise of (R + G) / 2 - B, as below: JPEG lowers it
     "gradient": "sharpness",  # log of the mean squared step of luma
     "laplacian": "sharpness",  # log of the mean squared Laplacian
     "fine_to_coarse": "sharpness",  # gradient less the same at half the size: noise raises it, blur lowers it
@@ -36,7 +37,7 @@ PIXELS: dict[str, str] = {
 }
 SMALLEST_PX = {"fine_to_coarse": 16, "blockiness": 24, "anisotropy": 16}  # below, a score says nothing
 
-_DARK, _BRIGHT = 8, 247
+_BRIGHT = 247
 _NORMAL = np.float32(math.sqrt(math.pi / 2) / 6)  # from the mean step to the deviation of normal noise
 _CHUNK_PIXELS = 2**16  # so many at a time: float copies stay in the processor's cache
 
@@ -67,17 +68,20 @@ def _measured(images: Pixels) -> dict[str, Floats]:
     luma = red * np.uint16(77) + green * np.uint16(150) + blue * np.uint16(29)
     fine_luma = (luma >> 4).view(np.int16)
     yellow_blue = (red.astype(np.int16) + green) - blue * np.int16(2)
-    span = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    largest = np.maximum(np.maximum(red, green), blue)
+    span = largest - np.minimum(np.minimum(red, green), blue)
+    colour_steps = _across(yellow_blue)
     light, colour = _mean(fine_luma) / STEPS, _mean(yellow_blue) / 2
     return {
         "luma": light,
-        "dark": np.sqrt(_share(fine_luma < _DARK * STEPS)),
+        "black_level": np.log(largest.min(axis=(1, 2)) + np.float32(4)),
         "bright": np.sqrt(_share(fine_luma > _BRIGHT * STEPS)),
         "contrast": np.log(np.sqrt(np.maximum(_mean_square(fine_luma) / STEPS**2 - light**2, 0)) + 1),
         "saturation": np.log(_mean(span) + 1),
         "red_green": _mean(red) - _mean(green),
         "yellow_blue": colour,
-        "colour_detail": np.log(_mean(np.abs(_across(yellow_blue))) / 2 + 0.5),
+        "colour_detail": np.log(_mean(np.abs(colour_steps)) / 2 + 0.5),
+        "colour_noise": np.log(_NORMAL * _mean(_second_steps(_across(colour_steps))) / 2 + 0.05),
         **_detail(fine_luma),
     }
 
@@ -88,7 +92,7 @@ def _detail(luma: Integers) -> dict[str, Floats]:
     energy = energy_across + energy_down + 1
     bends = _across(across)
     laplacian = bends[:, 1:-1] + _down(down)[:, :, 1:-1]
-    steps = np.abs(_down(_down(bends))).astype(np.float32)  # [1 -2 1] both ways: 0 on flat and on sloping areas
+    steps = _second_steps(bends).astype(np.float32)
     return {
         "gradient": np.log(energy),
         "laplacian": np.log(_mean_square(laplacian) / STEPS**2 + 1),
@@ -98,6 +102,11 @@ def _detail(luma: Integers) -> dict[str, Floats]:
         "blockiness": _blockiness(np.abs(across), np.abs(down)),
         "anisotropy": np.log((energy_across + 1) / (energy_down + 1)),
     }
+
+
+def _second_steps(bends: Integers) -> Integers:
+    """The size of [1 -2 1] both ways, given it across: 0 on flat and on sloping areas, large on noise."""
+    return np.abs(_down(_down(bends)))
 
 
 def _coarse_energy(luma: Integers) -> Floats:

@@ -79,11 +79,14 @@ def lost_process_explained(machine: Machine, folder: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        first_line = str(error).strip().partition("\n")[0]
-        if machine.processes == 1 or not _LOST.search(first_line):
+        reason = str(error).strip().partition("\n")[0]
+        if machine.processes == 1 or not _LOST.search(reason):
             raise
+        reason = re.sub(r"^\[\S*\] ", "", reason).partition(". ")[
+            0
+        ]  # without the place in PyTorch's sources, and its advice
         raise TrainingError(
-            f"process {machine.rank} of {machine.processes} stops: another one of this run is gone ({first_line}). "
+            f"process {machine.rank} of {machine.processes} stops: another one of this run is gone ({reason}). "
             f"Start all of them again with run.resume={folder}; at most run.checkpoint_every steps are done twice"
         ) from error
 
