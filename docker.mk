@@ -69,11 +69,11 @@ docker_build: ## Build the image; print what its layers weigh; fail above 600 MB
 	@touch $(BUILT)
 
 docker_image: ## Build the image if it is missing or older than what it holds
-	@$(DOCKER) image inspect $(IMAGE) >/dev/null 2>&1 || rm -f $(BUILT)
-	@$(MAKE) --silent $(BUILT)
+	@if $(DOCKER) image inspect $(IMAGE) >/dev/null 2>&1; then $(MAKE) --silent $(BUILT); else $(MAKE) --silent docker_build; fi
 
 $(BUILT): $(IMAGE_FILES)
-	@$(MAKE) --silent docker_build
+	@echo "building the image again: the code is newer"
+	@$(MAKE) --silent docker_build DOCKER_BUILD_OPTS="$(DOCKER_BUILD_OPTS) --quiet" >/dev/null
 
 ensure_host_dvc_cache: ## Make the folders that containers share with the host, as you
 	@mkdir -p "$(HOST_DVC_CACHE_DIR)" data models outputs

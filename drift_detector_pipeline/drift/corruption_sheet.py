@@ -6,6 +6,7 @@ same as JSON: in reports/ and outputs/corruptions/ for a data set, in the run's 
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from drift_detector_pipeline.drift.corruptions import BENIGN, KINDS, SEVERITIES,
 from drift_detector_pipeline.errors import DataError, ResumeError, exit_status
 from drift_detector_pipeline.files import write_atomically, write_json
 from drift_detector_pipeline.images import Pixels
-from drift_detector_pipeline.manifest import open_processed
+from drift_detector_pipeline.manifest import Processed, open_processed
 from drift_detector_pipeline.modeling.hardware import instruction_set, prepared
 from drift_detector_pipeline.modeling.runs import now, package_versions, read_receipt, this_command
 from drift_detector_pipeline.modeling.trained import open_trained
@@ -38,13 +39,11 @@ def main() -> int:
     data, machine_settings = _settings(run, [word for word in words if "=" in word])
     sheet = (run or Path("outputs/corruptions")) / f"corruptions_{data.name}_{data.img_size}px.png"
     report = (run or Path("reports")) / sheet.with_suffix(".json").name
-    chosen = _choose(data, JUDGED if run else COMPARED)
+    processed = open_processed(data)
+    chosen = _choose(processed, data.img_size, JUDGED if run else COMPARED)
     with prepared(machine_settings) as machine:
         trained = open_trained(run / "final_model.safetensors", machine) if run else None
-        found = measure(chosen, trained, machine) | {
-            "side_px": data.img_size, "data": str(data.processed_path), "command": this_command(), "when": now(),
-            "instruction_set": instruction_set(torch.device("cpu")), "packages": package_versions(),
-        }  # fmt: skip
+        found = measure(chosen, trained, machine) | _surroundings(processed, data.img_size)
     for path in (sheet, report):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(sheet, image_png(draw(chosen)))
@@ -89,14 +88,25 @@ def _settings(run: Path | None, overrides: list[str]) -> tuple[Data, Run]:
         raise ResumeError(f"{run}: its receipt has settings this version does not know ({error})") from error
 
 
-def _choose(data: Data, count: int) -> Chosen:
-    processed = open_processed(data)
+def _surroundings(processed: Processed, side_px: int) -> dict[str, Any]:
+    return {
+        "side_px": side_px,
+        "data": str(processed.folder),
+        "data_fingerprint": processed.fingerprint,
+        "command": this_command(),
+        "when": now(),
+        "instruction_set": instruction_set(torch.device("cpu")),
+        "packages": package_versions(),
+    }
+
+
+def _choose(processed: Processed, side_px: int, count: int) -> Chosen:
     indices = processed.images.indices("val")
     if not len(indices):
         raise DataError(f"{processed.folder}: no images in the split val to corrupt")
     keys = indices[np.linspace(0, len(indices) - 1, min(count, len(indices))).astype(int)]
     keys = np.random.default_rng(0).permutation(keys)
-    images = np.stack([inference_crop(processed.images[int(key)], data.img_size) for key in keys])
+    images = np.stack([inference_crop(processed.images[int(key)], side_px) for key in keys])
     return Chosen(images, processed.images.labels[keys], keys.tolist())
 
 

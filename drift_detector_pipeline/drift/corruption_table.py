@@ -23,7 +23,8 @@ from drift_detector_pipeline.modeling.trained import Trained
 from drift_detector_pipeline.transforms import inference_crop
 
 COMPARED, JUDGED = 100, 500  # images for SSIM and speed; images for accuracy (a standard error of 2 points or less)
-SMALL_PX, NOTABLE = 32, 0.1  # the same images are also compared at 32 px; larger differences in SSIM are named
+SMALL_PX, NOTABLE = 32, 0.1  # larger images are also compared at 32 px; larger differences in SSIM are named
+SMALL = f"ssim_at_{SMALL_PX}px"
 
 
 class Chosen(NamedTuple):
@@ -37,20 +38,19 @@ class Chosen(NamedTuple):
 def measure(chosen: Chosen, trained: Trained | None, machine: Machine) -> dict[str, Any]:
     """Median SSIM per kind and severity, images per second, and with a model its accuracy; as JSON."""
     compared = _part(chosen, 0, COMPARED)
-    side = compared.images.shape[1]
-    small = np.stack([inference_crop(image, min(SMALL_PX, side)) for image in compared.images])
+    small = np.stack([inference_crop(image, SMALL_PX) for image in compared.images])
     corrupt(compared.images[:1].repeat(20, 0), "frost", 1, keys=range(20))  # its textures are drawn once
     kinds: dict[str, dict[str, Any]] = {}
     with progress_bar(total=len(KINDS), title="corrupt", unit=" kinds") as bar:
         for kind in KINDS:
             seconds, similar = _compare(compared, kind)
-            _, similar_small = _compare(compared._replace(images=small), kind)
             kinds[kind] = {
                 "ssim": similar,
                 "ssim_falls": all(later < earlier for earlier, later in pairwise(similar)),
-                f"ssim_at_{SMALL_PX}px": similar_small,
                 "images_per_second": round(len(SEVERITIES) * len(compared.images) / seconds, 1),
             }
+            if compared.images.shape[1] > SMALL_PX:
+                kinds[kind][SMALL] = _compare(compared._replace(images=small), kind)[1]
             if trained:
                 kinds[kind]["accuracy"] = [_accuracy(chosen, kind, level, trained, machine) for level in SEVERITIES]
             bar.update()
@@ -127,7 +127,7 @@ def _notable(kinds: dict[str, dict[str, Any]]) -> dict[str, list[int]]:
     notable = {
         kind: [
             severity
-            for severity, here, there in zip(SEVERITIES, row["ssim"], row[f"ssim_at_{SMALL_PX}px"], strict=True)
+            for severity, here, there in zip(SEVERITIES, row["ssim"], row.get(SMALL, row["ssim"]), strict=True)
             if abs(here - there) > NOTABLE
         ]
         for kind, row in kinds.items()
