@@ -37,7 +37,7 @@ def trained(root, precision, *more):
     overrides = [
         "data=folder", f"data.raw_path={archive}", f"data.processed_path={root}/processed", "data.stored_side_px=24",
         "data.img_size=16", "data.val_fraction=0.4", "data.fit_fraction=0.1", "data.dataloader_workers=0",
-        "model.name=resnet_small", "training.epochs=2", "training.batch_size=24", f"run.precision={precision}",
+        "model.name=conv_small", "training.epochs=2", "training.batch_size=24", f"run.precision={precision}",
         "run.device=cpu", f"hydra.run.dir={root}/run", *more,
     ]  # fmt: skip
     process(load(overrides).settings.data)
@@ -116,7 +116,7 @@ def test_a_reproduced_run_has_an_equal_evaluation(copy, tmp_path, monkeypatch):
 def test_two_processes_validate_to_the_same_digits_as_one_evaluates(tmp_path):
     overrides = [
         "data=digits", f"data.processed_path={tmp_path}/digits", "data.stored_side_px=8", "data.img_size=8",
-        "data.dataloader_workers=0", "model.name=resnet_small", "training.epochs=1", "training.batch_size=60",
+        "data.dataloader_workers=0", "model.name=conv_small", "training.epochs=1", "training.batch_size=60",
         "run.device=cpu", "run.threads=1", f"hydra.run.dir={tmp_path}/run",
     ]  # fmt: skip
     process(load(overrides).settings.data)

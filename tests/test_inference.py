@@ -10,7 +10,7 @@ from drift_detector_pipeline.modeling.hardware import prepared
 from drift_detector_pipeline.modeling.inference import BATCH, predict_logits, score
 from drift_detector_pipeline.modeling.models import build, seed_everything
 
-MODELS = [("mlp", 16), ("resnet_small", 16), ("resnet18", 32), ("mobilenetv3_small_050", 32)]
+MODELS = [("mlp", 16), ("conv_small", 16), ("resnet18", 32), ("mobilenetv3_small_050", 32)]
 
 
 def batch_of(images, labels=None):
@@ -45,7 +45,7 @@ def test_neighbours_order_and_number_change_no_bit(name, side, machine):
 
 
 def test_logits_are_float32_and_the_module_is_in_evaluation_mode(machine):
-    network = network_of("resnet_small", 16, machine)
+    network = network_of("conv_small", 16, machine)
     logits = predict_logits(network.module.train(), batch_of(torch.zeros(3, 3, 16, 16).byte()), network, machine)
     assert (logits.dtype, logits.shape) == (np.float32, (3, 10))
     assert not network.module.training
@@ -58,7 +58,7 @@ def test_more_images_than_a_batch_are_refused(machine):
 
 
 def test_scores_do_not_depend_on_how_images_are_cut_into_batches(machine):
-    network = network_of("resnet_small", 16, machine)
+    network = network_of("conv_small", 16, machine)
     images, labels = torch.randint(0, 256, (100, 3, 16, 16), dtype=torch.uint8), torch.randint(0, 10, (100,))
 
     def scores(size):

@@ -18,7 +18,7 @@ from drift_detector_pipeline.modeling.weights import describe, save_weights
 
 SIDE, CLASSES = 32, 5
 TIMM = ["resnet18", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050", "swin_tiny_patch4_window7_224"]
-SMALL = ("model.name=resnet_small", "model.options.channels=[8,8,8]")
+SMALL = ("model.name=resnet18", "model.options.channels=[8,8,8,8]", "model.options.layers=[1,1,1,1]")
 
 
 def network(*overrides, classes=CLASSES, side_px=SIDE, seed=0):
@@ -49,23 +49,42 @@ def learn(module, steps=3):
         optimizer.step()
 
 
-@pytest.mark.parametrize("name", [*TIMM, "mlp", "resnet_small"])
+@pytest.mark.parametrize("name", [*TIMM, "mlp", "conv_small"])
 def test_a_model_by_name_takes_the_image_size_of_the_data_and_has_its_classes(name):
     found = module(f"model.name={name}").eval()
     assert found(torch.zeros(2, 3, SIDE, SIDE)).shape == (2, CLASSES)
 
 
-@pytest.mark.parametrize("name", ["mlp", "resnet_small", "resnet18"])
+@pytest.mark.parametrize("name", ["mlp", "conv_small", "resnet18"])
 def test_random_weights_are_a_function_of_the_seed(name):
     first, same, other = (module(f"model.name={name}", seed=seed) for seed in (1, 1, 2))
     assert not moved(same, first.state_dict())
     assert moved(other, first.state_dict())
 
 
-def test_resnet_small_halves_a_small_image_only_once_before_its_first_stage():
-    found = module(*SMALL)
-    stem = torch.nn.Sequential(found.conv1, found.bn1, found.act1, found.maxpool)
-    assert stem(torch.zeros(1, 3, 32, 32)).shape[2:] == (16, 16)
+def test_the_stem_of_conv_small_whitens_smooth_patches_and_never_learns():
+    stem = module("model.name=conv_small").stem
+    images = functional.interpolate(torch.randn(64, 3, 9, 9), (32, 32), mode="bilinear") + torch.randn(64, 1, 1, 1)
+    basis, patches = stem.basis.flatten(1), functional.unfold(images, 2).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(12))
+
+    def correlation(values):
+        return (torch.corrcoef(values.T) - torch.eye(12)).abs().mean()
+
+    assert correlation(patches @ basis.T) < correlation(patches) / 5
+    assert list(stem.parameters()) == []
+    out = stem(images)
+    assert out.shape == (64, 24, 31, 31)
+    scaled = stem.scale(functional.conv2d(images, stem.basis))
+    torch.testing.assert_close(scaled.std((0, 2, 3), correction=0), torch.ones(12), atol=1e-2, rtol=0)
+
+
+def test_the_first_group_of_conv_small_can_be_frozen():
+    found = module("model.name=conv_small", "model.options.channels=[8,8,8]", "model.frozen_stages=1")
+    before = copy_of(found.state_dict())
+    learn(found)
+    stays = {name for name in before if name.startswith("groups.0.")} | {"stem.basis"}
+    assert moved(found, before) == set(before) - stays
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
@@ -75,7 +94,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         module("model.name=mpl")
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet_small", "mlp"])
+@pytest.mark.parametrize("name", ["resnet18", "conv_small", "mlp"])
 def test_an_unknown_option_is_named(name):
     with pytest.raises(ModelError, match=rf"model\.name={name} does not take .*colour"):
         module(f"model.name={name}", "model.options.colour=red")
@@ -129,7 +148,7 @@ def test_the_first_blocks_of_a_transformer_can_be_frozen():
 
 
 def test_freezing_everything_or_a_model_without_stages_is_refused():
-    with pytest.raises(ModelError, match=r"model\.frozen_stages=9: the model has 5 stages"):
+    with pytest.raises(ModelError, match=r"model\.frozen_stages=9: the model has 6 stages"):
         module(*SMALL, "model.frozen_stages=9")
     with pytest.raises(ModelError, match="this model has no stages; use 0"):
         module("model.name=mlp", "model.frozen_stages=1")

@@ -36,7 +36,7 @@ def settings(tmp_path_factory):
     """Overrides for a small convolutional net on real digits, one thread: eight steps."""
     overrides = [
         "data=digits", f"data.processed_path={tmp_path_factory.mktemp('data')}/digits", "data.stored_side_px=16",
-        "data.img_size=16", "data.val_fraction=0.7", "data.dataloader_workers=0", "model.name=resnet_small",
+        "data.img_size=16", "data.val_fraction=0.7", "data.dataloader_workers=0", "model.name=conv_small",
         "model.options.channels=[8,8,8]", "training.epochs=2", "training.batch_size=120", "training.ema_decay=0.9",
         "training.gradient_clip_norm=1.0", "run.threads=1", "wandb.mode=disabled",
     ]  # fmt: skip

@@ -26,7 +26,7 @@ def settings(tmp_path_factory):
     overrides = [
         "data=digits", f"data.processed_path={processed}", "data.stored_side_px=16", "data.img_size=16",
         "data.val_fraction=0.7", "data.dataloader_workers=0", "data.augmentation.min_area=0.6",
-        "model.name=resnet_small", "model.options.channels=[8,8,8]", "model.options.drop_rate=0.3",
+        "model.name=conv_small", "model.options.channels=[8,8,8]", "model.options.drop_rate=0.3",
         f"training.epochs={EPOCHS}", "training.batch_size=120", "training.ema_decay=0.9",
         f"run.checkpoint_every={EVERY}",
     ]  # fmt: skip

@@ -195,7 +195,7 @@ def test_the_model_is_left_without_hooks_and_in_its_precision(resnet, forward):
         ("convnext_atto", {}, 40 + 80),
         ("mobilenetv3_small_050", {}, 16 + 8 + 16),
         ("regnetx_002", {}, 32 + 24 + 56),
-        ("resnet_small", {}, 64 + 64 + 128),
+        ("conv_small", {}, 24 + 64 + 256),
         (
             "swin_tiny_patch4_window7_224",
             {"img_size": 64, "window_size": 4, "embed_dim": 24, "depths": (1, 1, 1, 1)},

@@ -25,7 +25,7 @@ from drift_detector_pipeline.modeling.weights import (
 CLASSES = ["zero", "one", "two"]
 
 
-def trained(name="resnet_small", *overrides, side_px=32):
+def trained(name="conv_small", *overrides, side_px=32):
     """A network whose weights and BatchNorm statistics have moved, and its description."""
     settings = load(["data=digits", f"model.name={name}", *overrides]).settings.model
     seed_everything(3)
@@ -45,7 +45,7 @@ def saved(path, module, description):
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
-        ("resnet_small", ["model.options.channels=[8,16,8]", "model.options.drop_rate=0.2"]),
+        ("conv_small", ["model.options.channels=[8,16,8]", "model.options.drop_rate=0.2"]),
         ("mlp", ["model.options.width=5"]),
         ("vit_tiny_patch16_224", ["model.options.depth=2"]),
         ("mobilenetv3_small_050", []),
@@ -70,7 +70,7 @@ def test_the_header_says_architecture_classes_precision_and_preprocessing(tmp_pa
 
 
 def test_a_loaded_model_is_ready_to_predict_and_needs_no_random_numbers(tmp_path):
-    path = saved(tmp_path / "w.safetensors", *trained("resnet_small", "model.options.drop_rate=0.9"))
+    path = saved(tmp_path / "w.safetensors", *trained("conv_small", "model.options.drop_rate=0.9"))
     again, _ = load_model(path)
     assert not again.training
     assert torch.equal(again(torch.ones(2, 3, 32, 32)), again(torch.ones(2, 3, 32, 32)))

@@ -1,4 +1,4 @@
-"""Networks by name: any timm model, a small MLP, and a narrow ResNet for images of about 32 px.
+"""Networks by name: any timm model, a small MLP, and a fast network for images of about 32 px.
 
 In: `model.*` settings, number of classes, side of the input. Out: a `Network`. Read by train.py and weights.py.
 """
@@ -12,12 +12,12 @@ import numpy as np
 import timm
 import torch
 from timm.models import get_pretrained_cfg, group_parameters
-from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
 from drift_detector_pipeline.config import Model
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.modeling.conv_small import ConvSmall
 from drift_detector_pipeline.modeling.pretrained import first_line, hub_or_cache, load_pretrained, preprocessing_in
 from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD
 
@@ -55,7 +55,7 @@ def build(settings: Model, classes: int, side_px: int) -> Network:
 
 def create(name: str, classes: int, side_px: int, options: dict[str, Any], *, pretrained: bool = False) -> nn.Module:
     """Create a module by name; see `build` for the errors."""
-    own: dict[str, Callable[..., nn.Module]] = {"mlp": _mlp, "resnet_small": _resnet_small}
+    own: dict[str, Callable[..., nn.Module]] = {"mlp": _mlp, "conv_small": ConvSmall}
     try:
         if name in own:
             return own[name](classes, **options)
@@ -135,18 +135,6 @@ def _mlp(classes: int, *, width: int = 128) -> nn.Module:
         nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(3 * 64, width), nn.ReLU(),
         nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes),
     )  # fmt: skip
-
-
-def _resnet_small(
-    classes: int, *, layers: tuple[int, ...] = (1, 1, 1), channels: tuple[int, ...] = (64, 128, 256), **options: Any
-) -> nn.Module:
-    """A timm ResNet with three stages and a 3 x 3 stem of stride 1, so that a 32 px image keeps its detail."""
-    module: nn.Module = ResNet(BasicBlock, (*layers, 1), classes, channels=(*channels, channels[-1]), **options)
-    module.conv1 = stem = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-    module.layer4 = nn.Identity()
-    module.fc = nn.Linear(channels[-1], classes)
-    return module
 
 
 def parameter_count(module: nn.Module) -> int:
