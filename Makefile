@@ -121,8 +121,10 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with 
 
 ##@ Code
 .PHONY: test lint format docs check lock clean help
+# A file's tests stay in one process, for what they share.
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 test: $(DEVELOPED) ## Run the tests that take seconds; ARGS="-m ''" runs all, ARGS="-k resume" some
-	@$(ENVIRONMENT) $(PYTHON) -m pytest $(ARGS)
+	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 lint: $(DEVELOPED) ## Style and types: ruff and mypy
 	$(PYTHON) -m ruff check
@@ -138,7 +140,7 @@ docs: $(DEVELOPED) ## The documentation as a site: site/index.html opens in a br
 	@echo site/index.html
 
 check: lint ## What CI runs: style, types, all tests
-	@$(ENVIRONMENT) $(PYTHON) -m pytest -m ""
+	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) -m ""
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --quiet
 lock: ## Make requirements.txt and requirements-dev.txt from pyproject.toml again, with the newest versions

@@ -29,7 +29,7 @@ COMMAND_train := $(PACKAGE).modeling.train
 COMMAND_evaluate = $(PACKAGE).modeling.evaluate "$(RUN)"
 COMMAND_predict = $(PACKAGE).modeling.predict "$(RUN)" "$(IMAGES)"
 COMMAND_profile := $(PACKAGE).modeling.profile
-COMMAND_test := python -m pytest -o cache_dir=/tmp/pytest
+COMMAND_test = python -m pytest -o cache_dir=/tmp/pytest $(SIDE_BY_SIDE)
 COMMAND_quickstart := $(PACKAGE).quickstart
 COMMAND_receipt = $(PACKAGE).modeling.receipt_text "$(RUN)"
 
