@@ -35,8 +35,8 @@
     drift.kinds.digital, drift.kinds.benign, drift.corruptions, drift.ssim, drift.corruption_table,
     drift.corruption_sheet
                            clean images -> images as they may come one day, and what they do to a model
-18. drift.pixels, drift.signals, drift.directions, drift.late, drift.scores
-                           one forward pass -> the numbers by which a window of images is compared
+18. drift.pixels, drift.signals, drift.directions, drift.late, drift.scores, drift.window
+                           one forward pass -> numbers; the numbers of a window against those of the reference
 19. quickstart, verify, bench, bench_accuracy
                            the first two minutes; what works on this machine; how fast and how exact it trains
 20. entrypoint, image_size, bench_container
