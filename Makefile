@@ -115,7 +115,14 @@ bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 see
 include docker.mk
 
 ##@ Drift
-.PHONY: corruptions
+.PHONY: drift_reference drift corruptions
+drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: RUN=outputs/DATE/TIME
+	@$(MODULE).drift.build_reference "$(RUN)" $(ARGS)
+
+# Statuses 3, 4 and 5 are verdicts: notice, page, too few images. Ask the module itself to act on them.
+drift: $(INSTALLED) ## Do images look like the training world, how accurate is the model on them? IMAGES=FOLDER RUN=...
+	@$(MODULE).drift "$(RUN)" "$$IMAGES" $(ARGS) || case $$? in 3|4|5) ;; *) exit 1;; esac
+
 corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with RUN=outputs/DATE/TIME what they cost its model
 	@$(MODULE).drift.corruption_sheet "$(RUN)" $(ARGS)
 

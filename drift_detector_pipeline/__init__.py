@@ -35,11 +35,14 @@
     drift.kinds.digital, drift.kinds.benign, drift.corruptions, drift.ssim, drift.corruption_table,
     drift.corruption_sheet
                            clean images -> images as they may come one day, and what they do to a model
-18. drift.pixels, drift.signals, drift.directions, drift.late, drift.scores, drift.window
-                           one forward pass -> numbers; the numbers of a window against those of the reference
-19. quickstart, verify, bench, bench_accuracy
+18. drift.pixels, drift.signals, drift.directions, drift.late, drift.scores, drift.window, drift.accuracy
+                           one forward pass -> numbers; a window's against the reference's; how often it errs
+19. drift.twins, drift.reference, drift.verdict, drift.detector, drift.roles, drift.build_reference,
+    drift.drift_report, drift.__main__
+                           a model and its training world -> a verdict on any images, with reasons and pictures
+20. quickstart, verify, bench, bench_accuracy
                            the first two minutes; what works on this machine; how fast and how exact it trains
-20. entrypoint, image_size, bench_container
+21. entrypoint, image_size, bench_container
                            what a container does before its command; what its image weighs; its speed beside the host's
 
 Stages talk through files: a later stage reads what an earlier one wrote, never its objects.

@@ -41,6 +41,7 @@ class Augmentation(_Section):
     min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
     shift_px: Annotated[int, Field(ge=0)]  # largest shift in each direction, at the training size; 0: off
     flip: bool  # mirror left and right, half of the time
+    cutout_px: Annotated[int, Field(ge=0)] = 0  # side of a square that is covered, at the training size; 0: off
 
 
 class Data(_Section):
@@ -140,6 +141,15 @@ class Wandb(_Section):
     log_freq: Positive  # optimizer steps between two values of a batch
 
 
+class Drift(_Section):
+    """How a window of images is judged. Decides nothing about training."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    tolerated_loss: Annotated[float, Field(ge=0, lt=1)]
+    permutations: Annotated[int, Field(ge=99, le=99_999)]
+    min_images: Annotated[int, Field(ge=4)]
+
+
 class Settings(_Section):
     """All settings of a command, checked."""
 
@@ -148,6 +158,7 @@ class Settings(_Section):
     training: Training
     run: Run
     wandb: Wandb
+    drift: Drift
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":

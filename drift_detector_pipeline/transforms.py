@@ -47,7 +47,8 @@ def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Gene
     """Return a random view of a stored image for training: uint8 (S, S, 3), a function of `rng` alone.
 
     A random resized crop keeping at least `min_area` (Szegedy et al. 2015, arXiv 1409.4842), or the central square
-    if that is 1; then a shift of up to `shift_px` with reflected borders, and a mirror image half of the time.
+    if that is 1; then a shift of up to `shift_px` with reflected borders, a mirror image half of the time, and a square
+    of `cutout_px` in the mean colour, part of which may lie outside (DeVries & Taylor 2017, arXiv 1708.04552).
     """
     height, width, _ = stored.shape
     box = _random_box(height, width, how.min_area, rng) if how.min_area < 1 else _centre_box(height, width)
@@ -59,6 +60,8 @@ def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Gene
         view = _shift(view, how.shift_px, rng)
     if how.flip and rng.random() < 0.5:
         view = view.flip(-1)
+    if how.cutout_px:
+        _cut_out(view, how.cutout_px, rng)
     return view[0].permute(1, 2, 0)
 
 
@@ -90,3 +93,10 @@ def _shift(view: torch.Tensor, shift_px: int, rng: np.random.Generator) -> torch
     padded = functional.pad(view.float(), [shift_px] * 4, mode="reflect").to(torch.uint8)
     top, left = rng.integers(0, 2 * shift_px + 1, size=2)
     return padded[:, :, top : top + side, left : left + side]
+
+
+def _cut_out(view: torch.Tensor, cutout_px: int, rng: np.random.Generator) -> None:
+    """Cover a square around a random pixel, in place."""
+    top, left = rng.integers(0, view.shape[-1], size=2) - cutout_px // 2
+    hidden = view[:, :, max(0, top) : top + cutout_px, max(0, left) : left + cutout_px]
+    hidden[:] = (torch.tensor(IMAGENET_MEAN) * 255).round().to(torch.uint8)[:, None, None]

@@ -11,7 +11,7 @@ from drift_detector_pipeline.config import Augmentation
 from drift_detector_pipeline.transforms import _random_box, augment, inference_crop, normalize
 
 SIZES = [(32, 32), (32, 41), (57, 32), (16, 200), (9, 9), (160, 213), (1, 1)]
-ALL_ON = Augmentation(min_area=0.35, shift_px=3, flip=True)
+ALL_ON = Augmentation(min_area=0.35, shift_px=3, flip=True, cutout_px=5)
 NOTHING = Augmentation(min_area=1.0, shift_px=0, flip=False)
 
 
@@ -94,6 +94,21 @@ def test_a_shift_moves_by_every_offset_up_to_its_limit_and_reflects_the_border()
     expected = {padded[top : top + 16, left : left + 16].tobytes() for top in range(5) for left in range(5)}
     how = Augmentation(min_area=1.0, shift_px=shift_px, flip=False)
     assert {view(pixels, how, seed, 16).tobytes() for seed in range(400)} == expected
+
+
+def test_a_square_around_any_pixel_is_covered() -> None:
+    pixels, how = stored(16, 16), Augmentation(min_area=1.0, shift_px=0, flip=False, cutout_px=6)
+    areas, covered = set(), np.zeros((16, 16), dtype=int)
+    for seed in range(400):
+        seen = view(pixels, how, seed, 16)
+        hidden = (seen != pixels).any(axis=2)
+        rows, columns = np.flatnonzero(hidden.any(axis=1)), np.flatnonzero(hidden.any(axis=0))
+        assert (seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] == [124, 116, 104]).all()
+        assert max(len(rows), len(columns)) <= 6
+        areas.add(int(hidden.sum()))
+        covered += hidden
+    assert {9, 36} <= areas  # in a corner, and whole
+    assert covered.min() > 0
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -36,6 +36,7 @@ class Outcome(NamedTuple):
 
     p: float  # in (0, 1]
     share: dict[str, float]  # of STATISTICS
+    notable: float  # a score's mean moves further than this, in standard deviations, in one of twenty labellings
 
 
 class Null(NamedTuple):
@@ -90,7 +91,8 @@ def combine(statistics: Doubles) -> Outcome:
     ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
     smallest = ranks.min(axis=1)
     p = float((smallest <= smallest[0]).mean())
-    return Outcome(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)))
+    notable = float(np.quantile(statistics[:, STATISTICS.index("largest")], 0.95))
+    return Outcome(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)), notable)
 
 
 def appearance(

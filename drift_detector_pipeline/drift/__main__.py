@@ -1,0 +1,75 @@
+"""Do these images look like the training world? `python -m drift_detector_pipeline.drift RUN IMAGES`.
+
+In: a run with a reference; images as files, folders, globs or archives, without labels. Out: the verdict in words on
+stdout; `<run>/drift/<date>_<time>/` with verdict.json and report.html. Exit status: 0 quiet, 3 notice, 4 page, 5 too
+few images, 1 an error.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.drift.detector import DriftDetector, Window
+from drift_detector_pipeline.drift.drift_report import write_report
+from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Limits, Verdict, summary
+from drift_detector_pipeline.errors import ConfigError, exit_status
+from drift_detector_pipeline.image_files import image_files
+from drift_detector_pipeline.modeling.hardware import prepared
+from drift_detector_pipeline.modeling.runs import newest_finished, now, this_command
+from drift_detector_pipeline.modeling.trained import checked, open_trained
+
+_ALLOWED = (
+    "run.device",
+    "run.threads",
+    "drift.alpha",
+    "drift.tolerated_loss",
+    "drift.permutations",
+    "drift.min_images",
+)
+_MOST_NAMED = 5  # unreadable files on the console; all are in verdict.json
+
+
+@exit_status
+def main() -> int:
+    """Judge the images named on the command line with the run named before them."""
+    words = sys.argv[1:]
+    overrides = [word for word in words if word.startswith(("run.", "drift.")) and not Path(word).exists()]
+    target, *images = [word for word in words if word not in overrides] or [""]
+    if not any(images):
+        raise ConfigError("name images: make drift RUN=outputs/DATE/TIME IMAGES=FOLDER")
+    set_up_logging()
+    verdict = judge_images(Path(target) if target else newest_finished(), images, overrides)
+    return EXIT_STATUS[verdict.level]
+
+
+def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) -> Verdict:
+    """Judge the files that `images` name and write the report.
+
+    Raises a PipelineError if there is no reference, or it is another model's.
+    """
+    settings = checked(["run.precision=fp32", *overrides], ("run.precision", *_ALLOWED), "a reference fixes the rest")
+    with prepared(settings.run) as machine, image_files(images) as found:
+        trained = open_trained(folder / "final_model.safetensors", machine)
+        detector = DriftDetector.load(folder, trained.network.module)
+        detector.limits = Limits(**settings.drift.model_dump())
+        window = detector.open([image.file for image in found], [image.name for image in found])
+        verdict = detector.check_crops(window.crops)
+    facts: dict[str, Any] = {"run": str(folder), "images": list(images), "command": this_command(), "when": now()}
+    report = write_report(folder / "drift", verdict, window, detector, facts)
+    _say(verdict, window, report)
+    return verdict
+
+
+def _say(verdict: Verdict, window: Window, report: Path) -> None:
+    for name, why in list(window.unreadable.items())[:_MOST_NAMED]:
+        log.warning("%s: %s", name, why)
+    if len(window.unreadable) > _MOST_NAMED:
+        log.warning("and %d more files that cannot be read", len(window.unreadable) - _MOST_NAMED)
+    print(f"{verdict.level}: {' '.join(summary(verdict))}")
+    log.info("%s", report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""What drift is measured from: `python -m drift_detector_pipeline.drift.build_reference RUN`.
+
+In: a finished run and its processed data. Out: `<run>/reference.npz` and `<run>/reference.json`, tied to the weights.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from drift_detector_pipeline.config import Data
+from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.reference import FACTS, FILE
+from drift_detector_pipeline.drift.roles import crops_of, roles_of
+from drift_detector_pipeline.errors import DataError, exit_status
+from drift_detector_pipeline.manifest import open_processed
+from drift_detector_pipeline.modeling.hardware import prepared
+from drift_detector_pipeline.modeling.runs import newest_finished, now, read_receipt, this_command
+from drift_detector_pipeline.modeling.trained import checked, open_trained
+
+_ALLOWED = ("run.device", "run.threads")
+
+
+@exit_status
+def main() -> int:
+    """Build the reference of the run named on the command line, or of the newest finished one."""
+    words = [word for word in sys.argv[1:] if word]
+    runs = [word for word in words if "=" not in word]
+    set_up_logging()
+    build_reference(Path(runs[0]) if runs else newest_finished(), [word for word in words if word not in runs])
+    return 0
+
+
+def build_reference(folder: Path, overrides: list[str]) -> DriftDetector:
+    """Learn on `fit`, describe `ref`, save both in the run's folder. Raises a PipelineError if something is missing."""
+    receipt, started = read_receipt(folder), time.perf_counter()
+    run = checked(["run.precision=fp32", *overrides], ("run.precision", *_ALLOWED), "the rest is in the receipt").run
+    processed = open_processed(Data.model_validate(receipt["settings"]["data"]))
+    if processed.fingerprint != receipt["data_fingerprint"]:
+        raise DataError(f"{processed.folder}: not the data that {folder} was trained on; run: make process_data")
+    roles = roles_of(processed)
+    with prepared(run) as machine:
+        trained = open_trained(folder / "final_model.safetensors", machine)
+        labels, side = processed.images.labels, trained.img_size
+        facts: dict[str, Any] = {
+            "weights_sha256": trained.sha256, "data_fingerprint": processed.fingerprint, "pool_images": len(roles.pool),
+            "command": this_command(), "when": now(),
+        }  # fmt: skip
+        log.info("%d fit and %d reference images, %d px", len(roles.fit), len(roles.ref), side)
+        detector = DriftDetector.build(
+            trained.network.module, crops_of(processed, roles.fit, side), labels[roles.fit],
+            crops_of(processed, roles.ref, side), labels[roles.ref], classes=trained.classes, mean=trained.network.mean,
+            std=trained.network.std, stored_side_px=trained.stored_side_px, facts=facts,
+        )  # fmt: skip
+    detector.save(folder)
+    _say(folder, detector, time.perf_counter() - started)
+    return detector
+
+
+def _say(folder: Path, detector: DriftDetector, seconds: float) -> None:
+    accuracy, _ = detector.reference.known
+    log.info(
+        "%d scores an image; accuracy in the training world %.1f %%; %.0f s, %.2f MB",
+        detector.reference.scores.shape[1], 100 * accuracy, seconds, (folder / FILE).stat().st_size / 1e6,
+    )  # fmt: skip
+    log.info("%s; compare images with it: make drift RUN=%s IMAGES=FOLDER", folder / FACTS, folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""Drift detection for anybody's model, in Python: build once from labelled images, save, load, check windows.
+
+    detector = DriftDetector.build(model, fit_images, fit_labels, ref_images, ref_labels, mean=MEAN, std=STD)
+    detector.save("detector")
+    verdict = DriftDetector.load("detector", model).check(images)
+    print(verdict.level, verdict.p, verdict.accuracy)
+
+In: a model and images as uint8 (m, H, W, 3) or as paths. Out: a `Verdict`. Nothing of the training or its configuration
+is needed. Read by the command line and the study.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import nn
+
+from drift_detector_pipeline.decoding import decode_files
+from drift_detector_pipeline.drift.corruptions import KINDS
+from drift_detector_pipeline.drift.reference import (
+    Labels,
+    Reference,
+    learn,
+    load_reference,
+    predictions,
+    refer,
+    save_reference,
+)
+from drift_detector_pipeline.drift.scores import phi
+from drift_detector_pipeline.drift.signals import Floats, Forward, Layers, Outputs, read_signals, through
+from drift_detector_pipeline.drift.twins import IMAGES, make_twins
+from drift_detector_pipeline.drift.verdict import Limits, Verdict, judge, null_for, scale_for
+from drift_detector_pipeline.drift.window import Null
+from drift_detector_pipeline.errors import DataError, ModelError
+from drift_detector_pipeline.images import Pixels
+from drift_detector_pipeline.modeling.weights import tensors_hash
+from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD, inference_crop
+
+THUMBNAILS, THUMBNAIL_PX = 100, 96
+
+Images = Pixels | Sequence[str | Path]
+Model = nn.Module | Callable[[Pixels], Outputs]
+
+
+class Preparation(NamedTuple):
+    """How an image becomes model input; part of what a detector is tied to."""
+
+    side_px: int  # of the square crop
+    stored_side_px: int  # shorter side of a decoded file, before the crop
+    mean: tuple[float, ...] = IMAGENET_MEAN  # of values in 0..1; of no use to a callable
+    std: tuple[float, ...] = IMAGENET_STD
+    early: tuple[str, ...] | None = None  # names of layers; None: found as `signals.find_layers` does
+    classifier: str | None = None
+
+
+class Window(NamedTuple):
+    """Images on the way to a verdict."""
+
+    crops: Pixels  # (m, S, S, 3)
+    names: list[str]
+    unreadable: dict[str, str]  # name -> why
+
+
+class DriftDetector:
+    """Knows one model's training world and says whether a window of images looks like it.
+
+    `limits` may be changed at any time. The reference's scores, identity of the model and classes are fixed.
+    """
+
+    def __init__(
+        self, reference: Reference, forward: Forward, classes: list[str], preparation: Preparation,
+        *, identity: str, thumbnails: list[tuple[str, bytes]], facts: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.reference, self.forward, self.classes, self.preparation = reference, forward, classes, preparation
+        self.identity, self.thumbnails, self.facts = identity, thumbnails, facts
+        self.limits = Limits()
+        self._nulls: dict[tuple[int, int], Null] = {}
+
+    @classmethod
+    def build(
+        cls, model: Model, fit_images: Images, fit_labels: Labels, ref_images: Images, ref_labels: Labels | None = None,
+        *, classes: Sequence[str] | None = None, mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD, layers: Layers | None = None, side_px: int | None = None,
+        stored_side_px: int | None = None, kinds: Sequence[str] = KINDS, twins: int = IMAGES,
+        facts: dict[str, Any] | None = None,
+    ) -> Self:  # fmt: skip
+        """Learn from labelled images the model was not trained on (`fit`) and describe others like them (`ref`).
+
+        `model`: a module taking float32 (N, 3, S, S) normalised by `mean` and `std` of values in 0..1, with `layers` to
+        watch (found by themselves in timm models), or a callable from uint8 (N, S, S, 3) to `Outputs` with an attribute
+        `identity`, a text that changes with the model. Arrays are cropped to `side_px` [their own shorter side], files
+        decoded to `stored_side_px` [side_px] first. Raises ModelError or DataError if something does not fit.
+        """
+        if side_px is None:
+            if not isinstance(fit_images, np.ndarray):
+                raise DataError("side_px: needed when images are files; give the side of the model's input in px")
+            side_px = min(fit_images.shape[1:3])
+        named = (layers.early, layers.classifier) if layers else (None, None)
+        preparation = Preparation(side_px, stored_side_px or side_px, tuple(mean), tuple(std), *named)
+        forward, identity = _way_through(model, preparation)
+        fit, ref = (_all_readable(images, preparation) for images in (fit_images, ref_images))
+        try:
+            clean = read_signals(fit, forward)
+            learned = learn(clean, np.asarray(fit_labels), make_twins(fit, forward, kinds=kinds, count=twins), side_px)
+            signals = read_signals(ref, forward)
+            reference = refer(learned, signals, None if ref_labels is None else np.asarray(ref_labels))
+        except ValueError as error:
+            raise DataError(f"no detector can be built: {error}") from error
+        names = list(classes or map(str, range(signals.logits.shape[1])))
+        known = {"fit_images": len(fit), "twin_kinds": list(kinds), "images_per_twin": min(twins, len(fit))}
+        return cls(
+            reference, forward, names, preparation, identity=identity, facts=known | (facts or {}),
+            thumbnails=_thumbnails(reference, ref, names),
+        )  # fmt: skip
+
+    def save(self, folder: str | Path) -> None:
+        """Write reference.npz and reference.json into `folder`."""
+        encoded = [np.frombuffer(jpeg, np.uint8) for _, jpeg in self.thumbnails]
+        extra = {
+            "thumbnails": np.concatenate([*encoded, np.zeros(0, np.uint8)]),
+            "thumbnail_bytes": np.array([len(jpeg) for jpeg in encoded], np.int64),
+            "thumbnail_classes": np.array([self.classes.index(name) for name, _ in self.thumbnails], np.int32),
+        }
+        own = {"identity": self.identity, "classes": self.classes, "preparation": self.preparation._asdict()}
+        save_reference(Path(folder), self.reference, self.facts | own, extra)
+
+    @classmethod
+    def load(cls, folder: str | Path, model: Model) -> Self:
+        """Read a saved detector. Raises DataError if it is damaged, ModelError if it was built for another model."""
+        reference, facts, extra = load_reference(Path(folder))
+        words = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in facts["preparation"].items()
+        }
+        preparation = Preparation(**words)
+        forward, identity = _way_through(model, preparation)
+        if identity != facts["identity"]:
+            raise ModelError(
+                f"{folder}: built for the model {facts['identity'][:12]}, not for {identity[:12]}; build it again for "
+                "this model: make drift_reference RUN=..."
+            )
+        ends = np.cumsum(extra["thumbnail_bytes"])[:-1]
+        jpegs = [part.tobytes() for part in np.split(extra["thumbnails"], ends)]
+        names = [facts["classes"][number] for number in extra["thumbnail_classes"].tolist()]
+        return cls(
+            reference, forward, facts["classes"], preparation, identity=identity,
+            thumbnails=list(zip(names, jpegs, strict=True)), facts=facts,
+        )  # fmt: skip
+
+    def check(self, images: Images) -> Verdict:
+        """Judge a window. Files that cannot be read are left out; `open` tells which."""
+        return self.check_crops(self.open(images).crops)
+
+    def open(self, images: Images, names: Sequence[str] | None = None) -> Window:
+        """Decode and crop images; arrays are named by their place."""
+        return _open(images, self.preparation, names)
+
+    def check_crops(self, crops: Pixels) -> Verdict:
+        """Judge uint8 (m, S, S, 3) crops, as `open` gives them."""
+        if len(crops) < self.limits.min_images:
+            return Verdict("too few images", len(crops))
+        signals = read_signals(crops, self.forward)
+        return self.check_scores(phi(signals, self.reference.learned.parameters), predictions(signals))
+
+    def check_scores(self, scores: Floats, predicted: Labels) -> Verdict:
+        """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known."""
+        if len(scores) < self.limits.min_images:
+            return Verdict("too few images", len(scores))
+        key = len(scores), self.limits.permutations
+        if key not in self._nulls:
+            self._nulls = {key: null_for(self.reference, len(self.classes), len(scores), self.limits)}
+        return judge(self.reference, self._nulls[key], scores, predicted, self.classes, self.limits)
+
+
+def _way_through(model: Model, preparation: Preparation) -> tuple[Forward, str]:
+    if isinstance(model, nn.Module):
+        given = preparation.classifier
+        layers = None if given is None else Layers(preparation.early or (), given)
+        try:
+            return through(model, preparation.mean, preparation.std, layers), tensors_hash(model.state_dict())
+        except ValueError as error:
+            raise ModelError(str(error)) from error
+    if not isinstance(identity := getattr(model, "identity", None), str):
+        raise ModelError("model: a callable must have an attribute `identity`, a text that changes with the model")
+    return model, identity
+
+
+def _open(images: Images, preparation: Preparation, names: Sequence[str] | None = None) -> Window:
+    side = preparation.side_px
+    if isinstance(images, np.ndarray):
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise DataError(f"images: expected uint8 (m, H, W, 3) or paths, got {images.dtype} {images.shape}")
+        shown = list(names or map(str, range(len(images))))
+        return Window(_stacked([inference_crop(image, side) for image in images], side), shown, {})
+    files = [Path(path) for path in images]
+    shown, crops, unreadable = list[str](), list[Pixels](), dict[str, str]()
+    decoded = decode_files(files, preparation.stored_side_px)
+    for name, one in zip(names or map(str, files), decoded, strict=True):
+        if one.pixels is None:
+            unreadable[name] = str(one.problem)
+        else:
+            shown.append(name)
+            crops.append(inference_crop(one.pixels, side))
+    return Window(_stacked(crops, side), shown, unreadable)
+
+
+def _stacked(crops: Sequence[Pixels], side: int) -> Pixels:
+    return np.stack(crops) if len(crops) else np.zeros((0, side, side, 3), np.uint8)
+
+
+def _all_readable(images: Images, preparation: Preparation) -> Pixels:
+    window = _open(images, preparation)
+    if window.unreadable:
+        name, why = next(iter(window.unreadable.items()))
+        raise DataError(f"{name}: {why}; a detector is built from readable images only")
+    return window.crops
+
+
+def _thumbnails(reference: Reference, crops: Pixels, classes: Sequence[str]) -> list[tuple[str, bytes]]:
+    """The most typical reference images of each predicted class, at most THUMBNAILS in all."""
+    scale = scale_for(reference)
+    whitened = (reference.scores - reference.scores.mean(axis=0)) @ scale.whitener
+    unusual = (whitened**2).sum(axis=1)
+    found = list[tuple[str, bytes]]()
+    for label in np.unique(reference.predicted).tolist():
+        own = np.flatnonzero(reference.predicted == label)
+        typical = own[np.argsort(unusual[own])][: max(1, THUMBNAILS // len(classes))]
+        found += [(classes[label], _jpeg(crops[place])) for place in typical.tolist()]
+    return found[:THUMBNAILS]
+
+
+def _jpeg(crop: npt.NDArray[np.uint8]) -> bytes:
+    image = Image.fromarray(crop)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, format="jpeg", quality=85)
+    return buffer.getvalue()

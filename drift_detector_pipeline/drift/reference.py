@@ -1,0 +1,155 @@
+"""What a detector knows: everything learned, and the training world's own scores, as arrays of less than a megabyte.
+
+In: signals of labelled images the model was not trained on (`fit`), their twins, and signals of other such images
+(`ref`). Out: a `Reference`; reference.npz and reference.json. Read by the detector and the study.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from drift_detector_pipeline.drift.accuracy import Errors, Risk, Sample, fit_risk, measure_errors, risk, unseen_risks
+from drift_detector_pipeline.drift.scores import (
+    Parameters,
+    describe,
+    fit_scores,
+    from_arrays,
+    image_folds,
+    missing,
+    phi,
+    to_arrays,
+    unseen_scores,
+)
+from drift_detector_pipeline.drift.signals import Floats, Signals, Twin
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.files import write_atomically, write_json
+
+FILE, FACTS = "reference.npz", "reference.json"
+_RISK_GROUPS = ("directions", "late")  # the scores from which mistakes are predicted
+
+Labels = npt.NDArray[np.int64]
+
+
+class Learned(NamedTuple):
+    """What comes from `fit` and its twins, and nothing else."""
+
+    parameters: Parameters
+    risk: Risk
+    errors: Errors
+
+
+class Reference(NamedTuple):
+    """The training world as the model sees it."""
+
+    learned: Learned
+    scores: Floats  # (n, S) phi of the reference images
+    predicted: Labels  # (n,)
+    known: tuple[float, float]  # accuracy on the reference images, and their mean risk
+    labelled: bool  # the accuracy is measured; if not, it is 1 - mean risk
+
+
+def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> Learned:
+    """Learn scores, risks and how far estimates are off. Raises ValueError if shapes do not fit or nothing is wrong."""
+    parameters = fit_scores(clean, labels, twins, side_px)
+    folds = image_folds(len(labels))
+    own, theirs = unseen_scores(clean, labels, twins, parameters.directions, folds)
+    chosen = risk_columns(parameters)
+    samples = [Sample("", np.arange(len(labels)), own[:, chosen], mistakes(clean, labels))]
+    for twin, scores in zip(twins, theirs, strict=True):
+        samples.append(Sample(twin.kind, twin.rows, scores[:, chosen], mistakes(twin.signals, labels[twin.rows])))
+    return Learned(parameters, fit_risk(samples, folds), measure_errors(samples, unseen_risks(samples, folds)))
+
+
+def refer(learned: Learned, signals: Signals, labels: Labels | None) -> Reference:
+    """Describe n images of the training world that nothing was learned from."""
+    scores = phi(signals, learned.parameters)
+    mean_risk = float(risks_of(scores, learned).mean())
+    accuracy = 1 - mean_risk if labels is None else 1 - float(mistakes(signals, labels).mean())
+    return Reference(learned, scores, predictions(signals), (accuracy, mean_risk), labels is not None)
+
+
+def risks_of(scores: Floats, learned: Learned) -> npt.NDArray[np.float64]:
+    """The probability that each prediction is wrong, (N,), from phi (N, S)."""
+    return risk(scores[:, risk_columns(learned.parameters)], learned.risk)
+
+
+def risk_columns(parameters: Parameters) -> list[int]:
+    """Which columns of phi risks are computed from."""
+    return [number for number, score in enumerate(describe(parameters)) if score.group in _RISK_GROUPS]
+
+
+def predictions(signals: Signals) -> Labels:
+    """The predicted class of each image, (N,)."""
+    return np.asarray(signals.logits.argmax(axis=1))
+
+
+def mistakes(signals: Signals, labels: Labels) -> npt.NDArray[np.bool_]:
+    """Which predictions are wrong, (N,)."""
+    return np.asarray(predictions(signals) != labels)
+
+
+def save_reference(
+    folder: Path, reference: Reference, facts: Mapping[str, Any], extra: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    """Write FILE, then FACTS with the file's SHA-256, into `folder`; `extra` arrays go along."""
+    arrays: dict[str, Any] = {
+        f"scores.{name}": value for name, value in to_arrays(reference.learned.parameters).items()
+    }
+    arrays |= {f"risk.{name}": value for name, value in reference.learned.risk._asdict().items()}
+    arrays |= {f"errors.{name}": value for name, value in reference.learned.errors._asdict().items()}
+    arrays |= {"phi": reference.scores, "predicted": reference.predicted.astype(np.int32)}
+    arrays |= {f"extra.{name}": value for name, value in extra.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    accuracy, mean_risk = reference.known
+    own = {
+        "images": len(reference.scores),
+        "accuracy": accuracy,
+        "mean_risk": mean_risk,
+        "labelled": reference.labelled,
+        "scores": [score._asdict() for score in describe(reference.learned.parameters)],
+        "missing": missing(reference.learned.parameters),
+        "bytes": len(buffer.getvalue()),
+        "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / FILE, buffer.getvalue())
+    write_json(folder / FACTS, {**own, **facts})
+
+
+def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Read what `save_reference` wrote: reference, facts, extra arrays.
+
+    Raises DataError if a file is missing or they do not belong together.
+    """
+    try:
+        facts: dict[str, Any] = json.loads((folder / FACTS).read_bytes())
+        content = (folder / FILE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+            raise DataError(f"{folder / FILE}: not the file that {FACTS} names; build it again: make drift_reference")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file)
+        parameters = from_arrays(_below(arrays, "scores."))
+        risk_model = Risk(*(arrays[f"risk.{name}"] for name in Risk._fields))
+        errors = Errors(*(arrays[f"errors.{name}"] for name in Errors._fields))
+        known = float(facts["accuracy"]), float(facts["mean_risk"])
+        learned = Learned(parameters, risk_model, errors)
+        predicted = arrays["predicted"].astype(np.int64)
+        reference = Reference(learned, arrays["phi"], predicted, known, bool(facts["labelled"]))
+        return reference, facts, _below(arrays, "extra.")
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no reference there; build it: make drift_reference RUN=...") from error
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{folder / FACTS}: damaged ({type(error).__name__}: {error}); build it again: make drift_reference"
+        ) from error
+
+
+def _below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,33 @@
+"""Labelled images once more, as they may come one day: the drift that everything is learned from.
+
+In: uint8 (N, S, S, 3) inference crops and a way through the model. Out: a `Twin` per kind and severity. Read by the
+detector and the study.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from drift_detector_pipeline.console import progress_bar
+from drift_detector_pipeline.drift.corruptions import KINDS, corrupt
+from drift_detector_pipeline.drift.signals import Forward, Twin, read_signals
+from drift_detector_pipeline.images import Pixels
+
+LEVELS = (1, 3, 5)  # severities
+IMAGES = 250  # of each kind and severity: enough for a mean, and minutes on two cores
+
+
+def make_twins(
+    images: Pixels, forward: Forward, *, kinds: Sequence[str] = KINDS, count: int = IMAGES, seed: int = 0
+) -> list[Twin]:
+    """Corrupt at most `count` of the N images for each kind and level, others each time, and read their signals."""
+    rng = np.random.default_rng(seed)
+    found = list[Twin]()
+    with progress_bar(total=len(kinds) * len(LEVELS), title="twins", unit=" cells") as bar:
+        for kind in kinds:
+            for level in LEVELS:
+                rows = np.sort(rng.choice(len(images), min(count, len(images)), replace=False))
+                changed = corrupt(images[rows], kind, level, keys=rows.tolist(), seed=seed)
+                found.append(Twin(kind, level, rows, read_signals(changed, forward)))
+                bar.update()
+    return found

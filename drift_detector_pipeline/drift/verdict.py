@@ -1,0 +1,168 @@
+"""What to say about a window of images: how loud, what moved, how accurate, which images show it.
+
+In: a `Reference`, scores and predicted classes of a window. Out: a `Verdict`, numbers and words. Read by the detector
+and the report.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from drift_detector_pipeline.drift.accuracy import Estimate, estimate
+from drift_detector_pipeline.drift.reference import Labels, Reference, risks_of
+from drift_detector_pipeline.drift.scores import CHANNELS, describe
+from drift_detector_pipeline.drift.signals import Floats
+from drift_detector_pipeline.drift.window import Null, Scale, appearance, compare, null_of, scale_of, shifts
+
+SHOWN = 8  # images that carry a change
+
+Level = Literal["quiet", "notice", "page", "too few images"]
+EXIT_STATUS: dict[Level, int] = {"quiet": 0, "notice": 3, "page": 4, "too few images": 5}
+
+
+class Limits(NamedTuple):
+    """What is asked of a verdict."""
+
+    alpha: float = 0.01  # the share of windows without change that may raise a notice
+    tolerated_loss: float = 0.05  # of estimated accuracy; more makes a notice a page
+    permutations: int = 999
+    min_images: int = 16
+
+
+class Channel(NamedTuple):
+    """How one of the nine channels moved: its score that moved most, for labels the class whose share did."""
+
+    name: str
+    score: str
+    shift: float  # standard deviations of one image; for labels a difference of shares
+    moved: bool  # by more than in one of twenty windows without change, all scores together
+
+
+class Verdict(NamedTuple):
+    """The answer for one window. Without enough images everything after `images` is None or empty."""
+
+    level: Level
+    images: int
+    p: float | None = None
+    p_appearance: float | None = None  # with the class mix held fixed; explains, never alarms
+    shares: dict[str, float] | None = None  # p of each statistic alone
+    channels: tuple[Channel, ...] = ()
+    accuracy: Estimate | None = None
+    reference_accuracy: float | None = None
+    mix: tuple[dict[str, float], dict[str, float]] | None = None  # share of each predicted class, then and now
+    not_compared: tuple[str, ...] = ()  # classes too rare for p_appearance
+    carriers: tuple[int, ...] = ()  # places of the images that carry the change most, the first most
+    carrier_classes: tuple[str, ...] = ()  # as predicted
+
+
+def scale_for(reference: Reference) -> Scale:
+    """The units of the scores, from `fit`."""
+    parameters = reference.learned.parameters
+    return scale_of(parameters.centre, parameters.covariance)
+
+
+def null_for(reference: Reference, classes: int, size: int, limits: Limits) -> Null:
+    """What windows of one size are compared with; costs more than a verdict, so keep it."""
+    scale = scale_for(reference)
+    return null_of(reference.scores, reference.predicted, classes, size, scale, limits.permutations)
+
+
+def judge(
+    reference: Reference, null: Null, scores: Floats, predicted: Labels, classes: list[str], limits: Limits
+) -> Verdict:
+    """Judge a window (m, S) with predicted classes (m,)."""
+    if len(scores) < limits.min_images:
+        return Verdict("too few images", len(scores))
+    outcome = compare(null, scores, predicted)
+    looks, left_out = appearance(
+        (reference.scores, reference.predicted), (scores, predicted), null.scale, limits.permutations
+    )
+    moved_by = shifts(reference.scores, scores, null.scale)
+    risks = risks_of(scores, reference.learned)
+    mix = _shares(reference.predicted, classes), _shares(predicted, classes)
+    carriers = _carriers(reference, null.scale, scores)
+    return Verdict(
+        _level(outcome.p, float(risks.mean()) - reference.known[1], limits), len(scores), outcome.p, looks,
+        outcome.share, _channels(reference, moved_by, outcome.notable, mix, outcome.share["classes"]),
+        estimate(risks, reference.known, reference.learned.errors), reference.known[0], mix,
+        tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
+    )  # fmt: skip
+
+
+def summary(verdict: Verdict) -> list[str]:
+    """The verdict in plain sentences, the most important first."""
+    if verdict.p is None or verdict.accuracy is None or verdict.reference_accuracy is None:
+        return [f"{verdict.images} images are too few to say anything; collect more."]
+    first = {
+        "quiet": f"These {verdict.images} images look like the training world",
+        "notice": f"These {verdict.images} images do not look like the training world",
+        "page": f"These {verdict.images} images do not look like the training world, and it probably hurts",
+    }[verdict.level]
+    words = [f"{first} (p = {verdict.p:.3g})."]
+    moved = [channel for channel in verdict.channels if channel.moved]
+    if moved and verdict.level != "quiet":
+        words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
+    now, before = verdict.accuracy, verdict.reference_accuracy
+    words.append(
+        f"Estimated accuracy {100 * now.accuracy:.0f} % (90 % interval {100 * now.low:.0f} to {100 * now.high:.0f}), "
+        f"in the training world {100 * before:.0f} %."
+    )
+    return words
+
+
+def as_json(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as plain values, words included."""
+    plain = verdict._asdict() | {
+        "summary": summary(verdict),
+        "channels": [channel._asdict() for channel in verdict.channels],
+        "accuracy": None if verdict.accuracy is None else verdict.accuracy._asdict(),
+        "mix": None if verdict.mix is None else {"reference": verdict.mix[0], "window": verdict.mix[1]},
+    }
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def _level(p: float, loss: float, limits: Limits) -> Level:
+    if p > limits.alpha:
+        return "quiet"
+    return "page" if loss > limits.tolerated_loss else "notice"
+
+
+def _channels(
+    reference: Reference, moved_by: Floats, notable: float, mix: tuple[dict[str, float], ...], p_labels: float
+) -> tuple[Channel, ...]:
+    found = list[Channel]()
+    columns = describe(reference.learned.parameters)
+    for name in CHANNELS[:-1]:
+        own = [number for number, score in enumerate(columns) if score.channel == name]
+        if own:
+            most = max(own, key=lambda number: abs(moved_by[number]))
+            found.append(Channel(name, columns[most].name, float(moved_by[most]), bool(abs(moved_by[most]) > notable)))
+    label = max(mix[0], key=lambda label: abs(mix[1][label] - mix[0][label]))
+    found.append(Channel("labels", label, mix[1][label] - mix[0][label], p_labels <= 0.05))
+    return tuple(found)
+
+
+def _in_words(channel: Channel) -> str:
+    more = channel.shift > 0
+    if channel.name == "labels":
+        return f"class mix (predicted {channel.score}: {100 * channel.shift:+.0f} points)"
+    said = {"error": "confidence", "energy": "the model's energy", "novelty": "novelty", "texture": "texture"}
+    rises = more != (channel.name == "error" and channel.score != "entropy")
+    what = (
+        "errors look " + ("likelier" if rises else "less likely")
+        if channel.name == "error"
+        else (f"{said.get(channel.name, channel.name)} " + ("rose" if more else "fell"))
+    )
+    return f"{what} ({channel.score} {channel.shift:+.1f} sd)"
+
+
+def _shares(predicted: Labels, classes: list[str]) -> dict[str, float]:
+    counts = np.bincount(predicted, minlength=len(classes)) / len(predicted)
+    return dict(zip(classes, counts.tolist(), strict=True))
+
+
+def _carriers(reference: Reference, scale: Scale, scores: Floats) -> tuple[int, ...]:
+    """The images that lie furthest along the way from the reference's mean to the window's."""
+    whitened = (scores - reference.scores.mean(axis=0)) @ scale.whitener
+    along = whitened @ whitened.mean(axis=0)
+    return tuple(np.argsort(-along)[:SHOWN].tolist())
