@@ -120,8 +120,9 @@ drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: R
 	@$(MODULE).drift.build_reference "$(RUN)" $(ARGS)
 
 # Statuses 3, 4 and 5 are verdicts: notice, page, too few images. Ask the module itself to act on them.
+A_VERDICT_IS_SUCCESS = || case $$? in 3|4|5) ;; *) exit 1;; esac
 drift: $(INSTALLED) ## Do images look like the training world, how accurate is the model on them? IMAGES=FOLDER RUN=...
-	@$(MODULE).drift "$(RUN)" "$$IMAGES" $(ARGS) || case $$? in 3|4|5) ;; *) exit 1;; esac
+	@$(MODULE).drift "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
 
 corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with RUN=outputs/DATE/TIME what they cost its model
 	@$(MODULE).drift.corruption_sheet "$(RUN)" $(ARGS)

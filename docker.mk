@@ -29,6 +29,8 @@ COMMAND_train := $(PACKAGE).modeling.train
 COMMAND_evaluate = $(PACKAGE).modeling.evaluate "$(RUN)"
 COMMAND_predict = $(PACKAGE).modeling.predict "$(RUN)" "$(IMAGES)"
 COMMAND_profile := $(PACKAGE).modeling.profile
+COMMAND_drift_reference = $(PACKAGE).drift.build_reference "$(RUN)"
+COMMAND_drift = $(PACKAGE).drift "$(RUN)" "$(IMAGES)"
 COMMAND_test = python -m pytest -o cache_dir=/tmp/pytest $(SIDE_BY_SIDE)
 COMMAND_quickstart := $(PACKAGE).quickstart
 COMMAND_receipt = $(PACKAGE).modeling.receipt_text "$(RUN)"
@@ -85,6 +87,8 @@ docker_train: docker_process_data ## Train: the same bits as make train
 docker_evaluate: ## Measure a finished run: RUN=outputs/DATE/TIME
 docker_predict: ## Label images: IMAGES="photos/*.jpg"
 docker_profile: docker_process_data ## Where a training step's time goes
+docker_drift_reference: ## Learn what a run's training world looks like: RUN=outputs/DATE/TIME
+docker_drift: ## Do images look like the training world, how accurate is the model on them? IMAGES=FOLDER
 docker_test: ## The tests, inside
 docker_quickstart: ## Train on handwritten digits
 docker_receipt: ## A finished run as Markdown, appended to MARKDOWN if that is set: RUN=outputs/DATE/TIME
@@ -111,7 +115,8 @@ docker_smoke: ## The same in the container
 receipt: $(INSTALLED) ## A finished run as Markdown, appended to MARKDOWN if that is set: RUN=outputs/DATE/TIME
 	@$(MODULE).modeling.receipt_text "$(RUN)" $(TO_MARKDOWN)
 
-RUNS := $(addprefix docker_,shell dvc_pull process_data train evaluate predict profile test quickstart receipt)
+RUNS := $(addprefix docker_,shell dvc_pull process_data train evaluate predict profile drift_reference drift test \
+	quickstart receipt)
 .PHONY: $(RUNS)
 # Rootless engines and podman map root to the caller by themselves. A narrower CPU affinity than the machine's is passed
 # on: PyTorch then picks the host's number of threads, which decides the bits.
@@ -121,7 +126,8 @@ $(RUNS): docker_%: docker_image ensure_host_dvc_cache
 	gpus=; ! nvidia-smi -L >/dev/null 2>&1 || gpus=--gpus=all; \
 	cpus=; [ "$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)" = "$$(getconf _NPROCESSORS_ONLN)" ] || \
 		cpus="--cpuset-cpus $$(awk '/^Cpus_allowed_list/ { print $$2 }' /proc/self/status)"; \
-	exec $(DOCKER) run --rm --init --stop-timeout 60 --name "pipeline-$*-$$$$" $(if $(filter shell,$*),--interactive) \
+	$(if $(filter drift,$*),,exec) $(DOCKER) run --rm --init --stop-timeout 60 --name "pipeline-$*-$$$$" $(if $(filter shell,$*),--interactive) \
 		$$terminal $$user $$gpus $$cpus $(DOCKER_MEMORY_OPTS) $(HANDED_ON:%=--env %) \
 		--env "PIPELINE_IMAGE=$(IMAGE) $$($(DOCKER) image inspect --format '{{.Id}}' $(IMAGE))" \
-		$(MOUNTS) $(DOCKER_OPTS) $(IMAGE) $(COMMAND_$*) $(ARGS) $(if $(filter receipt,$*),$(TO_MARKDOWN))
+		$(MOUNTS) $(DOCKER_OPTS) $(IMAGE) $(COMMAND_$*) $(ARGS) $(if $(filter receipt,$*),$(TO_MARKDOWN)) \
+		$(if $(filter drift,$*),$(A_VERDICT_IS_SUCCESS))

@@ -141,10 +141,12 @@ def test_classes_too_rare_to_compare_are_named():
     assert appearance(reference, (window[0][:1], np.array([3])), unit_scale(2), 99) == (None, [0, 1, 2, 3])
 
 
-def test_shifts_are_in_standard_deviations_of_the_scale():
-    scale = scale_of(np.zeros(2, np.float32), np.diag([4.0, 9.0]).astype(np.float32))
-    reference, window = np.zeros((3, 2), np.float32), np.full((4, 2), 6, np.float32)
-    np.testing.assert_allclose(shifts(reference, window, scale), [3, 2], rtol=1e-6)
+def test_shifts_are_in_standard_deviations_of_the_scale_and_only_real_ones_are_certain():
+    rng, scale = np.random.default_rng(12), scale_of(np.zeros(3, np.float32), np.diag([4, 9, 1]).astype(np.float32))
+    reference, window = (rng.normal(scale=scale.spread, size=(n, 3)).astype(np.float32) for n in (2000, 500))
+    moved, certain = shifts(reference, window + np.float32([6, 3, 0]), scale)
+    np.testing.assert_allclose(moved, [3, 1, 0], atol=0.2)
+    assert certain.tolist() == [True, True, False]
 
 
 def test_a_window_of_another_size_is_refused():

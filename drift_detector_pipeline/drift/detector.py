@@ -132,10 +132,7 @@ class DriftDetector:
     def load(cls, folder: str | Path, model: Model) -> Self:
         """Read a saved detector. Raises DataError if it is damaged, ModelError if it was built for another model."""
         reference, facts, extra = load_reference(Path(folder))
-        words = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in facts["preparation"].items()
-        }
-        preparation = Preparation(**words)
+        preparation = Preparation(*(_hashable(facts["preparation"][name]) for name in Preparation._fields))
         forward, identity = _way_through(model, preparation)
         if identity != facts["identity"]:
             raise ModelError(
@@ -209,6 +206,11 @@ def _open(images: Images, preparation: Preparation, names: Sequence[str] | None 
 
 def _stacked(crops: Sequence[Pixels], side: int) -> Pixels:
     return np.stack(crops) if len(crops) else np.zeros((0, side, side, 3), np.uint8)
+
+
+def _hashable(value: Any) -> Any:
+    """A list of JSON as the tuple it was."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _all_readable(images: Images, preparation: Preparation) -> Pixels:

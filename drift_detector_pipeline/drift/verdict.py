@@ -35,7 +35,7 @@ class Channel(NamedTuple):
     name: str
     score: str
     shift: float  # standard deviations of one image; for labels a difference of shares
-    moved: bool  # by more than in one of twenty windows without change, all scores together
+    moved: bool  # more than chance does to any score in one of twenty windows; see window.shifts
 
 
 class Verdict(NamedTuple):
@@ -77,13 +77,12 @@ def judge(
     looks, left_out = appearance(
         (reference.scores, reference.predicted), (scores, predicted), null.scale, limits.permutations
     )
-    moved_by = shifts(reference.scores, scores, null.scale)
     risks = risks_of(scores, reference.learned)
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, null.scale, scores)
     return Verdict(
         _level(outcome.p, float(risks.mean()) - reference.known[1], limits), len(scores), outcome.p, looks,
-        outcome.share, _channels(reference, moved_by, outcome.notable, mix, outcome.share["classes"]),
+        outcome.share, _channels(reference, null.scale, scores, mix, outcome.share["classes"]),
         estimate(risks, reference.known, reference.learned.errors), reference.known[0], mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
     )  # fmt: skip
@@ -99,7 +98,7 @@ def summary(verdict: Verdict) -> list[str]:
         "page": f"These {verdict.images} images do not look like the training world, and it probably hurts",
     }[verdict.level]
     words = [f"{first} (p = {verdict.p:.3g})."]
-    moved = [channel for channel in verdict.channels if channel.moved]
+    moved = sorted((channel for channel in verdict.channels if channel.moved), key=lambda one: -abs(one.shift))
     if moved and verdict.level != "quiet":
         words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
     now, before = verdict.accuracy, verdict.reference_accuracy
@@ -128,32 +127,29 @@ def _level(p: float, loss: float, limits: Limits) -> Level:
 
 
 def _channels(
-    reference: Reference, moved_by: Floats, notable: float, mix: tuple[dict[str, float], ...], p_labels: float
+    reference: Reference, scale: Scale, scores: Floats, mix: tuple[dict[str, float], ...], p_labels: float
 ) -> tuple[Channel, ...]:
+    shift, certain = shifts(reference.scores, scores, scale)
     found = list[Channel]()
     columns = describe(reference.learned.parameters)
     for name in CHANNELS[:-1]:
         own = [number for number, score in enumerate(columns) if score.channel == name]
         if own:
-            most = max(own, key=lambda number: abs(moved_by[number]))
-            found.append(Channel(name, columns[most].name, float(moved_by[most]), bool(abs(moved_by[most]) > notable)))
+            most = max(own, key=lambda number: abs(shift[number]))
+            found.append(Channel(name, columns[most].name, float(shift[most]), bool(certain[most])))
     label = max(mix[0], key=lambda label: abs(mix[1][label] - mix[0][label]))
     found.append(Channel("labels", label, mix[1][label] - mix[0][label], p_labels <= 0.05))
     return tuple(found)
 
 
 def _in_words(channel: Channel) -> str:
-    more = channel.shift > 0
     if channel.name == "labels":
         return f"class mix (predicted {channel.score}: {100 * channel.shift:+.0f} points)"
-    said = {"error": "confidence", "energy": "the model's energy", "novelty": "novelty", "texture": "texture"}
-    rises = more != (channel.name == "error" and channel.score != "entropy")
-    what = (
-        "errors look " + ("likelier" if rises else "less likely")
-        if channel.name == "error"
-        else (f"{said.get(channel.name, channel.name)} " + ("rose" if more else "fell"))
-    )
-    return f"{what} ({channel.score} {channel.shift:+.1f} sd)"
+    surer = channel.score in ("confidence", "margin")  # scores that fall as mistakes become likelier
+    rises = (channel.shift > 0) != surer
+    what = "mistakes look" if channel.name == "error" else channel.name
+    how = ("likelier", "less likely") if channel.name == "error" else ("rose", "fell")
+    return f"{what} {how[not rises]} ({channel.score} {channel.shift:+.1f} sd)"
 
 
 def _shares(predicted: Labels, classes: list[str]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm
 
 from drift_detector_pipeline.drift.signals import Floats
 
@@ -36,7 +37,6 @@ class Outcome(NamedTuple):
 
     p: float  # in (0, 1]
     share: dict[str, float]  # of STATISTICS
-    notable: float  # a score's mean moves further than this, in standard deviations, in one of twenty labellings
 
 
 class Null(NamedTuple):
@@ -91,8 +91,7 @@ def combine(statistics: Doubles) -> Outcome:
     ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
     smallest = ranks.min(axis=1)
     p = float((smallest <= smallest[0]).mean())
-    notable = float(np.quantile(statistics[:, STATISTICS.index("largest")], 0.95))
-    return Outcome(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)), notable)
+    return Outcome(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)))
 
 
 def appearance(
@@ -126,9 +125,15 @@ def appearance(
     return float(_at_least(distance)[0] / len(distance)), left_out
 
 
-def shifts(reference: Floats, window: Floats, scale: Scale) -> Floats:
-    """How far each score's mean has moved from reference (n, S) to window (m, S), in standard deviations: (S,)."""
-    return np.asarray((window.mean(axis=0) - reference.mean(axis=0)) / scale.spread)
+def shifts(reference: Floats, window: Floats, scale: Scale) -> tuple[Doubles, npt.NDArray[np.bool_]]:
+    """How far each score's mean moved from reference (n, S) to window (m, S), in standard deviations: (S,).
+
+    And whether that is more than chance does to any of the S in one of twenty windows (normal, Bonferroni): to say what
+    moved, not whether something did.
+    """
+    moved = window.mean(axis=0, dtype=np.float64) - reference.mean(axis=0, dtype=np.float64)
+    error = np.concatenate([reference, window]).std(axis=0) * np.sqrt(1 / len(reference) + 1 / len(window))
+    return moved / scale.spread, np.abs(moved) > norm.isf(0.025 / reference.shape[1]) * error
 
 
 def _columns(scores: Floats, predicted: Labels, classes: int, scale: Scale) -> Doubles:

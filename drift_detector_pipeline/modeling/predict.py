@@ -78,11 +78,14 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
 
     Raises a PipelineError if the weight file is missing or damaged, or no image could be read.
     """
-    precision = precision_of(read_header(file).get("precision"))
+    recorded = read_header(file).get("precision")
+    precision = precision_of(recorded)
     given = [f"run.precision={precision}", *overrides]
     run = checked(given, _ALLOWED, "what else a prediction needs stands in the weight file").run
     with prepared(run) as machine, image_files(images) as found, _new_folder(file.parent / "predictions") as folders:
         partial, final = folders
+        if (recorded, machine.precision) == ("bf16", "fp32"):
+            log.warning("%s: its run computed in bf16, here it is fp32; probabilities differ a little", file)
         trained = open_trained(file, machine)
         unreadable: list[dict[str, str]] = []
         count = _write(partial, _predictions(trained, machine, found, unreadable))

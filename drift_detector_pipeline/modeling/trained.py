@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.config import Settings, load
-from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.loaders import Batch
@@ -50,8 +49,6 @@ class Answer(NamedTuple):
 def open_trained(file: Path, machine: Machine) -> Trained:
     """Load a weight file onto `machine`. Raises ModelError if it is missing, damaged or foreign."""
     module, header = load_model(file)
-    if header.get("precision") == "bf16" and machine.precision == "fp32":
-        log.warning("%s: its run computed in bf16, here it is fp32; probabilities differ a little", file)
     try:
         shape = header["preprocessing"]
         network = Network(module, tuple(shape["mean"]), tuple(shape["std"]), None)

@@ -1,0 +1,127 @@
+"""The detector as people use it: a foreign model, files, arrays, a saved reference, and what is refused."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from conftest import ROOT
+from PIL import Image
+
+from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.scores import phi
+from drift_detector_pipeline.drift.signals import Outputs, read_signals
+from drift_detector_pipeline.drift.verdict import as_json, summary
+from drift_detector_pipeline.errors import DataError, ModelError
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """The names that the documented example defines, after it has run as it stands."""
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "drift.md").read_text(), re.DOTALL)[1]
+    names, before = {}, Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("example"))
+    try:
+        exec(compile(code, "docs/drift.md", "exec"), names)  # what a reader would do with it
+        names["folder"] = Path.cwd() / "detector"
+    finally:
+        os.chdir(before)
+    return names
+
+
+def test_the_documented_example_tells_clean_from_dark(example):
+    clean, dark = example["clean"], example["dark"]
+    assert (clean.level, dark.level) == ("quiet", "page")
+    assert clean.p > 0.01 >= dark.p > 0
+    assert clean.accuracy.low <= clean.accuracy.accuracy <= clean.accuracy.high
+    assert dark.accuracy.accuracy < clean.accuracy.accuracy
+    assert "brightness" in {channel.name for channel in dark.channels if channel.moved}
+    assert [channel.name for channel in clean.channels][-1] == "labels"
+    assert "do not look like the training world" in summary(dark)[0]
+
+
+def test_a_saved_detector_gives_the_same_verdict_and_is_small(example):
+    again = DriftDetector.load(example["folder"], example["model"])
+    window = example["images"][example["new"]]
+    assert as_json(again.check(window)) == as_json(example["detector"].check(window))
+    assert (example["folder"] / "reference.npz").stat().st_size < 1_000_000
+    assert 10 <= len(again.thumbnails) <= 100
+
+
+def test_files_and_arrays_and_known_scores_give_the_same_verdict(example, tmp_path):
+    detector, window = example["detector"], example["images"][example["new"]]
+    for place, image in enumerate(window):
+        Image.fromarray(image).save(tmp_path / f"{place:03d}.png")
+    expected = detector.check(window)
+    assert detector.check(sorted(tmp_path.iterdir())) == expected
+    signals = read_signals(window, detector.forward)
+    scores = phi(signals, detector.reference.learned.parameters)
+    assert detector.check_scores(scores, signals.logits.argmax(axis=1)) == expected
+
+
+def test_unreadable_files_are_left_out_and_named(example, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    Image.fromarray(example["images"][0]).save(tmp_path / "b.png")
+    window = example["detector"].open(sorted(tmp_path.iterdir()))
+    assert window.crops.shape == (1, 32, 32, 3)
+    assert [name.endswith("a.png") for name in window.unreadable] == [True]
+    assert example["detector"].check(sorted(tmp_path.iterdir())).level == "too few images"
+
+
+def test_too_few_images_get_no_verdict(example):
+    verdict = example["detector"].check(example["images"][:15])
+    assert (verdict.level, verdict.images, verdict.p) == ("too few images", 15, None)
+    assert "too few" in summary(verdict)[0]
+    assert as_json(verdict)["p"] is None
+
+
+def test_another_model_is_refused(example):
+    with pytest.raises(ModelError, match=r"built for the model \w{12}, not for \w{12}"):
+        DriftDetector.load(example["folder"], torchvision.models.resnet18(num_classes=10))
+
+
+def test_a_damaged_or_missing_reference_is_refused(example, tmp_path):
+    with pytest.raises(DataError, match="make drift_reference"):
+        DriftDetector.load(tmp_path, example["model"])
+    for name in ("reference.npz", "reference.json"):
+        (tmp_path / name).write_bytes((example["folder"] / name).read_bytes())
+    (tmp_path / "reference.npz").write_bytes((tmp_path / "reference.npz").read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match=r"not the file that reference\.json names"):
+        DriftDetector.load(tmp_path, example["model"])
+
+
+class Callable:
+    """A model that is no module: a random linear map of 8 x 8 averages."""
+
+    identity = "random map 1"
+
+    def __call__(self, images):
+        small = torch.from_numpy(images).float().permute(0, 3, 1, 2)
+        features = torch.nn.functional.adaptive_avg_pool2d(small, 8).flatten(1) / 255
+        weights = torch.randn(192, 10, generator=torch.Generator().manual_seed(0))
+        return Outputs(features @ weights, features)
+
+
+def test_a_function_will_do_and_names_its_own_identity(example, tmp_path):
+    images, labels = example["images"], example["labels"]
+    detector = DriftDetector.build(Callable(), images[:200], labels[:200], images[200:400])
+    detector.save(tmp_path)
+    verdict = DriftDetector.load(tmp_path, Callable()).check(255 - images[400:440])
+    assert verdict.level in ("notice", "page")
+    assert not detector.reference.labelled
+    with pytest.raises(ModelError, match="attribute `identity`"):
+        DriftDetector.load(tmp_path, lambda images: None)
+    other = Callable()
+    other.identity = "random map 2"
+    with pytest.raises(ModelError, match="built for the model"):
+        DriftDetector.load(tmp_path, other)
+
+
+def test_images_of_another_kind_are_refused(example):
+    with pytest.raises(DataError, match=r"expected uint8 \(m, H, W, 3\) or paths"):
+        example["detector"].check(example["images"].astype(np.float32))
+    with pytest.raises(DataError, match="side_px"):
+        DriftDetector.build(example["model"], ["a.png"], np.zeros(1, np.int64), ["b.png"])

@@ -1,0 +1,130 @@
+"""`make drift_reference` and `make drift` as commands: verdicts, statuses, files, and errors that say what to do."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.drift.corruptions import corrupt
+from drift_detector_pipeline.drift.roles import roles_of
+from drift_detector_pipeline.manifest import open_processed
+from drift_detector_pipeline.modeling.train import train
+
+REFERENCE = "drift_detector_pipeline.drift.build_reference"
+DRIFT = "drift_detector_pipeline.drift"
+
+
+def run(module, *words):
+    return subprocess.run([sys.executable, "-m", module, *map(str, words)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run with its reference, and folders with clean and noisy images of its pool."""
+    place = tmp_path_factory.mktemp("drift")
+    overrides = [
+        "data=digits", f"data.processed_path={place / 'digits'}", "data.stored_side_px=16", "data.img_size=16",
+        "data.dataloader_workers=0", "model.name=conv_small", "model.options.channels=[16,16,32]", "training.epochs=2",
+        "data.fit_fraction=0.2", "training.batch_size=50", "wandb.mode=disabled", f"hydra.run.dir={place / 'run'}",
+    ]  # fmt: skip
+    composed = load(overrides)
+    process(composed.settings.data)
+    assert train(composed).exit_status == 0
+    done = run(REFERENCE, place / "run")
+    assert done.returncode == 0, done.stderr
+    processed = open_processed(composed.settings.data)
+    chosen = roles_of(processed).pool[:48].tolist()
+    clean = np.stack([processed.images[index] for index in chosen])
+    for name, images in {"clean": clean, "noisy": corrupt(clean, "gaussian_noise", 5, keys=chosen)}.items():
+        (place / name).mkdir()
+        for index, image in zip(chosen, images, strict=True):
+            Image.fromarray(image).save(place / name / f"{index}.png")
+    return place
+
+
+def verdict_of(place):
+    newest = max((place / "run" / "drift").iterdir(), key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
+    return newest, json.loads((newest / "verdict.json").read_text())
+
+
+def test_roles_never_mix(finished):
+    processed = open_processed(load(["data=digits", f"data.processed_path={finished / 'digits'}",
+        "data.stored_side_px=16", "data.img_size=16", "data.fit_fraction=0.2"]).settings.data)  # fmt: skip
+    roles = roles_of(processed)
+    together = np.concatenate(roles)
+    assert len(np.unique(together)) == len(together)
+    assert not np.isin(together, processed.images.indices("train")).any()
+    assert len(roles.ref) == len(processed.images.indices("val")) // 2
+
+
+def test_the_reference_is_tied_to_weights_and_data(finished):
+    facts, receipt = (json.loads((finished / "run" / name).read_text()) for name in ("reference.json", "run.json"))
+    assert facts["weights_sha256"] == receipt["weights_sha256"]["final_model.safetensors"]
+    assert facts["data_fingerprint"] == receipt["data_fingerprint"]
+    assert facts["missing"].keys() == {"blockiness"}
+    assert facts["bytes"] < 500_000 + 100 * 5_000
+
+
+def test_clean_images_are_quiet(finished):
+    done = run(DRIFT, finished / "run", finished / "clean")
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
+    assert done.stdout.startswith("quiet: These 48 images look like the training world")
+    _, verdict = verdict_of(finished)
+    assert verdict["level"] == "quiet"
+    assert verdict["p"] > 0.01
+    assert verdict["accuracy"]["low"] <= verdict["accuracy"]["accuracy"] <= verdict["accuracy"]["high"]
+
+
+def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(finished, tmp_path):
+    for image in (finished / "noisy").iterdir():
+        (tmp_path / image.name).write_bytes(image.read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    done = run(DRIFT, finished / "run", tmp_path)
+    assert done.returncode in (3, 4)
+    assert "broken.png" in done.stderr
+    folder, verdict = verdict_of(finished)
+    assert verdict["level"] == {3: "notice", 4: "page"}[done.returncode]
+    assert [name.endswith("broken.png") for name in verdict["unreadable"]] == [True]
+    assert {"sharpness"} <= {channel["name"] for channel in verdict["channels"] if channel["moved"]}
+    assert len(verdict["carrier_files"]) == 8
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/") >= 2 * 8 + 2
+    assert "http" not in page.replace("https://github.com", "")
+    assert verdict["summary"][-1].startswith("Estimated accuracy")
+
+
+def test_too_few_images_have_a_status_of_their_own(finished):
+    one = sorted((finished / "clean").iterdir())[0]
+    done = run(DRIFT, finished / "run", one)
+    assert done.returncode == 5
+    assert "too few" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["RUN"], "name images"),
+        (["RUN", "CLEAN", "drift.alpha=2"], "drift.alpha"),
+        (["RUN", "CLEAN", "drift.alhpa=0.1"], "drift.alpha"),
+        (["NOWHERE", "CLEAN"], "no such weight file"),
+    ],
+)
+def test_errors_are_one_message_and_status_1(finished, words, said):
+    places = {"RUN": finished / "run", "CLEAN": finished / "clean", "NOWHERE": finished / "nowhere"}
+    done = run(DRIFT, *(places.get(word, word) for word in words))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path):
+    (tmp_path / "final_model.safetensors").write_bytes((finished / "run" / "final_model.safetensors").read_bytes())
+    done = run(DRIFT, tmp_path, finished / "clean")
+    assert done.returncode == 1
+    assert "make drift_reference" in done.stderr
