@@ -115,7 +115,7 @@ bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 see
 include docker.mk
 
 ##@ Drift
-.PHONY: drift_reference drift corruptions
+.PHONY: drift_reference drift drift_study corruptions
 drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: RUN=outputs/DATE/TIME
 	@$(MODULE).drift.build_reference "$(RUN)" $(ARGS)
 
@@ -123,6 +123,9 @@ drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: R
 A_VERDICT_IS_SUCCESS = || case $$? in 3|4|5) ;; *) exit 1;; esac
 drift: $(INSTALLED) ## Do images look like the training world, how accurate is the model on them? IMAGES=FOLDER RUN=...
 	@$(MODULE).drift "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
+
+drift_study: $(INSTALLED) ## How often drift is found and cried, and how well accuracy is guessed: reports/drift_study_*.json
+	@$(MODULE).drift.study "$(RUN)" $(ARGS)
 
 corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with RUN=outputs/DATE/TIME what they cost its model
 	@$(MODULE).drift.corruption_sheet "$(RUN)" $(ARGS)

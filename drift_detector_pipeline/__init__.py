@@ -40,9 +40,11 @@
 19. drift.twins, drift.reference, drift.verdict, drift.detector, drift.roles, drift.build_reference,
     drift.drift_report, drift.__main__
                            a model and its training world -> a verdict on any images, with reasons and pictures
-20. quickstart, verify, bench, bench_accuracy
+20. drift.baselines, drift.study_material, drift.study_windows, drift.study_baselines, drift.study
+                           the proof: false alarms, detection, accuracy estimates, beside the methods of today
+21. quickstart, verify, bench, bench_accuracy
                            the first two minutes; what works on this machine; how fast and how exact it trains
-21. entrypoint, image_size, bench_container
+22. entrypoint, image_size, bench_container
                            what a container does before its command; what its image weighs; its speed beside the host's
 
 Stages talk through files: a later stage reads what an earlier one wrote, never its objects.

@@ -7,20 +7,27 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import binom
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.corruptions import corrupt
-from drift_detector_pipeline.drift.roles import roles_of
+from drift_detector_pipeline.drift.reference import learn
+from drift_detector_pipeline.drift.roles import crops_of, roles_of
+from drift_detector_pipeline.drift.signals import read_signals, through
+from drift_detector_pipeline.drift.study_material import Material
+from drift_detector_pipeline.drift.study_windows import Effort, false_alarms
+from drift_detector_pipeline.drift.twins import make_twins
 from drift_detector_pipeline.manifest import open_processed
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.modeling.weights import load_model
 
 REFERENCE = "drift_detector_pipeline.drift.build_reference"
 DRIFT = "drift_detector_pipeline.drift"
 
 
-def run(module, *words):
-    return subprocess.run([sys.executable, "-m", module, *map(str, words)], capture_output=True, text=True)
+def run(module, *words, **where):
+    return subprocess.run([sys.executable, "-m", module, *map(str, words)], capture_output=True, text=True, **where)
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +135,48 @@ def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path):
     done = run(DRIFT, tmp_path, finished / "clean")
     assert done.returncode == 1
     assert "make drift_reference" in done.stderr
+
+
+SMALL_STUDY = ("images=64", "windows=10", "splits=4", "windows_per_split=5", "permutations=99")
+
+
+@pytest.mark.slow
+def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_path):
+    found = []
+    for seed in (0, 1):
+        done = run("drift_detector_pipeline.drift.study", finished / "run", *SMALL_STUDY, f"seed={seed}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads((tmp_path / "reports" / "drift_study_digits.json").read_text()))
+    for regime in ("known_kind", "held_out_family"):
+        assert len(found[0]["cells"][regime]) == 75
+        one, other = (study["summary"][regime]["found"]["64"] for study in found)
+        assert 0.5 < one <= 1
+        assert abs(one - other) < 0.1
+    assert found[0]["missing"].keys() == {"blockiness"}
+    assert found[0]["benign"].keys() == {"flip", "shift", "resample", "jpeg95", "brighter", "darker"}
+    assert {name for by_size in found[0]["side_by_side"].values() for name in by_size} == {"64"}
+
+
+def test_a_study_takes_whole_numbers_it_knows():
+    done = run("drift_detector_pipeline.drift.study", "seeds=1")
+    assert done.returncode == 1
+    assert "error: seeds=1: expected one of images=NUMBER" in done.stderr
+
+
+@pytest.mark.slow
+def test_clean_windows_of_random_splits_alarm_as_often_as_asked(finished):
+    """2,000 random divisions of the digits into reference and pool, one window each."""
+    settings = load(["data=digits", f"data.processed_path={finished / 'digits'}", "data.stored_side_px=16",
+        "data.img_size=16", "data.fit_fraction=0.2"]).settings  # fmt: skip
+    processed = open_processed(settings.data)
+    module, header = load_model(finished / "run" / "final_model.safetensors")
+    forward = through(module, header["preprocessing"]["mean"], header["preprocessing"]["std"])
+    labels, roles = processed.images.labels, roles_of(processed)
+    fit, ref, pool = (crops_of(processed, indices, 16) for indices in roles)
+    clean = read_signals(fit, forward)
+    learned = learn(clean, labels[roles.fit], make_twins(fit, forward, count=60), 16)
+    material = Material(16, clean, labels[roles.fit], [], read_signals(ref, forward), labels[roles.ref],
+        read_signals(pool, forward), labels[roles.pool], [], [])  # fmt: skip
+    rates = false_alarms(material, learned, Effort(2000, 1, 0, 199, (32,)))["32"]["0.05"]
+    low, high = binom.ppf([0.0005, 0.9995], 2000, 0.05) / 2000
+    assert low <= rates["rate"] <= high

@@ -1,0 +1,180 @@
+"""The proof: `python -m drift_detector_pipeline.drift.study RUN images=1000 windows=500 splits=200 seed=0`.
+
+In: a finished run and its processed data. Out: reports/drift_study_<data>.json with every cell: false alarms, detection
+and accuracy estimates, once knowing the kinds of change, once with the family of each left out of everything learned;
+benign changes; the methods people use today.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from drift_detector_pipeline.config import Data
+from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.drift.corruptions import FAMILIES
+from drift_detector_pipeline.drift.reference import Learned, learn
+from drift_detector_pipeline.drift.roles import Indices, crops_of, roles_of
+from drift_detector_pipeline.drift.scores import missing
+from drift_detector_pipeline.drift.signals import through
+from drift_detector_pipeline.drift.study_baselines import accuracy_estimates, side_by_side
+from drift_detector_pipeline.drift.study_material import Labelled, Material, gather
+from drift_detector_pipeline.drift.study_windows import Effort, detection, false_alarms
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.manifest import Processed, open_processed
+from drift_detector_pipeline.modeling.hardware import instruction_set, prepared
+from drift_detector_pipeline.modeling.runs import newest_finished, now, package_versions, read_receipt, this_command
+from drift_detector_pipeline.modeling.trained import checked, open_trained
+
+DEFAULTS = {"images": 1000, "windows": 500, "splits": 200, "windows_per_split": 50, "permutations": 999, "seed": 0}
+
+
+@exit_status
+def main() -> int:
+    """Study the run named on the command line, or the newest finished one."""
+    words = [word for word in sys.argv[1:] if word]
+    runs = [word for word in words if "=" not in word]
+    numbers = DEFAULTS | _numbers([word for word in words if "=" in word])
+    set_up_logging()
+    folder = Path(runs[0]) if runs else newest_finished()
+    found = study(folder, numbers)
+    report = Path("reports") / f"drift_study_{found['data']}.json"
+    report.parent.mkdir(exist_ok=True)
+    write_json(report, found)
+    print(as_text(found))
+    log.info("%s", report)
+    return 0
+
+
+def study(folder: Path, numbers: dict[str, int]) -> dict[str, Any]:
+    """Do the whole study. Raises a PipelineError if the run has no receipt, no `fit` split or other data."""
+    started = time.perf_counter()
+    receipt = read_receipt(folder)
+    processed = open_processed(Data.model_validate(receipt["settings"]["data"]))
+    if processed.fingerprint != receipt["data_fingerprint"]:
+        raise DataError(f"{processed.folder}: not the data that {folder} was trained on; run: make process_data")
+    roles = roles_of(processed)
+    with prepared(checked(["run.precision=fp32"], ("run.precision",), "").run) as machine:
+        trained = open_trained(folder / "final_model.safetensors", machine)
+        forward = through(trained.network.module, trained.network.mean, trained.network.std)
+        fit, ref, pool = (_labelled(processed, indices, trained.img_size) for indices in roles)
+        material = gather(fit, ref, pool, forward, images=numbers["images"], seed=numbers["seed"])
+    facts = {
+        "data": processed.folder.name, "data_fingerprint": processed.fingerprint, "weights_sha256": trained.sha256,
+        "model": trained.architecture, "side_px": trained.img_size, "numbers": numbers,
+        "images": {name: len(indices) for name, indices in roles._asdict().items()},
+        "command": this_command(), "when": now(), "instruction_set": instruction_set(torch.device("cpu")),
+        "packages": package_versions(),
+    }  # fmt: skip
+    found = facts | examine(material, numbers)
+    return found | {"minutes": round((time.perf_counter() - started) / 60, 1)}
+
+
+def examine(material: Material, numbers: dict[str, int]) -> dict[str, Any]:
+    """Everything that is measured, from the signals alone."""
+    seed = numbers["seed"]
+    effort = Effort(numbers["splits"], numbers["windows_per_split"], numbers["windows"], numbers["permutations"])
+    smallest = min(len(cell.labels) for cell in material.cells)
+    effort = effort._replace(sizes=tuple(size for size in effort.sizes if size <= smallest))
+    whole = _learned(material, ())
+    families = {family: _learned(material, kinds) for family, kinds in FAMILIES.items()}
+    family_of = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
+    regimes: dict[str, Callable[[str], Learned]] = {
+        "known_kind": lambda kind: whole,
+        "held_out_family": lambda kind: families[family_of[kind]],
+    }
+    cells = {name: detection(material, material.cells, rule, effort, seed) for name, rule in regimes.items()}
+    return {
+        "missing": missing(whole.parameters),
+        "false_alarms": false_alarms(material, whole, effort, seed),
+        "cells": cells,
+        "summary": {name: summarise(rows) for name, rows in cells.items()},
+        "benign": detection(material, material.benign, lambda kind: whole, effort, seed),
+        "side_by_side": side_by_side(material, effort, seed),
+        "accuracy_from_confidence": accuracy_estimates(material),
+    }
+
+
+def summarise(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Means over the cells, severity 1 alone, the worst cell by window size; errors of the accuracy estimates."""
+    sizes = list(next(iter(rows.values()))["windows"])
+    off = {name: abs(row["estimated"] - row["accuracy"]) for name, row in rows.items()}
+    largest = sizes[-1]
+    return {
+        "found": {size: _mean(row["windows"][size]["noticed"] for row in rows.values()) for size in sizes},
+        "found_severity_1": {
+            size: _mean(row["windows"][size]["noticed"] for row in rows.values() if row["severity"] == 1)
+            for size in sizes
+        },
+        "worst_cells": {
+            size: sorted((round(row["windows"][size]["noticed"], 3), name) for name, row in rows.items())[:10]
+            for size in sizes
+        },
+        "accuracy_error_mean": _mean(off.values()),
+        "accuracy_error_worst": max((value, name) for name, value in off.items()),
+        "accuracy_error_windows": {
+            size: _mean(row["windows"][size]["mean_absolute_error"] for row in rows.values()) for size in sizes
+        },
+        "coverage": {size: _mean(row["windows"][size]["coverage"] for row in rows.values()) for size in sizes},
+        "largest_window": largest,
+    }
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The main figures as lines to read."""
+    lines = [f"{found['data']}, {found['model']}, {found['side_px']} px; {found['minutes']} minutes"]
+    for size, rates in found["false_alarms"].items():
+        rate = rates["0.01"]
+        low, high = rate["interval_95"]
+        lines.append(
+            f"false alarms at 1 %, windows of {size}: {100 * rate['rate']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+        )
+    for name, values in found["summary"].items():
+        shares = "  ".join(f"{size}: {100 * share:.1f}" for size, share in values["found"].items())
+        first = "  ".join(f"{size}: {100 * share:.1f}" for size, share in values["found_severity_1"].items())
+        worst, where = values["accuracy_error_worst"]
+        coverage = values["coverage"][values["largest_window"]]
+        lines.append(f"{name}: found (%) {shares}; severity 1: {first}")
+        lines.append(
+            f"  accuracy off by {100 * values['accuracy_error_mean']:.2f} points on whole cells, worst "
+            f"{100 * worst:.1f} ({where}); coverage of the 90 % interval {100 * coverage:.0f} %"
+        )
+    for name, by_size in found["side_by_side"].items():
+        for size, row in by_size.items():
+            lines.append(
+                f"{name}, {size}: {100 * row['found_by_default']:.1f} % at {100 * row['false_alarms']:.1f} % false "
+                f"alarms, {100 * row['found_at_equal_false_alarms']:.1f} % at equal ones"
+            )
+    return "\n".join(lines)
+
+
+def _learned(material: Material, without: tuple[str, ...]) -> Learned:
+    twins = [twin for twin in material.twins if twin.kind not in without]
+    return learn(material.fit, material.fit_labels, twins, material.side_px)
+
+
+def _labelled(processed: Processed, indices: Indices, side_px: int) -> Labelled:
+    return Labelled(crops_of(processed, indices, side_px), processed.images.labels[indices])
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))
+
+
+def _numbers(words: list[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in DEFAULTS or not value.isdigit():
+            raise ConfigError(f"{word}: expected one of {', '.join(f'{key}=NUMBER' for key in DEFAULTS)}")
+        found[name] = int(value)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

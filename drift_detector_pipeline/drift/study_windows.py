@@ -1,0 +1,146 @@
+"""How often clean windows alarm, how often changed ones are found, and how far accuracy estimates are off.
+
+In: `Material` and what was learned from it. Out: plain numbers. Read by the study.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from drift_detector_pipeline.console import progress_bar
+from drift_detector_pipeline.drift.accuracy import estimate
+from drift_detector_pipeline.drift.reference import Learned, Reference, mistakes, predictions, refer, risks_of
+from drift_detector_pipeline.drift.scores import phi
+from drift_detector_pipeline.drift.signals import Floats, Signals
+from drift_detector_pipeline.drift.study_material import Cell, Material
+from drift_detector_pipeline.drift.verdict import Limits, null_for, scale_for
+from drift_detector_pipeline.drift.window import compare, null_of
+
+SIZES = (16, 32, 64, 128, 256)
+ALPHAS = (0.01, 0.05)
+
+Labels = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+
+
+class Effort(NamedTuple):
+    """How much is drawn."""
+
+    splits: int = 200  # random divisions of the clean images into reference and pool
+    windows_per_split: int = 50
+    windows: int = 500  # of each cell and size
+    permutations: int = 999
+    sizes: tuple[int, ...] = SIZES
+
+
+class Scored(NamedTuple):
+    """Images as a detector sees them."""
+
+    scores: Floats  # (N, S)
+    predicted: Labels  # (N,)
+    risks: Doubles  # (N,)
+    wrong: npt.NDArray[np.bool_]  # (N,)
+
+
+def scored(signals: Signals, labels: Labels, learned: Learned) -> Scored:
+    """Compute scores, predictions, risks and mistakes of some images."""
+    scores = phi(signals, learned.parameters)
+    return Scored(scores, predictions(signals), risks_of(scores, learned), mistakes(signals, labels))
+
+
+def false_alarms(material: Material, learned: Learned, effort: Effort, seed: int = 0) -> dict[str, Any]:
+    """The share of clean windows with p <= alpha over random splits of all clean `ref` and `pool` images.
+
+    The interval comes from the spread over splits: windows of one split share its luck.
+    """
+    parts = [scored(material.ref, material.ref_labels, learned), scored(material.pool, material.pool_labels, learned)]
+    scores, predicted = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
+    classes, reference = material.pool.logits.shape[1], len(material.ref_labels)
+    scale = scale_for(Reference(learned, scores, predicted, (0.0, 0.0), True))
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[Doubles]] = {str(size): [] for size in effort.sizes}
+    with progress_bar(total=effort.splits, title="false alarms", unit=" splits") as bar:
+        for split in range(effort.splits):
+            order = rng.permutation(len(scores))
+            ref, rest = order[:reference], order[reference:]
+            for size in effort.sizes:
+                null = null_of(scores[ref], predicted[ref], classes, size, scale, effort.permutations, seed + split)
+                picks = [rng.choice(rest, size, replace=False) for _ in range(effort.windows_per_split)]
+                p = np.array([compare(null, scores[pick], predicted[pick]).p for pick in picks])
+                found[str(size)].append(np.array([(p <= alpha).mean() for alpha in ALPHAS]))
+            bar.update()
+    return {size: _rates(np.array(rates)) for size, rates in found.items()}
+
+
+def detection(
+    material: Material, cells: Sequence[Cell], learned_for: Callable[[str], Learned], effort: Effort, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """For each cell: true accuracy, its estimate, and by window size the shares noticed and paged.
+
+    `learned_for` gives what may be known about a kind of change.
+    """
+    limits, classes = Limits(permutations=effort.permutations), material.pool.logits.shape[1]
+    found: dict[str, dict[str, Any]] = {}
+    references: dict[int, tuple[Reference, dict[int, Any]]] = {}
+    with progress_bar(total=len(cells), title="detection", unit=" cells") as bar:
+        for cell in cells:
+            learned = learned_for(cell.kind)
+            if id(learned) not in references:
+                reference = refer(learned, material.ref, material.ref_labels)
+                nulls = {size: null_for(reference, classes, size, limits) for size in effort.sizes}
+                references[id(learned)] = reference, nulls
+            reference, nulls = references[id(learned)]
+            images = scored(cell.signals, cell.labels, learned)
+            whole = estimate(images.risks, reference.known, learned.errors)
+            row: dict[str, Any] = {
+                "kind": cell.kind,
+                "severity": cell.severity,
+                "accuracy": 1 - float(images.wrong.mean()),
+                "estimated": whole.accuracy,
+            }
+            rng = np.random.default_rng((seed, len(found)))
+            row["windows"] = {
+                str(size): _windows(images, reference, null, limits, effort.windows, rng)
+                for size, null in nulls.items()
+            }
+            found[cell.name] = row
+            bar.update()
+    return found
+
+
+def _windows(
+    images: Scored, reference: Reference, null: Any, limits: Limits, windows: int, rng: np.random.Generator
+) -> dict[str, float]:
+    noticed, paged, off, held = list[bool](), list[bool](), list[float](), list[bool]()
+    truth = 1 - float(images.wrong.mean())
+    for _ in range(windows):
+        pick = rng.choice(len(images.risks), null.size, replace=False)
+        p = compare(null, images.scores[pick], images.predicted[pick]).p
+        notice = p <= limits.alpha
+        found = estimate(images.risks[pick], reference.known, reference.learned.errors)
+        noticed.append(notice)
+        paged.append(notice and float(images.risks[pick].mean()) - reference.known[1] > limits.tolerated_loss)
+        off.append(abs(found.accuracy - truth))
+        held.append(found.low <= 1 - images.wrong[pick].mean() <= found.high)
+    return {
+        "noticed": float(np.mean(noticed)),
+        "paged": float(np.mean(paged)),
+        "mean_absolute_error": float(np.mean(off)),
+        "coverage": float(np.mean(held)),
+    }
+
+
+def _rates(rates: Doubles) -> dict[str, Any]:
+    """Mean rate and 95 % interval for each alpha, from rates (splits, alphas)."""
+    error = rates.std(axis=0, ddof=1) / np.sqrt(len(rates)) if len(rates) > 1 else np.full(len(ALPHAS), np.nan)
+    return {
+        str(alpha): {
+            "rate": float(rates[:, column].mean()),
+            "interval_95": [float(rates[:, column].mean() + sign * 1.96 * error[column]) for sign in (-1, 1)],
+            "worst_split": float(rates[:, column].max()),
+            "splits": len(rates),
+        }
+        for column, alpha in enumerate(ALPHAS)
+    }
