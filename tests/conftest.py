@@ -111,3 +111,11 @@ def data_of(tmp_path: Path) -> Callable[..., config.Data]:
         return config.load(["data=folder", *overrides]).settings.data
 
     return make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Make what a test logged printable: names of files may be no text, and xdist sends text only."""
+    report = yield
+    report.sections = [(title, said.encode("utf-8", "backslashreplace").decode()) for title, said in report.sections]
+    return report
