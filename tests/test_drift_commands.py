@@ -137,7 +137,7 @@ def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path):
     assert "make drift_reference" in done.stderr
 
 
-SMALL_STUDY = ("images=64", "windows=10", "splits=4", "windows_per_split=5", "permutations=99")
+SMALL_STUDY = ("images=64", "windows=5", "splits=2", "windows_per_split=5", "permutations=99")
 
 
 @pytest.mark.slow

@@ -116,7 +116,8 @@ def test_a_reproduced_run_has_an_equal_evaluation(copy, tmp_path, monkeypatch):
 def test_two_processes_validate_to_the_same_digits_as_one_evaluates(tmp_path):
     overrides = [
         "data=digits", f"data.processed_path={tmp_path}/digits", "data.stored_side_px=8", "data.img_size=8",
-        "data.dataloader_workers=0", "model.name=conv_small", "training.epochs=1", "training.batch_size=60",
+        "data.dataloader_workers=0", "model.name=conv_small", "model.options.channels=[64,64]", "training.epochs=1",
+        "training.batch_size=60",
         "run.device=cpu", "run.threads=1", f"hydra.run.dir={tmp_path}/run",
     ]  # fmt: skip
     process(load(overrides).settings.data)
