@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import needs_clone
 
 from drift_detector_pipeline.config import group_choices, valid_keys
 
@@ -36,6 +37,7 @@ def test_every_choice_that_is_named_exists(page):
         assert name in group_choices()[group], name
 
 
+@needs_clone
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_relative_link_leads_somewhere(page):
     links = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text())

@@ -95,7 +95,7 @@ def test_importing_all_modules_prints_nothing_and_leaves_nothing(tmp_path: Path)
 import builtins, importlib, sys
 opened, real = [], builtins.open
 def watching(file, mode="r", *rest, **options):
-    if set(mode) & set("wax+"): opened.append(file)
+    if set(mode) & set("wax+") and "fontlist" not in str(file): opened.append(file)  # matplotlib's, once a machine
     return real(file, mode, *rest, **options)
 builtins.open = watching
 for name in {names}: importlib.import_module(name)

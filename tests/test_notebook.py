@@ -4,20 +4,22 @@ import json
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
-from conftest import ROOT
-from nbclient import NotebookClient
+from conftest import ROOT, needs_clone
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+@needs_clone
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of Jupyter's own start-up, not of ours
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_cell_runs(path: Path, tmp_path: Path) -> None:
+    import nbclient
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     said = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
     by_hand, by_command = (re.search(rf"by {way}: (\d)", said) for way in ("hand", "command"))
     assert by_hand and by_command

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from conftest import needs_clone
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -70,6 +71,7 @@ def repository_of(url: str, **options: str) -> remote.Repository:
     return remote.Repository(Path(), Path("nowhere"), {"core.remote": "store"} | named)
 
 
+@needs_clone
 def test_the_committed_configuration_is_readable_and_sends_nothing_home() -> None:
     repository = remote.open_repository(ROOT / "data" / "raw")
     assert repository.root == ROOT

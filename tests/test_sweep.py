@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from conftest import ROOT, ci_environment, module_command, run_module
+from conftest import ROOT, ci_environment, module_command, needs_clone, run_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from matplotlib.image import imread
@@ -317,6 +317,7 @@ def test_the_table_for_the_console_has_a_line_a_trial_and_cuts_long_notes():
     assert lines[2].startswith("1      b") and lines[2].endswith("...") and len(lines[2]) < 130
 
 
+@needs_clone
 @pytest.mark.parametrize(
     ("given", "shell"),
     [

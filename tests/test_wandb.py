@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 import wandb_server
-from conftest import ROOT, ci_environment, module_command
+from conftest import ROOT, ci_environment, module_command, needs_clone
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from drift_detector_pipeline import wandb_tracking
@@ -203,6 +203,7 @@ def test_all_of_passes_everything_on_in_order():
     assert calls == [(name, *call) for call in wanted for name in "ab"]
 
 
+@needs_clone
 def test_make_takes_the_key_from_its_command_line_or_from_env_and_hides_neither(tmp_path):
     for path in (ROOT / ".venv", ROOT / "Makefile", *ROOT.glob("*.mk")):
         (tmp_path / path.name).symlink_to(path)
