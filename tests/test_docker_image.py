@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import subprocess
 import tarfile
 import time
@@ -32,7 +33,7 @@ def planted(tmp_path_factory):
     """A clone with a key, tokens and data where people put them, and the image built from it."""
     tree = make_tree(tmp_path_factory.mktemp("planted") / "clone")
     key = make_account(tmp_path_factory.mktemp("account"))
-    mark = "PLANTED-c0ffee-SECRET"
+    mark = f"PLANTED-{secrets.token_hex(8)}"  # written nowhere, so that this file is not found either
     for name in PLANTED:
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
