@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy.stats import binom, ks_2samp, kstwobign
 
-from drift_detector_pipeline.drift.baselines import calibrate, estimates, hotelling, kernel_of, mmd, softmax_ks
+from drift_detector_pipeline.drift.baselines import (
+    MMD_REFERENCE,
+    calibrate,
+    estimates,
+    hotelling,
+    kernel_of,
+    mmd,
+    softmax_ks,
+)
 
 
 def test_softmax_ks_is_the_smallest_p_of_all_classes_times_their_number():
@@ -12,6 +20,12 @@ def test_softmax_ks_is_the_smallest_p_of_all_classes_times_their_number():
     old, new = rng.dirichlet(np.ones(4), 300), rng.dirichlet([2, 1, 1, 1], 60)
     largest = max(ks_2samp(old[:, k], new[:, k]).statistic for k in range(4))
     assert softmax_ks(old, new) == pytest.approx(min(1, 4 * kstwobign.sf(largest * np.sqrt(300 * 60 / 360))))
+
+
+def test_a_kernel_is_made_of_rows_from_all_of_a_sorted_reference():
+    kernel = kernel_of(np.sort(np.random.default_rng(3).normal(size=(2000, 1)), axis=0))
+    assert len(kernel.rows) == MMD_REFERENCE
+    assert abs(kernel.rows.mean()) < 0.2
 
 
 @pytest.mark.parametrize("test", ["hotelling", "mmd"])

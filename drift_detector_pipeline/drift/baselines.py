@@ -44,7 +44,8 @@ class Kernel(NamedTuple):
 
 def kernel_of(reference: Floats) -> Kernel:
     """Prepare features (n, D) with the median distance as width (Gretton et al. 2012)."""
-    rows = reference[:MMD_REFERENCE].astype(np.float64)
+    some = np.random.default_rng(0).permutation(len(reference))[:MMD_REFERENCE]  # rows may be sorted by class
+    rows = reference[some].astype(np.float64)
     squared = _squared_distances(rows, rows)
     width = float(np.median(squared[np.triu_indices(len(rows), 1)]))
     return Kernel(rows, np.exp(-squared / width), width)
