@@ -4,9 +4,11 @@ Used by every stage that leaves something behind.
 """
 
 import contextlib
+import datetime
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -31,6 +33,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def dated_folder(place: Path) -> Path:
+    """A name below `place` that is not taken: the date and time in seconds, later if two want the same."""
+    started = datetime.datetime.now()
+    names = (started + datetime.timedelta(seconds=later) for later in itertools.count())
+    return next(path for name in names if not (path := place / f"{name:%Y-%m-%d_%H-%M-%S}").exists())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -8,13 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from drift_detector_pipeline.config import Data
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.reference import FACTS, FILE
-from drift_detector_pipeline.drift.roles import crops_of, roles_of
-from drift_detector_pipeline.errors import DataError, exit_status
-from drift_detector_pipeline.manifest import open_processed
+from drift_detector_pipeline.drift.roles import crops_of, data_of, roles_of
+from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.modeling.hardware import prepared
 from drift_detector_pipeline.modeling.runs import newest_finished, now, read_receipt, this_command
 from drift_detector_pipeline.modeling.trained import checked, open_trained
@@ -36,9 +34,7 @@ def build_reference(folder: Path, overrides: list[str]) -> DriftDetector:
     """Learn on `fit`, describe `ref`, save both in the run's folder. Raises a PipelineError if something is missing."""
     receipt, started = read_receipt(folder), time.perf_counter()
     run = checked(["run.precision=fp32", *overrides], ("run.precision", *_ALLOWED), "the rest is in the receipt").run
-    processed = open_processed(Data.model_validate(receipt["settings"]["data"]))
-    if processed.fingerprint != receipt["data_fingerprint"]:
-        raise DataError(f"{processed.folder}: not the data that {folder} was trained on; run: make process_data")
+    processed = data_of(folder, receipt)
     roles = roles_of(processed)
     with prepared(run) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)

@@ -132,7 +132,7 @@ class DriftDetector:
     def load(cls, folder: str | Path, model: Model) -> Self:
         """Read a saved detector. Raises DataError if it is damaged, ModelError if it was built for another model."""
         reference, facts, extra = load_reference(Path(folder))
-        preparation = Preparation(*(_hashable(facts["preparation"][name]) for name in Preparation._fields))
+        preparation = Preparation(*(_as_tuple(facts["preparation"][name]) for name in Preparation._fields))
         forward, identity = _way_through(model, preparation)
         if identity != facts["identity"]:
             raise ModelError(
@@ -208,7 +208,7 @@ def _stacked(crops: Sequence[Pixels], side: int) -> Pixels:
     return np.stack(crops) if len(crops) else np.zeros((0, side, side, 3), np.uint8)
 
 
-def _hashable(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     """A list of JSON as the tuple it was."""
     return tuple(value) if isinstance(value, list) else value
 
@@ -223,7 +223,7 @@ def _all_readable(images: Images, preparation: Preparation) -> Pixels:
 
 def _thumbnails(reference: Reference, crops: Pixels, classes: Sequence[str]) -> list[tuple[str, bytes]]:
     """The most typical reference images of each predicted class, at most THUMBNAILS in all."""
-    scale = scale_for(reference)
+    scale = scale_for(reference.learned)
     whitened = (reference.scores - reference.scores.mean(axis=0)) @ scale.whitener
     unusual = (whitened**2).sum(axis=1)
     found = list[tuple[str, bytes]]()

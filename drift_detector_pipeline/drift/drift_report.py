@@ -5,7 +5,6 @@ people; verdict.json by whoever acts on it.
 """
 
 import base64
-import datetime
 import itertools
 import shlex
 from pathlib import Path
@@ -18,7 +17,7 @@ from PIL import Image
 from drift_detector_pipeline.drift.detector import DriftDetector, Window
 from drift_detector_pipeline.drift.verdict import Verdict, as_json, summary
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import disk_full_explained, write_json
+from drift_detector_pipeline.files import dated_folder, disk_full_explained, write_json
 from drift_detector_pipeline.images import Pixels
 from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
 
@@ -43,7 +42,7 @@ class Pair(NamedTuple):
 
 def write_report(place: Path, verdict: Verdict, window: Window, detector: DriftDetector, facts: dict[str, Any]) -> Path:
     """Write both files into a new folder below `place`; return the page. Raises DataError if that cannot be done."""
-    folder = _new_folder(place)
+    folder = dated_folder(place)
     try:
         with disk_full_explained(folder):
             folder.mkdir(parents=True)
@@ -118,9 +117,3 @@ def _small(crop: Pixels) -> Pixels:
 def _reference_facts(detector: DriftDetector) -> dict[str, Any]:
     kept = ("images", "accuracy", "labelled", "fit_images", "missing", "weights_sha256", "data_fingerprint", "sha256")
     return {"identity": detector.identity} | {name: detector.facts[name] for name in kept if name in detector.facts}
-
-
-def _new_folder(place: Path) -> Path:
-    started = datetime.datetime.now()
-    names = (f"{started + datetime.timedelta(seconds=later):%Y-%m-%d_%H-%M-%S}" for later in itertools.count())
-    return next(folder for name in names if not (folder := place / name).exists())

@@ -4,14 +4,17 @@ In: processed data. Out: indices of `fit`, `ref` and `pool`. Read by the command
 """
 
 import hashlib
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
-from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.config import Data
+from drift_detector_pipeline.errors import DataError, ResumeError
 from drift_detector_pipeline.images import Pixels
-from drift_detector_pipeline.manifest import Processed
+from drift_detector_pipeline.manifest import Processed, open_processed
 from drift_detector_pipeline.transforms import inference_crop
 
 MOST_REFERENCE = 2000
@@ -44,6 +47,21 @@ def roles_of(processed: Processed) -> Roles:
             f"{processed.folder}: {len(fit)} fit and {count} reference images; at least {LEAST} of each are needed"
         )
     return Roles(fit, np.sort(order[:count]), np.sort(order[count:]))
+
+
+def data_of(folder: Path, receipt: dict[str, Any]) -> Processed:
+    """The processed data a run was trained on, and no other.
+
+    Raises ResumeError if the receipt is not whole, DataError if the data is missing or another.
+    """
+    try:
+        data, fingerprint = Data.model_validate(receipt["settings"]["data"]), receipt["data_fingerprint"]
+    except (KeyError, TypeError, ValidationError) as error:
+        raise ResumeError(f"{folder}: its receipt has settings this version does not know ({error})") from error
+    processed = open_processed(data)
+    if processed.fingerprint != fingerprint:
+        raise DataError(f"{processed.folder}: not the data that {folder} was trained on; run: make process_data")
+    return processed
 
 
 def crops_of(processed: Processed, indices: Indices, side_px: int) -> Pixels:

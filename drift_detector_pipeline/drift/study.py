@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from drift_detector_pipeline.config import Data
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.corruptions import FAMILIES
 from drift_detector_pipeline.drift.reference import Learned, learn
-from drift_detector_pipeline.drift.roles import Indices, crops_of, roles_of
+from drift_detector_pipeline.drift.roles import Indices, crops_of, data_of, roles_of
 from drift_detector_pipeline.drift.scores import missing
 from drift_detector_pipeline.drift.signals import through
 from drift_detector_pipeline.drift.study_baselines import accuracy_estimates, side_by_side
 from drift_detector_pipeline.drift.study_material import Labelled, Material, gather
-from drift_detector_pipeline.drift.study_windows import Effort, detection, false_alarms
-from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.drift.study_windows import SIZES, Effort, detection, false_alarms
+from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.manifest import Processed, open_processed
+from drift_detector_pipeline.manifest import Processed
 from drift_detector_pipeline.modeling.hardware import instruction_set, prepared
 from drift_detector_pipeline.modeling.runs import newest_finished, now, package_versions, read_receipt, this_command
 from drift_detector_pipeline.modeling.trained import checked, open_trained
 
-DEFAULTS = {"images": 1000, "windows": 500, "splits": 200, "windows_per_split": 50, "permutations": 999, "seed": 0}
+DRAWN = ("windows", "splits", "windows_per_split", "permutations")  # of Effort
+DEFAULTS = {"images": 1000, **{name: getattr(Effort(), name) for name in DRAWN}, "seed": 0}
 
 
 @exit_status
@@ -55,9 +55,7 @@ def study(folder: Path, numbers: dict[str, int]) -> dict[str, Any]:
     """Do the whole study. Raises a PipelineError if the run has no receipt, no `fit` split or other data."""
     started = time.perf_counter()
     receipt = read_receipt(folder)
-    processed = open_processed(Data.model_validate(receipt["settings"]["data"]))
-    if processed.fingerprint != receipt["data_fingerprint"]:
-        raise DataError(f"{processed.folder}: not the data that {folder} was trained on; run: make process_data")
+    processed = data_of(folder, receipt)
     roles = roles_of(processed)
     with prepared(checked(["run.precision=fp32"], ("run.precision",), "").run) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)
@@ -78,9 +76,9 @@ def study(folder: Path, numbers: dict[str, int]) -> dict[str, Any]:
 def examine(material: Material, numbers: dict[str, int]) -> dict[str, Any]:
     """Everything that is measured, from the signals alone."""
     seed = numbers["seed"]
-    effort = Effort(numbers["splits"], numbers["windows_per_split"], numbers["windows"], numbers["permutations"])
     smallest = min(len(cell.labels) for cell in material.cells)
-    effort = effort._replace(sizes=tuple(size for size in effort.sizes if size <= smallest))
+    sizes = tuple(size for size in SIZES if size <= smallest)
+    effort = Effort(**{name: numbers[name] for name in DRAWN}, sizes=sizes)
     whole = _learned(material, ())
     families = {family: _learned(material, kinds) for family, kinds in FAMILIES.items()}
     family_of = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}

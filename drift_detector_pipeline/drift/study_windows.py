@@ -15,8 +15,8 @@ from drift_detector_pipeline.drift.reference import Learned, Reference, mistakes
 from drift_detector_pipeline.drift.scores import phi
 from drift_detector_pipeline.drift.signals import Floats, Signals
 from drift_detector_pipeline.drift.study_material import Cell, Material
-from drift_detector_pipeline.drift.verdict import Limits, null_for, scale_for
-from drift_detector_pipeline.drift.window import compare, null_of
+from drift_detector_pipeline.drift.verdict import Limits, level_of, null_for, scale_for
+from drift_detector_pipeline.drift.window import Null, compare, null_of
 
 SIZES = (16, 32, 64, 128, 256)
 ALPHAS = (0.01, 0.05)
@@ -58,7 +58,7 @@ def false_alarms(material: Material, learned: Learned, effort: Effort, seed: int
     parts = [scored(material.ref, material.ref_labels, learned), scored(material.pool, material.pool_labels, learned)]
     scores, predicted = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
     classes, reference = material.pool.logits.shape[1], len(material.ref_labels)
-    scale = scale_for(Reference(learned, scores, predicted, (0.0, 0.0), True))
+    scale = scale_for(learned)
     rng = np.random.default_rng(seed)
     found: dict[str, list[Doubles]] = {str(size): [] for size in effort.sizes}
     with progress_bar(total=effort.splits, title="false alarms", unit=" splits") as bar:
@@ -83,7 +83,7 @@ def detection(
     """
     limits, classes = Limits(permutations=effort.permutations), material.pool.logits.shape[1]
     found: dict[str, dict[str, Any]] = {}
-    references: dict[int, tuple[Reference, dict[int, Any]]] = {}
+    references: dict[int, tuple[Reference, dict[int, Null]]] = {}
     with progress_bar(total=len(cells), title="detection", unit=" cells") as bar:
         for cell in cells:
             learned = learned_for(cell.kind)
@@ -111,17 +111,17 @@ def detection(
 
 
 def _windows(
-    images: Scored, reference: Reference, null: Any, limits: Limits, windows: int, rng: np.random.Generator
+    images: Scored, reference: Reference, null: Null, limits: Limits, windows: int, rng: np.random.Generator
 ) -> dict[str, float]:
     noticed, paged, off, held = list[bool](), list[bool](), list[float](), list[bool]()
     truth = 1 - float(images.wrong.mean())
     for _ in range(windows):
         pick = rng.choice(len(images.risks), null.size, replace=False)
         p = compare(null, images.scores[pick], images.predicted[pick]).p
-        notice = p <= limits.alpha
+        level = level_of(p, float(images.risks[pick].mean()) - reference.known[1], limits)
         found = estimate(images.risks[pick], reference.known, reference.learned.errors)
-        noticed.append(notice)
-        paged.append(notice and float(images.risks[pick].mean()) - reference.known[1] > limits.tolerated_loss)
+        noticed.append(level != "quiet")
+        paged.append(level == "page")
         off.append(abs(found.accuracy - truth))
         held.append(found.low <= 1 - images.wrong[pick].mean() <= found.high)
     return {

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
-from drift_detector_pipeline.drift.reference import Labels, Reference, risks_of
+from drift_detector_pipeline.drift.reference import Labels, Learned, Reference, risks_of
 from drift_detector_pipeline.drift.scores import CHANNELS, describe
 from drift_detector_pipeline.drift.signals import Floats
 from drift_detector_pipeline.drift.window import Null, Scale, appearance, compare, null_of, scale_of, shifts
@@ -55,15 +55,14 @@ class Verdict(NamedTuple):
     carrier_classes: tuple[str, ...] = ()  # as predicted
 
 
-def scale_for(reference: Reference) -> Scale:
+def scale_for(learned: Learned) -> Scale:
     """The units of the scores, from `fit`."""
-    parameters = reference.learned.parameters
-    return scale_of(parameters.centre, parameters.covariance)
+    return scale_of(learned.parameters.centre, learned.parameters.covariance)
 
 
 def null_for(reference: Reference, classes: int, size: int, limits: Limits) -> Null:
     """What windows of one size are compared with; costs more than a verdict, so keep it."""
-    scale = scale_for(reference)
+    scale = scale_for(reference.learned)
     return null_of(reference.scores, reference.predicted, classes, size, scale, limits.permutations)
 
 
@@ -81,7 +80,7 @@ def judge(
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, null.scale, scores)
     return Verdict(
-        _level(outcome.p, float(risks.mean()) - reference.known[1], limits), len(scores), outcome.p, looks,
+        level_of(outcome.p, float(risks.mean()) - reference.known[1], limits), len(scores), outcome.p, looks,
         outcome.share, _channels(reference, null.scale, scores, mix, outcome.share["classes"]),
         estimate(risks, reference.known, reference.learned.errors), reference.known[0], mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
@@ -120,7 +119,8 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
-def _level(p: float, loss: float, limits: Limits) -> Level:
+def level_of(p: float, loss: float, limits: Limits) -> Level:
+    """How loud to be: `loss` is how much more of the window the model is thought to get wrong than of the reference."""
     if p > limits.alpha:
         return "quiet"
     return "page" if loss > limits.tolerated_loss else "notice"

@@ -6,7 +6,6 @@ probabilities are those of evaluate.py, to the last digit.
 """
 
 import csv
-import datetime
 import itertools
 import json
 import os
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.decoding import decode_files
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.files import disk_full_explained, write_json
+from drift_detector_pipeline.files import dated_folder, disk_full_explained, write_json
 from drift_detector_pipeline.image_files import ImageFile, image_files
 from drift_detector_pipeline.images import Pixels
 from drift_detector_pipeline.loaders import Batch
@@ -108,9 +107,7 @@ def _weight_file(target: str, weights: str | None) -> Path:
 @contextmanager
 def _new_folder(place: Path) -> Iterator[tuple[Path, Path]]:
     """Give a folder to fill and the name it gets when all went well; nothing is left when it did not."""
-    started = datetime.datetime.now()
-    names = (started + datetime.timedelta(seconds=later) for later in itertools.count())
-    final = next(path for name in names if not (path := place / f"{name:%Y-%m-%d_%H-%M-%S}").exists())
+    final = dated_folder(place)
     partial = final.with_name(f".{final.name}.partial")
     try:
         with disk_full_explained(final):
