@@ -35,7 +35,7 @@
     drift.kinds.digital, drift.kinds.benign, drift.corruptions, drift.ssim, drift.corruption_table,
     drift.corruption_sheet
                            clean images -> images as they may come one day, and what they do to a model
-18. drift.pixels, drift.signals, drift.directions, drift.late, drift.scores, drift.window, drift.accuracy
+18. drift.pixels, drift.signals, drift.directions, drift.late, drift.scores, drift.window, drift.risk, drift.accuracy
                            one forward pass -> numbers; a window's against the reference's; how often it errs
 19. drift.twins, drift.reference, drift.verdict, drift.detector, drift.roles, drift.build_reference,
     drift.drift_report, drift.__main__

@@ -42,6 +42,7 @@ from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD, norm
 
 REPORT = Path("reports/training_speed.json")
 PAIRS, STEPS, WARM_UP, BATCH, SOURCE_PX = 3, 10, 3, 64, 224
+PASSES = 8  # over the drawn images when nothing but input is measured
 Rates = list[float]  # images per second, one a block
 
 
@@ -167,7 +168,7 @@ def _input_rate(composed: Composed, machine: Machine) -> float:
     settings = composed.settings
     images = open_processed(settings.data).images
     requests = training_requests(
-        images.indices("train"), seed=0, first_step=0, batch_size=BATCH, sizes_px=[settings.data.img_size] * 2
+        images.indices("train"), seed=0, first_step=0, batch_size=BATCH, sizes_px=[settings.data.img_size] * PASSES
     )
     batches = load_batches(images, requests, data=settings.data, seed=0, workers=settings.data.dataloader_workers)
     network = Network(nn.Identity(), IMAGENET_MEAN, IMAGENET_STD, None)
@@ -180,16 +181,20 @@ def _imagefolder_rate(composed: Composed, raw: Path) -> float:
     steps = [tv.RandomResizedCrop(data.img_size, (data.augmentation.min_area, 1)), tv.RandomHorizontalFlip()]
     steps += [tv.ToTensor(), tv.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
     source = datasets.ImageFolder(str(raw), tv.Compose(steps))
-    loader = DataLoader(source, BATCH, shuffle=True, num_workers=data.dataloader_workers, drop_last=True)
-    return _rate(images for _ in range(2) for images, _ in loader)
+    workers = data.dataloader_workers
+    loader = DataLoader(
+        source, BATCH, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0
+    )
+    return _rate(images for _ in range(PASSES) for images, _ in loader)
 
 
 def _rate(batches: Iterator[torch.Tensor]) -> float:
     next(batches)  # starts the workers
     started, count = time.perf_counter(), 0
+    ended = started
     for batch in batches:
-        count += len(batch)
-    return count / (time.perf_counter() - started)
+        count, ended = count + len(batch), time.perf_counter()  # before the workers are stopped
+    return count / (ended - started)
 
 
 def _draw_images(folder: Path, count: int) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from drift_detector_pipeline.config import Data
 from drift_detector_pipeline.packing import PackedImages
@@ -92,7 +92,9 @@ class _BatchMaker(Dataset[Batch]):
 
     def __getitem__(self, request: Request) -> Batch:
         views = [self._view(int(index), request) for index in request.indices]
-        return Batch(torch.stack(views).permute(0, 3, 1, 2), torch.from_numpy(self._images.labels[request.indices]))
+        labels = torch.from_numpy(self._images.labels[request.indices])
+        # a worker's `default_collate` stacks in the memory that it shares with the training process: no second copy
+        return Batch(default_collate(views).permute(0, 3, 1, 2), labels)
 
     def _view(self, index: int, request: Request) -> torch.Tensor:
         stored = self._images[index]

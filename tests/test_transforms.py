@@ -132,3 +132,12 @@ def test_normalization_agrees_with_its_definition() -> None:
     ]
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (5, 7)])
+def test_normalization_gives_the_same_bits_and_strides_in_any_layout(sides: tuple[int, int]) -> None:
+    images = torch.from_numpy(np.stack([stored(*sides), stored(*sides)])).permute(0, 3, 1, 2)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    last, first = normalize(images, mean, std), normalize(images.contiguous(), mean, std)
+    assert torch.equal(last, first)
+    assert last.is_contiguous(memory_format=torch.channels_last) and first.is_contiguous()

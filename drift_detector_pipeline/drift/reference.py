@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from drift_detector_pipeline.drift.accuracy import Errors, Risk, Sample, fit_risk, measure_errors, risk, unseen_risks
+from drift_detector_pipeline.drift.accuracy import (
+    Accuracy,
+    Errors,
+    Evidence,
+    Lookalikes,
+    evidence,
+    learn_accuracy,
+    share_wrong,
+)
+from drift_detector_pipeline.drift.risk import Risk, Sample
 from drift_detector_pipeline.drift.scores import (
     Parameters,
     describe,
@@ -31,7 +40,6 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically, write_json
 
 FILE, FACTS = "reference.npz", "reference.json"
-_RISK_GROUPS = ("directions", "late")  # the scores from which mistakes are predicted
 
 Labels = npt.NDArray[np.int64]
 
@@ -40,8 +48,7 @@ class Learned(NamedTuple):
     """What comes from `fit` and its twins, and nothing else."""
 
     parameters: Parameters
-    risk: Risk
-    errors: Errors
+    accuracy: Accuracy
 
 
 class Reference(NamedTuple):
@@ -50,38 +57,33 @@ class Reference(NamedTuple):
     learned: Learned
     scores: Floats  # (n, S) phi of the reference images
     predicted: Labels  # (n,)
-    known: tuple[float, float]  # accuracy on the reference images, and their mean risk
-    labelled: bool  # the accuracy is measured; if not, it is 1 - mean risk
+    known: tuple[float, float]  # accuracy on the reference images, and the share of mistakes expected
+    labelled: bool  # the accuracy is measured; if not, it is what is expected
 
 
 def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> Learned:
-    """Learn scores, risks and how far estimates are off. Raises ValueError if shapes do not fit or nothing is wrong."""
+    """Learn scores and estimates of accuracy. Raises ValueError if shapes do not fit or nothing is wrong."""
     parameters = fit_scores(clean, labels, twins, side_px)
     folds = image_folds(len(labels))
     own, theirs = unseen_scores(clean, labels, twins, parameters.directions, folds)
-    chosen = risk_columns(parameters)
-    samples = [Sample("", np.arange(len(labels)), own[:, chosen], mistakes(clean, labels))]
+    samples = [Sample("", np.arange(len(labels)), *_for_accuracy(own, parameters), mistakes(clean, labels))]
     for twin, scores in zip(twins, theirs, strict=True):
-        samples.append(Sample(twin.kind, twin.rows, scores[:, chosen], mistakes(twin.signals, labels[twin.rows])))
-    return Learned(parameters, fit_risk(samples, folds), measure_errors(samples, unseen_risks(samples, folds)))
+        wrong = mistakes(twin.signals, labels[twin.rows])
+        samples.append(Sample(twin.kind, twin.rows, *_for_accuracy(scores, parameters), wrong))
+    return Learned(parameters, learn_accuracy(samples, folds))
 
 
 def refer(learned: Learned, signals: Signals, labels: Labels | None) -> Reference:
     """Describe n images of the training world that nothing was learned from."""
     scores = phi(signals, learned.parameters)
-    mean_risk = float(risks_of(scores, learned).mean())
-    accuracy = 1 - mean_risk if labels is None else 1 - float(mistakes(signals, labels).mean())
-    return Reference(learned, scores, predictions(signals), (accuracy, mean_risk), labels is not None)
+    wrong = share_wrong(evidence_of(scores, learned), learned.accuracy.lookalikes)
+    accuracy = 1 - wrong if labels is None else 1 - float(mistakes(signals, labels).mean())
+    return Reference(learned, scores, predictions(signals), (accuracy, wrong), labels is not None)
 
 
-def risks_of(scores: Floats, learned: Learned) -> npt.NDArray[np.float64]:
-    """The probability that each prediction is wrong, (N,), from phi (N, S)."""
-    return risk(scores[:, risk_columns(learned.parameters)], learned.risk)
-
-
-def risk_columns(parameters: Parameters) -> list[int]:
-    """Which columns of phi risks are computed from."""
-    return [number for number, score in enumerate(describe(parameters)) if score.group in _RISK_GROUPS]
+def evidence_of(scores: Floats, learned: Learned) -> Evidence:
+    """What estimates of accuracy need to know of images with phi (N, S)."""
+    return evidence(*_for_accuracy(scores, learned.parameters), learned.accuracy)
 
 
 def predictions(signals: Signals) -> Labels:
@@ -101,17 +103,17 @@ def save_reference(
     arrays: dict[str, Any] = {
         f"scores.{name}": value for name, value in to_arrays(reference.learned.parameters).items()
     }
-    arrays |= {f"risk.{name}": value for name, value in reference.learned.risk._asdict().items()}
-    arrays |= {f"errors.{name}": value for name, value in reference.learned.errors._asdict().items()}
+    for part, values in reference.learned.accuracy._asdict().items():
+        arrays |= {f"{part}.{name}": value for name, value in values._asdict().items()}
     arrays |= {"phi": reference.scores, "predicted": reference.predicted.astype(np.int32)}
     arrays |= {f"extra.{name}": value for name, value in extra.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    accuracy, mean_risk = reference.known
+    accuracy, share = reference.known
     own = {
         "images": len(reference.scores),
         "accuracy": accuracy,
-        "mean_risk": mean_risk,
+        "share_wrong_expected": share,
         "labelled": reference.labelled,
         "scores": [score._asdict() for score in describe(reference.learned.parameters)],
         "missing": missing(reference.learned.parameters),
@@ -136,10 +138,8 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = dict(file)
         parameters = from_arrays(_below(arrays, "scores."))
-        risk_model = Risk(*(arrays[f"risk.{name}"] for name in Risk._fields))
-        errors = Errors(*(arrays[f"errors.{name}"] for name in Errors._fields))
-        known = float(facts["accuracy"]), float(facts["mean_risk"])
-        learned = Learned(parameters, risk_model, errors)
+        known = float(facts["accuracy"]), float(facts["share_wrong_expected"])
+        learned = Learned(parameters, _accuracy_from(arrays))
         predicted = arrays["predicted"].astype(np.int64)
         reference = Reference(learned, arrays["phi"], predicted, known, bool(facts["labelled"]))
         return reference, facts, _below(arrays, "extra.")
@@ -153,3 +153,29 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
 
 def _below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _accuracy_from(arrays: Mapping[str, npt.NDArray[Any]]) -> Accuracy:
+    return Accuracy(
+        Risk(*(arrays[f"risk.{name}"] for name in Risk._fields)),
+        Lookalikes(*(arrays[f"lookalikes.{name}"] for name in Lookalikes._fields)),
+        Errors(*(arrays[f"errors.{name}"] for name in Errors._fields)),
+    )
+
+
+def _for_accuracy(scores: Floats, parameters: Parameters) -> tuple[Floats, Floats]:
+    """Signals that risks are computed from, and looks by which images are found alike.
+
+    Signals: the late scores, and one distance from clean images in all scores of appearance: with the scores themselves
+    a model knows the twins' directions by heart and is lost in others. Looks: pixel and late scores, in standard
+    deviations, whose large values are compressed.
+    """
+    groups = np.array([score.group for score in describe(parameters)])
+    centred = scores.astype(np.float64) - parameters.centre
+    late, seen = groups == "late", groups != "late"
+    whitener = np.linalg.inv(np.linalg.cholesky(parameters.covariance[np.ix_(seen, seen)].astype(np.float64)))
+    distance = np.log(np.linalg.norm(centred[:, seen] @ whitener.T, axis=1) + 1e-3)
+    units = centred / np.sqrt(parameters.covariance.diagonal())
+    looks = (np.sign(units) * np.log1p(np.abs(units)))[:, groups != "directions"]
+    signals = np.concatenate([scores[:, late], distance[:, None]], axis=1)
+    return signals.astype(np.float32), looks.astype(np.float32)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.accuracy import estimate
-from drift_detector_pipeline.drift.reference import Learned, Reference, mistakes, predictions, refer, risks_of
+from drift_detector_pipeline.drift.accuracy import Evidence, estimate, share_wrong
+from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of, mistakes, predictions, refer
 from drift_detector_pipeline.drift.scores import phi
 from drift_detector_pipeline.drift.signals import Floats, Signals
 from drift_detector_pipeline.drift.study_material import Cell, Material
@@ -41,13 +41,14 @@ class Scored(NamedTuple):
     scores: Floats  # (N, S)
     predicted: Labels  # (N,)
     risks: Doubles  # (N,)
+    looks: Floats  # (N, Q)
     wrong: npt.NDArray[np.bool_]  # (N,)
 
 
 def scored(signals: Signals, labels: Labels, learned: Learned) -> Scored:
     """Compute scores, predictions, risks and mistakes of some images."""
     scores = phi(signals, learned.parameters)
-    return Scored(scores, predictions(signals), risks_of(scores, learned), mistakes(signals, labels))
+    return Scored(scores, predictions(signals), *evidence_of(scores, learned), mistakes(signals, labels))
 
 
 def false_alarms(material: Material, learned: Learned, effort: Effort, seed: int = 0) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def detection(
                 references[id(learned)] = reference, nulls
             reference, nulls = references[id(learned)]
             images = scored(cell.signals, cell.labels, learned)
-            whole = estimate(images.risks, reference.known, learned.errors)
+            whole = estimate(Evidence(images.risks, images.looks), reference.known, learned.accuracy)
             row: dict[str, Any] = {
                 "kind": cell.kind,
                 "severity": cell.severity,
@@ -114,12 +115,13 @@ def _windows(
     images: Scored, reference: Reference, null: Null, limits: Limits, windows: int, rng: np.random.Generator
 ) -> dict[str, float]:
     noticed, paged, off, held = list[bool](), list[bool](), list[float](), list[bool]()
-    truth = 1 - float(images.wrong.mean())
+    truth, model = 1 - float(images.wrong.mean()), reference.learned.accuracy
     for _ in range(windows):
         pick = rng.choice(len(images.risks), null.size, replace=False)
         p = compare(null, images.scores[pick], images.predicted[pick]).p
-        level = level_of(p, float(images.risks[pick].mean()) - reference.known[1], limits)
-        found = estimate(images.risks[pick], reference.known, reference.learned.errors)
+        window = Evidence(images.risks[pick], images.looks[pick])
+        level = level_of(p, share_wrong(window, model.lookalikes) - reference.known[1], limits)
+        found = estimate(window, reference.known, model)
         noticed.append(level != "quiet")
         paged.append(level == "page")
         off.append(abs(found.accuracy - truth))

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from drift_detector_pipeline.drift.accuracy import Estimate, estimate
-from drift_detector_pipeline.drift.reference import Labels, Learned, Reference, risks_of
+from drift_detector_pipeline.drift.accuracy import Estimate, estimate, share_wrong
+from drift_detector_pipeline.drift.reference import Labels, Learned, Reference, evidence_of
 from drift_detector_pipeline.drift.scores import CHANNELS, describe
 from drift_detector_pipeline.drift.signals import Floats
 from drift_detector_pipeline.drift.window import Null, Scale, appearance, compare, null_of, scale_of, shifts
@@ -76,13 +76,15 @@ def judge(
     looks, left_out = appearance(
         (reference.scores, reference.predicted), (scores, predicted), null.scale, limits.permutations
     )
-    risks = risks_of(scores, reference.learned)
+    model = reference.learned.accuracy
+    seen = evidence_of(scores, reference.learned)
+    loss = share_wrong(seen, model.lookalikes) - reference.known[1]
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, null.scale, scores)
     return Verdict(
-        level_of(outcome.p, float(risks.mean()) - reference.known[1], limits), len(scores), outcome.p, looks,
+        level_of(outcome.p, loss, limits), len(scores), outcome.p, looks,
         outcome.share, _channels(reference, null.scale, scores, mix, outcome.share["classes"]),
-        estimate(risks, reference.known, reference.learned.errors), reference.known[0], mix,
+        estimate(seen, reference.known, model), reference.known[0], mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
     )  # fmt: skip
 
