@@ -3,11 +3,13 @@
 (a) the whole training loop against the bare step on a batch that is in memory already, at 128 and 224 px
 (b) the chosen precision against fp32 in plain NCHW, in the same loop
 (c) this input pipeline against torchvision's ImageFolder with the same augmentation
+(d) the bare step with freed memory kept for the next step against the allocator's own ways, at 128 and 224 px
 
 Blocks of the things compared alternate, so that a machine whose speed drifts treats both alike. Images are drawn:
 speed depends on their size, not on what they show.
 """
 
+import multiprocessing
 import shutil
 import statistics
 import sys
@@ -33,7 +35,7 @@ from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.loaders import load_batches, training_requests
 from drift_detector_pipeline.manifest import open_processed
-from drift_detector_pipeline.modeling.hardware import Machine, instruction_set, prepared
+from drift_detector_pipeline.modeling.hardware import Machine, instruction_set, keep_freed_memory, prepared
 from drift_detector_pipeline.modeling.models import Network, build
 from drift_detector_pipeline.modeling.optimization import build_optimizer
 from drift_detector_pipeline.modeling.runs import now, package_versions
@@ -84,6 +86,10 @@ def _measure(given: list[str], folder: Path) -> dict[str, Any]:
         measured["input_vs_imagefolder_128px"] = _alternate(
             lambda: _input_rate(load(small), machine), lambda: _imagefolder_rate(load(small), folder / "raw")
         )
+        for side in (128, 224):
+            measured[f"memory_kept_vs_returned_{side}px"] = _kept_against_returned(
+                [*given, f"data.img_size={side}"], machine
+            )
         return {
             "when": now(),
             "command": 'make bench ARGS="' + " ".join(sys.argv[1:]) + '"',
@@ -149,6 +155,22 @@ def _bare_rate(composed: Composed, machine: Machine) -> float:
     labels = torch.randint(0, 2, (BATCH,), device=machine.device)
     times = [_bare_step(module, optimizer, images, labels, machine) for _ in range(STEPS + WARM_UP)]
     return BATCH * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
+
+
+def _kept_against_returned(given: list[str], machine: Machine) -> dict[str, Any]:
+    """Each in a process of its own: an allocator that was told once cannot be told to forget it."""
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        return _alternate(
+            lambda: pool.apply(_bare_rate_alone, (given, machine, True)),
+            lambda: pool.apply(_bare_rate_alone, (given, machine, False)),
+        )
+
+
+def _bare_rate_alone(given: list[str], machine: Machine, keep: bool) -> float:
+    torch.set_num_threads(machine.threads)
+    if keep:
+        keep_freed_memory()
+    return _bare_rate(load(given), machine)
 
 
 def _bare_step(
