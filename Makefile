@@ -115,7 +115,7 @@ bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 see
 include docker.mk
 
 ##@ Drift
-.PHONY: drift_reference drift drift_study corruptions
+.PHONY: drift_reference drift drift_study bench_drift corruptions
 drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: RUN=outputs/DATE/TIME
 	@$(MODULE).drift.build_reference "$(RUN)" $(ARGS)
 
@@ -126,6 +126,9 @@ drift: $(INSTALLED) ## Do images look like the training world, how accurate is t
 
 drift_study: $(INSTALLED) ## How often drift is found and cried, and how well accuracy is guessed: reports/drift_study_*.json
 	@$(MODULE).drift.study "$(RUN)" $(ARGS)
+
+bench_drift: $(INSTALLED) ## What a verdict costs beside the inference of its images: reports/drift_cost.json
+	@$(MODULE).drift.cost
 
 corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with RUN=outputs/DATE/TIME what they cost its model
 	@$(MODULE).drift.corruption_sheet "$(RUN)" $(ARGS)

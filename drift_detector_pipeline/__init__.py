@@ -40,7 +40,8 @@
 19. drift.twins, drift.reference, drift.verdict, drift.detector, drift.roles, drift.build_reference,
     drift.drift_report, drift.__main__
                            a model and its training world -> a verdict on any images, with reasons and pictures
-20. drift.baselines, drift.study_material, drift.study_windows, drift.study_baselines, drift.study
+20. drift.baselines, drift.study_material, drift.study_windows, drift.study_mixes, drift.study_baselines,
+    drift.study_charts, drift.study, drift.cost
                            the proof: false alarms, detection, accuracy estimates, beside the methods of today
 21. quickstart, verify, bench, bench_accuracy
                            the first two minutes; what works on this machine; how fast and how exact it trains

@@ -11,6 +11,8 @@ import pytest
 from conftest import needs_clone
 
 from drift_detector_pipeline.config import group_choices, valid_keys
+from drift_detector_pipeline.drift import study_charts
+from drift_detector_pipeline.drift.study_charts import table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -62,6 +64,14 @@ def test_measured_figures_equal_the_reports_they_name(page):
             assert f"{100 * report['val_accuracy_mean']:.2f}" in line, line
             assert f"{report['n']} seed" in line, line
             assert f"{100 * report['val_accuracy_sd']:.2f}" in line or report["n"] == 1, line
+
+
+def test_the_tables_of_drift_equal_the_reports_they_come_from():
+    page = (ROOT / "docs" / "drift.md").read_text()
+    reports = sorted((ROOT / "reports").glob("drift_study_*.json"))
+    assert reports
+    for report in reports:
+        assert table(json.loads(report.read_text())) in page, f"python -m {study_charts.__name__} {report}"
 
 
 @pytest.mark.slow

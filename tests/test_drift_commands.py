@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.drift import cost
 from drift_detector_pipeline.drift.corruptions import corrupt
 from drift_detector_pipeline.drift.reference import learn
 from drift_detector_pipeline.drift.roles import crops_of, roles_of
@@ -155,6 +156,21 @@ def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_pa
     assert found[0]["missing"].keys() == {"blockiness"}
     assert found[0]["benign"].keys() == {"flip", "shift", "resample", "jpeg95", "brighter", "darker"}
     assert {name for by_size in found[0]["side_by_side"].values() for name in by_size} == {"64"}
+    half = found[0]["class_mixes"]["half of one class"]["64"]
+    assert half["noticed"] > 0.5
+    assert half["looks_different"] < 0.3
+    for picture in ("power", "accuracy"):
+        assert Image.open(tmp_path / "reports" / f"drift_study_digits_{picture}.png").width > 300
+    assert "| known kind: mean of 75 cells | " in done.stdout
+
+
+@pytest.mark.slow
+def test_the_cost_of_a_verdict_is_a_share_of_inference(monkeypatch):
+    for name, value in {"PAIRS": 1, "WINDOW": 16, "REFERENCE": 100}.items():
+        monkeypatch.setattr(cost, name, value)
+    found = cost.measure(32)
+    assert found["inference_fp32_ms"] > 0
+    assert found["share_of_fp32"] == pytest.approx(found["verdict_ms"] / found["inference_fp32_ms"])
 
 
 def test_a_study_takes_whole_numbers_it_knows():

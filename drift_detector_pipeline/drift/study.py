@@ -1,8 +1,8 @@
-"""The proof: `python -m drift_detector_pipeline.drift.study RUN images=1000 windows=500 splits=200 seed=0`.
+"""The proof: `python -m drift_detector_pipeline.drift.study RUN images=4000 windows=500 splits=200 seed=0`.
 
-In: a finished run and its processed data. Out: reports/drift_study_<data>.json with every cell: false alarms, detection
-and accuracy estimates, once knowing the kinds of change, once with the family of each left out of everything learned;
-benign changes; the methods people use today.
+In: a finished run and its processed data. Out: reports/drift_study_<data>.json and its pictures, with every cell: false
+alarms, detection and accuracy estimates, once knowing the kinds of change, once with the family of each left out of
+everything learned; benign changes and other class mixes; the methods people use today.
 """
 
 import sys
@@ -21,7 +21,9 @@ from drift_detector_pipeline.drift.roles import Indices, crops_of, data_of, role
 from drift_detector_pipeline.drift.scores import missing
 from drift_detector_pipeline.drift.signals import through
 from drift_detector_pipeline.drift.study_baselines import accuracy_estimates, side_by_side
+from drift_detector_pipeline.drift.study_charts import draw, table
 from drift_detector_pipeline.drift.study_material import Labelled, Material, gather
+from drift_detector_pipeline.drift.study_mixes import class_mixes
 from drift_detector_pipeline.drift.study_windows import SIZES, Effort, detection, false_alarms
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
@@ -31,7 +33,7 @@ from drift_detector_pipeline.modeling.runs import newest_finished, now, package_
 from drift_detector_pipeline.modeling.trained import checked, open_trained
 
 DRAWN = ("windows", "splits", "windows_per_split", "permutations")  # of Effort
-DEFAULTS = {"images": 1000, **{name: getattr(Effort(), name) for name in DRAWN}, "seed": 0}
+DEFAULTS = {"images": 4000, **{name: getattr(Effort(), name) for name in DRAWN}, "seed": 0}
 
 
 @exit_status
@@ -46,8 +48,8 @@ def main() -> int:
     report = Path("reports") / f"drift_study_{found['data']}.json"
     report.parent.mkdir(exist_ok=True)
     write_json(report, found)
-    print(as_text(found))
-    log.info("%s", report)
+    print(f"{as_text(found)}\n\n{table(found)}")
+    log.info("%s", " ".join(map(str, [report, *draw(found, report)])))
     return 0
 
 
@@ -93,6 +95,7 @@ def examine(material: Material, numbers: dict[str, int]) -> dict[str, Any]:
         "cells": cells,
         "summary": {name: summarise(rows) for name, rows in cells.items()},
         "benign": detection(material, material.benign, lambda kind: whole, effort, seed),
+        "class_mixes": class_mixes(material, whole, effort, seed),
         "side_by_side": side_by_side(material, effort, seed),
         "accuracy_from_confidence": accuracy_estimates(material),
     }

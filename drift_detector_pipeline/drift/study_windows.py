@@ -103,7 +103,9 @@ def detection(
             }
             rng = np.random.default_rng((seed, len(found)))
             row["windows"] = {
-                str(size): _windows(images, reference, null, limits, effort.windows, rng)
+                str(size): judged(
+                    images, uniform(len(images.wrong), size, effort.windows, rng), reference, null, limits
+                )
                 for size, null in nulls.items()
             }
             found[cell.name] = row
@@ -111,13 +113,22 @@ def detection(
     return found
 
 
-def _windows(
-    images: Scored, reference: Reference, null: Null, limits: Limits, windows: int, rng: np.random.Generator
-) -> dict[str, float]:
+def uniform(images: int, size: int, windows: int, rng: np.random.Generator) -> list[Labels]:
+    """Windows of some of the images, each as likely as any other."""
+    return [rng.choice(images, size, replace=False) for _ in range(windows)]
+
+
+def judged(
+    images: Scored, windows: Sequence[Labels], reference: Reference, null: Null, limits: Limits,
+    weights: Doubles | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Shares of windows noticed, paged and with the truth in the interval; the estimate's error.
+
+    The error is against the accuracy on all `images`, weighted as windows draw them.
+    """
     noticed, paged, off, held = list[bool](), list[bool](), list[float](), list[bool]()
-    truth, model = 1 - float(images.wrong.mean()), reference.learned.accuracy
-    for _ in range(windows):
-        pick = rng.choice(len(images.risks), null.size, replace=False)
+    truth, model = 1 - float(np.average(images.wrong, weights=weights)), reference.learned.accuracy
+    for pick in windows:
         p = compare(null, images.scores[pick], images.predicted[pick]).p
         window = Evidence(images.risks[pick], images.looks[pick])
         level = level_of(p, share_wrong(window, model.lookalikes) - reference.known[1], limits)

@@ -14,7 +14,7 @@ from drift_detector_pipeline.drift.signals import Forward, Twin, read_signals
 from drift_detector_pipeline.images import Pixels
 
 LEVELS = (1, 3, 5)  # severities
-IMAGES = 250  # of each kind and severity: enough for a mean, and minutes on two cores
+IMAGES = 500  # of each kind and severity: enough for a mean to 2 points, and minutes on two cores
 
 
 def make_twins(

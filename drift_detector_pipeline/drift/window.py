@@ -18,7 +18,7 @@ from scipy.stats import norm
 from drift_detector_pipeline.drift.signals import Floats
 
 STATISTICS = ("distance", "largest", "classes")
-_CELLS = 2**22  # so many random numbers at a time: 16 MB
+_CELLS = 2**22  # so many random numbers at a time: 32 MB
 
 Labels = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -163,7 +163,7 @@ def _labellings(rows: int, size: int, count: int, rng: np.random.Generator) -> l
     parts = list[Doubles]()
     step = max(1, _CELLS // rows)
     for start in range(0, count, step):
-        keys = rng.random((min(step, count - start), rows), dtype=np.float32)
+        keys = rng.random((min(step, count - start), rows))  # in 53 bits: no two are equal
         part = np.zeros(keys.shape)
         np.put_along_axis(part, np.argpartition(keys, size - 1, axis=1)[:, :size], 1, axis=1)
         parts.append(part)
