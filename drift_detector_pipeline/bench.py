@@ -4,6 +4,8 @@
 (b) the chosen precision against fp32 in plain NCHW, in the same loop
 (c) this input pipeline against torchvision's ImageFolder with the same augmentation
 (d) the bare step with freed memory kept for the next step against the allocator's own ways, at 128 and 224 px
+(e) the loop after the profiler has recorded a step against the loop without a profiler
+(f) evaluation, its images through the pipeline, against bare forward passes on a batch in memory
 
 Blocks of the things compared alternate, so that a machine whose speed drifts treats both alike. Images are drawn:
 speed depends on their size, not on what they show.
@@ -33,8 +35,9 @@ from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.loaders import load_batches, training_requests
+from drift_detector_pipeline.loaders import evaluation_requests, load_batches, training_requests
 from drift_detector_pipeline.manifest import open_processed
+from drift_detector_pipeline.modeling import inference
 from drift_detector_pipeline.modeling.hardware import Machine, instruction_set, keep_freed_memory, prepared
 from drift_detector_pipeline.modeling.models import Network, build
 from drift_detector_pipeline.modeling.optimization import build_optimizer
@@ -45,6 +48,9 @@ from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD, norm
 REPORT = Path("reports/training_speed.json")
 PAIRS, STEPS, WARM_UP, BATCH, SOURCE_PX = 3, 10, 3, 64, 224
 PASSES = 8  # over the drawn images when nothing but input is measured
+PROFILED = [
+    f"training.profiler.{setting}" for setting in ("enabled=true", "wait=0", "warmup=1", "active=1", "repeat=1")
+]
 Rates = list[float]  # images per second, one a block
 
 
@@ -85,6 +91,12 @@ def _measure(given: list[str], folder: Path) -> dict[str, Any]:
         )
         measured["input_vs_imagefolder_128px"] = _alternate(
             lambda: _input_rate(load(small), machine), lambda: _imagefolder_rate(load(small), folder / "raw")
+        )
+        measured["loop_after_profiling_vs_without_128px"] = _alternate(
+            lambda: _loop_rate([*small, *PROFILED], folder), lambda: _loop_rate(small, folder)
+        )
+        measured["evaluation_vs_bare_forward_128px"] = _alternate(
+            lambda: _evaluation_rate(load(small), machine), lambda: _bare_forward_rate(load(small), machine)
         )
         for side in (128, 224):
             measured[f"memory_kept_vs_returned_{side}px"] = _kept_against_returned(
@@ -155,6 +167,36 @@ def _bare_rate(composed: Composed, machine: Machine) -> float:
     labels = torch.randint(0, 2, (BATCH,), device=machine.device)
     times = [_bare_step(module, optimizer, images, labels, machine) for _ in range(STEPS + WARM_UP)]
     return BATCH * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
+
+
+def _evaluation_rate(composed: Composed, machine: Machine) -> float:
+    """Images per second of what `make evaluate` does between images and scores."""
+    data = composed.settings.data
+    images = open_processed(data).images
+    network = build(composed.settings.model, 2, data.img_size)
+    module = network.module.to(machine.device).to(memory_format=machine.memory_format)
+    indices = np.tile(images.indices("train"), 2)
+    requests = evaluation_requests(indices, batch_size=inference.BATCH, side_px=data.img_size)
+    batches = load_batches(images, requests, data=data, seed=0, workers=data.dataloader_workers)
+    first = next(batches)
+    inference.predict_logits(module, first, network, machine)
+    started = time.perf_counter()
+    inference.score(module, batches, network, machine)
+    return (len(indices) - len(first.labels)) / (time.perf_counter() - started)
+
+
+@torch.inference_mode()
+def _bare_forward_rate(composed: Composed, machine: Machine) -> float:
+    """Images per second of forward passes on one batch in memory, and nothing else."""
+    side = composed.settings.data.img_size
+    module = build(composed.settings.model, 2, side).module.to(memory_format=machine.memory_format).eval()
+    images = torch.randn(inference.BATCH, 3, side, side).contiguous(memory_format=machine.memory_format)
+    times = list[float]()
+    for _ in range(2 * STEPS + WARM_UP):
+        with machine.autocast():
+            module.to(machine.device)(images.to(machine.device)).float().cpu()
+        times.append(time.perf_counter())
+    return inference.BATCH * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
 
 
 def _kept_against_returned(given: list[str], machine: Machine) -> dict[str, Any]:

@@ -69,9 +69,7 @@ def null_for(reference: Reference, classes: int, size: int, limits: Limits) -> N
 def judge(
     reference: Reference, null: Null, scores: Floats, predicted: Labels, classes: list[str], limits: Limits
 ) -> Verdict:
-    """Judge a window (m, S) with predicted classes (m,)."""
-    if len(scores) < limits.min_images:
-        return Verdict("too few images", len(scores))
+    """Judge a window (m, S) with predicted classes (m,), of as many images as `null` is for."""
     outcome = compare(null, scores, predicted)
     looks, left_out = appearance(
         (reference.scores, reference.predicted), (scores, predicted), null.scale, limits.permutations
