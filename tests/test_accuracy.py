@@ -18,6 +18,7 @@ from drift_detector_pipeline.drift.risk import Sample, fit_risk, risk, unseen_ri
 
 IMAGES = 600
 FOLDS = np.arange(IMAGES) % 5
+CLASSES = 10
 LEVELS = (1, 2)
 
 
@@ -42,7 +43,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def learned() -> Accuracy:
-    return learn_accuracy(world(), FOLDS)
+    return learn_accuracy(world(), FOLDS, CLASSES)
 
 
 def window(risks, place=-5.0):
@@ -56,11 +57,11 @@ def of(one, model, chosen=slice(None)):
 
 
 def test_risks_are_probabilities_of_being_wrong():
-    model = fit_risk(world(), FOLDS)
+    model = fit_risk(world(), FOLDS, CLASSES)
     for seed, harder in enumerate((0, 1, 2, 3)):
         new = sample("new", harder, 100 + seed)
         risks = risk(new.signals, model)
-        assert ((risks >= 0) & (risks <= 1)).all()
+        assert ((risks >= 0) & (risks <= 1 - 1 / CLASSES + 1e-6)).all()  # never worse than guessing
         assert abs(risks.mean() - new.wrong.mean()) < 0.06
     assert np.corrcoef(risks, new.wrong)[0, 1] > 0.2
 
@@ -98,9 +99,9 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says_for_a_new_kind(s
 def test_windows_that_look_like_a_known_kind_are_corrected_for_what_its_risks_do_not_know():
     deceptive = sample("kind9", 1, 77, place=9, wrongly_sure=0.4)
     samples = [*world(), deceptive]
-    risks = unseen_risks(samples, FOLDS)
+    risks = unseen_risks(samples, FOLDS, CLASSES)
     lookalikes = fit_lookalikes(samples, risks)
-    model = fit_risk(samples, FOLDS)
+    model = fit_risk(samples, FOLDS, CLASSES)
     alike, unlike = (sample("new", 1, 78, place=place, wrongly_sure=0.4) for place in (9, 15))
     off = [
         share_wrong(Evidence(risk(new.signals, model), new.looks), lookalikes) - new.wrong.mean()
@@ -114,7 +115,7 @@ def test_windows_that_look_like_a_known_kind_are_corrected_for_what_its_risks_do
 def test_few_images_find_their_lookalikes_nearly_as_well_as_many():
     deceptive = sample("kind9", 1, 77, place=9, wrongly_sure=0.4)
     samples = [*world(), deceptive]
-    lookalikes = fit_lookalikes(samples, unseen_risks(samples, FOLDS))
+    lookalikes = fit_lookalikes(samples, unseen_risks(samples, FOLDS, CLASSES))
     rng = np.random.default_rng(0)
 
     def correction(size):
@@ -133,12 +134,12 @@ def test_what_was_left_out_changes_nothing_in_its_own_risks():
     samples = world()
     number, inside = 3, FOLDS == 2
     kind = samples[number].kind
-    before, without = unseen_risks(samples, FOLDS), unseen_risks(samples, FOLDS, kind)
+    before, without = unseen_risks(samples, FOLDS, CLASSES), unseen_risks(samples, FOLDS, CLASSES, kind)
     wrong = samples[number].wrong.copy()
     wrong[inside] = ~wrong[inside]
     samples[number] = samples[number]._replace(wrong=wrong)
-    after = unseen_risks(samples, FOLDS)
-    for one, other in zip(without, unseen_risks(samples, FOLDS, kind), strict=True):
+    after = unseen_risks(samples, FOLDS, CLASSES)
+    for one, other in zip(without, unseen_risks(samples, FOLDS, CLASSES, kind), strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(before[0][inside], after[0][inside])  # images of the fold that changed
     assert (before[0][~inside] != after[0][~inside]).any()
@@ -147,4 +148,4 @@ def test_what_was_left_out_changes_nothing_in_its_own_risks():
 def test_without_mistakes_there_is_nothing_to_learn():
     perfect = [each._replace(wrong=np.zeros(IMAGES, bool)) for each in world()]
     with pytest.raises(ValueError, match="right and wrong predictions"):
-        fit_risk(perfect, FOLDS)
+        fit_risk(perfect, FOLDS, CLASSES)

@@ -61,10 +61,10 @@ class Estimate(NamedTuple):
     high: float
 
 
-def learn_accuracy(samples: Sequence[Sample], folds: Labels) -> Accuracy:
+def learn_accuracy(samples: Sequence[Sample], folds: Labels, classes: int) -> Accuracy:
     """Learn from samples and the fold of each clean image. Raises ValueError if all are right, or all wrong."""
-    lookalikes = fit_lookalikes(samples, unseen_risks(samples, folds))
-    return Accuracy(fit_risk(samples, folds), lookalikes, measure_errors(samples, folds))
+    lookalikes = fit_lookalikes(samples, unseen_risks(samples, folds, classes))
+    return Accuracy(fit_risk(samples, folds, classes), lookalikes, measure_errors(samples, folds, classes))
 
 
 def evidence(signals: Floats, looks: Floats, model: Accuracy) -> Evidence:
@@ -99,7 +99,7 @@ def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Doubles]) -> Looka
     return Lookalikes(*(np.asarray(part, dtype=np.float32) for part in (places, weights, inverse)))
 
 
-def measure_errors(samples: Sequence[Sample], folds: Labels, seed: int = 0) -> Errors:
+def measure_errors(samples: Sequence[Sample], folds: Labels, classes: int, seed: int = 0) -> Errors:
     """Estimate windows of every kind as if nothing was known of it, and see how far off that is.
 
     Clean ones count a quarter.
@@ -109,7 +109,7 @@ def measure_errors(samples: Sequence[Sample], folds: Labels, seed: int = 0) -> E
     found: list[list[float]] = [[] for _ in SIZES]
     weight: list[list[float]] = [[] for _ in SIZES]
     for kind in sorted({sample.kind for sample in samples}):
-        risks = unseen_risks(samples, folds, kind)
+        risks = unseen_risks(samples, folds, classes, kind)
         rest = [number for number, sample in enumerate(samples) if not kind or sample.kind != kind]
         lookalikes = fit_lookalikes([samples[number] for number in rest], [risks[number] for number in rest])
         clean = next(number for number, sample in enumerate(samples) if not sample.kind)

@@ -70,7 +70,7 @@ def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -
     for twin, scores in zip(twins, theirs, strict=True):
         wrong = mistakes(twin.signals, labels[twin.rows])
         samples.append(Sample(twin.kind, twin.rows, *_for_accuracy(scores, parameters), wrong))
-    return Learned(parameters, learn_accuracy(samples, folds))
+    return Learned(parameters, learn_accuracy(samples, folds, clean.logits.shape[1]))
 
 
 def refer(learned: Learned, signals: Signals, labels: Labels | None) -> Reference:

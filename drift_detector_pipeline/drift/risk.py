@@ -37,13 +37,14 @@ class Risk(NamedTuple):
 
     centre: Floats  # (F,)
     weights: Floats  # (F,) of centred signals
-    at: Floats  # (K,) values of the logistic model, rising
-    value: Floats  # (K,) probabilities
+    at: Floats  # (V,) values of the logistic model, rising
+    value: Floats  # (V,) probabilities
 
 
-def fit_risk(samples: Sequence[Sample], folds: Labels) -> Risk:
+def fit_risk(samples: Sequence[Sample], folds: Labels, classes: int) -> Risk:
     """Learn from samples and the fold of each clean image; the curve sees only images the logistic model did not.
 
+    Nothing is riskier than guessing one of `classes`: a model that is led astray is still right by accident.
     Raises ValueError if all predictions are right, or all wrong.
     """
     signals = np.concatenate([sample.signals for sample in samples]).astype(np.float64)
@@ -57,7 +58,7 @@ def fit_risk(samples: Sequence[Sample], folds: Labels) -> Risk:
         out = fold == number
         centre, weights = _logistic(signals[~out], wrong[~out], weight[~out])
         unseen[out] = (signals[out] - centre) @ weights
-    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(unseen, wrong, weight)
+    curve = IsotonicRegression(y_min=0, y_max=1 - 1 / classes, out_of_bounds="clip").fit(unseen, wrong, weight)
     at = np.unique(np.quantile(unseen, np.linspace(0, 1, _KNOTS)))
     centre, weights = _logistic(signals, wrong, weight)
     parts = centre, weights, at, curve.predict(at)
@@ -70,12 +71,12 @@ def risk(signals: Floats, model: Risk) -> Doubles:
     return np.asarray(np.interp(values, model.at, model.value))
 
 
-def unseen_risks(samples: Sequence[Sample], folds: Labels, kind: str = "") -> list[Doubles]:
+def unseen_risks(samples: Sequence[Sample], folds: Labels, classes: int, kind: str = "") -> list[Doubles]:
     """The risks of each sample from models that saw neither its images nor, if given, any of `kind`."""
     found = [np.empty(len(sample.rows)) for sample in samples]
     others = [sample for sample in samples if not kind or sample.kind != kind]
     for fold in np.unique(folds):
-        model = fit_risk([_take(each, folds[each.rows] != fold) for each in others], folds)
+        model = fit_risk([_take(each, folds[each.rows] != fold) for each in others], folds, classes)
         for sample, risks in zip(samples, found, strict=True):
             inside = folds[sample.rows] == fold
             risks[inside] = risk(sample.signals[inside], model)
