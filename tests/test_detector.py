@@ -17,6 +17,8 @@ from drift_detector_pipeline.drift.signals import Outputs, read_signals
 from drift_detector_pipeline.drift.verdict import as_json, summary
 from drift_detector_pipeline.errors import DataError, ModelError
 
+pytestmark = pytest.mark.slow  # a detector is built first
+
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):

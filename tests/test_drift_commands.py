@@ -23,6 +23,8 @@ from drift_detector_pipeline.manifest import open_processed
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.modeling.weights import load_model
 
+pytestmark = pytest.mark.slow  # a detector is built first
+
 REFERENCE = "drift_detector_pipeline.drift.build_reference"
 DRIFT = "drift_detector_pipeline.drift"
 

@@ -94,6 +94,7 @@ print(tensors_hash(state))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes(tmp_path):
     hashes, files = set(), set()
     for seed in ("1", "2"):
