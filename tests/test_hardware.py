@@ -11,7 +11,7 @@ import resource, sys, torch
 from drift_detector_pipeline.modeling.hardware import keep_freed_memory
 if "keep" in sys.argv:
     keep_freed_memory()
-for step in range(2):
+for step in range(20):
     torch.ones(16 << 20)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for step in range(8):
@@ -26,4 +26,4 @@ def test_memory_of_one_step_is_there_for_the_next():
         done = subprocess.run([sys.executable, "-c", FAULTS, *words], capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    assert faults("keep") < faults() / 2  # a block that was cut off askew is asked for once more
+    assert faults("keep") < faults() / 8  # after a few steps, in which small blocks settle beside the large ones
