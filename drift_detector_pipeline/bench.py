@@ -153,7 +153,7 @@ def _loop_rate(given: list[str], folder: Path) -> float:
         train(load([*given, f"hydra.run.dir={folder}/run"]), note)
     except _EnoughError:
         set_up_logging()
-    return BATCH * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
+    return _steady_rate(times)
 
 
 def _bare_rate(composed: Composed, machine: Machine) -> float:
@@ -166,7 +166,7 @@ def _bare_rate(composed: Composed, machine: Machine) -> float:
     images = torch.randn(BATCH, 3, side, side, device=machine.device).contiguous(memory_format=machine.memory_format)
     labels = torch.randint(0, 2, (BATCH,), device=machine.device)
     times = [_bare_step(module, optimizer, images, labels, machine) for _ in range(STEPS + WARM_UP)]
-    return BATCH * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
+    return _steady_rate(times)
 
 
 def _evaluation_rate(composed: Composed, machine: Machine) -> float:
@@ -189,14 +189,21 @@ def _evaluation_rate(composed: Composed, machine: Machine) -> float:
 def _bare_forward_rate(composed: Composed, machine: Machine) -> float:
     """Images per second of forward passes on one batch in memory, and nothing else."""
     side = composed.settings.data.img_size
-    module = build(composed.settings.model, 2, side).module.to(memory_format=machine.memory_format).eval()
-    images = torch.randn(inference.BATCH, 3, side, side).contiguous(memory_format=machine.memory_format)
+    module = build(composed.settings.model, 2, side).module.to(machine.device).eval()
+    module.to(memory_format=machine.memory_format)
+    images = torch.randn(inference.BATCH, 3, side, side, device=machine.device)
+    images = images.contiguous(memory_format=machine.memory_format)
     times = list[float]()
     for _ in range(2 * STEPS + WARM_UP):
         with machine.autocast():
-            module.to(machine.device)(images.to(machine.device)).float().cpu()
+            module(images).float().cpu()
         times.append(time.perf_counter())
-    return inference.BATCH * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
+    return _steady_rate(times, inference.BATCH)
+
+
+def _steady_rate(times: list[float], batch_size: int = BATCH) -> float:
+    """Images per second from the times in s at which batches ended, without the first ones."""
+    return batch_size * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
 
 
 def _kept_against_returned(given: list[str], machine: Machine) -> dict[str, Any]:
