@@ -38,11 +38,23 @@ _SAME = ("instruction_set", "device", "threads", "packages", "data_fingerprint")
 Right = npt.NDArray[np.bool_]  # (S, N): whether the model of a seed was right about a validation image
 
 
+class _StoppedError(Exception):
+    """A training was asked to stop, and has left a checkpoint."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 @exit_status
 def main() -> int:
     """Train what is missing, compare, write the report; overrides name the data."""
     set_up_logging()
-    chosen, plain = (_of_all_seeds(precision, sys.argv[1:]) for precision in ("auto", "fp32"))
+    try:
+        chosen, plain = (_of_all_seeds(precision, sys.argv[1:]) for precision in ("auto", "fp32"))
+    except _StoppedError as stopped:
+        log.info("stopped; the same command goes on")
+        return stopped.status
     receipt, other = (read_receipt(_folder(precision, SEEDS[0])) for precision in ("auto", "fp32"))
     if receipt["precision"] == other["precision"]:
         raise ConfigError("this machine's own precision is fp32: there is nothing to compare")
@@ -91,15 +103,17 @@ def _of_all_seeds(precision: str, overrides: Sequence[str]) -> Right:
 
 
 def _right(precision: str, seed: int, overrides: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Train, or go on, or find the run done; return which validation images its final weights label right."""
+    """Train, or go on, or find the run done; return which validation images its final weights label right.
+
+    Raises _StoppedError if a signal ended the training.
+    """
     folder = _folder(precision, seed)
     if not (folder / RECEIPT).exists():
         resume = [f"run.resume={folder}"] if (folder / "checkpoints").exists() else []
         own = [f"run.seed={seed}", f"run.precision={precision}", f"hydra.run.dir={folder}"]
         outcome = train(load([*RECIPE, *overrides, *own, *resume]))
         if outcome.exit_status:
-            log.info("stopped; the same command goes on")
-            sys.exit(outcome.exit_status)
+            raise _StoppedError(outcome.exit_status)
     page = evaluate(folder)
     with (page / "predictions.csv").open(newline="", encoding="utf-8") as file:
         return np.array([row["label"] == row["true_label"] for row in csv.DictReader(file)])
