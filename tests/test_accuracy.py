@@ -9,7 +9,6 @@ from drift_detector_pipeline.drift.accuracy import (
     Accuracy,
     Evidence,
     estimate,
-    evidence,
     fit_lookalikes,
     learn_accuracy,
     share_wrong,
@@ -53,7 +52,7 @@ def window(risks, place=-5.0):
 
 
 def of(one, model, chosen=slice(None)):
-    return evidence(one.signals[chosen], one.looks[chosen], model)
+    return Evidence(risk(one.signals[chosen], model.risk), one.looks[chosen])
 
 
 def test_risks_are_probabilities_of_being_wrong():

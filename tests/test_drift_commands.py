@@ -168,8 +168,8 @@ def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_pa
 def test_a_class_mix_is_drawn_as_its_name_says():
     labels = np.repeat(np.arange(10), 200)
     drawn = {}
-    for name, factor in study_mixes.MIXES.items():
-        weights = study_mixes._weights(labels, 3, 9.0 if factor is None else factor)
+    for name, factor_of in study_mixes.MIXES.items():
+        weights = study_mixes._weights(labels, 3, factor_of(10))
         windows = study_mixes._drawn(weights, 100, 50, np.random.default_rng(0))
         drawn[name] = np.mean([labels[window] == 3 for window in windows])
     assert drawn == pytest.approx(

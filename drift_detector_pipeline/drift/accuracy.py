@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from drift_detector_pipeline.drift.risk import CLEAN_SHARE, Doubles, Labels, Risk, Sample, fit_risk, risk, unseen_risks
+from drift_detector_pipeline.drift.risk import CLEAN_SHARE, Doubles, Labels, Risk, Sample, fit_risk, unseen_risks
 from drift_detector_pipeline.drift.signals import Floats
 
 SIZES = (16, 32, 64, 128, 256, 512)  # of the windows on which errors are measured
@@ -52,6 +52,10 @@ class Evidence(NamedTuple):
     risks: Doubles  # (m,) the probability that each prediction is wrong
     looks: Floats  # (m, Q)
 
+    def take(self, chosen: Labels) -> "Evidence":
+        """What is known of some of the images."""
+        return Evidence(self.risks[chosen], self.looks[chosen])
+
 
 class Estimate(NamedTuple):
     """An accuracy in 0..1 and the interval that held the truth in about COVERAGE of windows of left-out kinds."""
@@ -67,11 +71,6 @@ def learn_accuracy(samples: Sequence[Sample], folds: Labels, classes: int) -> Ac
     return Accuracy(fit_risk(samples, folds, classes), lookalikes, measure_errors(samples, folds, classes))
 
 
-def evidence(signals: Floats, looks: Floats, model: Accuracy) -> Evidence:
-    """Gather what is known of images with signals (m, F) and looks (m, Q)."""
-    return Evidence(risk(signals, model.risk), looks)
-
-
 def share_wrong(window: Evidence, lookalikes: Lookalikes) -> float:
     """The share of wrong predictions that is expected of a window, in 0..1."""
     return _expected(window, lookalikes)[0]
@@ -79,11 +78,9 @@ def share_wrong(window: Evidence, lookalikes: Lookalikes) -> float:
 
 def estimate(window: Evidence, known: tuple[float, float], model: Accuracy) -> Estimate:
     """Accuracy of a window; `known`: accuracy and `share_wrong` of labelled images of the training world."""
-    wrong, spread = _expected(window, model.lookalikes)
-    accuracy = _estimated(wrong, known)
+    accuracy, unit = _guess(window, known, model.lookalikes)
     place, sizes = np.log(len(window.risks)), np.log(SIZES)
     low, high = (np.interp(place, sizes, values) for values in model.errors)
-    unit = _unit(window.risks, spread)
     reached = accuracy, accuracy + low * unit, accuracy + high * unit
     return Estimate(*(float(np.clip(value, 0, 1)) for value in reached))
 
@@ -105,6 +102,7 @@ def measure_errors(samples: Sequence[Sample], folds: Labels, classes: int, seed:
     Clean ones count a quarter.
     """
     rng = np.random.default_rng(seed)
+    clean = next(number for number, sample in enumerate(samples) if not sample.kind)
     twins = sum(bool(sample.kind) for sample in samples)
     found: list[list[float]] = [[] for _ in SIZES]
     weight: list[list[float]] = [[] for _ in SIZES]
@@ -112,7 +110,6 @@ def measure_errors(samples: Sequence[Sample], folds: Labels, classes: int, seed:
         risks = unseen_risks(samples, folds, classes, kind)
         rest = [number for number, sample in enumerate(samples) if not kind or sample.kind != kind]
         lookalikes = fit_lookalikes([samples[number] for number in rest], [risks[number] for number in rest])
-        clean = next(number for number, sample in enumerate(samples) if not sample.kind)
         world = Evidence(risks[clean], samples[clean].looks)
         known = 1 - float(samples[clean].wrong.mean()), share_wrong(world, lookalikes)
         for sample, own in zip(samples, risks, strict=True):
@@ -133,10 +130,17 @@ def _misses(
     found = list[float]()
     for _ in range(_WINDOWS):
         chosen = rng.choice(len(sample.rows), size, replace=size > len(sample.rows))
-        window = Evidence(risks[chosen], sample.looks[chosen])
-        wrong, spread = _expected(window, lookalikes)
-        found.append((1 - float(sample.wrong[chosen].mean()) - _estimated(wrong, known)) / _unit(window.risks, spread))
+        accuracy, unit = _guess(Evidence(risks, sample.looks).take(chosen), known, lookalikes)
+        found.append((1 - float(sample.wrong[chosen].mean()) - accuracy) / unit)
     return found
+
+
+def _guess(window: Evidence, known: tuple[float, float], lookalikes: Lookalikes) -> tuple[float, float]:
+    """A window's accuracy, and its expected spread: coin tosses with its risks, and what lookalikes leave open."""
+    wrong, spread = _expected(window, lookalikes)
+    size = min(len(window.risks), SIZES[-1])  # beyond, errors are those of the model and do not shrink
+    tosses = max(float((window.risks * (1 - window.risks)).mean()), 1 / (4 * size)) / size
+    return float(np.clip(known[0] + known[1] - wrong, 0, 1)), float(np.sqrt(tosses + spread**2))
 
 
 def _expected(window: Evidence, lookalikes: Lookalikes) -> tuple[float, float]:
@@ -152,17 +156,6 @@ def _expected(window: Evidence, lookalikes: Lookalikes) -> tuple[float, float]:
 
 def _kernel(squared: Doubles) -> Doubles:
     return np.asarray(np.exp(-squared / (2 * _REACH**2)))
-
-
-def _estimated(wrong: float, known: tuple[float, float]) -> float:
-    return float(np.clip(known[0] + known[1] - wrong, 0, 1))
-
-
-def _unit(risks: Doubles, spread: float) -> float:
-    """The expected spread of a window's accuracy: coin tosses with these risks, and what lookalikes leave open."""
-    size = min(len(risks), SIZES[-1])  # beyond, errors are those of the model and do not shrink
-    tosses = max(float((risks * (1 - risks)).mean()), 1 / (4 * size)) / size
-    return float(np.sqrt(tosses + spread**2))
 
 
 def _quantiles(values: Doubles, weights: Doubles) -> tuple[float, float]:

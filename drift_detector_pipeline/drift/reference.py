@@ -19,11 +19,10 @@ from drift_detector_pipeline.drift.accuracy import (
     Errors,
     Evidence,
     Lookalikes,
-    evidence,
     learn_accuracy,
     share_wrong,
 )
-from drift_detector_pipeline.drift.risk import Risk, Sample
+from drift_detector_pipeline.drift.risk import Risk, Sample, risk
 from drift_detector_pipeline.drift.scores import (
     Parameters,
     describe,
@@ -83,7 +82,8 @@ def refer(learned: Learned, signals: Signals, labels: Labels | None) -> Referenc
 
 def evidence_of(scores: Floats, learned: Learned) -> Evidence:
     """What estimates of accuracy need to know of images with phi (N, S)."""
-    return evidence(*_for_accuracy(scores, learned.parameters), learned.accuracy)
+    signals, looks = _for_accuracy(scores, learned.parameters)
+    return Evidence(risk(signals, learned.accuracy.risk), looks)
 
 
 def predictions(signals: Signals) -> Labels:

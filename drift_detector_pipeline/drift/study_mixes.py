@@ -3,18 +3,24 @@
 In: `Material` and what was learned from it. Out: plain numbers. Read by the study.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.reference import Learned, refer
+from drift_detector_pipeline.drift.reference import Learned, Reference, refer
 from drift_detector_pipeline.drift.study_material import Material
-from drift_detector_pipeline.drift.study_windows import Doubles, Effort, Labels, judged, scored
+from drift_detector_pipeline.drift.study_windows import Doubles, Effort, Labels, Scored, judged, scored
 from drift_detector_pipeline.drift.verdict import Limits, null_for
-from drift_detector_pipeline.drift.window import appearance
+from drift_detector_pipeline.drift.window import Null, appearance
 
-MIXES = {"one class missing": 0.0, "one class three times as frequent": 3.0, "half of one class": None}
+# How much more often images of one class are drawn than others, from the number of classes.
+MIXES: dict[str, Callable[[int], float]] = {
+    "one class missing": lambda classes: 0.0,
+    "one class three times as frequent": lambda classes: 3.0,
+    "half of one class": lambda classes: classes - 1.0,
+}
 LOOKS = 100  # windows whose looks are tested apart, which takes longer
 
 
@@ -27,23 +33,30 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
     with progress_bar(total=len(MIXES) * len(effort.sizes), title="class mixes", unit=" mixes") as bar:
         for size in effort.sizes:
             null = null_for(reference, classes, size, limits)
-            for name, factor in MIXES.items():
-                rng = np.random.default_rng((seed, size, len(name)))
-                rows, looks = list[dict[str, float]](), list[bool]()
+            for number, (name, factor_of) in enumerate(MIXES.items()):
+                rng = np.random.default_rng((seed, size, number))
+                rows = list[dict[str, float]]()
                 for label in range(classes):
-                    weights = _weights(material.pool_labels, label, classes - 1.0 if factor is None else factor)
+                    weights = _weights(material.pool_labels, label, factor_of(classes))
                     windows = _drawn(weights, size, max(2, effort.windows // classes), rng)
-                    rows.append(judged(images, windows, reference, null, limits, weights))
-                    for pick in windows[: max(1, LOOKS // classes)]:
-                        p, _ = appearance(
-                            (reference.scores, reference.predicted), (images.scores[pick], images.predicted[pick]),
-                            null.scale, limits.permutations,
-                        )  # fmt: skip
-                        looks.append(p is not None and p <= limits.alpha)
-                row = {key: float(np.mean([each[key] for each in rows])) for key in rows[0]}
-                found[name][str(size)] = row | {"looks_different": float(np.mean(looks))}
+                    row = judged(images, windows, reference, null, limits, weights)
+                    checked = windows[: max(1, LOOKS // classes)]
+                    rows.append(row | {"looks_different": _look_different(images, checked, reference, null, limits)})
+                found[name][str(size)] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
                 bar.update()
     return found
+
+
+def _look_different(
+    images: Scored, windows: Sequence[Labels], reference: Reference, null: Null, limits: Limits
+) -> float:
+    """The share of windows that look different when their mix of predicted classes is held fixed."""
+    found = list[bool]()
+    for pick in windows:
+        window = images.scores[pick], images.predicted[pick]
+        p, _ = appearance((reference.scores, reference.predicted), window, null.scale, limits.permutations)
+        found.append(p is not None and p <= limits.alpha)
+    return float(np.mean(found))
 
 
 def _weights(labels: Labels, label: int, factor: float) -> Doubles:

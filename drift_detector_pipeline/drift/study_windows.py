@@ -40,15 +40,14 @@ class Scored(NamedTuple):
 
     scores: Floats  # (N, S)
     predicted: Labels  # (N,)
-    risks: Doubles  # (N,)
-    looks: Floats  # (N, Q)
+    evidence: Evidence
     wrong: npt.NDArray[np.bool_]  # (N,)
 
 
 def scored(signals: Signals, labels: Labels, learned: Learned) -> Scored:
     """Compute scores, predictions, risks and mistakes of some images."""
     scores = phi(signals, learned.parameters)
-    return Scored(scores, predictions(signals), *evidence_of(scores, learned), mistakes(signals, labels))
+    return Scored(scores, predictions(signals), evidence_of(scores, learned), mistakes(signals, labels))
 
 
 def false_alarms(material: Material, learned: Learned, effort: Effort, seed: int = 0) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def detection(
                 references[id(learned)] = reference, nulls
             reference, nulls = references[id(learned)]
             images = scored(cell.signals, cell.labels, learned)
-            whole = estimate(Evidence(images.risks, images.looks), reference.known, learned.accuracy)
+            whole = estimate(images.evidence, reference.known, learned.accuracy)
             row: dict[str, Any] = {
                 "kind": cell.kind,
                 "severity": cell.severity,
@@ -130,7 +129,7 @@ def judged(
     truth, model = 1 - float(np.average(images.wrong, weights=weights)), reference.learned.accuracy
     for pick in windows:
         p = compare(null, images.scores[pick], images.predicted[pick]).p
-        window = Evidence(images.risks[pick], images.looks[pick])
+        window = images.evidence.take(pick)
         level = level_of(p, share_wrong(window, model.lookalikes) - reference.known[1], limits)
         found = estimate(window, reference.known, model)
         noticed.append(level != "quiet")
