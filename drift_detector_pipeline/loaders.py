@@ -99,7 +99,7 @@ class _BatchMaker(Dataset[Batch]):
     def _view(self, index: int, request: Request) -> torch.Tensor:
         stored = self._images[index]
         if request.epoch is None:
-            return torch.from_numpy(inference_crop(stored, request.side_px).copy())
+            return torch.from_numpy(inference_crop(stored, request.side_px))
         rng = np.random.default_rng((_AUGMENTATION, self._seed, request.epoch, index))
         return augment(stored, request.side_px, self._augmentation, rng)
 

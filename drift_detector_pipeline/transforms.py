@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional
 
 from drift_detector_pipeline.config import Augmentation
@@ -30,17 +29,12 @@ class Box(NamedTuple):
 
 
 def inference_crop(stored: Pixels, side_px: int) -> Pixels:
-    """Return the central square of a stored image, resized to uint8 (S, S, 3).
+    """Return the central square of a stored image, resized to uint8 (S, S, 3) (bicubic, antialiased).
 
     The only way into a model for evaluation, prediction, drift and serving: the same file gives the same bits.
     """
-    height, width, _ = stored.shape
-    square = min(height, width)
-    top, left = (height - square) // 2, (width - square) // 2
-    centre = stored[top : top + square, left : left + square]
-    if square == side_px:
-        return np.ascontiguousarray(centre)
-    return np.asarray(Image.fromarray(centre).resize((side_px, side_px), Image.Resampling.BICUBIC))
+    view = _cut(stored, _centre_box(*stored.shape[:2]))
+    return _resized(view, side_px, "bicubic")[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Generator) -> torch.Tensor:
@@ -52,10 +46,7 @@ def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Gene
     """
     height, width, _ = stored.shape
     box = _random_box(height, width, how.min_area, rng) if how.min_area < 1 else _centre_box(height, width)
-    crop = torch.from_numpy(stored[box.top : box.top + box.height, box.left : box.left + box.width].copy())
-    view = crop.unsqueeze(0).permute(0, 3, 1, 2)  # strides of a channels-last batch: the resize kernel's fast path
-    if view.shape[2:] != (side_px, side_px):
-        view = functional.interpolate(view, (side_px, side_px), mode="bilinear", antialias=True)
+    view = _resized(_cut(stored, box), side_px, "bilinear")
     if how.shift_px:
         view = _shift(view, how.shift_px, rng)
     if how.flip and rng.random() < 0.5:
@@ -76,6 +67,18 @@ def normalize(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, .
     width = pixels.shape[2]
     rows = pixels.flatten(2).float().sub_(centre.repeat(width)).div_(scale.repeat(width))
     return rows.view(pixels.shape).permute(0, 3, 1, 2)
+
+
+def _cut(stored: Pixels, box: Box) -> torch.Tensor:
+    """A copy of part of an image as (1, 3, H, W) with the strides of a channels-last batch: resizing's fast path."""
+    crop = stored[box.top : box.top + box.height, box.left : box.left + box.width].copy()
+    return torch.from_numpy(crop).unsqueeze(0).permute(0, 3, 1, 2)
+
+
+def _resized(view: torch.Tensor, side_px: int, mode: str) -> torch.Tensor:
+    if view.shape[2:] == (side_px, side_px):
+        return view
+    return functional.interpolate(view, (side_px, side_px), mode=mode, antialias=True)
 
 
 def _random_box(height: int, width: int, min_area: float, rng: np.random.Generator) -> Box:

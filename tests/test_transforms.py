@@ -120,7 +120,8 @@ def test_the_inference_crop_is_the_central_square(size: tuple[int, int]) -> None
     resized = inference_crop(pixels, 20)
     assert (resized.shape, resized.dtype) == ((20, 20, 3), np.uint8)
     centre = Image.fromarray(pixels).crop((left, top, left + square, top + square))
-    assert np.array_equal(resized, np.array(centre.resize((20, 20), Image.Resampling.BICUBIC)))
+    by_pillow = np.array(centre.resize((20, 20), Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(resized - by_pillow).max() <= 1  # rounded otherwise
 
 
 def test_normalization_agrees_with_its_definition() -> None:
