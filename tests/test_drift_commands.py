@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy.stats import binom
 
 from drift_detector_pipeline.config import load
@@ -145,9 +145,14 @@ SMALL_STUDY = ("images=64", "windows=5", "splits=2", "windows_per_split=5", "per
 
 @pytest.mark.slow
 def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_path):
-    found = []
-    for seed in (0, 1):
-        done = run("drift_detector_pipeline.drift.study", finished / "run", *SMALL_STUDY, f"seed={seed}", cwd=tmp_path)
+    found, letters = [], tmp_path / "letters"
+    letters.mkdir()
+    for letter in "ABEFGHKMNPRSTUVWXYZ":
+        image = Image.new("RGB", (16, 16))
+        ImageDraw.Draw(image).text((4, 2), letter, fill="white")
+        image.save(letters / f"{letter}.png")
+    for words in (["seed=0"], ["seed=1", f"unseen={letters}"]):
+        done = run("drift_detector_pipeline.drift.study", finished / "run", *SMALL_STUDY, *words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         found.append(json.loads((tmp_path / "reports" / "drift_study_digits.json").read_text()))
     for regime in ("known_kind", "held_out_family"):
@@ -159,6 +164,9 @@ def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_pa
     assert found[0]["benign"].keys() == {"flip", "shift", "resample", "jpeg95", "brighter", "darker"}
     assert {name for by_size in found[0]["side_by_side"].values() for name in by_size} == {"64"}
     assert all(by_size["64"]["looks_different"] < 0.3 for by_size in found[0]["class_mixes"].values())
+    assert found[0]["unseen_classes"] == {}
+    assert found[1]["unseen_images"] == 19
+    assert found[1]["unseen_classes"]["0.5"]["64"]["noticed"] == 1
     for picture in ("power", "accuracy"):
         with Image.open(tmp_path / "reports" / f"drift_study_digits_{picture}.png") as image:
             assert image.width > 300
@@ -184,6 +192,12 @@ def test_the_cost_of_a_verdict_is_a_share_of_inference(monkeypatch):
     found = cost.measure(32)
     assert found["inference_fp32_ms"] > 0
     assert found["share_of_fp32"] == pytest.approx(found["verdict_ms"] / found["inference_fp32_ms"])
+
+
+def test_a_study_without_an_unseen_image_says_so(finished, tmp_path):
+    done = run("drift_detector_pipeline.drift.study", finished / "run", f"unseen={tmp_path}")
+    assert done.returncode == 1
+    assert f"error: {tmp_path}: no image can be read there" in done.stderr
 
 
 def test_a_study_takes_whole_numbers_it_knows():

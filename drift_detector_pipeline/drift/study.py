@@ -1,13 +1,14 @@
-"""The proof: `python -m drift_detector_pipeline.drift.study RUN images=4000 windows=500 splits=200 seed=0`.
+"""The proof: `python -m drift_detector_pipeline.drift.study RUN images=4000 windows=500 unseen=FOLDER`.
 
-In: a finished run and its processed data. Out: reports/drift_study_<data>.json and its pictures, with every cell: false
-alarms, detection and accuracy estimates, once knowing the kinds of change, once with the family of each left out of
-everything learned; benign changes and other class mixes; the methods people use today.
+In: a finished run and its processed data; images of classes the model does not know, if there are any. Out:
+reports/drift_study_<data>.json and its pictures, with every cell: false alarms, detection and accuracy estimates, once
+knowing the kinds of change, once with the family of each left out of everything learned; benign changes, other class
+mixes, unseen classes; the methods people use today.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,29 @@ import numpy as np
 import torch
 
 from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.decoding import decode_files
 from drift_detector_pipeline.drift.corruptions import FAMILIES
 from drift_detector_pipeline.drift.reference import Learned, learn
 from drift_detector_pipeline.drift.roles import Indices, crops_of, data_of, roles_of
 from drift_detector_pipeline.drift.scores import missing
-from drift_detector_pipeline.drift.signals import through
+from drift_detector_pipeline.drift.signals import Signals, read_signals, through
 from drift_detector_pipeline.drift.study_baselines import accuracy_estimates, side_by_side
 from drift_detector_pipeline.drift.study_charts import draw, table
 from drift_detector_pipeline.drift.study_material import Labelled, Material, gather
-from drift_detector_pipeline.drift.study_mixes import class_mixes
+from drift_detector_pipeline.drift.study_mixes import class_mixes, unseen_classes
 from drift_detector_pipeline.drift.study_windows import SIZES, Effort, detection, false_alarms
-from drift_detector_pipeline.errors import ConfigError, exit_status
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.image_files import image_files
+from drift_detector_pipeline.images import Pixels
 from drift_detector_pipeline.manifest import Processed
 from drift_detector_pipeline.modeling.hardware import instruction_set, prepared
 from drift_detector_pipeline.modeling.runs import newest_finished, now, package_versions, read_receipt, this_command
-from drift_detector_pipeline.modeling.trained import checked, open_trained
+from drift_detector_pipeline.modeling.trained import Trained, checked, open_trained
+from drift_detector_pipeline.transforms import inference_crop
 
 DRAWN = ("windows", "splits", "windows_per_split", "permutations")  # of Effort
+UNSEEN = "unseen="
 DEFAULTS = {"images": 4000, **{name: getattr(Effort(), name) for name in DRAWN}, "seed": 0}
 
 
@@ -41,10 +47,11 @@ def main() -> int:
     """Study the run named on the command line, or the newest finished one."""
     words = [word for word in sys.argv[1:] if word]
     runs = [word for word in words if "=" not in word]
-    numbers = DEFAULTS | _numbers([word for word in words if "=" in word])
+    unseen = [word.removeprefix(UNSEEN) for word in words if word.startswith(UNSEEN)]
+    numbers = DEFAULTS | _numbers([word for word in words if "=" in word and not word.startswith(UNSEEN)])
     set_up_logging()
     folder = Path(runs[0]) if runs else newest_finished()
-    found = study(folder, numbers)
+    found = study(folder, numbers, unseen)
     report = Path("reports") / f"drift_study_{found['data']}.json"
     report.parent.mkdir(exist_ok=True)
     write_json(report, found)
@@ -53,8 +60,11 @@ def main() -> int:
     return 0
 
 
-def study(folder: Path, numbers: dict[str, int]) -> dict[str, Any]:
-    """Do the whole study. Raises a PipelineError if the run has no receipt, no `fit` split or other data."""
+def study(folder: Path, numbers: dict[str, int], unseen: Sequence[str] = ()) -> dict[str, Any]:
+    """Do the whole study; `unseen` names files of classes the model does not know.
+
+    Raises a PipelineError if the run has no receipt, no `fit` split or other data, or no unseen image can be read.
+    """
     started = time.perf_counter()
     receipt = read_receipt(folder)
     processed = data_of(folder, receipt)
@@ -63,19 +73,21 @@ def study(folder: Path, numbers: dict[str, int]) -> dict[str, Any]:
         trained = open_trained(folder / "final_model.safetensors", machine)
         forward = through(trained.network.module, trained.network.mean, trained.network.std)
         fit, ref, pool = (_labelled(processed, indices, trained.img_size) for indices in roles)
+        strangers = read_signals(_decoded(unseen, trained), forward) if unseen else None
         material = gather(fit, ref, pool, forward, images=numbers["images"], seed=numbers["seed"])
     facts = {
         "data": processed.folder.name, "data_fingerprint": processed.fingerprint, "weights_sha256": trained.sha256,
         "model": trained.architecture, "side_px": trained.img_size, "numbers": numbers,
         "images": {name: len(indices) for name, indices in roles._asdict().items()},
+        "unseen_images": 0 if strangers is None else len(strangers.logits),
         "command": this_command(), "when": now(), "instruction_set": instruction_set(torch.device("cpu")),
         "packages": package_versions(),
     }  # fmt: skip
-    found = facts | examine(material, numbers)
+    found = facts | examine(material, numbers, strangers)
     return found | {"minutes": round((time.perf_counter() - started) / 60, 1)}
 
 
-def examine(material: Material, numbers: dict[str, int]) -> dict[str, Any]:
+def examine(material: Material, numbers: dict[str, int], strangers: Signals | None = None) -> dict[str, Any]:
     """Everything that is measured, from the signals alone."""
     seed = numbers["seed"]
     smallest = min(len(cell.labels) for cell in material.cells)
@@ -96,6 +108,7 @@ def examine(material: Material, numbers: dict[str, int]) -> dict[str, Any]:
         "summary": {name: summarise(rows) for name, rows in cells.items()},
         "benign": detection(material, material.benign, lambda kind: whole, effort, seed),
         "class_mixes": class_mixes(material, whole, effort, seed),
+        "unseen_classes": {} if strangers is None else unseen_classes(material, strangers, whole, effort, seed),
         "side_by_side": side_by_side(material, effort, seed),
         "accuracy_from_confidence": accuracy_estimates(material),
     }
@@ -163,6 +176,15 @@ def _labelled(processed: Processed, indices: Indices, side_px: int) -> Labelled:
     return Labelled(crops_of(processed, indices, side_px), processed.images.labels[indices])
 
 
+def _decoded(names: Sequence[str], trained: Trained) -> Pixels:
+    with image_files(names) as found:
+        decoded = decode_files([image.file for image in found], trained.stored_side_px)
+        crops = [inference_crop(one.pixels, trained.img_size) for one in decoded if one.pixels is not None]
+    if not crops:
+        raise DataError(f"{' '.join(names)}: no image can be read there")
+    return np.stack(crops)
+
+
 def _mean(values: Any) -> float:
     return float(np.mean(list(values)))
 
@@ -172,7 +194,8 @@ def _numbers(words: list[str]) -> dict[str, int]:
     for word in words:
         name, _, value = word.partition("=")
         if name not in DEFAULTS or not value.isdigit():
-            raise ConfigError(f"{word}: expected one of {', '.join(f'{key}=NUMBER' for key in DEFAULTS)}")
+            known = ", ".join(f"{key}=NUMBER" for key in DEFAULTS)
+            raise ConfigError(f"{word}: expected one of {known}, {UNSEEN}FOLDER")
         found[name] = int(value)
     return found
 

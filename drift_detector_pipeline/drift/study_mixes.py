@@ -1,6 +1,7 @@
-"""Windows of unchanged images in which some classes are rarer or more frequent: a change, but not one of looks.
+"""Windows of unchanged images in which classes are rarer or more frequent, or new: a change, but not one of looks.
 
-In: `Material` and what was learned from it. Out: plain numbers. Read by the study.
+In: `Material`, what was learned from it, images of things the model does not know. Out: plain numbers. Read by the
+study.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.reference import Learned, Reference, refer
+from drift_detector_pipeline.drift.signals import Signals
 from drift_detector_pipeline.drift.study_material import Material
 from drift_detector_pipeline.drift.study_windows import Doubles, Effort, Labels, Scored, judged, scored
 from drift_detector_pipeline.drift.verdict import Limits, null_for
@@ -21,6 +23,7 @@ MIXES: dict[str, Callable[[int], float]] = {
     "one class three times as frequent": lambda classes: 3.0,
     "half of one class": lambda classes: classes - 1.0,
 }
+UNSEEN = (0.05, 0.1, 0.25, 0.5)  # shares of images of classes the model does not know
 LOOKS = 100  # windows whose looks are tested apart, which takes longer
 
 
@@ -44,6 +47,34 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
                     rows.append(row | {"looks_different": _look_different(images, checked, reference, null, limits)})
                 found[name][str(size)] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
                 bar.update()
+    return found
+
+
+def unseen_classes(
+    material: Material, strangers: Signals, learned: Learned, effort: Effort, seed: int = 0
+) -> dict[str, Any]:
+    """For each share of `strangers` in a window, at least one, and each window size: noticed, paged, estimate."""
+    limits, classes = Limits(permutations=effort.permutations), material.pool.logits.shape[1]
+    reference = refer(learned, material.ref, material.ref_labels)
+    known, new = len(material.pool_labels), len(strangers.logits)
+    together = Signals(*(np.concatenate(pair) for pair in zip(material.pool, strangers, strict=True)))
+    images = scored(together, np.concatenate([material.pool_labels, np.full(new, -1)]), learned)
+    found: dict[str, Any] = {str(share): {} for share in UNSEEN}
+    for size in effort.sizes:
+        null = null_for(reference, classes, size, limits)
+        for number, share in enumerate(UNSEEN):
+            rng, count = np.random.default_rng((seed, size, number)), max(1, round(share * size))
+            windows = [
+                np.concatenate(
+                    [
+                        rng.choice(known, size - count, replace=False),
+                        known + rng.choice(new, count, replace=count > new),
+                    ]
+                )
+                for _ in range(effort.windows)
+            ]
+            weights = np.repeat([(size - count) / known, count / new], [known, new])
+            found[str(share)][str(size)] = judged(images, windows, reference, null, limits, weights)
     return found
 
 
