@@ -124,9 +124,20 @@ def test_few_images_find_their_lookalikes_nearly_as_well_as_many():
     assert correction(16) > 0.7 * correction(IMAGES) > 0.1
 
 
-def test_an_interval_is_wider_where_nothing_looks_alike(learned):
+def test_an_interval_is_wider_where_nothing_looks_alike():
+    """...if risks were off for kinds that are known: who never was off expects to be right again."""
+    surprising = [sample(f"odd{kind}", 1, 50 + kind, place=2 * kind, wrongly_sure=0.1 * kind) for kind in range(5)]
+    learned = learn_accuracy([*world(), *surprising], FOLDS, CLASSES)
     narrow, wide = (estimate(window(np.full(512, 0.5), place), (0.5, 0.5), learned) for place in (0, -5))
-    assert narrow.high - narrow.low < 0.8 * (wide.high - wide.low)
+    assert narrow.high - narrow.low < 0.6 * (wide.high - wide.low)
+
+
+@pytest.mark.parametrize("size", [0.03, 0.1])
+def test_how_far_risks_may_be_off_is_learned_from_how_far_they_were(size):
+    off = size * np.random.default_rng(0).normal(size=20)
+    samples = [sample(f"kind{place}", 1, place, place=place) for place in range(20)]
+    risks = [np.full(IMAGES, each.wrong.mean() - error) for each, error in zip(samples, off, strict=True)]
+    assert fit_lookalikes(samples, risks).amplitude[0] == pytest.approx(size, rel=0.35)
 
 
 def test_what_was_left_out_changes_nothing_in_its_own_risks():

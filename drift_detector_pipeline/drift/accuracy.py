@@ -8,7 +8,7 @@ It assumes that images which look alike to the model are mistaken alike: a chang
 change of how they look, cannot be seen by this or any method without labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +19,8 @@ from drift_detector_pipeline.drift.signals import Floats
 SIZES = (16, 32, 64, 128, 256, 512)  # of the windows on which errors are measured
 COVERAGE = 0.9
 _WINDOWS = 40  # windows of each size and twin
+_AMPLITUDES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15)  # of accuracy, among which one is chosen
 _REACH = 0.1  # distance of looks, per column, at which windows still have much in common
-_AMPLITUDE = 0.1  # of accuracy by which risks may be off for a kind of change: what is believed before looking
 
 
 class Lookalikes(NamedTuple):
@@ -29,6 +29,7 @@ class Lookalikes(NamedTuple):
     places: Floats  # (T, Q) mean looks of each sample
     weights: Floats  # (T,)
     inverse: Floats  # (T, T) of the kernel with noise, times the squared amplitude
+    amplitude: Floats  # (1,) of accuracy by which risks may be off, under which the samples are likeliest
 
 
 class Errors(NamedTuple):
@@ -67,8 +68,9 @@ class Estimate(NamedTuple):
 
 def learn_accuracy(samples: Sequence[Sample], folds: Labels, classes: int) -> Accuracy:
     """Learn from samples and the fold of each clean image. Raises ValueError if all are right, or all wrong."""
-    lookalikes = fit_lookalikes(samples, unseen_risks(samples, folds, classes))
-    return Accuracy(fit_risk(samples, folds, classes), lookalikes, measure_errors(samples, folds, classes))
+    risks = unseen_risks(samples, folds, classes)
+    errors = measure_errors(samples, risks, folds, classes)
+    return Accuracy(fit_risk(samples, folds, classes), fit_lookalikes(samples, risks), errors)
 
 
 def share_wrong(window: Evidence, lookalikes: Lookalikes) -> float:
@@ -90,36 +92,54 @@ def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Doubles]) -> Looka
     places = np.stack([sample.looks.mean(axis=0) for sample in samples]).astype(np.float64)
     wrong = np.array([sample.wrong.mean() for sample in samples])
     noise = np.maximum(wrong * (1 - wrong), 0.02) / [len(sample.wrong) for sample in samples]
-    squared = ((places[:, None] - places[None]) ** 2).mean(axis=2)
-    inverse = np.linalg.inv(_kernel(squared) + np.diag(noise / _AMPLITUDE**2))
-    weights = inverse @ (wrong - [each.mean() for each in risks])
-    return Lookalikes(*(np.asarray(part, dtype=np.float32) for part in (places, weights, inverse)))
+    off = wrong - [each.mean() for each in risks]
+    kernel = _kernel(((places[:, None] - places[None]) ** 2).mean(axis=2))
+    amplitude = max(_AMPLITUDES, key=lambda each: _log_likelihood(off, each**2 * kernel + np.diag(noise)))
+    inverse = np.linalg.inv(kernel + np.diag(noise / amplitude**2))
+    parts = places, inverse @ off, inverse, [amplitude]
+    return Lookalikes(*(np.asarray(part, dtype=np.float32) for part in parts))
 
 
-def measure_errors(samples: Sequence[Sample], folds: Labels, classes: int, seed: int = 0) -> Errors:
-    """Estimate windows of every kind as if nothing was known of it, and see how far off that is.
+def _log_likelihood(values: Doubles, covariance: Doubles) -> float:
+    """Of values around 0 with this covariance, but for a constant."""
+    return float(-(values @ np.linalg.solve(covariance, values) + np.linalg.slogdet(covariance).logabsdet) / 2)
 
-    Clean ones count a quarter.
+
+def measure_errors(
+    samples: Sequence[Sample], risks: Sequence[Doubles], folds: Labels, classes: int, seed: int = 0
+) -> Errors:
+    """Estimate windows of every sample and see how far off that is: half of them as if nothing was known of the kind.
+
+    The other half knows the kind at other severities. Clean ones count a quarter. `risks`: of models that saw all kinds
+    but not the same images.
     """
     rng = np.random.default_rng(seed)
-    clean = next(number for number, sample in enumerate(samples) if not sample.kind)
     twins = sum(bool(sample.kind) for sample in samples)
     found: list[list[float]] = [[] for _ in SIZES]
     weight: list[list[float]] = [[] for _ in SIZES]
-    for kind in sorted({sample.kind for sample in samples}):
-        risks = unseen_risks(samples, folds, classes, kind)
-        rest = [number for number, sample in enumerate(samples) if not kind or sample.kind != kind]
-        lookalikes = fit_lookalikes([samples[number] for number in rest], [risks[number] for number in rest])
-        world = Evidence(risks[clean], samples[clean].looks)
+    for left_out, then in _omissions(samples, risks, folds, classes):
+        rest = [number for number, sample in enumerate(samples) if number not in left_out or not sample.kind]
+        lookalikes = fit_lookalikes([samples[number] for number in rest], [then[number] for number in rest])
+        clean = next(number for number in rest if not samples[number].kind)
+        world = Evidence(then[clean], samples[clean].looks)
         known = 1 - float(samples[clean].wrong.mean()), share_wrong(world, lookalikes)
-        for sample, own in zip(samples, risks, strict=True):
-            if sample.kind == kind:
-                share = (1 - CLEAN_SHARE) / twins if kind else CLEAN_SHARE
-                for column, size in enumerate(SIZES):
-                    found[column] += _misses(sample, own, lookalikes, known, size, rng)
-                    weight[column] += [share] * _WINDOWS
+        for number in left_out:
+            share = (1 - CLEAN_SHARE) / (2 * twins) if samples[number].kind else CLEAN_SHARE
+            for column, size in enumerate(SIZES):
+                found[column] += _misses(samples[number], then[number], lookalikes, known, size, rng)
+                weight[column] += [share] * _WINDOWS
     bounds = [_quantiles(np.array(misses), np.array(shares)) for misses, shares in zip(found, weight, strict=True)]
     return Errors(*(np.array(values, dtype=np.float32) for values in zip(*bounds, strict=True)))
+
+
+def _omissions(
+    samples: Sequence[Sample], risks: Sequence[Doubles], folds: Labels, classes: int
+) -> Iterator[tuple[list[int], Sequence[Doubles]]]:
+    """Samples to act as if never seen, and the risks of all samples then: every kind once, and every sample once."""
+    for kind in sorted({sample.kind for sample in samples} - {""}):
+        left_out = [number for number, sample in enumerate(samples) if sample.kind == kind]
+        yield left_out, unseen_risks(samples, folds, classes, kind)
+    yield from (([number], risks) for number in range(len(samples)))
 
 
 def _misses(
@@ -151,7 +171,7 @@ def _expected(window: Evidence, lookalikes: Lookalikes) -> tuple[float, float]:
     near = _kernel(np.maximum(squared - by_chance, 0))
     wrong = float(window.risks.mean() + near @ lookalikes.weights)
     left = max(0.0, 1 - float(near @ lookalikes.inverse @ near))
-    return float(np.clip(wrong, 0, 1)), _AMPLITUDE * left**0.5
+    return float(np.clip(wrong, 0, 1)), float(lookalikes.amplitude[0]) * left**0.5
 
 
 def _kernel(squared: Doubles) -> Doubles:

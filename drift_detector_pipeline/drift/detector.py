@@ -32,7 +32,7 @@ from drift_detector_pipeline.drift.reference import (
 )
 from drift_detector_pipeline.drift.scores import phi
 from drift_detector_pipeline.drift.signals import Floats, Forward, Layers, Outputs, read_signals, through
-from drift_detector_pipeline.drift.twins import IMAGES, make_twins
+from drift_detector_pipeline.drift.twins import make_twins
 from drift_detector_pipeline.drift.verdict import Limits, Verdict, judge, null_for, scale_for
 from drift_detector_pipeline.drift.window import Null
 from drift_detector_pipeline.errors import DataError, ModelError
@@ -85,7 +85,7 @@ class DriftDetector:
         cls, model: Model, fit_images: Images, fit_labels: Labels, ref_images: Images, ref_labels: Labels | None = None,
         *, classes: Sequence[str] | None = None, mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD, layers: Layers | None = None, side_px: int | None = None,
-        stored_side_px: int | None = None, kinds: Sequence[str] = KINDS, twins: int = IMAGES,
+        stored_side_px: int | None = None, kinds: Sequence[str] = KINDS, twins: int | None = None,
         facts: dict[str, Any] | None = None,
     ) -> Self:  # fmt: skip
         """Learn from labelled images the model was not trained on (`fit`) and describe others like them (`ref`).
@@ -105,13 +105,14 @@ class DriftDetector:
         fit, ref = (_all_readable(images, preparation) for images in (fit_images, ref_images))
         try:
             clean = read_signals(fit, forward)
-            learned = learn(clean, np.asarray(fit_labels), make_twins(fit, forward, kinds=kinds, count=twins), side_px)
+            made = make_twins(fit, forward, kinds=kinds, count=twins)
+            learned = learn(clean, np.asarray(fit_labels), made, side_px)
             signals = read_signals(ref, forward)
             reference = refer(learned, signals, None if ref_labels is None else np.asarray(ref_labels))
         except ValueError as error:
             raise DataError(f"no detector can be built: {error}") from error
         names = list(classes or map(str, range(signals.logits.shape[1])))
-        known = {"fit_images": len(fit), "twin_kinds": list(kinds), "images_per_twin": min(twins, len(fit))}
+        known = {"fit_images": len(fit), "twin_kinds": list(kinds), "images_per_twin": len(made[0].rows)}
         return cls(
             reference, forward, names, preparation, identity=identity, facts=known | (facts or {}),
             thumbnails=_thumbnails(reference, ref, names),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.corruptions import BENIGN, KINDS, SEVERITIES, change_benignly, corrupt
 from drift_detector_pipeline.drift.signals import Forward, Signals, Twin, read_signals
-from drift_detector_pipeline.drift.twins import IMAGES, make_twins
+from drift_detector_pipeline.drift.twins import make_twins
 from drift_detector_pipeline.images import Pixels
 
 Labels = npt.NDArray[np.int64]
@@ -51,7 +51,14 @@ class Material(NamedTuple):
 
 
 def gather(
-    fit: Labelled, ref: Labelled, pool: Labelled, forward: Forward, *, images: int, twins: int = IMAGES, seed: int = 0
+    fit: Labelled,
+    ref: Labelled,
+    pool: Labelled,
+    forward: Forward,
+    *,
+    images: int,
+    twins: int | None = None,
+    seed: int = 0,
 ) -> Material:
     """Read everything; each cell changes the same `images` images of the pool."""
     chosen = np.sort(np.random.default_rng(seed).choice(len(pool.labels), min(images, len(pool.labels)), replace=False))

@@ -15,13 +15,15 @@ from drift_detector_pipeline.images import Pixels
 
 LEVELS = (1, 3, 5)  # severities
 IMAGES = 500  # of each kind and severity: enough for a mean to 2 points, and minutes on two cores
+SMALL_PX, SMALL_IMAGES = 64, 2000  # images this small cost little: to 1 point
 
 
 def make_twins(
-    images: Pixels, forward: Forward, *, kinds: Sequence[str] = KINDS, count: int = IMAGES, seed: int = 0
+    images: Pixels, forward: Forward, *, kinds: Sequence[str] = KINDS, count: int | None = None, seed: int = 0
 ) -> list[Twin]:
     """Corrupt at most `count` of the N images for each kind and level, others each time, and read their signals."""
     rng = np.random.default_rng(seed)
+    count = count or (SMALL_IMAGES if images.shape[1] <= SMALL_PX else IMAGES)
     found = list[Twin]()
     with progress_bar(total=len(kinds) * len(LEVELS), title="twins", unit=" cells") as bar:
         for kind in kinds:
