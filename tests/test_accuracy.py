@@ -124,6 +124,7 @@ def test_few_images_find_their_lookalikes_nearly_as_well_as_many():
     assert correction(16) > 0.7 * correction(IMAGES) > 0.1
 
 
+@pytest.mark.slow
 def test_an_interval_is_wider_where_nothing_looks_alike():
     """...if risks were off for kinds that are known: who never was off expects to be right again."""
     surprising = [sample(f"odd{kind}", 1, 50 + kind, place=2 * kind, wrongly_sure=0.1 * kind) for kind in range(5)]

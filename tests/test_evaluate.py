@@ -105,6 +105,7 @@ def test_workers_and_threads_change_no_digit(override, copy):
     assert numbers_of(metrics_of(copy, overrides=[override])) | {"threads": 0} == usual | {"threads": 0}
 
 
+@pytest.mark.slow
 def test_a_reproduced_run_has_an_equal_evaluation(copy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert reproduce(copy)

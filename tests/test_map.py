@@ -89,6 +89,7 @@ def test_importing_defines_and_does_nothing_else(name: str) -> None:
         assert docstring or guard or isinstance(node, allowed), f"{name}, line {node.lineno}"
 
 
+@pytest.mark.slow
 def test_importing_all_modules_prints_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     names = [f"drift_detector_pipeline.{name}" for name in modules()]
     code = f"""

@@ -267,6 +267,7 @@ def ask_hub(cache, **environment):
     return time.monotonic() - started
 
 
+@pytest.mark.slow
 def test_pretrained_weights_without_a_hub_are_an_error_with_the_remedy(tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -134,6 +134,7 @@ def test_a_profiled_run_and_one_without_these_settings_are_reproduced(
     assert not list((tmp_path / "outputs").rglob("*.pt.trace.json.gz"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("profiler", "steps"),
     [
@@ -167,6 +168,7 @@ def test_an_error_in_a_recorded_step_leaves_no_trace_and_the_next_run_records(se
     assert len(traces(run())) == 1
 
 
+@pytest.mark.slow
 def test_tensorboards_plugin_reads_name_steps_loader_and_modules(run):
     [trace] = traces(run("with_modules=true", "profile_memory=true"))
     worker, milliseconds = WORKER_PATTERN.match(trace.name).groups()

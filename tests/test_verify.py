@@ -36,6 +36,7 @@ def test_a_stage_that_hangs_is_a_row_too(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "longer" in finding.says
 
 
+@pytest.mark.slow
 def test_arguments_are_refused(tmp_path: Path) -> None:
     done = run_module("verify", "data=cifar10", cwd=tmp_path)
     assert done.returncode == 1
