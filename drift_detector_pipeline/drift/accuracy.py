@@ -1,8 +1,8 @@
 """How accurate is the model on images without labels? The risks of the images, corrected by what looks like them.
 
 In: signals of images with known mistakes, clean and corrupted (`Sample`). Out: `Accuracy`, what was learned from them;
-an `Estimate` for a window, with an interval from kinds of corruption that were left out. Read by the reference, the
-verdict and the study.
+an `Estimate` for a window, with an interval from windows whose kind or severity of corruption was left out. Read by the
+reference, the verdict and the study.
 
 It assumes that images which look alike to the model are mistaken alike: a change of what things are called, without a
 change of how they look, cannot be seen by this or any method without labels.
@@ -59,7 +59,7 @@ class Evidence(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """An accuracy in 0..1 and the interval that held the truth in about COVERAGE of windows of left-out kinds."""
+    """An accuracy in 0..1, and an interval that held the truth of COVERAGE of windows of what was left out."""
 
     accuracy: float
     low: float
