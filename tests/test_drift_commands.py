@@ -143,7 +143,6 @@ def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path):
 SMALL_STUDY = ("images=64", "windows=5", "splits=2", "windows_per_split=5", "permutations=99")
 
 
-@pytest.mark.slow
 def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_path):
     found, letters = [], tmp_path / "letters"
     letters.mkdir()
@@ -185,7 +184,6 @@ def test_a_class_mix_is_drawn_as_its_name_says():
     )
 
 
-@pytest.mark.slow
 def test_the_cost_of_a_verdict_is_a_share_of_inference(monkeypatch):
     for name, value in {"PAIRS": 1, "WINDOW": 16, "REFERENCE": 100}.items():
         monkeypatch.setattr(cost, name, value)
@@ -206,7 +204,6 @@ def test_a_study_takes_whole_numbers_it_knows():
     assert "error: seeds=1: expected one of images=NUMBER" in done.stderr
 
 
-@pytest.mark.slow
 def test_clean_windows_of_random_splits_alarm_as_often_as_asked(finished):
     """2,000 random divisions of the digits into reference and pool, one window each."""
     settings = load(["data=digits", f"data.processed_path={finished / 'digits'}", "data.stored_side_px=16",

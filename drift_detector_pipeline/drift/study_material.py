@@ -50,16 +50,7 @@ class Material(NamedTuple):
     benign: list[Cell]
 
 
-def gather(
-    fit: Labelled,
-    ref: Labelled,
-    pool: Labelled,
-    forward: Forward,
-    *,
-    images: int,
-    twins: int | None = None,
-    seed: int = 0,
-) -> Material:
+def gather(fit: Labelled, ref: Labelled, pool: Labelled, forward: Forward, *, images: int, seed: int = 0) -> Material:
     """Read everything; each cell changes the same `images` images of the pool."""
     chosen = np.sort(np.random.default_rng(seed).choice(len(pool.labels), min(images, len(pool.labels)), replace=False))
     some = Labelled(pool.images[chosen], pool.labels[chosen])
@@ -75,7 +66,7 @@ def gather(
             cells.append(Cell(name, kind, severity, read_signals(change(some.images), forward), some.labels))
             bar.update()
     return Material(
-        fit.images.shape[1], clean[0], fit.labels, make_twins(fit.images, forward, count=twins, seed=seed),
+        fit.images.shape[1], clean[0], fit.labels, make_twins(fit.images, forward, seed=seed),
         clean[1], ref.labels, clean[2], pool.labels,
         [cell for cell in cells if cell.severity], [cell for cell in cells if not cell.severity],
     )  # fmt: skip

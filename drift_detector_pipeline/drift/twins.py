@@ -21,7 +21,10 @@ SMALL_PX, SMALL_IMAGES = 64, 2000  # images this small cost little: to 1 point
 def make_twins(
     images: Pixels, forward: Forward, *, kinds: Sequence[str] = KINDS, count: int | None = None, seed: int = 0
 ) -> list[Twin]:
-    """Corrupt at most `count` of the N images for each kind and level, others each time, and read their signals."""
+    """Corrupt at most `count` of the N images for each kind and level, others each time, and read their signals.
+
+    `count` is IMAGES unless given, and SMALL_IMAGES if no side is longer than SMALL_PX.
+    """
     rng = np.random.default_rng(seed)
     count = count or (SMALL_IMAGES if images.shape[1] <= SMALL_PX else IMAGES)
     found = list[Twin]()

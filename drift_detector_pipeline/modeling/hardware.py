@@ -79,8 +79,8 @@ def prepared(run: Run) -> Iterator[Machine]:
 def keep_freed_memory() -> None:
     """Keep large freed blocks for the next step, which asks for the same ones; on Linux with glibc.
 
-    Left alone, glibc hands them back, and the system zeroes and maps every page of every step anew: a
-    twentieth to a fifth of ResNet-18's step on two cores (reports/training_speed.json). Results do not depend on it.
+    Left alone, glibc hands them back, and the system zeroes and maps every page of every step anew: a twentieth
+    to a fifth of ResNet-18's step on two cores (reports/training_speed.json). Results do not depend on it.
     """
     allocator = ctypes.CDLL(None)
     if hasattr(allocator, "mallopt"):
