@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.corruptions import KINDS, corrupt
+from drift_detector_pipeline.drift.corruptions import KINDS, SEVERITIES, corrupt
 from drift_detector_pipeline.drift.signals import Forward, Twin, read_signals
 from drift_detector_pipeline.images import Pixels
 
-LEVELS = (1, 3, 5)  # severities
 IMAGES = 500  # of each kind and severity: enough for a mean to 2 points, and minutes on two cores
 SMALL_PX, SMALL_IMAGES = 64, 2000  # images this small cost little: to 1 point
 
@@ -28,9 +27,9 @@ def make_twins(
     rng = np.random.default_rng(seed)
     count = count or (SMALL_IMAGES if images.shape[1] <= SMALL_PX else IMAGES)
     found = list[Twin]()
-    with progress_bar(total=len(kinds) * len(LEVELS), title="twins", unit=" cells") as bar:
+    with progress_bar(total=len(kinds) * len(SEVERITIES), title="twins", unit=" cells") as bar:
         for kind in kinds:
-            for level in LEVELS:
+            for level in SEVERITIES:
                 rows = np.sort(rng.choice(len(images), min(count, len(images)), replace=False))
                 changed = corrupt(images[rows], kind, level, keys=rows.tolist(), seed=seed)
                 found.append(Twin(kind, level, rows, read_signals(changed, forward)))
