@@ -11,6 +11,7 @@ from drift_detector_pipeline.drift.accuracy import (
     estimate,
     fit_lookalikes,
     learn_accuracy,
+    likely_loss,
     share_wrong,
 )
 from drift_detector_pipeline.drift.risk import Sample, fit_risk, risk, unseen_risks
@@ -93,6 +94,23 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says_for_a_new_kind(s
             found = estimate(of(new, learned, chosen), known, learned)
             held.append(found.low <= 1 - new.wrong[chosen].mean() <= found.high)
     assert np.mean(held) >= COVERAGE - 0.08
+
+
+@pytest.mark.parametrize("size", [32, 256])
+def test_a_likely_loss_is_exceeded_by_the_true_one_at_the_odds_it_promises(size, learned):
+    """Mistakes are drawn from the very risks that are known, so odds of 3 to 1 are to be met, and not by far more."""
+    rng, model = np.random.default_rng(0), learned._replace(lookalikes=learned.lookalikes._replace(amplitude=[0.0]))
+    exceeded = []
+    for _ in range(800):
+        seen = window(rng.beta(1, 3, size))
+        wrong = rng.random(size) < seen.risks
+        exceeded.append(0.9 - (1 - wrong.mean()) >= likely_loss(seen, (0.9, 0.1), model))
+    assert 0.7 < np.mean(exceeded) < 0.84
+
+
+def test_few_images_must_look_worse_than_many_for_a_loss_to_be_likely(learned):
+    few, many = (likely_loss(window(np.full(size, 0.2)), (0.9, 0.1), learned) for size in (16, 512))
+    assert few < many < 0.1
 
 
 def test_windows_that_look_like_a_known_kind_are_corrected_for_what_its_risks_do_not_know():

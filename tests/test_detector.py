@@ -12,7 +12,7 @@ from conftest import ROOT
 from PIL import Image
 
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.scores import phi
+from drift_detector_pipeline.drift.scores import describe, phi
 from drift_detector_pipeline.drift.signals import Outputs, read_signals
 from drift_detector_pipeline.drift.verdict import as_json, summary
 from drift_detector_pipeline.errors import DataError, ModelError
@@ -43,6 +43,19 @@ def test_the_documented_example_tells_clean_from_dark(example):
     assert "brightness" in {channel.name for channel in dark.channels if channel.moved}
     assert [channel.name for channel in clean.channels][-1] == "labels"
     assert "do not look like the training world" in summary(dark)[0]
+
+
+def test_features_that_moved_while_looks_did_not_are_reported_as_content(example):
+    """Scores of new images, but for two directions of the features, which are one spread aside."""
+    detector, window = example["detector"], example["images"][example["new"]]
+    signals = read_signals(window, detector.forward)
+    scores = phi(signals, detector.reference.learned.parameters)
+    groups = [score.group for score in describe(detector.reference.learned.parameters)]
+    assert groups[-2:] == ["features", "features"]
+    scores[:, -2:] += 1
+    verdict = detector.check_scores(scores, signals.logits.argmax(axis=1))
+    assert verdict.level == "notice" and verdict.shares["features"] < verdict.shares["distance"]
+    assert any("What they show moved most" in words for words in summary(verdict))
 
 
 def test_a_saved_detector_gives_the_same_verdict_and_is_small(example):

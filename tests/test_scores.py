@@ -13,7 +13,7 @@ from torch import nn
 
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.corruptions import corrupt
-from drift_detector_pipeline.drift.directions import Directions, direction_scores, fit_directions
+from drift_detector_pipeline.drift.directions import Directions, direction_scores, fit_directions, fit_features
 from drift_detector_pipeline.drift.late import LATE, Late, fit_late, late_scores, temperature_of
 from drift_detector_pipeline.drift.pixels import PIXELS, pixel_names, pixel_scores
 from drift_detector_pipeline.drift.scores import (
@@ -278,6 +278,20 @@ def test_faint_movements_count_as_much_as_strong_ones():
     assert np.linalg.norm(directions.weights[[2, 7]], axis=1) == pytest.approx([1, 1], abs=0.05)
 
 
+def test_features_are_projected_on_their_own_principal_axes():
+    """Three axes of spread 9, 4 and 1, turned, among constant columns: found in that order, each with a spread of 1."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    features = np.zeros((3000, 5), np.float32)
+    features[:, 1:4] = (rng.normal(size=(3000, 3)) * [9, 4, 1]) @ turn + 7
+    found = fit_features(features)
+    assert found.weights.shape == (5, 3)
+    np.testing.assert_allclose(np.cov(direction_scores(features, found).T), np.eye(3), atol=2e-3)
+    np.testing.assert_allclose(np.abs(found.weights[1:4].T @ turn.T), np.diag([1 / 9, 1 / 4, 1]), atol=0.03)
+    assert fit_features(np.ones((50, 4), np.float32)).weights.shape == (4, 0)
+    assert fit_features(rng.normal(size=(500, 64)).astype(np.float32)).weights.shape == (64, 10)
+
+
 def test_constant_columns_and_no_twins_give_no_directions():
     clean = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
     assert fit_directions(clean, []).weights.shape == (4, 0)
@@ -391,7 +405,7 @@ def test_images_that_were_learned_from_are_scored_like_new_ones():
 
     clean, labels = draw(300), np.arange(300) % 10
     parameters = fit_scores(clean, labels, [], 224)
-    own, _ = unseen_scores(clean, labels, [], parameters.directions, image_folds(300))
+    own, _ = unseen_scores(clean, labels, [], parameters.axes, image_folds(300))
     column = [score.name for score in describe(parameters)].index("mahalanobis")
     new, naive = (phi(signals, parameters)[:, column].mean() for signals in (draw(2000), clean))
     assert abs(own[:, column].mean() - new) < 0.6 * abs(naive - new)
@@ -401,10 +415,10 @@ def test_an_image_and_its_twins_are_unseen_in_the_same_fold(learned):
     """Scores of twins must not change when labels of images outside their fold do, and do when those inside do not."""
     clean, labels, twins, parameters = learned
     folds = image_folds(120)
-    _, before = unseen_scores(clean, labels, twins, parameters.directions, folds)
+    _, before = unseen_scores(clean, labels, twins, parameters.axes, folds)
     inside = folds == 0
     other = np.where(inside, (labels + 1) % 4, labels)
-    _, after = unseen_scores(clean, other, twins, parameters.directions, folds)
+    _, after = unseen_scores(clean, other, twins, parameters.axes, folds)
     for twin, one, two in zip(twins, before, after, strict=True):
         np.testing.assert_array_equal(one[inside[twin.rows]], two[inside[twin.rows]])
         assert (one[~inside[twin.rows]] != two[~inside[twin.rows]]).any()
@@ -464,4 +478,4 @@ def test_directions_know_nothing_of_twins_that_were_left_out(learned):
     assert all(twin.kind == "contrast" for twin in scrambled)
     for name, array in to_arrays(one).items():
         np.testing.assert_array_equal(array, to_arrays(two)[name])
-    assert isinstance(one.directions, Directions) and one.directions.weights.shape[1] == 4
+    assert isinstance(one.axes.looks, Directions) and one.axes.looks.weights.shape[1] == 4

@@ -103,13 +103,18 @@ def test_each_statistic_finds_what_it_is_for():
     quiet = rng.integers(0, CLASSES, 64)
     everywhere, one = outcome(new + 0.2, quiet), outcome(new + np.eye(6, dtype=np.float32)[2], quiet)
     mix = outcome(new, uneven)
+    content = compare(
+        null_of(old, even, CLASSES, 64, scale_of(*unit_scale(6)[:1], np.eye(6, dtype=np.float32), 2)),
+        new + np.array([0, 0, 0, 0, 0.4, 0.4], np.float32), quiet,
+    )  # fmt: skip
     assert everywhere.p <= 0.01 and everywhere.share["distance"] < everywhere.share["largest"]
     assert one.p <= 0.01 and one.share["largest"] <= 0.01
     assert mix.p <= 0.01 and mix.share["classes"] <= 0.001 < mix.share["distance"]
+    assert content.p <= 0.01 and content.share["features"] <= 0.001 < content.share["distance"]
 
 
 def test_ties_count_against_an_alarm():
-    same = np.ones((100, 3))
+    same = np.ones((100, len(STATISTICS)))
     assert combine(same).p == 1
     assert combine(same).share == dict.fromkeys(STATISTICS, 1.0)
     flat = np.full((60, 2), 0.1, np.float32), np.zeros(60, np.int64)

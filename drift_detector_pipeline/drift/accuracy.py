@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 
 from drift_detector_pipeline.drift.risk import CLEAN_SHARE, Doubles, Labels, Risk, Sample, fit_risk, unseen_risks
 from drift_detector_pipeline.drift.signals import Floats
@@ -20,6 +21,7 @@ SIZES = (16, 32, 64, 128, 256, 512)  # of the windows on which errors are measur
 COVERAGE = 0.9
 _WINDOWS = 40  # windows of each size and twin
 _AMPLITUDES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15)  # of accuracy, among which one is chosen
+_ODDS = 3.0  # to one, that a loss is real before anybody is woken
 _REACH = 0.1  # distance of looks, per column, at which windows still have much in common
 
 
@@ -85,6 +87,12 @@ def estimate(window: Evidence, known: tuple[float, float], model: Accuracy) -> E
     low, high = (np.interp(place, sizes, values) for values in model.errors)
     reached = accuracy, accuracy + low * unit, accuracy + high * unit
     return Estimate(*(float(np.clip(value, 0, 1)) for value in reached))
+
+
+def likely_loss(window: Evidence, known: tuple[float, float], model: Accuracy) -> float:
+    """How much accuracy a window has lost at least, at odds of three to one: negative if probably none."""
+    accuracy, unit = _guess(window, known, model.lookalikes)
+    return known[0] - accuracy - float(norm.isf(1 / (1 + _ODDS))) * unit
 
 
 def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Doubles]) -> Lookalikes:

@@ -64,7 +64,7 @@ def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -
     """Learn scores and estimates of accuracy. Raises ValueError if shapes do not fit or nothing is wrong."""
     parameters = fit_scores(clean, labels, twins, side_px)
     folds = image_folds(len(labels))
-    own, theirs = unseen_scores(clean, labels, twins, parameters.directions, folds)
+    own, theirs = unseen_scores(clean, labels, twins, parameters.axes, folds)
     samples = [Sample("", np.arange(len(labels)), *_for_accuracy(own, parameters), mistakes(clean, labels))]
     for twin, scores in zip(twins, theirs, strict=True):
         wrong = mistakes(twin.signals, labels[twin.rows])
@@ -172,10 +172,10 @@ def _for_accuracy(scores: Floats, parameters: Parameters) -> tuple[Floats, Float
     """
     groups = np.array([score.group for score in describe(parameters)])
     centred = scores.astype(np.float64) - parameters.centre
-    late, seen = groups == "late", groups != "late"
+    late, seen = groups == "late", np.isin(groups, ("pixels", "directions"))
     whitener = np.linalg.inv(np.linalg.cholesky(parameters.covariance[np.ix_(seen, seen)].astype(np.float64)))
     distance = np.log(np.linalg.norm(centred[:, seen] @ whitener.T, axis=1) + 1e-3)
     units = centred / np.sqrt(parameters.covariance.diagonal())
-    looks = (np.sign(units) * np.log1p(np.abs(units)))[:, groups != "directions"]
+    looks = (np.sign(units) * np.log1p(np.abs(units)))[:, np.isin(groups, ("pixels", "late"))]
     signals = np.concatenate([scores[:, late], distance[:, None]], axis=1)
     return signals.astype(np.float32), looks.astype(np.float32)

@@ -1,4 +1,4 @@
-"""phi(x): the raw signals of one forward pass as about 30 numbers with names, each in one of the channels people read.
+"""phi(x): the raw signals of one forward pass as about 40 numbers with names, each in one of the channels people read.
 
 In: `Signals`, and parameters learned on labelled images the model was not trained on and on their corrupted twins.
 Out: float32 (N, S). Whatever is learned is learned here, from what is passed in. Read by the window test, the accuracy
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.covariance import ledoit_wolf
 
-from drift_detector_pipeline.drift.directions import Directions, direction_scores, fit_directions
+from drift_detector_pipeline.drift.directions import Directions, direction_scores, fit_directions, fit_features
 from drift_detector_pipeline.drift.late import LATE, Late, fit_late, late_scores
 from drift_detector_pipeline.drift.pixels import PIXELS, SMALLEST_PX, pixel_names
 from drift_detector_pipeline.drift.signals import Floats, Signals, Twin
@@ -25,12 +25,19 @@ _LEAST_SPREAD = 0.01  # a score that is constant on clean images still has a sca
 Labels = npt.NDArray[np.int64]
 
 
+class Axes(NamedTuple):
+    """Directions onto which signals are projected: they know no single image, so every image is as good as new."""
+
+    looks: Directions  # of pixel scores and early maps, those of corruption
+    features: Directions  # of the penultimate features, those of content
+
+
 class Parameters(NamedTuple):
     """Everything learned, frozen."""
 
     side_px: int  # of the images; it decides which pixel scores there are
     early_maps: int  # C, 0 for a model without
-    directions: Directions
+    axes: Axes
     late: Late
     centre: Floats  # (S,) mean of the scores on clean images
     covariance: Floats  # (S, S) of the scores on clean images, shrunk (Ledoit & Wolf 2004)
@@ -41,7 +48,7 @@ class Score(NamedTuple):
 
     name: str
     channel: str
-    group: str  # where it comes from: "pixels", "directions" or "late"
+    group: str  # where it comes from: "pixels", "directions", "late" or, always last, "features"
 
 
 def fit_scores(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> Parameters:
@@ -50,14 +57,15 @@ def fit_scores(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: i
     Leave the twins of some kinds out, and nothing knows of these kinds. Raises ValueError if shapes do not fit.
     """
     _check(clean, labels, twins, side_px)
-    directions = fit_directions(_material(clean), [(twin.rows, _material(twin.signals)) for twin in twins])
+    looks = fit_directions(_material(clean), [(twin.rows, _material(twin.signals)) for twin in twins])
+    axes = Axes(looks, fit_features(clean.features))
     late = fit_late(clean.features, clean.logits, labels)
-    own, _ = unseen_scores(clean, labels, (), directions, image_folds(len(labels)))
+    own, _ = unseen_scores(clean, labels, (), axes, image_folds(len(labels)))
     spread = np.maximum(own.std(axis=0), _LEAST_SPREAD)
     correlation = ledoit_wolf((own - own.mean(axis=0)) / spread, assume_centered=True)[0]
     np.fill_diagonal(correlation, np.maximum(correlation.diagonal(), 1))
     covariance = (correlation * np.outer(spread, spread)).astype(np.float32)
-    return Parameters(side_px, clean.early.shape[1], directions, late, own.mean(axis=0), covariance)
+    return Parameters(side_px, clean.early.shape[1], axes, late, own.mean(axis=0), covariance)
 
 
 def phi(signals: Signals, parameters: Parameters) -> Floats:
@@ -65,11 +73,11 @@ def phi(signals: Signals, parameters: Parameters) -> Floats:
     expected = (len(pixel_names(parameters.side_px)), parameters.early_maps, len(parameters.late.centre))
     if (found := tuple(values.shape[1] for values in signals[:3])) != expected:
         raise ValueError(f"expected {expected} pixel scores, early maps and features, got {found}")
-    return _joined(signals, parameters.directions, late_scores(signals.features, signals.logits, parameters.late))
+    return _joined(signals, parameters.axes, late_scores(signals.features, signals.logits, parameters.late))
 
 
 def unseen_scores(
-    clean: Signals, labels: Labels, twins: Sequence[Twin], directions: Directions, folds: Labels
+    clean: Signals, labels: Labels, twins: Sequence[Twin], axes: Axes, folds: Labels
 ) -> tuple[Floats, list[Floats]]:
     """Compute phi of the very images that are learned from, (N, S) and a (n, S) per twin, as if they were new.
 
@@ -85,8 +93,8 @@ def unseen_scores(
         for twin, values in zip(twins, theirs, strict=True):
             chosen = inside[twin.rows]
             values[chosen] = late_scores(twin.signals.features[chosen], twin.signals.logits[chosen], late)
-    joined = [_joined(twin.signals, directions, values) for twin, values in zip(twins, theirs, strict=True)]
-    return _joined(clean, directions, own), joined
+    joined = [_joined(twin.signals, axes, values) for twin, values in zip(twins, theirs, strict=True)]
+    return _joined(clean, axes, own), joined
 
 
 def image_folds(images: int, seed: int = 0) -> Labels:
@@ -99,9 +107,13 @@ def describe(parameters: Parameters) -> list[Score]:
     pixels = [Score(name, PIXELS[name], "pixels") for name in pixel_names(parameters.side_px)]
     learned = [
         Score(f"direction_{number}", "texture", "directions")
-        for number in range(1, 1 + parameters.directions.weights.shape[1])
+        for number in range(1, 1 + parameters.axes.looks.weights.shape[1])
     ]
-    return pixels + learned + [Score(name, channel, "late") for name, channel in LATE.items()]
+    late = [Score(name, channel, "late") for name, channel in LATE.items()]
+    return pixels + learned + late + [
+        Score(f"feature_{number}", "novelty", "features")
+        for number in range(1, 1 + parameters.axes.features.weights.shape[1])
+    ]  # fmt: skip
 
 
 def missing(parameters: Parameters) -> dict[str, str]:
@@ -114,7 +126,7 @@ def missing(parameters: Parameters) -> dict[str, str]:
     }
     if parameters.early_maps == 0:
         absent["early feature maps"] = "the model has none that are known; directions come from pixels alone"
-    if parameters.directions.weights.shape[1] == 0:
+    if parameters.axes.looks.weights.shape[1] == 0:
         absent["directions"] = "no twins to learn them from"
     return absent
 
@@ -127,16 +139,17 @@ def to_arrays(parameters: Parameters) -> dict[str, npt.NDArray[Any]]:
         "centre": parameters.centre,
         "covariance": parameters.covariance,
     }
-    arrays |= {f"directions.{name}": value for name, value in parameters.directions._asdict().items()}
+    for axis, directions in parameters.axes._asdict().items():
+        arrays |= {f"{axis}.{name}": value for name, value in directions._asdict().items()}
     return arrays | {f"late.{name}": value for name, value in parameters.late._asdict().items()}
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Parameters:
     """Undo `to_arrays`. Raises KeyError if an array is missing."""
-    directions = Directions(*(arrays[f"directions.{name}"] for name in Directions._fields))
+    axes = Axes(*(Directions(*(arrays[f"{axis}.{name}"] for name in Directions._fields)) for axis in Axes._fields))
     late = Late(*(arrays[f"late.{name}"] for name in Late._fields))
     sizes = int(arrays["side_px"]), int(arrays["early_maps"])
-    return Parameters(*sizes, directions, late, arrays["centre"], arrays["covariance"])
+    return Parameters(*sizes, axes, late, arrays["centre"], arrays["covariance"])
 
 
 def _material(signals: Signals) -> Floats:
@@ -144,8 +157,9 @@ def _material(signals: Signals) -> Floats:
     return np.concatenate([signals.pixels, signals.early], axis=1)
 
 
-def _joined(signals: Signals, directions: Directions, late: Floats) -> Floats:
-    return np.concatenate([signals.pixels, direction_scores(_material(signals), directions), late], axis=1)
+def _joined(signals: Signals, axes: Axes, late: Floats) -> Floats:
+    looks = direction_scores(_material(signals), axes.looks)
+    return np.concatenate([signals.pixels, looks, late, direction_scores(signals.features, axes.features)], axis=1)
 
 
 def _check(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> None:

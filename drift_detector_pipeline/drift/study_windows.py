@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.accuracy import Evidence, estimate, share_wrong
+from drift_detector_pipeline.drift.accuracy import Evidence, estimate, likely_loss
 from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of, mistakes, predictions, refer
 from drift_detector_pipeline.drift.scores import phi
 from drift_detector_pipeline.drift.signals import Floats, Signals
@@ -130,7 +130,7 @@ def judged(
     for pick in windows:
         p = compare(null, images.scores[pick], images.predicted[pick]).p
         window = images.evidence.take(pick)
-        level = level_of(p, share_wrong(window, model.lookalikes) - reference.known[1], limits)
+        level = level_of(p, likely_loss(window, reference.known, model), limits)
         found = estimate(window, reference.known, model)
         noticed.append(level != "quiet")
         paged.append(level == "page")

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from drift_detector_pipeline.drift.accuracy import Estimate, estimate, share_wrong
+from drift_detector_pipeline.drift.accuracy import Estimate, estimate, likely_loss
 from drift_detector_pipeline.drift.reference import Labels, Learned, Reference, evidence_of
 from drift_detector_pipeline.drift.scores import CHANNELS, describe
 from drift_detector_pipeline.drift.signals import Floats
@@ -24,7 +24,7 @@ class Limits(NamedTuple):
     """What is asked of a verdict."""
 
     alpha: float = 0.01  # the share of windows without change that may raise a notice
-    tolerated_loss: float = 0.05  # of estimated accuracy; more makes a notice a page
+    tolerated_loss: float = 0.05  # of accuracy; a notice is a page if more is probably lost
     permutations: int = 999
     min_images: int = 16
 
@@ -57,7 +57,8 @@ class Verdict(NamedTuple):
 
 def scale_for(learned: Learned) -> Scale:
     """The units of the scores, from `fit`."""
-    return scale_of(learned.parameters.centre, learned.parameters.covariance)
+    parameters = learned.parameters
+    return scale_of(parameters.centre, parameters.covariance, parameters.axes.features.weights.shape[1])
 
 
 def null_for(reference: Reference, classes: int, size: int, limits: Limits) -> Null:
@@ -76,7 +77,7 @@ def judge(
     )
     model = reference.learned.accuracy
     seen = evidence_of(scores, reference.learned)
-    loss = share_wrong(seen, model.lookalikes) - reference.known[1]
+    loss = likely_loss(seen, reference.known, model)
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, null.scale, scores)
     return Verdict(
@@ -100,6 +101,8 @@ def summary(verdict: Verdict) -> list[str]:
     moved = sorted((channel for channel in verdict.channels if channel.moved), key=lambda one: -abs(one.shift))
     if moved and verdict.level != "quiet":
         words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
+    if verdict.level != "quiet" and _content_moved_most(verdict.shares or {}):
+        words.append("What they show moved most, in the network's features: other things, or others more often.")
     now, before = verdict.accuracy, verdict.reference_accuracy
     words.append(
         f"Estimated accuracy {100 * now.accuracy:.0f} % (90 % interval {100 * now.low:.0f} to {100 * now.high:.0f}), "
@@ -120,7 +123,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 
 
 def level_of(p: float, loss: float, limits: Limits) -> Level:
-    """How loud to be: `loss` is how much more of the window the model is thought to get wrong than of the reference."""
+    """How loud to be, from the test's p and the `loss` of accuracy that is likely."""
     if p > limits.alpha:
         return "quiet"
     return "page" if loss > limits.tolerated_loss else "notice"
@@ -133,7 +136,7 @@ def _channels(
     found = list[Channel]()
     columns = describe(reference.learned.parameters)
     for name in CHANNELS[:-1]:
-        own = [number for number, score in enumerate(columns) if score.channel == name]
+        own = [number for number, one in enumerate(columns) if one.channel == name and one.group != "features"]
         if own:
             most = max(own, key=lambda number: abs(shift[number]))
             found.append(Channel(name, columns[most].name, float(shift[most]), bool(certain[most])))
@@ -150,6 +153,10 @@ def _in_words(channel: Channel) -> str:
     what = "mistakes look" if channel.name == "error" else channel.name
     how = ("likelier", "less likely") if channel.name == "error" else ("rose", "fell")
     return f"{what} {how[not rises]} ({channel.score} {channel.shift:+.1f} sd)"
+
+
+def _content_moved_most(shares: dict[str, float]) -> bool:
+    return shares.get("features", 1) < min((share for name, share in shares.items() if name != "features"), default=1)
 
 
 def _shares(predicted: Labels, classes: list[str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Does a window of images look like the reference? One exact p-value from three statistics, by permutation.
+"""Does a window of images look like the reference? One exact p-value from four statistics, by permutation.
 
 In: scores (n, S) and predicted classes (n,) of the reference, the same (m, ...) of a window. Out: `Outcome`.
 n: reference images, m: window images, S: scores, K: classes, R: random labellings. Read by the verdict and the study.
@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from drift_detector_pipeline.drift.signals import Floats
 
-STATISTICS = ("distance", "largest", "classes")
+STATISTICS = ("distance", "largest", "classes", "features")
 _CELLS = 2**22  # so many random numbers at a time: 32 MB
 
 Labels = npt.NDArray[np.int64]
@@ -29,7 +29,8 @@ class Scale(NamedTuple):
 
     centre: Floats  # (S,)
     spread: Floats  # (S,) standard deviations
-    whitener: Floats  # (S, S) centred scores @ whitener have the identity as covariance
+    whitener: Floats  # (S, S) centred scores @ whitener have the identity as covariance, in each of two blocks
+    features: int  # the last so many of the S columns, which have a distance of their own
 
 
 class Outcome(NamedTuple):
@@ -51,12 +52,18 @@ class Null(NamedTuple):
     reference: int  # n
 
 
-def scale_of(centre: Floats, covariance: Floats) -> Scale:
-    """Turn a mean (S,) and an invertible covariance (S, S) into units."""
+def scale_of(centre: Floats, covariance: Floats, features: int = 0) -> Scale:
+    """Turn a mean (S,) and an invertible covariance (S, S) into units; the last `features` columns are their own block.
+
+    One distance of all columns would find less: each column that a change leaves alone hides what moved in the others.
+    """
     spread = np.sqrt(covariance.diagonal()).astype(np.float64)
-    values, vectors = np.linalg.eigh(covariance / np.outer(spread, spread))
-    whitener = vectors / np.sqrt(np.maximum(values, 1e-6)) / spread[:, None]
-    return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32))
+    first = len(centre) - features
+    whitener = np.zeros(covariance.shape)
+    for block in (slice(0, first), slice(first, None)):
+        values, vectors = np.linalg.eigh(covariance[block, block] / np.outer(spread[block], spread[block]))
+        whitener[block, block] = vectors / np.sqrt(np.maximum(values, 1e-6)) / spread[block, None]
+    return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32), features)
 
 
 def null_of(
@@ -147,15 +154,17 @@ def _whitened(scores: Floats, scale: Scale) -> Doubles:
 
 
 def _statistics(inside: Doubles, total: Doubles, null: Null) -> Doubles:
-    """STATISTICS of each labelling (R + 1, 3) from the sums of what it calls window."""
+    """STATISTICS of each labelling (R + 1, 4) from the sums of what it calls window."""
     old, new = null.reference, null.size
     count = len(null.scale.centre)
     difference = inside / new - (total - inside) / old
     expected = np.maximum(total[2 * count :] / (old + new), 1e-12)
-    distance = (difference[:, :count] ** 2).sum(axis=1)
+    whitened, first = difference[:, :count] ** 2, count - null.scale.features
+    distance, features = whitened[:, :first].sum(axis=1), whitened[:, first:].sum(axis=1)
     largest = np.abs(difference[:, count : 2 * count]).max(axis=1)
     classes = (difference[:, 2 * count :] ** 2 / expected).sum(axis=1)
-    return np.round(np.stack([distance, largest, classes], axis=1), 9)  # equal but for the order of adding is equal
+    statistics = np.stack([distance, largest, classes, features], axis=1)
+    return np.round(statistics, 9)  # equal but for the order of adding is equal
 
 
 def _labellings(rows: int, size: int, count: int, rng: np.random.Generator) -> list[Doubles]:
