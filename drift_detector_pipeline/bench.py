@@ -46,8 +46,8 @@ from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD, normalize
 
 REPORT = Path("reports/training_speed.json")
-PAIRS, STEPS, WARM_UP, BATCH, SOURCE_PX = 3, 10, 3, 64, 224
-PASSES = 8  # over the drawn images when nothing but input is measured
+PAIRS, STEPS, WARM_UP, BATCH, SOURCE_PX = 5, 12, 8, 64, 224
+PASSES = 16  # over the drawn images when nothing but input is measured
 PROFILED = [
     f"training.profiler.{setting}" for setting in ("enabled=true", "wait=0", "warmup=1", "active=1", "repeat=1")
 ]

@@ -4,10 +4,11 @@ Sample order = f(seed, epoch); augmentation = f(seed, epoch, image). Worker proc
 number of them gives the same batches. Fed by packing.py, read by modeling/train.py.
 """
 
+import itertools
 import signal
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from drift_detector_pipeline.config import Data
+from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.packing import PackedImages
 from drift_detector_pipeline.transforms import augment, inference_crop
 
 _ORDER, _AUGMENTATION = 0, 1  # independent random streams
+_PREFETCH = 4  # batches ahead of time, for each worker
 
 
 class Batch(NamedTuple):
@@ -70,31 +73,53 @@ def evaluation_requests(
 def load_batches(
     images: PackedImages, requests: Iterator[Request], *, data: Data, seed: int, workers: int, pin: bool = False
 ) -> Iterator[Batch]:
-    """Make the requested batches in order, ahead of time in `workers` processes (0: in this one, when asked)."""
+    """Make the requested batches in order, ahead of time in `workers` processes (0: in this one, when asked).
+
+    `pin`: in memory a GPU reads directly. Raises DataError if the memory to hand batches over in is not there.
+    """
+    first = next(requests, None)
+    if first is None:
+        return iter(())
+    places = None
+    if workers and not pin:
+        side_px = max(first.side_px, data.img_size)
+        places = _shared(_PREFETCH * workers + 1, len(first.indices) * side_px**2 * 3)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as was asked for
         loader = DataLoader(
-            _BatchMaker(images, data, seed),
-            sampler=requests,  # an iterator is enough: it is read once
+            _BatchMaker(images, data, seed, places),
+            sampler=enumerate(itertools.chain([first], requests)),  # an iterator is enough: it is read once
             batch_size=None,
+            collate_fn=_as_it_is,
             num_workers=workers,
-            prefetch_factor=4 if workers else None,
+            prefetch_factor=_PREFETCH if workers else None,
             worker_init_fn=_leave_signals_to_parent,
             generator=torch.Generator(),  # keeps the loader's own draws out of the model's random stream
             pin_memory=pin,
         )
-        return iter(loader)
+        return _received(iter(loader), places)
 
 
-class _BatchMaker(Dataset[Batch]):
-    def __init__(self, images: PackedImages, data: Data, seed: int) -> None:
-        self._images, self._augmentation, self._seed = images, data.augmentation, seed
+class _Placed(NamedTuple):
+    """A batch whose images lie in the memory that worker processes share with this one."""
 
-    def __getitem__(self, request: Request) -> Batch:
+    number: int
+    side_px: int
+    labels: npt.NDArray[np.int64]
+
+
+class _BatchMaker(Dataset[Batch | _Placed]):
+    def __init__(self, images: PackedImages, data: Data, seed: int, places: torch.Tensor | None) -> None:
+        self._images, self._augmentation, self._seed, self._places = images, data.augmentation, seed, places
+
+    def __getitem__(self, numbered: tuple[int, Request]) -> Batch | _Placed:
+        number, request = numbered
         views = [self._view(int(index), request) for index in request.indices]
-        labels = torch.from_numpy(self._images.labels[request.indices])
-        # a worker's `default_collate` stacks in the memory that it shares with the training process: no second copy
-        return Batch(default_collate(views).permute(0, 3, 1, 2), labels)
+        labels = self._images.labels[request.indices]
+        if self._places is None or len(views) * request.side_px**2 * 3 > self._places.shape[1]:
+            return Batch(default_collate(views).permute(0, 3, 1, 2), torch.from_numpy(labels))
+        torch.stack(views, out=_place(self._places, number, len(views), request.side_px))
+        return _Placed(number, request.side_px, labels)
 
     def _view(self, index: int, request: Request) -> torch.Tensor:
         stored = self._images[index]
@@ -102,6 +127,42 @@ class _BatchMaker(Dataset[Batch]):
             return torch.from_numpy(inference_crop(stored, request.side_px))
         rng = np.random.default_rng((_AUGMENTATION, self._seed, request.epoch, index))
         return augment(stored, request.side_px, self._augmentation, rng)
+
+
+def _shared(places: int, size: int) -> torch.Tensor:
+    """Room for some batches: uint8 (places, size), mapped once and shared with the worker processes to come.
+
+    Memory of a batch's own would be mapped, zeroed and unmapped for each one, which costs more than to fill it. There
+    are as many places as batches can be asked for, and one that is being read, so none is filled too early.
+    """
+    room = torch.empty((places, size), dtype=torch.uint8)
+    try:
+        room.share_memory_()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise DataError(
+            f"no {places * size / 1e6:.0f} MB of shared memory for batches ({str(error).splitlines()[0]}); pass "
+            "data.dataloader_workers=0, a smaller training.batch_size, or in a container a larger --shm-size"
+        ) from error
+    return room
+
+
+def _place(places: torch.Tensor, number: int, count: int, side_px: int) -> torch.Tensor:
+    """Where the images of a batch lie: uint8 (count, S, S, 3)."""
+    return places[number % len(places), : count * side_px**2 * 3].view(count, side_px, side_px, 3)
+
+
+def _received(made: Iterator[Batch | _Placed], places: torch.Tensor | None) -> Iterator[Batch]:
+    """Take images out of the shared memory, where they stay no longer than until the next batch is asked for."""
+    for batch in made:
+        if isinstance(batch, Batch) or places is None:
+            yield cast(Batch, batch)
+            continue
+        images = _place(places, batch.number, len(batch.labels), batch.side_px).clone()
+        yield Batch(images.permute(0, 3, 1, 2), torch.from_numpy(batch.labels))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _leave_signals_to_parent(worker: int) -> None:

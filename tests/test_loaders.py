@@ -1,5 +1,8 @@
 """Batches are a function of (seed, epoch, position), whoever makes them and from wherever one starts."""
 
+import shlex
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -72,6 +75,30 @@ def test_a_batch_holds_uint8_images_in_channels_last_memory_and_their_labels(dat
 @pytest.mark.parametrize("workers", [1, 4])
 def test_any_number_of_workers_makes_the_same_batches(workers, data, images):
     assert_same(batches(data, images, requests(images), workers), batches(data, images, requests(images)))
+
+
+@pytest.mark.parametrize("sizes_px", [[8, SIDE, 20], [20, 8, SIDE]])
+def test_batches_of_any_size_pass_from_worker_to_training(sizes_px, data, images):
+    """Shared memory is laid out for the first batch or data.img_size; what is larger goes another way."""
+    found = [batches(data, images, requests(images, sizes_px=sizes_px), workers) for workers in (2, 0)]
+    assert [batch.images.shape[-1] for batch in found[0]] == [side for side in sizes_px for _ in range(STEPS)]
+    assert_same(*found)
+
+
+@pytest.mark.slow
+def test_too_little_shared_memory_is_an_error_that_says_what_to_do(data, tmp_path):
+    """In a mount namespace of its own, where /dev/shm holds a quarter of a megabyte."""
+    small = "mount -t tmpfs -o size=256k tmpfs /dev/shm"
+    if subprocess.run(["unshare", "--map-root-user", "--mount", "sh", "-c", small], capture_output=True).returncode:
+        pytest.skip("no mount namespaces here")
+    command = [sys.executable, "-m", "drift_detector_pipeline.modeling.train", "data=folder"]
+    command += [f"data.raw_path={data.raw_path}", f"data.processed_path={data.processed_path}", f"data.img_size={SIDE}"]
+    command += ["data.stored_side_px=16", "data.val_fraction=0.3", "data.fit_fraction=0.2", "training.batch_size=4"]
+    command += ["data.dataloader_workers=64", f"hydra.run.dir={tmp_path}", "wandb.mode=disabled", "training.epochs=1"]
+    script = f"{small} && exec {shlex.join(command)}"
+    done = subprocess.run(["unshare", "--map-root-user", "--mount", "sh", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "shared memory for batches" in done.stderr and "data.dataloader_workers=0" in done.stderr
 
 
 @pytest.mark.parametrize("first_step", range(EPOCHS * STEPS + 1))
