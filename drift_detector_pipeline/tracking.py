@@ -107,7 +107,7 @@ class FileTracker:
         self._events.close()
 
     def _write(self, history: list[Row]) -> None:
-        write_atomically(self._metrics, "".join(json.dumps(row) + "\n" for row in history).encode())
+        write_atomically(self._metrics, "".join(json.dumps(row, sort_keys=True) + "\n" for row in history).encode())
 
 
 class NoTracker:
