@@ -55,7 +55,7 @@ def test_features_that_moved_while_looks_did_not_are_reported_as_content(example
     scores[:, -2:] += 1
     verdict = detector.check_scores(scores, signals.logits.argmax(axis=1))
     assert verdict.level == "notice" and verdict.shares["features"] < verdict.shares["distance"]
-    assert any("What they show moved most" in words for words in summary(verdict))
+    assert any("What they show moved more than how they look" in words for words in summary(verdict))
 
 
 def test_a_saved_detector_gives_the_same_verdict_and_is_small(example):

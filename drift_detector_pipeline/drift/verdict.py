@@ -101,8 +101,8 @@ def summary(verdict: Verdict) -> list[str]:
     moved = sorted((channel for channel in verdict.channels if channel.moved), key=lambda one: -abs(one.shift))
     if moved and verdict.level != "quiet":
         words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
-    if verdict.level != "quiet" and _content_moved_most(verdict.shares or {}):
-        words.append("What they show moved most, in the network's features: other things, or others more often.")
+    if verdict.level != "quiet" and verdict.shares and verdict.shares["features"] < verdict.shares["distance"]:
+        words.append("What they show moved more than how they look: other things, or others more often.")
     now, before = verdict.accuracy, verdict.reference_accuracy
     words.append(
         f"Estimated accuracy {100 * now.accuracy:.0f} % (90 % interval {100 * now.low:.0f} to {100 * now.high:.0f}), "
@@ -153,10 +153,6 @@ def _in_words(channel: Channel) -> str:
     what = "mistakes look" if channel.name == "error" else channel.name
     how = ("likelier", "less likely") if channel.name == "error" else ("rose", "fell")
     return f"{what} {how[not rises]} ({channel.score} {channel.shift:+.1f} sd)"
-
-
-def _content_moved_most(shares: dict[str, float]) -> bool:
-    return shares.get("features", 1) < min((share for name, share in shares.items() if name != "features"), default=1)
 
 
 def _shares(predicted: Labels, classes: list[str]) -> dict[str, float]:
