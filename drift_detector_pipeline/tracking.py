@@ -14,7 +14,8 @@ from torch.utils.tensorboard import SummaryWriter
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.images import Pixels
 
-Row = dict[str, Any]  # epoch step train_loss val_loss val_accuracy learning_rate images_per_second seconds
+COLUMNS = ["epoch", "step", "train_loss", "val_loss", "val_accuracy", "learning_rate", "images_per_second", "seconds"]
+Row = dict[str, Any]  # of COLUMNS
 
 
 class Sample(NamedTuple):
@@ -107,7 +108,8 @@ class FileTracker:
         self._events.close()
 
     def _write(self, history: list[Row]) -> None:
-        write_atomically(self._metrics, "".join(json.dumps(row, sort_keys=True) + "\n" for row in history).encode())
+        ordered = [{name: row[name] for name in COLUMNS} for row in history]  # a checkpoint keeps no order
+        write_atomically(self._metrics, "".join(json.dumps(row) + "\n" for row in ordered).encode())
 
 
 class NoTracker:
