@@ -90,7 +90,10 @@ def estimate(window: Evidence, known: tuple[float, float], model: Accuracy) -> E
 
 
 def likely_loss(window: Evidence, known: tuple[float, float], model: Accuracy) -> float:
-    """How much accuracy a window has lost at least, at odds of three to one: negative if probably none."""
+    """How much accuracy (-1..1) a window has lost at least, at odds of three to one; negative if probably none.
+
+    `known`: as for `estimate`.
+    """
     accuracy, unit = _guess(window, known, model.lookalikes)
     return known[0] - accuracy - float(norm.isf(1 / (1 + _ODDS))) * unit
 
