@@ -7,7 +7,9 @@ from drift_detector_pipeline.drift.accuracy import (
     COVERAGE,
     SIZES,
     Accuracy,
+    Errors,
     Evidence,
+    Known,
     estimate,
     fit_lookalikes,
     learn_accuracy,
@@ -67,16 +69,16 @@ def test_risks_are_probabilities_of_being_wrong():
 
 
 def test_an_estimate_starts_from_the_known_accuracy_and_stays_in_0_to_1(learned):
-    same = estimate(window(np.full(64, 0.1)), (0.93, 0.1), learned)
+    same = estimate(window(np.full(64, 0.1)), Known(0.93, 0.1), learned)
     assert same.accuracy == pytest.approx(0.93)
     assert 0 <= same.low < same.accuracy < same.high <= 1
-    assert estimate(window(np.full(64, 0.4)), (0.93, 0.1), learned).accuracy == pytest.approx(0.63)
-    assert estimate(window(np.ones(64)), (0.5, 0.1), learned).accuracy == 0
+    assert estimate(window(np.full(64, 0.4)), Known(0.93, 0.1), learned).accuracy == pytest.approx(0.63)
+    assert estimate(window(np.ones(64)), Known(0.5, 0.1), learned).accuracy == 0
 
 
 def test_intervals_narrow_with_the_window_but_not_beyond_what_was_measured(learned):
     sizes = (*SIZES, 100 * SIZES[-1])
-    found = [estimate(window(np.full(size, 0.2), place=0), (0.9, 0.2), learned) for size in sizes]
+    found = [estimate(window(np.full(size, 0.2), place=0), Known(0.9, 0.2), learned) for size in sizes]
     widths = [each.high - each.low for each in found]
     assert widths[:-1] == sorted(widths[:-1], reverse=True)
     assert widths[-1] == pytest.approx(widths[-2], rel=0.15)  # looks are other ones
@@ -85,7 +87,7 @@ def test_intervals_narrow_with_the_window_but_not_beyond_what_was_measured(learn
 @pytest.mark.parametrize("size", [32, 256])
 def test_the_interval_holds_the_truth_about_as_often_as_it_says_for_a_new_kind(size, learned):
     clean = sample("", 0, 1)
-    known = 1 - clean.wrong.mean(), share_wrong(of(clean, learned), learned.lookalikes)
+    known = Known(1 - clean.wrong.mean(), share_wrong(of(clean, learned), learned.lookalikes))
     rng, held = np.random.default_rng(5), []
     for seed in range(40):
         new = sample("new", rng.uniform(0, 2.5), 1000 + seed, place=rng.uniform(0, 5))
@@ -104,12 +106,33 @@ def test_a_likely_loss_is_exceeded_by_the_true_one_at_the_odds_it_promises(size,
     for _ in range(800):
         seen = window(rng.beta(1, 3, size))
         wrong = rng.random(size) < seen.risks
-        exceeded.append(0.9 - (1 - wrong.mean()) >= likely_loss(seen, (0.9, 0.1), model))
+        exceeded.append(0.9 - (1 - wrong.mean()) >= likely_loss(seen, Known(0.9, 0.1), model))
     assert 0.7 < np.mean(exceeded) < 0.84
 
 
+def test_an_interval_allows_for_a_reference_that_was_lucky(learned):
+    """...as it was measured on few images; mistakes are drawn from the very risks that are known."""
+    rng, normal = np.random.default_rng(0), np.full(len(SIZES), 1.645)
+    exact = learned._replace(
+        lookalikes=learned.lookalikes._replace(amplitude=[0.0]), errors=Errors(low=-normal, high=normal)
+    )
+    held = {"lucky": [], "allowed for": []}
+    for _ in range(400):
+        few, many = window(rng.beta(1, 3, 100)), window(rng.beta(1, 3, 512))
+        wrong, truth = (rng.random(len(seen.risks)) < seen.risks for seen in (few, many))
+        error = float(np.sqrt((few.risks * (1 - few.risks)).mean() / 100))
+        for name, known in (
+            ("lucky", Known(1 - wrong.mean(), few.risks.mean())),
+            ("allowed for", Known(1 - wrong.mean(), few.risks.mean(), error)),
+        ):
+            found = estimate(many, known, exact)
+            held[name].append(found.low <= 1 - truth.mean() <= found.high)
+    assert np.mean(held["lucky"]) < 0.7
+    assert np.mean(held["allowed for"]) == pytest.approx(0.9, abs=0.05)
+
+
 def test_few_images_must_look_worse_than_many_for_a_loss_to_be_likely(learned):
-    few, many = (likely_loss(window(np.full(size, 0.2)), (0.9, 0.1), learned) for size in (16, 512))
+    few, many = (likely_loss(window(np.full(size, 0.2)), Known(0.9, 0.1), learned) for size in (16, 512))
     assert few < many < 0.1
 
 
@@ -147,7 +170,7 @@ def test_an_interval_is_wider_where_nothing_looks_alike():
     """...if risks were off for kinds that are known: who never was off expects to be right again."""
     surprising = [sample(f"odd{kind}", 1, 50 + kind, place=2 * kind, wrongly_sure=0.1 * kind) for kind in range(5)]
     learned = learn_accuracy([*world(), *surprising], FOLDS, CLASSES)
-    narrow, wide = (estimate(window(np.full(512, 0.5), place), (0.5, 0.5), learned) for place in (0, -5))
+    narrow, wide = (estimate(window(np.full(512, 0.5), place), Known(0.5, 0.5), learned) for place in (0, -5))
     assert narrow.high - narrow.low < 0.6 * (wide.high - wide.low)
 
 

@@ -20,6 +20,7 @@ from drift_detector_pipeline.drift.signals import Floats
 SIZES = (16, 32, 64, 128, 256, 512)  # of the windows on which errors are measured
 COVERAGE = 0.9
 _WINDOWS = 40  # windows of each size and twin
+_NEW_KINDS = 0.75  # of the weight of corrupted windows in intervals: kinds left out; of the others, the severity was
 _AMPLITUDES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15)  # of accuracy, among which one is chosen
 _ODDS = 3.0  # to one, that a loss is real before anybody is woken
 _REACH = 0.1  # distance of looks, per column, at which windows still have much in common
@@ -60,6 +61,14 @@ class Evidence(NamedTuple):
         return Evidence(self.risks[chosen], self.looks[chosen])
 
 
+class Known(NamedTuple):
+    """What labelled images of the training world are like."""
+
+    accuracy: float
+    share_wrong: float  # that is expected of them without their labels
+    error: float = 0.0  # standard error of accuracy + share_wrong: as many others would have given other numbers
+
+
 class Estimate(NamedTuple):
     """An accuracy in 0..1, and an interval that held the truth of COVERAGE of windows of what was left out."""
 
@@ -80,8 +89,8 @@ def share_wrong(window: Evidence, lookalikes: Lookalikes) -> float:
     return _expected(window, lookalikes)[0]
 
 
-def estimate(window: Evidence, known: tuple[float, float], model: Accuracy) -> Estimate:
-    """Accuracy of a window; `known`: accuracy and `share_wrong` of labelled images of the training world."""
+def estimate(window: Evidence, known: Known, model: Accuracy) -> Estimate:
+    """Accuracy of a window, from what is known of the training world."""
     accuracy, unit = _guess(window, known, model.lookalikes)
     place, sizes = np.log(len(window.risks)), np.log(SIZES)
     low, high = (np.interp(place, sizes, values) for values in model.errors)
@@ -89,13 +98,10 @@ def estimate(window: Evidence, known: tuple[float, float], model: Accuracy) -> E
     return Estimate(*(float(np.clip(value, 0, 1)) for value in reached))
 
 
-def likely_loss(window: Evidence, known: tuple[float, float], model: Accuracy) -> float:
-    """How much accuracy (-1..1) a window has lost at least, at odds of three to one; negative if probably none.
-
-    `known`: as for `estimate`.
-    """
+def likely_loss(window: Evidence, known: Known, model: Accuracy) -> float:
+    """How much accuracy (-1..1) a window has lost at least, at odds of three to one; negative if probably none."""
     accuracy, unit = _guess(window, known, model.lookalikes)
-    return known[0] - accuracy - float(norm.isf(1 / (1 + _ODDS))) * unit
+    return known.accuracy - accuracy - float(norm.isf(1 / (1 + _ODDS))) * unit
 
 
 def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Doubles]) -> Lookalikes:
@@ -119,23 +125,22 @@ def _log_likelihood(values: Doubles, covariance: Doubles) -> float:
 def measure_errors(
     samples: Sequence[Sample], risks: Sequence[Doubles], folds: Labels, classes: int, seed: int = 0
 ) -> Errors:
-    """Estimate windows of every sample and see how far off that is: half of them as if nothing was known of the kind.
+    """Estimate windows of every sample as if its kind, or only its severity, was new, and see how far off that is.
 
-    The other half knows the kind at other severities. Clean ones count a quarter. `risks`: of models that saw all kinds
-    but not the same images.
+    `risks`: of models that saw all kinds but not the same images.
     """
     rng = np.random.default_rng(seed)
     twins = sum(bool(sample.kind) for sample in samples)
     found: list[list[float]] = [[] for _ in SIZES]
     weight: list[list[float]] = [[] for _ in SIZES]
-    for left_out, then in _omissions(samples, risks, folds, classes):
+    for left_out, then, importance in _omissions(samples, risks, folds, classes):
         rest = [number for number, sample in enumerate(samples) if number not in left_out or not sample.kind]
         lookalikes = fit_lookalikes([samples[number] for number in rest], [then[number] for number in rest])
         clean = next(number for number in rest if not samples[number].kind)
         world = Evidence(then[clean], samples[clean].looks)
-        known = 1 - float(samples[clean].wrong.mean()), share_wrong(world, lookalikes)
+        known = Known(1 - float(samples[clean].wrong.mean()), share_wrong(world, lookalikes))
         for number in left_out:
-            share = (1 - CLEAN_SHARE) / (2 * twins) if samples[number].kind else CLEAN_SHARE
+            share = (1 - CLEAN_SHARE) * importance / twins if samples[number].kind else CLEAN_SHARE
             for column, size in enumerate(SIZES):
                 found[column] += _misses(samples[number], then[number], lookalikes, known, size, rng)
                 weight[column] += [share] * _WINDOWS
@@ -145,17 +150,16 @@ def measure_errors(
 
 def _omissions(
     samples: Sequence[Sample], risks: Sequence[Doubles], folds: Labels, classes: int
-) -> Iterator[tuple[list[int], Sequence[Doubles]]]:
-    """Samples to act as if never seen, and the risks of all samples then: every kind once, and every sample once."""
+) -> Iterator[tuple[list[int], Sequence[Doubles], float]]:
+    """Samples to act as if never seen, the risks of all then, and a weight: every kind once, and every sample once."""
     for kind in sorted({sample.kind for sample in samples} - {""}):
         left_out = [number for number, sample in enumerate(samples) if sample.kind == kind]
-        yield left_out, unseen_risks(samples, folds, classes, kind)
-    yield from (([number], risks) for number in range(len(samples)))
+        yield left_out, unseen_risks(samples, folds, classes, kind), _NEW_KINDS
+    yield from (([number], risks, 1 - _NEW_KINDS) for number in range(len(samples)))
 
 
 def _misses(
-    sample: Sample, risks: Doubles, lookalikes: Lookalikes, known: tuple[float, float], size: int,
-    rng: np.random.Generator,
+    sample: Sample, risks: Doubles, lookalikes: Lookalikes, known: Known, size: int, rng: np.random.Generator
 ) -> list[float]:  # fmt: skip
     """(True accuracy - estimate) / its expected spread, in windows of one size."""
     found = list[float]()
@@ -166,12 +170,13 @@ def _misses(
     return found
 
 
-def _guess(window: Evidence, known: tuple[float, float], lookalikes: Lookalikes) -> tuple[float, float]:
-    """A window's accuracy, and its expected spread: coin tosses with its risks, and what lookalikes leave open."""
+def _guess(window: Evidence, known: Known, lookalikes: Lookalikes) -> tuple[float, float]:
+    """A window's accuracy, and its expected spread: coin tosses with its risks, what lookalikes and `known` leave."""
     wrong, spread = _expected(window, lookalikes)
     size = min(len(window.risks), SIZES[-1])  # beyond, errors are those of the model and do not shrink
     tosses = max(float((window.risks * (1 - window.risks)).mean()), 1 / (4 * size)) / size
-    return float(np.clip(known[0] + known[1] - wrong, 0, 1)), float(np.sqrt(tosses + spread**2))
+    accuracy = float(np.clip(known.accuracy + known.share_wrong - wrong, 0, 1))
+    return accuracy, float(np.sqrt(tosses + spread**2 + known.error**2))
 
 
 def _expected(window: Evidence, lookalikes: Lookalikes) -> tuple[float, float]:

@@ -55,10 +55,10 @@ def build_reference(folder: Path, overrides: list[str]) -> DriftDetector:
 
 
 def _say(folder: Path, detector: DriftDetector, seconds: float) -> None:
-    accuracy, _ = detector.reference.known
     log.info(
         "%d scores an image; accuracy in the training world %.1f %%; %.0f s, %.2f MB",
-        detector.reference.scores.shape[1], 100 * accuracy, seconds, (folder / FILE).stat().st_size / 1e6,
+        detector.reference.scores.shape[1], 100 * detector.reference.known.accuracy, seconds,
+        (folder / FILE).stat().st_size / 1e6,
     )  # fmt: skip
     log.info("%s; compare images with it: make drift RUN=%s IMAGES=FOLDER", folder / FACTS, folder)
 

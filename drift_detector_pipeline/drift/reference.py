@@ -18,6 +18,7 @@ from drift_detector_pipeline.drift.accuracy import (
     Accuracy,
     Errors,
     Evidence,
+    Known,
     Lookalikes,
     learn_accuracy,
     share_wrong,
@@ -56,7 +57,7 @@ class Reference(NamedTuple):
     learned: Learned
     scores: Floats  # (n, S) phi of the reference images
     predicted: Labels  # (n,)
-    known: tuple[float, float]  # accuracy on the reference images, and the share of mistakes expected
+    known: Known
     labelled: bool  # the accuracy is measured; if not, it is what is expected
 
 
@@ -75,9 +76,13 @@ def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -
 def refer(learned: Learned, signals: Signals, labels: Labels | None) -> Reference:
     """Describe n images of the training world that nothing was learned from."""
     scores = phi(signals, learned.parameters)
-    wrong = share_wrong(evidence_of(scores, learned), learned.accuracy.lookalikes)
-    accuracy = 1 - wrong if labels is None else 1 - float(mistakes(signals, labels).mean())
-    return Reference(learned, scores, predictions(signals), (accuracy, wrong), labels is not None)
+    evidence = evidence_of(scores, learned)
+    wrong = share_wrong(evidence, learned.accuracy.lookalikes)
+    known = Known(1 - wrong, wrong)
+    if labels is not None:
+        error = float(np.sqrt((evidence.risks * (1 - evidence.risks)).mean() / len(labels)))
+        known = Known(1 - float(mistakes(signals, labels).mean()), wrong, error)
+    return Reference(learned, scores, predictions(signals), known, labels is not None)
 
 
 def evidence_of(scores: Floats, learned: Learned) -> Evidence:
@@ -109,11 +114,12 @@ def save_reference(
     arrays |= {f"extra.{name}": value for name, value in extra.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    accuracy, share = reference.known
+    known = reference.known
     own = {
         "images": len(reference.scores),
-        "accuracy": accuracy,
-        "share_wrong_expected": share,
+        "accuracy": known.accuracy,
+        "share_wrong_expected": known.share_wrong,
+        "standard_error": known.error,
         "labelled": reference.labelled,
         "scores": [score._asdict() for score in describe(reference.learned.parameters)],
         "missing": missing(reference.learned.parameters),
@@ -138,7 +144,7 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = dict(file)
         parameters = from_arrays(_below(arrays, "scores."))
-        known = float(facts["accuracy"]), float(facts["share_wrong_expected"])
+        known = Known(*(float(facts[name]) for name in ("accuracy", "share_wrong_expected", "standard_error")))
         learned = Learned(parameters, _accuracy_from(arrays))
         predicted = arrays["predicted"].astype(np.int64)
         reference = Reference(learned, arrays["phi"], predicted, known, bool(facts["labelled"]))

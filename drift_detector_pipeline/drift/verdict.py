@@ -83,7 +83,7 @@ def judge(
     return Verdict(
         level_of(outcome.p, loss, limits), len(scores), outcome.p, looks,
         outcome.share, _channels(reference, null.scale, scores, mix, outcome.share["classes"]),
-        estimate(seen, reference.known, model), reference.known[0], mix,
+        estimate(seen, reference.known, model), reference.known.accuracy, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
     )  # fmt: skip
 
