@@ -18,7 +18,7 @@ import torch
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.decoding import decode_files
 from drift_detector_pipeline.drift.corruptions import FAMILIES
-from drift_detector_pipeline.drift.reference import Learned, learn
+from drift_detector_pipeline.drift.reference import Learned, learn, mistakes
 from drift_detector_pipeline.drift.roles import Indices, crops_of, data_of, roles_of
 from drift_detector_pipeline.drift.scores import missing
 from drift_detector_pipeline.drift.signals import Signals, read_signals, through
@@ -39,6 +39,7 @@ from drift_detector_pipeline.transforms import inference_crop
 
 DRAWN = ("windows", "splits", "windows_per_split", "permutations")  # of Effort
 UNSEEN = "unseen="
+LOSSES = {"0 to 5": (-1.0, 0.05), "5 to 10": (0.05, 0.1), "10 and more": (0.1, 1.0)}  # of accuracy
 DEFAULTS = {"images": 4000, **{name: getattr(Effort(), name) for name in DRAWN}, "seed": 0}
 
 
@@ -101,11 +102,13 @@ def examine(material: Material, numbers: dict[str, int], strangers: Signals | No
         "held_out_family": lambda kind: families[family_of[kind]],
     }
     cells = {name: detection(material, material.cells, rule, effort, seed) for name, rule in regimes.items()}
+    clean = 1 - float(mistakes(material.pool, material.pool_labels).mean())
     return {
+        "clean_accuracy": clean,
         "missing": missing(whole.parameters),
         "false_alarms": false_alarms(material, whole, effort, seed),
         "cells": cells,
-        "summary": {name: summarise(rows) for name, rows in cells.items()},
+        "summary": {name: summarise(rows, clean) for name, rows in cells.items()},
         "benign": detection(material, material.benign, lambda kind: whole, effort, seed),
         "class_mixes": class_mixes(material, whole, effort, seed),
         "unseen_classes": {} if strangers is None else unseen_classes(material, strangers, whole, effort, seed),
@@ -114,9 +117,13 @@ def examine(material: Material, numbers: dict[str, int], strangers: Signals | No
     }
 
 
-def summarise(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Means over the cells, severity 1 alone, the worst cell by window size; errors of the accuracy estimates."""
+def summarise(rows: dict[str, dict[str, Any]], clean: float) -> dict[str, Any]:
+    """Means over the cells, severity 1 alone, the worst cells by window size; errors of the accuracy estimates.
+
+    `paged`: windows of cells that lose so much of the `clean` accuracy, in points; None where no cell does.
+    """
     sizes = list(next(iter(rows.values()))["windows"])
+    lost = {name: clean - row["accuracy"] for name, row in rows.items()}
     off = {name: abs(row["estimated"] - row["accuracy"]) for name, row in rows.items()}
     largest = sizes[-1]
     return {
@@ -128,6 +135,12 @@ def summarise(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "worst_cells": {
             size: sorted((round(row["windows"][size]["noticed"], 3), name) for name, row in rows.items())[:10]
             for size in sizes
+        },
+        "paged": {
+            words: {
+                size: _paged([row for name, row in rows.items() if low <= lost[name] < high], size) for size in sizes
+            }
+            for words, (low, high) in LOSSES.items()
         },
         "accuracy_error_mean": _mean(off.values()),
         "accuracy_error_worst": max((value, name) for name, value in off.items()),
@@ -183,6 +196,10 @@ def _decoded(names: Sequence[str], trained: Trained) -> Pixels:
     if not crops:
         raise DataError(f"{' '.join(names)}: no image can be read there")
     return np.stack(crops)
+
+
+def _paged(rows: Sequence[dict[str, Any]], size: str) -> float | None:
+    return _mean(row["windows"][size]["paged"] for row in rows) if rows else None
 
 
 def _mean(values: Any) -> float:

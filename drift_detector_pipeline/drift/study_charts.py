@@ -63,6 +63,8 @@ def table(found: dict[str, Any]) -> str:
             [f"{words}: estimated accuracy off by, points", *_percents(summary["accuracy_error_windows"], sign="")]
         )
         rows.append([f"{words}: truth inside the 90 % interval", *_percents(summary["coverage"])])
+        for lost, shares in summary["paged"].items():
+            rows.append([f"{words}: paged where {lost} points are lost", *_percents(shares)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -116,8 +118,8 @@ def _line(axes: Axes, shares: dict[str, float], label: str, mark: str, style: st
     )  # fmt: skip
 
 
-def _percents(shares: dict[str, float], digits: int = 1, sign: str = " %") -> list[str]:
-    return [f"{100 * share:.{digits}f}{sign}" for share in shares.values()]
+def _percents(shares: dict[str, float | None], digits: int = 1, sign: str = " %") -> list[str]:
+    return ["none" if share is None else f"{100 * share:.{digits}f}{sign}" for share in shares.values()]
 
 
 if __name__ == "__main__":
