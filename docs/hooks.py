@@ -26,9 +26,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for number, (title, modules) in enumerate(_map(), start=1):
         body = "\n\n".join(f"::: {PACKAGE}.{module}" for module in modules)
         files.append(File.generated(config, f"api/{number:02d}.md", content=f"# {number}. {title}\n\n{body}\n"))
-    for picture in sorted((ROOT / "docs").glob("pictures/*.png")):
-        assert files.get_file_from_path(f"pictures/{picture.name}"), picture
+    for picture in sorted((ROOT / "reports").glob("*.png")):
+        files.append(File.generated(config, f"reports/{picture.name}", content=picture.read_bytes()))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Point at the pictures of reports/ where the site has them."""
+    return markdown.replace("](../reports/", "](reports/")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -14,8 +14,8 @@ from PIL import Image
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.scores import describe, phi
 from drift_detector_pipeline.drift.signals import Outputs, read_signals
-from drift_detector_pipeline.drift.verdict import as_json, summary
-from drift_detector_pipeline.errors import DataError, ModelError
+from drift_detector_pipeline.drift.verdict import Limits, as_json, summary
+from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
 
 pytestmark = pytest.mark.slow  # a detector is built first
 
@@ -64,6 +64,15 @@ def test_a_saved_detector_gives_the_same_verdict_and_is_small(example):
     assert as_json(again.check(window)) == as_json(example["detector"].check(window))
     assert (example["folder"] / "reference.npz").stat().st_size < 1_000_000
     assert 10 <= len(again.thumbnails) <= 100
+
+
+def test_limits_under_which_nothing_can_be_noticed_are_refused(example):
+    detector = DriftDetector.load(example["folder"], example["model"])
+    with pytest.raises(ConfigError, match=r"p may not fall below 0\.004, so nothing would be noticed"):
+        detector.limits = Limits(alpha=0.001)
+    assert detector.limits == Limits()
+    detector.limits = Limits(alpha=0.001, permutations=3999)
+    assert detector.check(example["images"][example["new"]] // 3).p <= 0.001
 
 
 def test_files_and_arrays_and_known_scores_give_the_same_verdict(example, tmp_path):

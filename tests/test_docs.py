@@ -81,7 +81,13 @@ def test_the_site_builds_strictly_with_every_module_and_fetches_nothing(tmp_path
         command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    pages = "".join(page.read_text() for page in (tmp_path / "site").rglob("*.html"))
+    written = list((tmp_path / "site").rglob("*.html"))
+    pages = "".join(page.read_text() for page in written)
+    pictures = [
+        page.parent / name for page in written for name in re.findall(r'<img[^>]+src="([^"]+)"', page.read_text())
+    ]
+    assert [picture for picture in pictures if not picture.resolve().is_relative_to(tmp_path / "site")] == []
+    assert [picture for picture in pictures if not picture.exists()] == []
     modules = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "drift_detector_pipeline").rglob("*.py")]
     names = [".".join(module.parts) for module in modules if module.name != "__init__"]
     assert [name for name in names if f'id="{name}"' not in pages] == []

@@ -108,6 +108,11 @@ def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(fin
     assert verdict["summary"][-1].startswith("Estimated accuracy")
 
 
+def test_fewer_false_notices_can_be_asked_for(finished):
+    done = run(DRIFT, finished / "run", finished / "noisy", "drift.alpha=0.001", "drift.permutations=3999")
+    assert done.returncode in (3, 4), done.stdout + done.stderr
+
+
 def test_too_few_images_have_a_status_of_their_own(finished):
     one = sorted((finished / "clean").iterdir())[0]
     done = run(DRIFT, finished / "run", one)
@@ -121,6 +126,7 @@ def test_too_few_images_have_a_status_of_their_own(finished):
         (["RUN"], "name images"),
         (["RUN", "CLEAN", "drift.alpha=2"], "drift.alpha"),
         (["RUN", "CLEAN", "drift.alhpa=0.1"], "drift.alpha"),
+        (["RUN", "CLEAN", "drift.alpha=0.001"], "drift.permutations=3999 or more"),
         (["NOWHERE", "CLEAN"], "no such weight file"),
     ],
 )

@@ -13,8 +13,8 @@ def test_every_stage_is_walked_and_nothing_is_left_behind(tmp_path: Path) -> Non
     done = run_module("verify", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
-    assert [row[0] for row in rows[:6]] == ["data", "train", "resume", "evaluate", "predict", "profile"]
-    assert {row[1] for row in rows[:6]} == {"yes"}
+    assert [row[0] for row in rows[:7]] == ["data", "train", "resume", "evaluate", "predict", "drift", "profile"]
+    assert {row[1] for row in rows[:7]} == {"yes"}
     assert "stopped by SIGTERM, continued: the same weights" in done.stdout
     assert not (tmp_path / "outputs" / "verify").exists()
 

@@ -33,7 +33,7 @@ from drift_detector_pipeline.drift.reference import (
 from drift_detector_pipeline.drift.scores import phi
 from drift_detector_pipeline.drift.signals import Floats, Forward, Layers, Outputs, read_signals, through
 from drift_detector_pipeline.drift.twins import make_twins
-from drift_detector_pipeline.drift.verdict import Limits, Verdict, judge, null_for, scale_for
+from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, null_for, scale_for
 from drift_detector_pipeline.drift.window import Null
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.images import Pixels
@@ -68,7 +68,7 @@ class Window(NamedTuple):
 class DriftDetector:
     """Knows one model's training world and says whether a window of images looks like it.
 
-    `limits` may be changed at any time. The reference's scores, identity of the model and classes are fixed.
+    The reference's scores, identity of the model and classes are fixed.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class DriftDetector:
     ) -> None:  # fmt: skip
         self.reference, self.forward, self.classes, self.preparation = reference, forward, classes, preparation
         self.identity, self.thumbnails, self.facts = identity, thumbnails, facts
-        self.limits = Limits()
+        self._limits = Limits()
         self._nulls: dict[tuple[int, int], Null] = {}
 
     @classmethod
@@ -117,6 +117,15 @@ class DriftDetector:
             reference, forward, names, preparation, identity=identity, facts=known | (facts or {}),
             thumbnails=_thumbnails(reference, ref, names),
         )  # fmt: skip
+
+    @property
+    def limits(self) -> Limits:
+        """What is asked of verdicts; may be set at any time. Raises ConfigError if nothing could be noticed."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = checked_limits(limits)
 
     def save(self, folder: str | Path) -> None:
         """Write reference.npz and reference.json into `folder`."""

@@ -4,6 +4,7 @@ In: a `Reference`, scores and predicted classes of a window. Out: a `Verdict`, n
 and the report.
 """
 
+from math import ceil
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +13,17 @@ from drift_detector_pipeline.drift.accuracy import Estimate, estimate, likely_lo
 from drift_detector_pipeline.drift.reference import Labels, Learned, Reference, evidence_of
 from drift_detector_pipeline.drift.scores import CHANNELS, describe
 from drift_detector_pipeline.drift.signals import Floats
-from drift_detector_pipeline.drift.window import Null, Scale, appearance, compare, null_of, scale_of, shifts
+from drift_detector_pipeline.drift.window import (
+    STATISTICS,
+    Null,
+    Scale,
+    appearance,
+    compare,
+    null_of,
+    scale_of,
+    shifts,
+)
+from drift_detector_pipeline.errors import ConfigError
 
 SHOWN = 8  # images that carry a change
 
@@ -53,6 +64,18 @@ class Verdict(NamedTuple):
     not_compared: tuple[str, ...] = ()  # classes too rare for p_appearance
     carriers: tuple[int, ...] = ()  # places of the images that carry the change most, the first most
     carrier_classes: tuple[str, ...] = ()  # as predicted
+
+
+def checked_limits(limits: Limits) -> Limits:
+    """Return them. Raises ConfigError if no window could be noticed, as p cannot fall as low as alpha."""
+    needed = ceil(len(STATISTICS) / limits.alpha) - 1
+    if limits.permutations < needed:
+        raise ConfigError(
+            f"drift.alpha={limits.alpha:g} with drift.permutations={limits.permutations}: p may not fall below "
+            f"{len(STATISTICS) / (limits.permutations + 1):.2g}, so nothing would be noticed; "
+            f"drift.permutations={needed} or more"
+        )
+    return limits
 
 
 def scale_for(learned: Learned) -> Scale:
