@@ -54,6 +54,6 @@ ARG IMAGE=""
 ARG PIPELINE_COMMIT=""
 ENV PIPELINE_IMAGE=${IMAGE} PIPELINE_COMMIT=${PIPELINE_COMMIT}
 LABEL org.opencontainers.image.title="drift-detector-pipeline" \
-      org.opencontainers.image.description="A vision model's whole life: reproducible training, drift, healing" \
+      org.opencontainers.image.description="A vision model's whole life: reproducible training, drift" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.revision="${PIPELINE_COMMIT}"

@@ -43,7 +43,7 @@ create_environment: ## Make .venv (or VENV=PATH), empty
 	$(PYTHON_INTERPRETER) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON_INTERPRETER=python3.11")'
 	$(PYTHON_INTERPRETER) -m venv $(VENV)
 
-verify: $(INSTALLED) ## Walk every stage on digits and say what works on this machine (under two minutes)
+verify: $(INSTALLED) ## Try every stage, data to drift, on digits and say what works on this machine (about two minutes)
 	@$(MODULE).verify
 
 requirements: $(INSTALLED) ## Install the hash-pinned lock into .venv: all that running needs
@@ -124,7 +124,7 @@ A_VERDICT_IS_SUCCESS = || case $$? in 3|4|5) ;; *) exit 1;; esac
 drift: $(INSTALLED) ## Do images look like the training world, how accurate is the model on them? IMAGES=FOLDER RUN=...
 	@$(MODULE).drift "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
 
-drift_study: $(INSTALLED) ## How often drift is found and cried, and how well accuracy is guessed: reports/drift_study_*.json
+drift_study: $(INSTALLED) ## How often drift is found or falsely reported, how far accuracy estimates are off: reports/
 	@$(MODULE).drift.study "$(RUN)" $(ARGS)
 
 bench_drift: $(INSTALLED) ## What a verdict costs beside the inference of its images: reports/drift_cost.json

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
@@ -52,16 +52,23 @@ def digits(stored_side_px: int) -> tuple[Listing, Iterator[Decoded]]:
 def decode_all(listing: Listing, stored_side_px: int) -> Iterator[Decoded]:
     """Decode in listing order, on all cores, holding only a few hundred images at a time."""
     paths = [listing.root / image.path for image in listing.images]
-    return _on_all_cores(partial(_decode_file, stored_side_px=stored_side_px), paths)
+    with _processes(len(paths)) as pool:
+        yield from _on_all_cores(partial(_decode_file, stored_side_px=stored_side_px), paths, pool)
 
 
 def decode_files(paths: Sequence[Path], stored_side_px: int) -> Iterator[Decoded]:
-    """As `decode_all`, for files of any place; one that cannot be opened has a problem like one that is no image."""
-    return _on_all_cores(partial(_decode_if_readable, stored_side_px=stored_side_px), paths)
+    """As `decode_all`, for files of any place; one that cannot be opened has a problem like one that is no image.
+
+    In threads, so that it may be called from any script: new processes would run the script once more.
+    """
+    with ThreadPoolExecutor(_cores()) as pool:
+        yield from _on_all_cores(partial(_decode_if_readable, stored_side_px=stored_side_px), paths, pool)
 
 
-def _on_all_cores(decode_one: Callable[[Path], Decoded], paths: Sequence[Path]) -> Iterator[Decoded]:
-    with progress_bar(total=len(paths), title="decode", unit=" images") as bar, _pool(len(paths)) as pool:
+def _on_all_cores(
+    decode_one: Callable[[Path], Decoded], paths: Sequence[Path], pool: Executor | None
+) -> Iterator[Decoded]:
+    with progress_bar(total=len(paths), title="decode", unit=" images") as bar:
         for start in range(0, len(paths), 512):
             chunk = paths[start : start + 512]
             for found in pool.map(decode_one, chunk, chunksize=16) if pool else map(decode_one, chunk):
@@ -69,15 +76,18 @@ def _on_all_cores(decode_one: Callable[[Path], Decoded], paths: Sequence[Path]) 
                 yield found
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
-def _pool(images: int) -> Iterator[Executor | None]:
+def _processes(images: int) -> Iterator[Executor | None]:
     """Worker processes, or None where starting them would take longer than the work."""
     if images < 200:
         yield None
         return
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(_cores(), context, initializer=_follow_parent) as pool:
         try:
             yield pool
         except BrokenProcessPool as error:

@@ -1,7 +1,10 @@
 """The detector as people use it: a foreign model, files, arrays, a saved reference, and what is refused."""
 
+import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from conftest import ROOT
 from PIL import Image
 
 from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.drift_report import write_report
 from drift_detector_pipeline.drift.scores import describe, phi
 from drift_detector_pipeline.drift.signals import Outputs, read_signals
 from drift_detector_pipeline.drift.verdict import Limits, as_json, summary
@@ -54,7 +58,7 @@ def test_features_that_moved_while_looks_did_not_are_reported_as_content(example
     assert groups[-2:] == ["features", "features"]
     scores[:, -2:] += 1
     verdict = detector.check_scores(scores, signals.logits.argmax(axis=1))
-    assert verdict.level == "notice" and verdict.shares["features"] < verdict.shares["distance"]
+    assert verdict.level == "notice" and verdict.p_values["features"] < verdict.p_values["distance"]
     assert any("What they show moved more than how they look" in words for words in summary(verdict))
 
 
@@ -81,6 +85,10 @@ def test_files_and_arrays_and_known_scores_give_the_same_verdict(example, tmp_pa
         Image.fromarray(image).save(tmp_path / f"{place:03d}.png")
     expected = detector.check(window)
     assert detector.check(sorted(tmp_path.iterdir())) == expected
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    again = detector.check(sorted(tmp_path.iterdir()))
+    assert [Path(name).name for name in again.unreadable] == ["broken.png"]
+    assert again._replace(unreadable=()) == expected
     signals = read_signals(window, detector.forward)
     scores = phi(signals, detector.reference.learned.parameters)
     assert detector.check_scores(scores, signals.logits.argmax(axis=1)) == expected
@@ -103,7 +111,7 @@ def test_too_few_images_get_no_verdict(example):
 
 
 def test_another_model_is_refused(example):
-    with pytest.raises(ModelError, match=r"built for the model \w{12}, not for \w{12}"):
+    with pytest.raises(ModelError, match=r"built for the model \w{64}, not for \w{64}.*DriftDetector\.build"):
         DriftDetector.load(example["folder"], torchvision.models.resnet18(num_classes=10))
 
 
@@ -115,6 +123,28 @@ def test_a_damaged_or_missing_reference_is_refused(example, tmp_path):
     (tmp_path / "reference.npz").write_bytes((tmp_path / "reference.npz").read_bytes()[:-1] + b"x")
     with pytest.raises(DataError, match=r"not the file that reference\.json names"):
         DriftDetector.load(tmp_path, example["model"])
+
+
+@pytest.mark.parametrize("facts", ["[]", "{}", "NO_PREPARATION"])
+def test_facts_that_are_not_whole_are_refused(example, tmp_path, facts):
+    for name in ("reference.npz", "reference.json"):
+        (tmp_path / name).write_bytes((example["folder"] / name).read_bytes())
+    if facts == "NO_PREPARATION":
+        whole = json.loads((tmp_path / "reference.json").read_text())
+        facts = json.dumps({name: value for name, value in whole.items() if name != "preparation"})
+    (tmp_path / "reference.json").write_text(facts)
+    with pytest.raises(DataError, match=r"damaged .* build it again"):
+        DriftDetector.load(tmp_path, example["model"])
+
+
+def test_a_detector_that_was_loaded_and_changed_can_be_saved_and_loaded(example, tmp_path):
+    detector = DriftDetector.load(example["folder"], example["model"])
+    old = detector.reference
+    detector.reference = old._replace(scores=old.scores[:200], predicted=old.predicted[:200])
+    detector.save(tmp_path)
+    again = DriftDetector.load(tmp_path, example["model"])
+    assert len(again.reference.scores) == 200
+    assert again.facts["images"] == 200
 
 
 class Callable:
@@ -149,3 +179,71 @@ def test_images_of_another_kind_are_refused(example):
         example["detector"].check(example["images"].astype(np.float32))
     with pytest.raises(DataError, match="side_px"):
         DriftDetector.build(example["model"], ["a.png"], np.zeros(1, np.int64), ["b.png"])
+    with pytest.raises(DataError, match="expected a list of paths"):
+        example["detector"].check("some/folder")
+    with pytest.raises(DataError, match=r"crops: expected uint8 \(m, 32, 32, 3\)"):
+        example["detector"].check_crops(np.zeros((20, 16, 16, 3), np.uint8))
+
+
+def test_scores_that_do_not_fit_are_refused(example):
+    detector = example["detector"]
+    scores, predicted = detector.reference.scores[:20].copy(), detector.reference.predicted[:20].copy()
+    with pytest.raises(DataError, match="scores: expected finite numbers"):
+        detector.check_scores(scores[:, 1:], predicted)
+    with pytest.raises(DataError, match=r"predicted: expected whole numbers in 0\.\.9 for 20 images"):
+        detector.check_scores(scores, predicted[1:])
+    with pytest.raises(DataError, match=r"predicted: .* in -1\.\.-1"):
+        detector.check_scores(scores, np.full(20, -1))
+    scores[3, 5] = np.nan
+    with pytest.raises(DataError, match="scores: expected finite numbers"):
+        detector.check_scores(scores, predicted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"fit_labels": np.arange(200)}, r"fit_labels: expected whole numbers in 0\.\.9 .* in 0\.\.199"),
+        ({"fit_labels": np.full(200, "cat")}, "fit_labels: expected whole numbers"),
+        ({"fit_labels": np.zeros(199, np.int64)}, "for 200 images"),
+        ({"ref_labels": np.zeros(3, np.int64)}, "ref_labels: expected whole numbers"),
+        ({"classes": ["a", "b"]}, "2 names for 10 logits"),
+        ({"kinds": ()}, "kinds: none given"),
+        ({"ref_images": slice(0, 200)}, "200 of 200 are among fit_images"),
+    ],
+)
+def test_a_detector_is_not_built_from_what_does_not_fit(example, changes, said):
+    images, labels = example["images"], example["labels"]
+    given = {"fit_labels": labels[:200], "ref_images": slice(200, 400)} | changes
+    with pytest.raises(DataError, match=said):
+        DriftDetector.build(Callable(), images[:200], ref_images=images[given.pop("ref_images")], **given)
+
+
+def test_a_model_that_gives_no_numbers_is_no_quiet_window(example):
+    images, labels = example["images"], example["labels"]
+    detector = DriftDetector.build(Callable(), images[:200], labels[:200], images[200:400], twins=20)
+    sane = detector.forward
+    detector.forward = lambda images: Outputs(*(part * float("nan") for part in sane(images)[:2]))
+    with pytest.raises(DataError, match="not finite"):
+        detector.check(images[400:440])
+
+
+def test_many_files_are_read_in_a_script_without_a_guard(tmp_path):
+    """Worker processes would run the script once more, each."""
+    for number in range(250):
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(tmp_path / f"{number}.png")
+    (tmp_path / "script.py").write_text(
+        "from pathlib import Path\nprint('once')\n"
+        "from drift_detector_pipeline.decoding import decode_files\n"
+        "print(sum(one.pixels is not None for one in decode_files(sorted(Path().glob('*.png')), 8)))\n"
+    )
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["once", "250"], done.stderr
+
+
+def test_a_detector_fresh_from_building_can_be_reported_on(example, tmp_path):
+    detector, window = example["detector"], example["detector"].open(example["images"][example["new"]])
+    verdict = detector.check_crops(window.crops)
+    facts = {"run": "", "named": [], "command": ["make"], "when": "now"}
+    page = write_report(tmp_path, verdict, window, detector, facts)
+    assert json.loads((page.parent / "verdict.json").read_text())["images"] == 64
+    assert "250 images" in page.read_text()

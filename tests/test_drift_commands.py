@@ -156,10 +156,10 @@ def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_pa
         image = Image.new("RGB", (16, 16))
         ImageDraw.Draw(image).text((4, 2), letter, fill="white")
         image.save(letters / f"{letter}.png")
-    for words in (["seed=0"], ["seed=1", f"unseen={letters}"]):
+    for words, name in ((["seed=0"], "digits"), (["seed=1", f"unseen={letters}"], "digits_seed1")):
         done = run("drift_detector_pipeline.drift.study", finished / "run", *SMALL_STUDY, *words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        found.append(json.loads((tmp_path / "reports" / "drift_study_digits.json").read_text()))
+        found.append(json.loads((tmp_path / "reports" / f"drift_study_{name}.json").read_text()))
     for regime in ("known_kind", "held_out_family"):
         assert len(found[0]["cells"][regime]) == 75
         one, other = (study["summary"][regime]["found"]["64"] for study in found)
@@ -167,8 +167,9 @@ def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_pa
         assert abs(one - other) < 0.1
     assert found[0]["missing"].keys() == {"blockiness"}
     assert found[0]["benign"].keys() == {"flip", "shift", "resample", "jpeg95", "brighter", "darker"}
-    assert {name for by_size in found[0]["side_by_side"].values() for name in by_size} == {"64"}
-    assert all(by_size["64"]["looks_different"] < 0.3 for by_size in found[0]["class_mixes"].values())
+    assert {name for by_size in found[0]["side_by_side"].values() for name in by_size} == {"16", "32", "64"}
+    mixes = [row for by_size in found[0]["class_mixes"].values() for row in by_size.values()]
+    assert mixes and all(row["looks_different"] < 0.3 for row in mixes)
     assert found[0]["unseen_classes"] == {}
     assert found[1]["unseen_images"] == 19
     assert found[1]["unseen_classes"]["0.5"]["64"]["noticed"] == 1

@@ -170,8 +170,8 @@ def test_a_missing_or_foreign_weight_file_is_an_error(photos, tmp_path):
         predict(photos / "a.png", [str(photos)])
 
 
-def test_many_files_are_decoded_by_several_processes_to_the_same_pixels(tmp_path):
-    """Above 200 images worker processes help; an unreadable one is no different there."""
+def test_many_files_are_decoded_at_once_to_the_same_pixels(tmp_path):
+    """...and an unreadable one among them has its problem."""
     folder = make_folder(tmp_path / "many", 70)
     paths = [*sorted(path for path in folder.rglob("*.*")), tmp_path / "none.png", tmp_path]
     together, alone = list(decode_files(paths, 16)), [next(decode_files([path], 16)) for path in paths]

@@ -1,6 +1,7 @@
 """Scores: the same numbers in any batch and from any source, each obeying the law it is named by."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from PIL import Image
 from torch import nn
 
 from drift_detector_pipeline.dataset import process
-from drift_detector_pipeline.drift.corruptions import corrupt
-from drift_detector_pipeline.drift.directions import Directions, direction_scores, fit_directions, fit_features
+from drift_detector_pipeline.drift.corruptions import FAMILIES, corrupt
+from drift_detector_pipeline.drift.directions import direction_scores, fit_directions, fit_features
 from drift_detector_pipeline.drift.late import LATE, Late, fit_late, late_scores, temperature_of
 from drift_detector_pipeline.drift.pixels import PIXELS, pixel_names, pixel_scores
+from drift_detector_pipeline.drift.reference import Learned
 from drift_detector_pipeline.drift.scores import (
     CHANNELS,
     describe,
@@ -28,6 +30,8 @@ from drift_detector_pipeline.drift.scores import (
     unseen_scores,
 )
 from drift_detector_pipeline.drift.signals import Layers, Outputs, Signals, Twin, find_layers, read_signals, through
+from drift_detector_pipeline.drift.study import _learned
+from drift_detector_pipeline.drift.study_material import Material
 from drift_detector_pipeline.images import decode
 from drift_detector_pipeline.modeling.models import create
 from drift_detector_pipeline.packing import PackedImages
@@ -196,6 +200,8 @@ def test_the_model_is_left_without_hooks_and_in_its_precision(resnet, forward):
         ("mobilenetv3_small_050", {}, 16 + 8 + 16),
         ("regnetx_002", {}, 32 + 24 + 56),
         ("conv_small", {}, 24 + 64 + 256),
+        ("selecsls42", {}, 32),  # its other early stages give lists
+        ("sequencer2d_s", {}, 192),  # its classifier is given maps (N, h, w, D)
         (
             "swin_tiny_patch4_window7_224",
             {"img_size": 64, "window_size": 4, "embed_dim": 24, "depths": (1, 1, 1, 1)},
@@ -234,8 +240,100 @@ def test_a_foreign_model_is_watched_where_it_is_told():
     assert (found.early[:, :6] < 0).any()  # as the convolution gave them, before they were overwritten
     with pytest.raises(ValueError, match=r"no modules \['stem'\]"):
         through(module, (0, 0, 0), (1, 1, 1), Layers(("stem",), "4"))
-    with pytest.raises(ValueError, match="leave it out"):
+    with pytest.raises(ValueError, match=r"layer 5 gives float32 \(16, 5\), expected float maps .* leave it out"):
         read_signals(soft_images(1), through(module, (0, 0, 0), (1, 1, 1), Layers(("5",), "4")))
+
+
+class Gives(nn.Module):
+    """A layer that gives whatever it is told to."""
+
+    def __init__(self, what) -> None:
+        super().__init__()
+        self.forward = what
+
+
+class Stages(nn.Module):
+    """A model that names its stages as timm's do; not all of them give maps, and one is never called."""
+
+    def __init__(self, *stages: str) -> None:
+        super().__init__()
+        self.maps, self.fc, self.unused = nn.Conv2d(3, 6, 3), nn.Linear(6, 4), nn.Linear(6, 4)
+        self.listed, self.nothing = Gives(lambda maps: [maps, maps]), Gives(lambda maps: None)
+        self.whole, self.folded = Gives(torch.Tensor.long), Gives(lambda maps: maps.flatten(0, 1)[:, None])
+        self.last = Gives(lambda pair: pair[0])
+        self.feature_info = [{"module": name, "num_chs": 6, "reduction": 1} for name in stages]
+
+    def get_classifier(self) -> nn.Module:
+        return self.fc
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        maps = self.maps(values)
+        for layer in (self.listed, self.nothing, self.whole, self.folded):
+            layer(maps)
+        return self.last((self.fc(maps.mean((2, 3))), maps))
+
+
+@pytest.mark.parametrize(
+    ("name", "gives"),
+    [
+        ("listed", "a list"),
+        ("nothing", "nothing"),
+        ("whole", "int64 (16, 6, 30, 30)"),
+        ("folded", "float32 (96, 1, 30, 30)"),
+        ("unused", "nothing (it is never called)"),
+        ("", "float32 (16, 4)"),
+    ],
+)
+def test_a_layer_without_maps_is_left_out_if_found_and_refused_if_named(name, gives):
+    images, module = soft_images(2), Stages(name, "maps")
+    assert find_layers(module) == Layers((name, "maps"), "fc")
+    found = read_signals(images, through(module, (0, 0, 0), (1, 1, 1)))
+    expected = read_signals(images, through(module, (0, 0, 0), (1, 1, 1), Layers(("maps",), "fc")))
+    assert found.early.shape == (2, 6)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match=re.escape(f"layer {name} gives {gives}, expected float maps (N, C, h, w)")):
+        read_signals(images, through(module, (0, 0, 0), (1, 1, 1), Layers(("maps", name), "fc")))
+    assert not any(child._forward_hooks or child._forward_pre_hooks for child in module.modules())
+
+
+def test_a_model_whose_stages_all_give_something_else_has_no_early_maps():
+    forward = through(Stages("listed", "unused"), IMAGENET_MEAN, IMAGENET_STD)
+    parameters = fit_scores(read_signals(soft_images(60), forward), np.arange(60) % 4, [], SIDE)
+    assert "early feature maps" in missing(parameters)
+
+
+def test_a_classifier_that_is_not_given_features_is_refused():
+    for name, given in (("unused", "nothing (it is never called)"), ("last", "a tuple")):
+        with pytest.raises(ValueError, match=re.escape(f"layer {name} is given {given}, expected float features")):
+            read_signals(soft_images(1), through(Stages(), (0, 0, 0), (1, 1, 1), Layers((), name)))
+    several = timm.create_model("efficientvim_m1", num_classes=3)
+    with pytest.raises(ValueError, match=r"layer heads is given nothing .* name another"):
+        read_signals(soft_images(1), through(several, IMAGENET_MEAN, IMAGENET_STD))
+
+
+def test_values_that_are_not_finite_are_refused():
+    module = Stages("maps")
+    with torch.no_grad():
+        module.fc.bias[0] = torch.nan
+    with pytest.raises(ValueError, match=r"not finite \(nan or inf\) for 3 images"):
+        read_signals(soft_images(3), through(module, (0, 0, 0), (1, 1, 1)))
+
+
+@pytest.mark.parametrize("part", Outputs._fields)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_images_for_which_a_function_gives_no_finite_value_are_counted(part, value):
+    def outputs(images: np.ndarray) -> Outputs:
+        dark = torch.from_numpy((images == 0).all(axis=(1, 2, 3)))
+        found = Outputs(torch.ones(len(images), 2), torch.ones(len(images), 3), torch.ones(len(images), 4))
+        getattr(found, part)[dark, 1] = value
+        return found
+
+    images = soft_images(20)
+    assert read_signals(images, outputs).logits.shape == (20, 2)  # the black images that fill a batch do not count
+    images[[2, 17]] = 0
+    with pytest.raises(ValueError, match=r"not finite \(nan or inf\) for 2 images"):
+        read_signals(images, outputs)
 
 
 def test_a_function_serves_as_a_model():
@@ -247,6 +345,8 @@ def test_a_function_serves_as_a_model():
     assert (found.early.shape, found.features.shape, found.logits.shape) == ((20, 0), (20, 3), (20, 2))
     with pytest.raises(ValueError, match="16 rows each"):
         read_signals(soft_images(2), lambda images: Outputs(torch.zeros(3, 2), torch.zeros(16, 3)))
+    with pytest.raises(ValueError, match=r"16 rows each, got .* float32 \(16, 3\), a tuple"):
+        read_signals(soft_images(2), lambda images: Outputs((torch.zeros(16, 2),), torch.zeros(16, 3)))
     with pytest.raises(ValueError, match="at least one image"):
         read_signals(soft_images(1)[:0], outputs)
 
@@ -470,12 +570,30 @@ def test_signals_that_do_not_fit_are_refused(learned):
         phi(clean._replace(early=clean.early[:, :3]), parameters)
 
 
-def test_directions_know_nothing_of_twins_that_were_left_out(learned):
+def scrambled(twin: Twin) -> Twin:
+    return twin._replace(signals=Signals(*(part[::-1] * 2 + 1 for part in twin.signals)))
+
+
+def arrays_of(learned: Learned) -> dict[str, np.ndarray]:
+    parts = [(type(part).__name__, part._asdict()) for part in learned.accuracy]
+    own = {f"{part}.{name}": value for part, values in parts for name, value in values.items()}
+    return to_arrays(learned.parameters) | own
+
+
+@pytest.mark.parametrize(("family", "kind"), [("noise", "gaussian_noise"), ("blur", "defocus_blur")])
+def test_nothing_learned_without_a_family_knows_of_its_twins(learned, family, kind):
     clean, labels, twins, _ = learned
-    some = [twin for twin in twins if twin.kind != "contrast"]
-    scrambled = [twin._replace(signals=Signals(*(part * 2 for part in twin.signals))) for twin in twins[4:]]
-    one, two = (fit_scores(clean, labels, some, SIDE) for _ in range(2))
-    assert all(twin.kind == "contrast" for twin in scrambled)
-    for name, array in to_arrays(one).items():
-        np.testing.assert_array_equal(array, to_arrays(two)[name])
-    assert isinstance(one.axes.looks, Directions) and one.axes.looks.weights.shape[1] == 4
+
+    def without_family(some: list[Twin]) -> dict[str, np.ndarray]:
+        material = Material(SIDE, clean, labels, some, clean, labels, clean, labels, [], [])
+        return arrays_of(_learned(material, FAMILIES[family]))
+
+    expected = without_family(twins)
+    others = without_family([scrambled(twin) if twin.kind == kind else twin for twin in twins])
+    assert expected.keys() == others.keys() and expected["looks.weights"].shape[1] == 4  # one for each twin that stays
+    for name, array in expected.items():
+        np.testing.assert_array_equal(array, others[name], err_msg=name)
+    for place in [place for place, twin in enumerate(twins) if twin.kind != kind]:
+        changed = without_family([*twins[:place], scrambled(twins[place]), *twins[place + 1 :]])
+        for name in ("looks.weights", "Risk.weights", "Lookalikes.places"):
+            assert not np.array_equal(expected[name], changed[name]), name

@@ -107,16 +107,16 @@ def test_each_statistic_finds_what_it_is_for():
         null_of(old, even, CLASSES, 64, scale_of(*unit_scale(6)[:1], np.eye(6, dtype=np.float32), 2)),
         new + np.array([0, 0, 0, 0, 0.4, 0.4], np.float32), quiet,
     )  # fmt: skip
-    assert everywhere.p <= 0.01 and everywhere.share["distance"] < everywhere.share["largest"]
-    assert one.p <= 0.01 and one.share["largest"] <= 0.01
-    assert mix.p <= 0.01 and mix.share["classes"] <= 0.001 < mix.share["distance"]
-    assert content.p <= 0.01 and content.share["features"] <= 0.001 < content.share["distance"]
+    assert everywhere.p <= 0.01 and everywhere.p_values["distance"] < everywhere.p_values["largest"]
+    assert one.p <= 0.01 and one.p_values["largest"] <= 0.01
+    assert mix.p <= 0.01 and mix.p_values["classes"] <= 0.001 < mix.p_values["distance"]
+    assert content.p <= 0.01 and content.p_values["features"] <= 0.001 < content.p_values["distance"]
 
 
 def test_ties_count_against_an_alarm():
     same = np.ones((100, len(STATISTICS)))
     assert combine(same).p == 1
-    assert combine(same).share == dict.fromkeys(STATISTICS, 1.0)
+    assert combine(same).p_values == dict.fromkeys(STATISTICS, 1.0)
     flat = np.full((60, 2), 0.1, np.float32), np.zeros(60, np.int64)
     assert compare(null_of(*flat, 1, 7, unit_scale(2), 99), flat[0][:7], flat[1][:7]).p == 1
 

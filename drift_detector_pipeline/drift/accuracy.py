@@ -161,10 +161,13 @@ def _omissions(
 def _misses(
     sample: Sample, risks: Doubles, lookalikes: Lookalikes, known: Known, size: int, rng: np.random.Generator
 ) -> list[float]:  # fmt: skip
-    """(True accuracy - estimate) / its expected spread, in windows of one size."""
+    """(True accuracy - estimate) / its expected spread, in windows of one size.
+
+    Drawn with replacement: without, a window of most images would be as `known` says by construction.
+    """
     found = list[float]()
     for _ in range(_WINDOWS):
-        chosen = rng.choice(len(sample.rows), size, replace=size > len(sample.rows))
+        chosen = rng.choice(len(sample.rows), size)
         accuracy, unit = _guess(Evidence(risks, sample.looks).take(chosen), known, lookalikes)
         found.append((1 - float(sample.wrong[chosen].mean()) - accuracy) / unit)
     return found

@@ -9,14 +9,17 @@ In: a model and images as uint8 (m, H, W, 3) or as paths. Out: a `Verdict`. Noth
 is needed. Read by the command line and the study.
 """
 
+import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from threadpoolctl import ThreadpoolController
 from torch import nn
 
 from drift_detector_pipeline.decoding import decode_files
@@ -41,6 +44,9 @@ from drift_detector_pipeline.modeling.weights import tensors_hash
 from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 
 THUMBNAILS, THUMBNAIL_PX = 100, 96
+MOST_SHARED = 0.1  # of the reference that may be among `fit`, too
+_LIBRARIES = ThreadpoolController()  # that are loaded by now
+BUILD_AGAIN = "make drift_reference RUN=..., or DriftDetector.build(...).save(...)"
 
 Images = Pixels | Sequence[str | Path]
 Model = nn.Module | Callable[[Pixels], Outputs]
@@ -92,8 +98,9 @@ class DriftDetector:
 
         `model`: a module taking float32 (N, 3, S, S) normalised by `mean` and `std` of values in 0..1, with `layers` to
         watch (found by themselves in timm models), or a callable from uint8 (N, S, S, 3) to `Outputs` with an attribute
-        `identity`, a text that changes with the model. Arrays are cropped to `side_px` [their own shorter side], files
-        decoded to `stored_side_px` [side_px] first. Raises ModelError or DataError if something does not fit.
+        `identity`, a text that changes with the model. Labels are whole numbers (n,) in 0..K-1, K the number of logits.
+        Arrays are cropped to `side_px` [their own shorter side], files decoded to `stored_side_px` [side_px] first.
+        Raises ModelError or DataError if something does not fit, and DataError if `fit` and `ref` share images.
         """
         if side_px is None:
             if not isinstance(fit_images, np.ndarray):
@@ -103,15 +110,22 @@ class DriftDetector:
         preparation = Preparation(side_px, stored_side_px or side_px, tuple(mean), tuple(std), *named)
         forward, identity = _way_through(model, preparation)
         fit, ref = (_all_readable(images, preparation) for images in (fit_images, ref_images))
+        _refuse_shared(fit, ref)
+        if not kinds:
+            raise DataError(f"kinds: none given, so there is nothing to learn from; name some of {', '.join(KINDS)}")
         try:
-            clean = read_signals(fit, forward)
+            clean, signals = read_signals(fit, forward), read_signals(ref, forward)
+            count = signals.logits.shape[1]
+            names = list(map(str, range(count) if classes is None else classes))
+            if min(count, len(names)) < 2 or len(names) != count:
+                raise DataError(f"classes: {len(names)} names for {count} logits; expected as many, at least two")
+            known_labels = _checked_labels("fit_labels", fit_labels, len(fit), count)
+            ref_known = None if ref_labels is None else _checked_labels("ref_labels", ref_labels, len(ref), count)
             made = make_twins(fit, forward, kinds=kinds, count=twins)
-            learned = learn(clean, np.asarray(fit_labels), made, side_px)
-            signals = read_signals(ref, forward)
-            reference = refer(learned, signals, None if ref_labels is None else np.asarray(ref_labels))
+            learned = learn(clean, known_labels, made, side_px)
+            reference = refer(learned, signals, ref_known)
         except ValueError as error:
             raise DataError(f"no detector can be built: {error}") from error
-        names = list(classes or map(str, range(signals.logits.shape[1])))
         known = {"fit_images": len(fit), "twin_kinds": list(kinds), "images_per_twin": len(made[0].rows)}
         return cls(
             reference, forward, names, preparation, identity=identity, facts=known | (facts or {}),
@@ -128,7 +142,7 @@ class DriftDetector:
         self._limits = checked_limits(limits)
 
     def save(self, folder: str | Path) -> None:
-        """Write reference.npz and reference.json into `folder`."""
+        """Write reference.npz and reference.json into `folder`, which need not exist."""
         encoded = [np.frombuffer(jpeg, np.uint8) for _, jpeg in self.thumbnails]
         extra = {
             "thumbnails": np.concatenate([*encoded, np.zeros(0, np.uint8)]),
@@ -142,44 +156,96 @@ class DriftDetector:
     def load(cls, folder: str | Path, model: Model) -> Self:
         """Read a saved detector. Raises DataError if it is damaged, ModelError if it was built for another model."""
         reference, facts, extra = load_reference(Path(folder))
-        preparation = Preparation(*(_as_tuple(facts["preparation"][name]) for name in Preparation._fields))
+        try:
+            preparation = Preparation(*(_as_tuple(facts["preparation"][name]) for name in Preparation._fields))
+            classes, built_for = list[str](facts["classes"]), str(facts["identity"])
+            ends = np.cumsum(extra["thumbnail_bytes"])
+            jpegs = [part.tobytes() for part in np.split(extra["thumbnails"], ends)][:-1]
+            names = [classes[number] for number in extra["thumbnail_classes"].tolist()]
+        except (KeyError, TypeError, IndexError) as error:
+            raise DataError(
+                f"{folder}: damaged ({type(error).__name__}: {error}); build it again: {BUILD_AGAIN}"
+            ) from error
         forward, identity = _way_through(model, preparation)
-        if identity != facts["identity"]:
+        if identity != built_for:
             raise ModelError(
-                f"{folder}: built for the model {facts['identity'][:12]}, not for {identity[:12]}; build it again for "
-                "this model: make drift_reference RUN=..."
+                f"{folder}: built for the model {built_for}, not for {identity}; build it again for this model: "
+                f"{BUILD_AGAIN}"
             )
-        ends = np.cumsum(extra["thumbnail_bytes"])[:-1]
-        jpegs = [part.tobytes() for part in np.split(extra["thumbnails"], ends)]
-        names = [facts["classes"][number] for number in extra["thumbnail_classes"].tolist()]
-        return cls(
-            reference, forward, facts["classes"], preparation, identity=identity,
-            thumbnails=list(zip(names, jpegs, strict=True)), facts=facts,
-        )  # fmt: skip
+        thumbnails = list(zip(names, jpegs, strict=True))
+        return cls(reference, forward, classes, preparation, identity=identity, thumbnails=thumbnails, facts=facts)
 
     def check(self, images: Images) -> Verdict:
-        """Judge a window. Files that cannot be read are left out; `open` tells which."""
-        return self.check_crops(self.open(images).crops)
+        """Judge a window. Files that cannot be read are left out and named in the verdict.
+
+        Raises DataError if `images` are neither uint8 (m, H, W, 3) nor a list of paths.
+        """
+        window = self.open(images)
+        return self.check_crops(window.crops)._replace(unreadable=tuple(window.unreadable))
 
     def open(self, images: Images, names: Sequence[str] | None = None) -> Window:
-        """Decode and crop images; arrays are named by their place."""
+        """Decode and crop images; arrays are named by their place. Raises DataError as `check` does."""
         return _open(images, self.preparation, names)
 
     def check_crops(self, crops: Pixels) -> Verdict:
-        """Judge uint8 (m, S, S, 3) crops, as `open` gives them."""
+        """Judge uint8 (m, S, S, 3) crops, as `open` gives them. Raises DataError for another shape."""
+        side = self.preparation.side_px
+        if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
+            raise DataError(f"crops: expected uint8 (m, {side}, {side}, 3), got {crops.dtype} {crops.shape}")
         if len(crops) < self.limits.min_images:
             return Verdict("too few images", len(crops))
-        signals = read_signals(crops, self.forward)
-        return self.check_scores(phi(signals, self.reference.learned.parameters), predictions(signals))
+        try:
+            signals = read_signals(crops, self.forward)
+        except ValueError as error:
+            raise DataError(f"these images cannot be judged: {error}") from error
+        with _one_thread():
+            scores = phi(signals, self.reference.learned.parameters)
+        return self.check_scores(scores, predictions(signals))
 
     def check_scores(self, scores: Floats, predicted: Labels) -> Verdict:
-        """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known."""
+        """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known.
+
+        Raises DataError if shapes do not fit, a score is not finite or a class not in 0..K-1.
+        """
+        columns = self.reference.scores.shape[1]
+        if scores.ndim != 2 or scores.shape[1] != columns or not np.isfinite(scores).all():
+            raise DataError(f"scores: expected finite numbers (m, {columns}), got {scores.dtype} {scores.shape}")
+        predicted = _checked_labels("predicted", predicted, len(scores), len(self.classes))
         if len(scores) < self.limits.min_images:
             return Verdict("too few images", len(scores))
         key = len(scores), self.limits.permutations
-        if key not in self._nulls:
-            self._nulls = {key: null_for(self.reference, len(self.classes), len(scores), self.limits)}
-        return judge(self.reference, self._nulls[key], scores, predicted, self.classes, self.limits)
+        with _one_thread():
+            if key not in self._nulls:
+                self._nulls = {key: null_for(self.reference, len(self.classes), len(scores), self.limits)}
+            return judge(self.reference, self._nulls[key], scores, predicted, self.classes, self.limits)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products as small as a verdict's take longer in several threads, which wait for one another."""
+    with _LIBRARIES.limit(limits=1, user_api="blas"):
+        yield
+
+
+def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:
+    found = np.asarray(labels)
+    if found.shape != (images,) or found.dtype.kind not in "iu" or not ((found >= 0) & (found < classes)).all():
+        raise DataError(
+            f"{name}: expected whole numbers in 0..{classes - 1} for {images} images, got {found.dtype} {found.shape}"
+            + (f" in {found.min()}..{found.max()}" if found.dtype.kind in "iu" and found.size else "")
+        )
+    return found.astype(np.int64)
+
+
+def _refuse_shared(fit: Pixels, ref: Pixels) -> None:
+    """A few images that appear twice in a data set do no harm; the same images for both do."""
+    of_fit, of_ref = ({hashlib.sha256(image.tobytes()).digest() for image in images} for images in (fit, ref))
+    shared = len(of_fit & of_ref)
+    if shared > MOST_SHARED * len(of_ref):
+        raise DataError(
+            f"ref_images: {shared} of {len(of_ref)} are among fit_images, too; what was learned from them would take "
+            "them for more usual than new ones: give others"
+        )
 
 
 def _way_through(model: Model, preparation: Preparation) -> tuple[Forward, str]:
@@ -197,6 +263,8 @@ def _way_through(model: Model, preparation: Preparation) -> tuple[Forward, str]:
 
 def _open(images: Images, preparation: Preparation, names: Sequence[str] | None = None) -> Window:
     side = preparation.side_px
+    if isinstance(images, (str, Path)):
+        raise DataError(f"{images}: expected a list of paths, such as sorted(Path({str(images)!r}).glob('*.jpg'))")
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise DataError(f"images: expected uint8 (m, H, W, 3) or paths, got {images.dtype} {images.shape}")

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from drift_detector_pipeline.drift.detector import DriftDetector, Window
+from drift_detector_pipeline.drift.scores import missing
 from drift_detector_pipeline.drift.verdict import Verdict, as_json, summary
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import dated_folder, disk_full_explained, write_json
@@ -38,6 +39,7 @@ class Pair(NamedTuple):
     label: str  # the predicted class of both
     now: str  # data URIs
     before: str | None
+    same_class: bool  # of the typical one
 
 
 def write_report(place: Path, verdict: Verdict, window: Window, detector: DriftDetector, facts: dict[str, Any]) -> Path:
@@ -104,7 +106,8 @@ def _pairs(verdict: Verdict, window: Window, detector: DriftDetector) -> list[Pa
     found = list[Pair]()
     for place, label in zip(verdict.carriers, verdict.carrier_classes, strict=True):
         now = data_uri(image_png(_small(window.crops[place])))
-        found.append(Pair(window.names[place], label, now, next(typical[label]) if label in typical else None))
+        others = typical.get(label) or next(iter(typical.values()), None)
+        found.append(Pair(window.names[place], label, now, next(others) if others else None, label in typical))
     return found
 
 
@@ -115,5 +118,10 @@ def _small(crop: Pixels) -> Pixels:
 
 
 def _reference_facts(detector: DriftDetector) -> dict[str, Any]:
-    kept = ("images", "accuracy", "labelled", "fit_images", "missing", "weights_sha256", "data_fingerprint", "sha256")
-    return {"identity": detector.identity} | {name: detector.facts[name] for name in kept if name in detector.facts}
+    reference = detector.reference
+    own = {
+        "identity": detector.identity, "images": len(reference.scores), "accuracy": reference.known.accuracy,
+        "labelled": reference.labelled, "missing": missing(reference.learned.parameters),
+    }  # fmt: skip
+    kept = ("fit_images", "weights_sha256", "data_fingerprint", "sha256")
+    return own | {name: detector.facts[name] for name in kept if name in detector.facts}

@@ -128,7 +128,7 @@ def save_reference(
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / FILE, buffer.getvalue())
-    write_json(folder / FACTS, {**own, **facts})
+    write_json(folder / FACTS, {**facts, **own})
 
 
 def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -151,7 +151,7 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
         return reference, facts, _below(arrays, "extra.")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no reference there; build it: make drift_reference RUN=...") from error
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{folder / FACTS}: damaged ({type(error).__name__}: {error}); build it again: make drift_reference"
         ) from error

@@ -21,6 +21,10 @@ Floats = npt.NDArray[np.float32]
 
 BATCH = 16  # images of every forward pass, filled up with black ones: with another number some kernels round otherwise
 EARLY_LAYERS, COARSEST = 3, 8  # so many, none of them more than 8 times coarser than the image
+EARLY = "gives {}, expected float maps (N, C, h, w); leave it out of `early`"
+CLASSIFIER = "is given {}, expected float features (N, D) or maps (N, D, h, w); name another: Layers(early, classifier)"
+
+Seen = dict[str, torch.Tensor | str]  # of a layer: float32 (N, C), or in words what there was instead
 
 
 class Layers(NamedTuple):
@@ -66,12 +70,18 @@ Forward = Callable[[Pixels], Outputs]  # uint8 (N, S, S, 3), at most BATCH image
 def read_signals(images: Pixels, forward: Forward) -> Signals:
     """Run uint8 (N, S, S, 3) forward; an image's signals do not depend on the others.
 
-    Raises ValueError if a shape is not as `Outputs` says.
+    Raises ValueError if a shape is not as `Outputs` says or a value is not finite.
     """
     parts = [_part(images[start : start + BATCH], forward) for start in range(0, len(images), BATCH)]
     if not parts:
         raise ValueError("expected at least one image")
-    joined = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+    finite = np.all([np.isfinite(values).all(axis=1) for values in joined], axis=0)
+    if broken := int((~finite).sum()):
+        raise ValueError(
+            f"the model gives values that are not finite (nan or inf) for {broken} images; look at its weights, its "
+            "training may have diverged, and at mean and std"
+        )
     return Signals(pixel_scores(images), *joined)
 
 
@@ -79,24 +89,28 @@ def through(module: nn.Module, mean: Sequence[float], std: Sequence[float], laye
     """A way through `module`, which takes float32 (N, 3, S, S), normalised by mean and std of values in 0..1.
 
     Computes in float32 on the module's device, in evaluation mode, which it is left in. `layers`: as `find_layers`
-    finds them unless given. Raises ValueError if there is no module of a name.
+    finds them unless given; early ones that are found and then give no maps are left out. Raises ValueError if there is
+    no module of a name and, when images come, if a layer that was named or the classifier does not fit.
     """
-    layers = layers or find_layers(module)
+    named, layers = layers is not None, layers or find_layers(module)
     watched = dict(module.named_modules())
     if unknown := [name for name in (*layers.early, layers.classifier) if name not in watched]:
         raise ValueError(f"the model has no modules {unknown}; it has {list(watched)[1:]}")
     device = next(module.parameters()).device
     channels = {info["module"]: info["num_chs"] for info in _stages(module)}
+    channels[layers.classifier] = getattr(watched[layers.classifier], "in_features", None)
 
     @torch.inference_mode()
     def forward(images: Pixels) -> Outputs:
         if module.training:
             module.eval()
         planes = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
-        with _watching(watched, layers, channels) as seen, torch.autocast(device.type, enabled=False):
+        with _watching(watched, layers, channels, len(images)) as seen, torch.autocast(device.type, enabled=False):
             logits = module(normalize(planes, tuple(mean), tuple(std)).contiguous())
-        means = [seen[name] for name in layers.early]
-        return Outputs(logits, seen[layers.classifier], torch.cat(means, 1) if means else None)
+        early = [name for name in layers.early if named or isinstance(seen.get(name), torch.Tensor)]
+        means = [_means(seen, name, EARLY) for name in early]
+        features = _means(seen, layers.classifier, CLASSIFIER)
+        return Outputs(logits, features, torch.cat(means, 1) if means else None)
 
     return forward
 
@@ -105,6 +119,7 @@ def find_layers(module: nn.Module) -> Layers:
     """The layers to watch in a timm model (stem and the first stages, its classifier) or, of another, the last linear.
 
     Early layers are those that give maps (N, C, h, w) at least an eighth of the image's size; a model without has none.
+    Nothing is run: what timm calls a stage may give something else, which `through` leaves out.
     Raises ValueError if there is no linear layer to be the classifier.
     """
     names = {id(child): name for name, child in module.named_modules()}
@@ -128,21 +143,20 @@ def _stages(module: nn.Module) -> list[dict[str, Any]]:
 
 @contextmanager
 def _watching(
-    modules: dict[str, nn.Module], layers: Layers, channels: dict[str, int]
-) -> Iterator[dict[str, torch.Tensor]]:
+    modules: dict[str, nn.Module], layers: Layers, channels: dict[str, int | None], images: int
+) -> Iterator[Seen]:
     """Fill a dictionary while the model runs: means of the early maps, features before the classifier."""
-    seen: dict[str, torch.Tensor] = {}
+    seen: Seen = {}
 
-    def look_at(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
-        def hook(watched: nn.Module, given: tuple[torch.Tensor, ...], maps: torch.Tensor) -> None:
-            first = _channels_first(maps, channels.get(name), name)
-            seen[name] = first.float().flatten(2).mean(2)  # now: a later layer may overwrite the maps
+    def look_at(name: str) -> Callable[..., None]:
+        def hook(watched: nn.Module, given: tuple[Any, ...], maps: Any) -> None:
+            seen[name] = _over_space(maps, images, {4}, channels.get(name))  # now: a later layer may overwrite the maps
 
         return hook
 
-    def keep_features(watched: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        features = given[0].float()
-        seen[layers.classifier] = features.flatten(2).mean(2) if features.ndim > 2 else features.clone()
+    def keep_features(watched: nn.Module, given: tuple[Any, ...]) -> None:
+        name = layers.classifier
+        seen[name] = _over_space(given[0] if given else None, images, {2, 3, 4}, channels[name])
 
     handles = [modules[name].register_forward_hook(look_at(name)) for name in layers.early]
     handles.append(modules[layers.classifier].register_forward_pre_hook(keep_features))
@@ -153,11 +167,28 @@ def _watching(
             handle.remove()
 
 
-def _channels_first(maps: torch.Tensor, channels: int | None, name: str) -> torch.Tensor:
-    if maps.ndim != 4:
-        raise ValueError(f"layer {name} gives {tuple(maps.shape)}, expected maps (N, C, h, w); leave it out of `early`")
-    last = channels is not None and maps.shape[1] != channels == maps.shape[3]
-    return maps.permute(0, 3, 1, 2) if last else maps
+def _over_space(values: Any, images: int, dimensions: set[int], channels: int | None) -> torch.Tensor | str:
+    """Average floats (N, C, ...) or (N, ..., C) over all but N and C: float32 (N, C). Of anything else: what it is."""
+    if not isinstance(values, torch.Tensor) or not values.is_floating_point():
+        return _in_words(values)
+    if values.ndim not in dimensions or len(values) != images:
+        return _in_words(values)
+    last = channels is not None and values.shape[1] != channels == values.shape[-1]
+    first = (values.movedim(-1, 1) if last else values).float()
+    return first.flatten(2).mean(2) if first.ndim > 2 else first.clone()
+
+
+def _means(seen: Seen, name: str, expected: str) -> torch.Tensor:
+    found = seen.get(name, "nothing (it is never called)")
+    if isinstance(found, str):
+        raise ValueError(f"layer {name} {expected.format(found)}")
+    return found
+
+
+def _in_words(values: Any) -> str:
+    if isinstance(values, torch.Tensor):
+        return f"{str(values.dtype).removeprefix('torch.')} {tuple(values.shape)}"
+    return "nothing" if values is None else f"a {type(values).__name__}"
 
 
 def _part(images: Pixels, forward: Forward) -> tuple[Floats, Floats, Floats]:
@@ -165,10 +196,10 @@ def _part(images: Pixels, forward: Forward) -> tuple[Floats, Floats, Floats]:
     missing = BATCH - len(images)
     filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)]) if missing else images
     found = forward(filled)
-    early = found.logits[:, :0] if found.early is None else found.early
+    early = torch.zeros(BATCH, 0) if found.early is None else found.early
     columns = (early, found.features, found.logits)
-    if any(values.ndim != 2 or len(values) != BATCH for values in columns):
-        shapes = [tuple(values.shape) for values in columns]
-        raise ValueError(f"expected means of early maps, features and logits of {BATCH} rows each, got {shapes}")
-    means, features, logits = (values[: len(images)].float().cpu().numpy() for values in columns)
+    if any(not isinstance(values, torch.Tensor) or values.ndim != 2 or len(values) != BATCH for values in columns):
+        got = ", ".join(map(_in_words, columns))
+        raise ValueError(f"expected means of early maps, features and logits of {BATCH} rows each, got {got}")
+    means, features, logits = (values[: len(images)].detach().float().cpu().numpy() for values in columns)
     return means, features, logits

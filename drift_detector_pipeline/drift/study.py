@@ -1,9 +1,9 @@
 """The proof: `python -m drift_detector_pipeline.drift.study RUN images=4000 windows=500 unseen=FOLDER`.
 
 In: a finished run and its processed data; images of classes the model does not know, if there are any. Out:
-reports/drift_study_<data>.json and its pictures, with every cell: false alarms, detection and accuracy estimates, once
-knowing the kinds of change, once with the family of each left out of everything learned; benign changes, other class
-mixes, unseen classes; the methods people use today.
+reports/drift_study_<data>.json (of another seed than 0 <data>_seed<n>) and its pictures, with every cell: false alarms,
+detection and accuracy estimates, once knowing the kinds of change, once with the family of each left out of everything
+learned; benign changes, other class mixes, unseen classes; the methods people use today.
 """
 
 import sys
@@ -53,7 +53,8 @@ def main() -> int:
     set_up_logging()
     folder = Path(runs[0]) if runs else newest_finished()
     found = study(folder, numbers, unseen)
-    report = Path("reports") / f"drift_study_{found['data']}.json"
+    again = f"_seed{numbers['seed']}" if numbers["seed"] else ""
+    report = Path("reports") / f"drift_study_{found['data']}{again}.json"
     report.parent.mkdir(exist_ok=True)
     write_json(report, found)
     print(f"{as_text(found)}\n\n{table(found)}")

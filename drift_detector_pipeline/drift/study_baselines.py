@@ -26,7 +26,6 @@ from drift_detector_pipeline.drift.study_material import Material
 from drift_detector_pipeline.drift.study_windows import Effort
 
 ALPHA = 0.01
-SIZES = (64, 128)
 CLEAN_WINDOWS = 1000  # from which the threshold of equal false alarms is read
 
 Doubles = npt.NDArray[np.float64]
@@ -49,11 +48,10 @@ def side_by_side(material: Material, effort: Effort, seed: int = 0) -> dict[str,
     """The mean share of windows found over all cells, by method and window size, and how often clean ones alarm."""
     found: dict[str, Any] = {}
     tests = tests_of(material, seed)
-    sizes = [size for size in SIZES if size in effort.sizes]
-    with progress_bar(total=len(tests) * len(sizes), title="baselines", unit=" tests") as bar:
+    with progress_bar(total=len(tests) * len(effort.sizes), title="baselines", unit=" tests") as bar:
         for name, test in tests.items():
             found[name] = {}
-            for size in sizes:
+            for size in effort.sizes:
                 rng = np.random.default_rng((seed, size))
                 clean = _p_values(material.pool, test, size, min(CLEAN_WINDOWS, 4 * effort.windows), rng)
                 equal = float(np.quantile(clean, ALPHA, method="lower"))

@@ -65,6 +65,25 @@ def table(found: dict[str, Any]) -> str:
         rows.append([f"{words}: truth inside the 90 % interval", *_percents(summary["coverage"])])
         for lost, shares in summary["paged"].items():
             rows.append([f"{words}: paged where {lost} points are lost", *_percents(shares)])
+    for method, by_size in found["side_by_side"].items():
+        equal = {size: row["found_at_equal_false_alarms"] for size, row in by_size.items()}
+        rows.append([f"{method}, at equal false alarms: mean of the cells", *_percents(equal)])
+        default = [
+            f"{100 * row['found_by_default']:.1f}, {100 * row['false_alarms']:.1f} %" for row in by_size.values()
+        ]
+        rows.append([f"{method}, by default: the same, false alarms", *default])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def repeat_table(found: dict[str, Any], again: dict[str, Any]) -> str:
+    """The means of a study and of the same with another seed, as a Markdown table."""
+    sizes = list(found["false_alarms"])
+    rows = [["seed 0, another seed; windows of", *sizes], ["---"] * (1 + len(sizes))]
+    for regime, words in REGIMES.items():
+        for name, title in (("found", "noticed"), ("accuracy_error_windows", "accuracy off by, points")):
+            sign = " %" if name == "found" else ""
+            both = (_percents(study["summary"][regime][name], sign=sign) for study in (found, again))
+            rows.append([f"{words}: {title}", *(", ".join(pair) for pair in zip(*both, strict=True))])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

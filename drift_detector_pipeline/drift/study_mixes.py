@@ -28,7 +28,10 @@ LOOKS = 100  # windows whose looks are tested apart, which takes longer
 
 
 def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int = 0) -> dict[str, Any]:
-    """For each mix and window size, mean over the classes: noticed, paged, and called different in looks."""
+    """For each mix and window size, mean over the classes: noticed, paged, and called different in looks.
+
+    Sizes for which a class has too few images to be drawn so often are left out.
+    """
     limits, classes = Limits(permutations=effort.permutations), material.pool.logits.shape[1]
     reference = refer(learned, material.ref, material.ref_labels)
     images = scored(material.pool, material.pool_labels, learned)
@@ -37,6 +40,9 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
         for size in effort.sizes:
             null = null_for(reference, classes, size, limits)
             for number, (name, factor_of) in enumerate(MIXES.items()):
+                bar.update()
+                if not _enough(material.pool_labels, classes, factor_of(classes), size):
+                    continue
                 rng = np.random.default_rng((seed, size, number))
                 rows = list[dict[str, float]]()
                 for label in range(classes):
@@ -46,7 +52,6 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
                     checked = windows[: max(1, LOOKS // classes)]
                     rows.append(row | {"looks_different": _look_different(images, checked, reference, null, limits)})
                 found[name][str(size)] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-                bar.update()
     return found
 
 
@@ -88,6 +93,17 @@ def _look_different(
         p, _ = appearance((reference.scores, reference.predicted), window, null.scale, limits.permutations)
         found.append(p is not None and p <= limits.alpha)
     return float(np.mean(found))
+
+
+def _enough(labels: Labels, classes: int, factor: float, size: int) -> bool:
+    """Whether windows hold classes as weights say: at most half of any class's images are drawn for one."""
+    counts = np.bincount(labels, minlength=classes)
+    for label, own in enumerate(counts):
+        total = len(labels) + (factor - 1) * own
+        shares = np.where(np.arange(classes) == label, factor, 1.0) * counts / total
+        if (size * shares > counts / 2).any():
+            return False
+    return True
 
 
 def _weights(labels: Labels, label: int, factor: float) -> Doubles:

@@ -26,6 +26,9 @@ from drift_detector_pipeline.drift.window import (
 from drift_detector_pipeline.errors import ConfigError
 
 SHOWN = 8  # images that carry a change
+EXPLAINING = 199  # labellings for the p-value that explains and never alarms: it would cost most of a verdict
+_CERTAIN = 0.05  # p of one thing that is said to have moved; whether anything did is asked at alpha
+_INVERSE = ("confidence", "margin", "feature_norm")  # scores that fall as mistakes and novelty become likelier
 
 Level = Literal["quiet", "notice", "page", "too few images"]
 EXIT_STATUS: dict[Level, int] = {"quiet": 0, "notice": 3, "page": 4, "too few images": 5}
@@ -56,14 +59,16 @@ class Verdict(NamedTuple):
     images: int
     p: float | None = None
     p_appearance: float | None = None  # with the class mix held fixed; explains, never alarms
-    shares: dict[str, float] | None = None  # p of each statistic alone
+    p_values: dict[str, float] | None = None  # of each statistic alone
     channels: tuple[Channel, ...] = ()
     accuracy: Estimate | None = None
     reference_accuracy: float | None = None
+    reference_labelled: bool = True  # that accuracy was counted; if not, it is an estimate, too
     mix: tuple[dict[str, float], dict[str, float]] | None = None  # share of each predicted class, then and now
     not_compared: tuple[str, ...] = ()  # classes too rare for p_appearance
     carriers: tuple[int, ...] = ()  # places of the images that carry the change most, the first most
     carrier_classes: tuple[str, ...] = ()  # as predicted
+    unreadable: tuple[str, ...] = ()  # files that were left out
 
 
 def checked_limits(limits: Limits) -> Limits:
@@ -95,9 +100,7 @@ def judge(
 ) -> Verdict:
     """Judge a window (m, S) with predicted classes (m,), of as many images as `null` is for."""
     outcome = compare(null, scores, predicted)
-    looks, left_out = appearance(
-        (reference.scores, reference.predicted), (scores, predicted), null.scale, limits.permutations
-    )
+    looks, left_out = appearance((reference.scores, reference.predicted), (scores, predicted), null.scale, EXPLAINING)
     model = reference.learned.accuracy
     seen = evidence_of(scores, reference.learned)
     loss = likely_loss(seen, reference.known, model)
@@ -105,8 +108,8 @@ def judge(
     carriers = _carriers(reference, null.scale, scores)
     return Verdict(
         level_of(outcome.p, loss, limits), len(scores), outcome.p, looks,
-        outcome.share, _channels(reference, null.scale, scores, mix, outcome.share["classes"]),
-        estimate(seen, reference.known, model), reference.known.accuracy, mix,
+        outcome.p_values, _channels(reference, null.scale, scores, mix, outcome.p_values["classes"]),
+        estimate(seen, reference.known, model), reference.known.accuracy, reference.labelled, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
     )  # fmt: skip
 
@@ -124,12 +127,13 @@ def summary(verdict: Verdict) -> list[str]:
     moved = sorted((channel for channel in verdict.channels if channel.moved), key=lambda one: -abs(one.shift))
     if moved and verdict.level != "quiet":
         words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
-    if verdict.level != "quiet" and verdict.shares and verdict.shares["features"] < verdict.shares["distance"]:
+    alone = verdict.p_values or {"features": 1.0, "distance": 1.0}
+    if verdict.level != "quiet" and alone["features"] < min(alone["distance"], _CERTAIN):
         words.append("What they show moved more than how they look: other things, or others more often.")
     now, before = verdict.accuracy, verdict.reference_accuracy
     words.append(
         f"Estimated accuracy {100 * now.accuracy:.0f} % (90 % interval {100 * now.low:.0f} to {100 * now.high:.0f}), "
-        f"in the training world {100 * before:.0f} %."
+        f"in the training world {100 * before:.0f} %{'' if verdict.reference_labelled else ', an estimate, too'}."
     )
     return words
 
@@ -161,18 +165,17 @@ def _channels(
     for name in CHANNELS[:-1]:
         own = [number for number, one in enumerate(columns) if one.channel == name and one.group != "features"]
         if own:
-            most = max(own, key=lambda number: abs(shift[number]))
+            most = max(own, key=lambda number: (certain[number], abs(shift[number])))
             found.append(Channel(name, columns[most].name, float(shift[most]), bool(certain[most])))
     label = max(mix[0], key=lambda label: abs(mix[1][label] - mix[0][label]))
-    found.append(Channel("labels", label, mix[1][label] - mix[0][label], p_labels <= 0.05))
+    found.append(Channel("labels", label, mix[1][label] - mix[0][label], p_labels <= _CERTAIN))
     return tuple(found)
 
 
 def _in_words(channel: Channel) -> str:
     if channel.name == "labels":
         return f"class mix (predicted {channel.score}: {100 * channel.shift:+.0f} points)"
-    surer = channel.score in ("confidence", "margin")  # scores that fall as mistakes become likelier
-    rises = (channel.shift > 0) != surer
+    rises = (channel.shift > 0) != (channel.score in _INVERSE)
     what = "mistakes look" if channel.name == "error" else channel.name
     how = ("likelier", "less likely") if channel.name == "error" else ("rose", "fell")
     return f"{what} {how[not rises]} ({channel.score} {channel.shift:+.1f} sd)"

@@ -9,6 +9,8 @@ Young 1993). Every statistic is computed anew for every labelling, and its scale
 images that are neither.
 """
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -34,10 +36,10 @@ class Scale(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a test says; `share[j]` is the p-value statistic j would have alone."""
+    """What a test says."""
 
     p: float  # in (0, 1]
-    share: dict[str, float]  # of STATISTICS
+    p_values: dict[str, float]  # that each of STATISTICS would have alone
 
 
 class Null(NamedTuple):
@@ -78,10 +80,11 @@ def null_of(
     columns = _columns(scores, predicted, classes, scale)
     rows = len(scores) + size
     observed = np.concatenate([np.zeros(len(scores)), np.ones(size)])[None]
-    parts = [observed, *_labellings(rows, size, permutations, np.random.default_rng(seed))]
-    sums = np.concatenate([part[:, : len(scores)] @ columns for part in parts])
-    chosen = np.concatenate([part[:, len(scores) :] for part in parts])
-    return Null(size, scale, classes, chosen, sums, columns.sum(axis=0), len(scores))
+    sums, chosen = list[Doubles](), list[Doubles]()
+    for part in chain([observed], _labellings(rows, size, permutations, np.random.default_rng(seed))):
+        sums.append(part[:, : len(scores)] @ columns)
+        chosen.append(part[:, len(scores) :].copy())
+    return Null(size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores))
 
 
 def compare(null: Null, scores: Floats, predicted: Labels) -> Outcome:
@@ -110,9 +113,10 @@ def appearance(
 ) -> tuple[float | None, list[int]]:
     """Test looks apart from the class mix: labels are permuted within each predicted class only.
 
-    The statistic is the squared whitened distance between the means of each class, averaged over classes. Exact if the
-    images of each predicted class keep their distribution; under a change of class mix only about so. Returns p, None
-    if no class can be compared, and the classes with fewer than 2 images on a side, which are left out.
+    The statistic is the squared length of the whitened difference of means, averaged over classes: what moves all
+    classes one way adds up, opposite ways cancel. Exact if the images of each predicted class keep their distribution;
+    under a change of class mix only about so. Returns p, None if no class can be compared, and the classes with fewer
+    than 2 images on a side, which are left out.
     """
     rng = np.random.default_rng(seed)
     whitened = [_whitened(scores, scale) for scores, _ in (reference, window)]
@@ -167,16 +171,14 @@ def _statistics(inside: Doubles, total: Doubles, null: Null) -> Doubles:
     return np.round(statistics, 9)  # equal but for the order of adding is equal
 
 
-def _labellings(rows: int, size: int, count: int, rng: np.random.Generator) -> list[Doubles]:
+def _labellings(rows: int, size: int, count: int, rng: np.random.Generator) -> Iterator[Doubles]:
     """Random subsets of `size` of `rows` as 0 and 1, in parts of (a few, rows), `count` in all."""
-    parts = list[Doubles]()
     step = max(1, _CELLS // rows)
     for start in range(0, count, step):
         keys = rng.random((min(step, count - start), rows))  # in 53 bits: no two are equal
         part = np.zeros(keys.shape)
         np.put_along_axis(part, np.argpartition(keys, size - 1, axis=1)[:, :size], 1, axis=1)
-        parts.append(part)
-    return parts
+        yield part
 
 
 def _differences(old: Doubles, new: Doubles, count: int, rng: np.random.Generator) -> Doubles:
