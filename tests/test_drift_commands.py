@@ -1,11 +1,13 @@
 """`make drift_reference` and `make drift` as commands: verdicts, statuses, files, and errors that say what to do."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT, needs_clone
 from PIL import Image, ImageDraw
 from scipy.stats import binom
 
@@ -99,6 +101,8 @@ def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(fin
     assert "broken.png" in done.stderr
     folder, verdict = verdict_of(finished)
     assert verdict["level"] == {3: "notice", 4: "page"}[done.returncode]
+    assert verdict["images"] == 48
+    assert verdict["mix"].keys() == {"reference", "window"}
     assert [name.endswith("broken.png") for name in verdict["unreadable"]] == [True]
     assert {"sharpness"} <= {channel["name"] for channel in verdict["channels"] if channel["moved"]}
     assert len(verdict["carrier_files"]) == 8
@@ -106,6 +110,35 @@ def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(fin
     assert page.count("data:image/") >= 2 * 8 + 2
     assert "http" not in page.replace("https://github.com", "")
     assert verdict["summary"][-1].startswith("Estimated accuracy")
+
+
+@needs_clone
+def test_make_succeeds_at_any_verdict_and_fails_at_an_error(finished):
+    def make(images):
+        words = ["make", "-o", ".venv/.installed", "drift", f"PYTHON={sys.executable}", f"RUN={finished / 'run'}"]
+        return subprocess.run([*words, f"IMAGES={images}"], cwd=ROOT, capture_output=True, text=True)
+
+    pattern, one = make(finished / "noisy" / "*.png"), make(sorted((finished / "noisy").iterdir())[0])
+    assert (pattern.returncode, one.returncode) == (0, 0), pattern.stderr + one.stderr
+    assert pattern.stdout.startswith(("notice: ", "page: "))
+    assert one.stdout.startswith("too few images: ")
+    assert make(finished / "nowhere").returncode == 2  # make's own status for a command that failed
+
+
+def test_an_archive_is_a_window_too(finished, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "noisy"), "zip", finished / "noisy")
+    assert run(DRIFT, finished / "run", archive).returncode in (3, 4)
+
+
+def test_corruptions_of_a_run_are_drawn_measured_and_cost_its_model_accuracy(finished):
+    done = run("drift_detector_pipeline.drift.corruption_sheet", finished / "run")
+    assert done.returncode == 0, done.stderr
+    report = next((finished / "run").glob("corruptions_*.json"))
+    found = json.loads(report.read_text())
+    assert report.with_suffix(".png").exists()
+    accuracies = np.array([row["accuracy"] for row in found["kinds"].values()])
+    assert accuracies.shape == (15, 5)
+    assert (accuracies[:, 4] < found["clean_accuracy"]).sum() >= 10
 
 
 def test_fewer_false_notices_can_be_asked_for(finished):

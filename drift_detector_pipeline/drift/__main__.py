@@ -14,7 +14,7 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.detector import DriftDetector, Window
 from drift_detector_pipeline.drift.drift_report import write_report
 from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Limits, Verdict, summary
-from drift_detector_pipeline.errors import ConfigError, exit_status
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.image_files import image_files
 from drift_detector_pipeline.modeling.hardware import prepared
 from drift_detector_pipeline.modeling.runs import newest_finished, now, this_command
@@ -47,10 +47,12 @@ def main() -> int:
 def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) -> Verdict:
     """Judge the files that `images` name and write the report.
 
-    Raises a PipelineError if there is no reference, or it is another model's.
+    Raises a PipelineError if there is no file, no reference, or it is another model's.
     """
     settings = checked(["run.precision=fp32", *overrides], ("run.precision", *_ALLOWED), "a reference fixes the rest")
     with prepared(settings.run) as machine, image_files(images) as found:
+        if not any(image.file.exists() for image in found):
+            raise DataError(f"{' '.join(images)}: no files there; name a folder, a pattern, files or an archive")
         trained = open_trained(folder / "final_model.safetensors", machine)
         detector = DriftDetector.load(folder, trained.network.module)
         detector.limits = Limits(**settings.drift.model_dump())
