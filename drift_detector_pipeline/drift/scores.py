@@ -26,7 +26,7 @@ Labels = npt.NDArray[np.int64]
 
 
 class Axes(NamedTuple):
-    """Directions onto which signals are projected: they know no single image, so every image is as good as new."""
+    """Directions onto which signals are projected, learned from means over images."""
 
     looks: Directions  # of pixel scores and early maps, those of corruption
     features: Directions  # of the penultimate features, those of content
@@ -82,7 +82,8 @@ def unseen_scores(
     """Compute phi of the very images that are learned from, (N, S) and a (n, S) per twin, as if they were new.
 
     What knows single images, temperature and distances, is learned anew for each of `folds` (N,) without its images;
-    an image's twins are in its fold. Distances to means an image took part in are too small.
+    an image's twins are in its fold. Distances to means an image took part in are too small. Directions are learned
+    from means over images and kept: with 100 images their spread is 1.8 times as large on new ones, with 950 1.1 times.
     """
     own = np.empty((len(labels), len(LATE)), dtype=np.float32)
     theirs = [np.empty((len(twin.rows), len(LATE)), dtype=np.float32) for twin in twins]
