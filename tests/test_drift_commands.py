@@ -115,7 +115,15 @@ def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(fin
 @needs_clone
 def test_make_succeeds_at_any_verdict_and_fails_at_an_error(finished):
     def make(images):
-        words = ["make", "-o", ".venv/.installed", "drift", f"PYTHON={sys.executable}", f"RUN={finished / 'run'}"]
+        words = [
+            "make",
+            "--no-print-directory",
+            "-o",
+            ".venv/.installed",
+            "drift",
+            f"PYTHON={sys.executable}",
+            f"RUN={finished / 'run'}",
+        ]
         return subprocess.run([*words, f"IMAGES={images}"], cwd=ROOT, capture_output=True, text=True)
 
     pattern, one = make(finished / "noisy" / "*.png"), make(sorted((finished / "noisy").iterdir())[0])

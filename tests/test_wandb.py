@@ -355,6 +355,36 @@ def test_a_process_of_wandb_that_stands_still_is_ended_in_time(server, run, monk
     wait_until(lambda: not Path(f"/proc/{stopped[0]}").exists())
 
 
+WRITER = """
+import json, time
+from pathlib import Path
+from drift_detector_pipeline.wandb_writer import Parent, ParentGoneError
+parent, found = Parent(), []
+parent.tell({"ready": True})
+time.sleep(1)  # busy, while the training dies
+try:
+    found += parent.messages()
+except ParentGoneError:
+    pass
+Path("found.part").write_text(json.dumps(found))
+Path("found.part").rename("found")
+"""
+TRAINING = """
+import os, subprocess, sys
+writer = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+writer.stdout.readline()
+writer.stdin.write(b'{"step": 1}\\n{"step": 2}\\n')
+writer.stdin.flush()
+os._exit(0)
+"""
+
+
+def test_what_a_training_said_before_it_died_is_not_lost(tmp_path):
+    subprocess.run([sys.executable, "-c", TRAINING, WRITER], cwd=tmp_path, check=True)
+    wait_until(lambda: (tmp_path / "found").exists())
+    assert json.loads((tmp_path / "found").read_text()) == [{"step": 1}, {"step": 2}]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["offline", "auto"])
 def test_a_killed_and_resumed_run_is_one_run(mode, server, digits, untracked, tmp_path):
