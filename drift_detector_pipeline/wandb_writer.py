@@ -50,11 +50,13 @@ class Parent:
 
         Asks whether it lives instead of waiting for the pipe's end: loader workers hold the other end, too.
         """
-        buffer, alive = b"", True
-        while alive or select.select([0], [], [], 0)[0]:  # what a dead training said last is still in the pipe
-            alive = os.getppid() == self._pid
+        buffer = b""
+        while True:
+            alive = os.getppid() == self._pid  # asked first: what a dead training said last is in the pipe by now
             if not select.select([0], [], [], _ALIVE_EVERY_S if alive else 0)[0]:
-                continue
+                if alive:
+                    continue
+                break
             part = os.read(0, 1 << 16)
             if not part:
                 break

@@ -210,12 +210,9 @@ def test_the_second_time_nothing_is_done(
 def test_finished_work_costs_under_two_seconds_as_a_command(image_tgz: Path, tmp_path: Path) -> None:
     overrides = ["data=folder", f"data.raw_path={image_tgz}", f"data.processed_path={tmp_path / 'processed'}"]
     assert run_module("dataset", *overrides).returncode == 0
-    seconds = []
-    for _ in range(3):  # the machine may be busy with something else
-        started = time.monotonic()
-        done = run_module("dataset", *overrides)
-        seconds.append(time.monotonic() - started)
-    assert min(seconds) < 2
+    started = time.monotonic()
+    done = run_module("dataset", *overrides)
+    assert time.monotonic() - started < 2
     assert done.stdout == f"{tmp_path / 'processed'}: up to date\n" and done.stderr == ""
 
 

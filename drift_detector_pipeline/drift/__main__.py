@@ -57,7 +57,7 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
         detector = DriftDetector.load(folder, trained.network.module)
         detector.limits = Limits(**settings.drift.model_dump())
         window = detector.open([image.file for image in found], [image.name for image in found])
-        verdict = detector.check_crops(window.crops)._replace(unreadable=tuple(window.unreadable))
+        verdict = detector.check_window(window)
     facts: dict[str, Any] = {"run": str(folder), "named": list(images), "command": this_command(), "when": now()}
     report = write_report(folder / "drift", verdict, window, detector, facts)
     _say(verdict, window, report)

@@ -117,13 +117,13 @@ class DriftDetector:
             clean, signals = read_signals(fit, forward), read_signals(ref, forward)
             count = signals.logits.shape[1]
             names = list(map(str, range(count) if classes is None else classes))
-            if min(count, len(names)) < 2 or len(names) != count:
+            if count < 2 or len(names) != count:
                 raise DataError(f"classes: {len(names)} names for {count} logits; expected as many, at least two")
-            known_labels = _checked_labels("fit_labels", fit_labels, len(fit), count)
-            ref_known = None if ref_labels is None else _checked_labels("ref_labels", ref_labels, len(ref), count)
+            labels = _checked_labels("fit_labels", fit_labels, len(fit), count)
+            of_ref = None if ref_labels is None else _checked_labels("ref_labels", ref_labels, len(ref), count)
             made = make_twins(fit, forward, kinds=kinds, count=twins)
-            learned = learn(clean, known_labels, made, side_px)
-            reference = refer(learned, signals, ref_known)
+            learned = learn(clean, labels, made, side_px)
+            reference = refer(learned, signals, of_ref)
         except ValueError as error:
             raise DataError(f"no detector can be built: {error}") from error
         known = {"fit_images": len(fit), "twin_kinds": list(kinds), "images_per_twin": len(made[0].rows)}
@@ -180,12 +180,15 @@ class DriftDetector:
 
         Raises DataError if `images` are neither uint8 (m, H, W, 3) nor a list of paths.
         """
-        window = self.open(images)
-        return self.check_crops(window.crops)._replace(unreadable=tuple(window.unreadable))
+        return self.check_window(self.open(images))
 
     def open(self, images: Images, names: Sequence[str] | None = None) -> Window:
         """Decode and crop images; arrays are named by their place. Raises DataError as `check` does."""
         return _open(images, self.preparation, names)
+
+    def check_window(self, window: Window) -> Verdict:
+        """Judge what `open` gives. Raises DataError if the model gives no finite numbers for it."""
+        return self.check_crops(window.crops)._replace(unreadable=tuple(window.unreadable))
 
     def check_crops(self, crops: Pixels) -> Verdict:
         """Judge uint8 (m, S, S, 3) crops, as `open` gives them. Raises DataError for another shape."""
