@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,9 @@ SECRETS = ("GDRIVE_", "AWS_", "WANDB_")
 TREE = ("Makefile", "docker.mk", "Dockerfile", ".dockerignore", "docker-entrypoint.sh", "docker-install.sh",
         "requirements.txt", "requirements-dev.txt", "pyproject.toml", "conf", "drift_detector_pipeline", "tests",
         "README.md", ".dvc/config")  # fmt: skip
+
+# Networks, containers and users made here have it in their names: what a killed session left is in nobody's way.
+SESSION = f"pipeline-{uuid.uuid4().hex[:8]}"
 
 needs_engine = pytest.mark.skipif(
     os.environ.get("DOCKER_TESTS") != "true", reason="needs a Docker engine: `make docker_check` runs it"

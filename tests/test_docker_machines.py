@@ -7,11 +7,11 @@ import subprocess
 import time
 
 import pytest
-from containers import DOCKER, IMAGE, docker, make, make_tree, needs_engine, receipt, succeeded, wait_for
+from containers import DOCKER, IMAGE, SESSION, docker, make, make_tree, needs_engine, receipt, succeeded, wait_for
 
 pytestmark = [pytest.mark.slow, needs_engine]
 
-NETWORK, MACHINES = "pipeline-machines", ("pipeline-machine-0", "pipeline-machine-1")
+NETWORK, MACHINES = f"{SESSION}-machines", (f"{SESSION}-machine-0", f"{SESSION}-machine-1")
 WORDS = ["data=digits", "model.name=mlp", "training.batch_size=32", "training.learning_rate=0.01", "run.threads=1",
          "data.dataloader_workers=0"]  # fmt: skip
 

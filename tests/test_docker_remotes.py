@@ -10,7 +10,7 @@ import time
 
 import pytest
 from conftest import ROOT
-from containers import IMAGE, docker, environment, make, make_tree, needs_engine, succeeded, wait_for
+from containers import IMAGE, SESSION, docker, environment, make, make_tree, needs_engine, succeeded, wait_for
 from drive_server import EMAIL, ROOT_ID, make_account
 
 from drift_detector_pipeline import remote
@@ -18,7 +18,7 @@ from drift_detector_pipeline import remote
 pytestmark = [pytest.mark.slow, needs_engine]
 
 BODY = bytes(range(256)) * 2000
-NETWORK = "pipeline-drive"
+NETWORK = f"{SESSION}-drive"
 CONFIG = """[core]
     remote = store
     analytics = false
@@ -64,7 +64,7 @@ def alone(folder):
 def drive(account, *options, objects=None):
     """The server, as the name www.googleapis.com of a network; yields what make needs to use it, and its log."""
     docker("network", "create", NETWORK)
-    name = "pipeline-drive-server"
+    name = f"{SESSION}-drive-server"
     mounts = ["--volume", f"{account}:/account:ro", "--volume", f"{ROOT}/tests:/tests:ro"]
     if objects:
         mounts, options = [*mounts, "--volume", f"{objects}:/objects:ro"], [*options, "--objects", "/objects"]

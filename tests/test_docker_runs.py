@@ -12,6 +12,7 @@ from conftest import pack_tar, write_image
 from containers import (
     DOCKER,
     IMAGE,
+    SESSION,
     docker,
     environment,
     files_below,
@@ -131,14 +132,14 @@ def test_the_exit_status_is_the_trainings_and_a_second_container_continues(tree,
         "--init",
         "--stop-timeout=60",
         "--name",
-        f"pipeline-status-{os.getpid()}",
+        f"{SESSION}-status",
         "--shm-size=2g",
     ]
     command += ["--user", f"{os.getuid()}:{os.getgid()}", *mounts(tree), IMAGE]
     command += ["python", "-m", "drift_detector_pipeline.modeling.train", *words]
     with subprocess.Popen([*command, "hydra.run.dir=outputs/twice"], stdout=subprocess.DEVNULL) as running:
         wait_for(lambda: (folder / "metrics.jsonl").exists() or running.poll() is not None, "an epoch")
-        docker("stop", f"pipeline-status-{os.getpid()}")
+        docker("stop", f"{SESSION}-status")
         assert running.wait(60) == 143
     succeeded(make(tree, "docker_train", args=f"{RUNS['photographs']} run.resume=auto"))
     assert receipt(folder)["weights_sha256"] == receipt(on_host["photographs"])["weights_sha256"]
@@ -173,10 +174,9 @@ def somebody():
     """An ordinary user who may use the engine; made by root and removed again."""
     if os.geteuid() != 0:
         pytest.skip("making a user needs root; the other tests run as an ordinary user then")
-    name = "pipeline-test"
-    subprocess.run(["useradd", "--create-home", "--groups", "docker", name], check=True)
-    yield pwd.getpwnam(name)
-    subprocess.run(["userdel", "--remove", name], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(["useradd", "--create-home", "--groups", "docker", SESSION], check=True)
+    yield pwd.getpwnam(SESSION)
+    subprocess.run(["userdel", "--remove", SESSION], check=True, stderr=subprocess.DEVNULL)
 
 
 def test_an_ordinary_user_trains_stops_and_continues_and_owns_every_file(somebody, on_host):
