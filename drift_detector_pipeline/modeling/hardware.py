@@ -115,6 +115,13 @@ def instruction_set(device: torch.device) -> str:
     return f"{platform.machine()} {' '.join(units)}"
 
 
+def has_bf16_units(device: torch.device) -> bool:
+    """Whether the device has units for bf16; a CPU without them may take fifty times as long for it as for fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def sum_over_processes(values: list[float], machine: Machine) -> list[float]:
     """Add up each number over all processes, in float64; every process gets the same sums."""
     if machine.processes == 1:
@@ -169,10 +176,7 @@ def _device(wanted: str, local_rank: int) -> torch.device:
 def _precision(wanted: str, device: torch.device) -> str:
     if wanted != "auto":
         return wanted
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    has_units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if device.type == "cpu" and has_units else "fp32"
+    return "bf16" if has_bf16_units(device) else "fp32"
 
 
 def _prefer_determinism() -> None:

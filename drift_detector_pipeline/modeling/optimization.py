@@ -5,14 +5,18 @@ In: `training.*` settings and a module. Out: a torch optimizer; a factor in 0..1
 
 import difflib
 import math
+from functools import partial
 
-from timm.optim import create_optimizer_v2, list_optimizers
+import torch
+from timm.optim import create_optimizer_v2, list_optimizers, muon
 from torch import nn
 from torch.optim import Optimizer
 
 from drift_detector_pipeline.config import Training
 from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.modeling.hardware import has_bf16_units
 
+_NEWTON_SCHULZ = muon.zeropower_via_newtonschulz
 _UNFIT = ("adahessian", "kron")  # second derivatives; a state that is not only tensors, so no checkpoints
 
 
@@ -27,6 +31,7 @@ def build_optimizer(settings: Training, module: nn.Module) -> Optimizer:
         raise ModelError(
             f"training.optimizer={settings.optimizer}: no such optimizer; the nearest are {', '.join(near)}"
         )
+    _orthogonalise_in_what_is_fast(next(module.parameters()).device)
     try:
         optimizer: Optimizer = create_optimizer_v2(
             module, name, settings.learning_rate, settings.weight_decay, **settings.optimizer_options
@@ -66,6 +71,15 @@ def set_learning_rate(optimizer: Optimizer, factor: float) -> None:
     """Set each group's learning rate to `factor` times the one it was created with."""
     for group in optimizer.param_groups:
         group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+
+def _orthogonalise_in_what_is_fast(device: torch.device) -> None:
+    """Let timm's Muon compute in fp32 where bf16 has no units; it knows bf16 only and has no option for this.
+
+    A step of ResNet-18-D took 0.8 instead of 46 s (two cores of an AMD EPYC with AVX2 only, one run).
+    """
+    dtype = torch.bfloat16 if has_bf16_units(device) else torch.float32
+    muon.zeropower_via_newtonschulz = partial(_NEWTON_SCHULZ, dtype=dtype)
 
 
 def _half_cosine(share: float) -> float:
