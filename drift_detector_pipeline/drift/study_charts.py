@@ -1,11 +1,13 @@
-"""A study as a table and two pictures: `python -m drift_detector_pipeline.drift.study_charts REPORT` draws them again.
+"""Studies as tables and pictures: `python -m drift_detector_pipeline.drift.study_charts REPORTS` makes them again.
 
 In: reports/drift_study_<data>.json. Out: beside it <name>_power.png, the share of windows found against their size, and
-<name>_accuracy.png, estimated against true accuracy with a point for each cell; a Markdown table. Read by the study.
+<name>_accuracy.png, estimated against true accuracy with a point for each cell; Markdown tables, one a study and, of
+several, one of them all. Read by the study, README and docs/drift.md.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -25,17 +27,24 @@ _SIDE = 4.6  # inches: text of 8 points is then as large as on the page
 
 @exit_status
 def main() -> int:
-    """Draw the report named on the command line."""
-    if len(sys.argv) != 2:
-        raise DataError("name one report: python -m drift_detector_pipeline.drift.study_charts reports/NAME.json")
-    path = Path(sys.argv[1])
+    """Draw the reports named on the command line; print their tables."""
+    if len(sys.argv) < 2:
+        raise DataError("name reports: python -m drift_detector_pipeline.drift.study_charts reports/NAME.json")
+    studies = {path: _read(path) for path in map(Path, sys.argv[1:])}
+    for path, found in studies.items():
+        draw(found, path)
+        print(f"{table(found)}\n")
+    if len(studies) > 1:
+        print(overview(list(studies.values())))
+    return 0
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: no report of a study ({error}); make one: make drift_study RUN=...") from error
-    draw(found, path)
-    print(table(found))
-    return 0
+    return found
 
 
 def draw(found: dict[str, Any], report: Path) -> list[Path]:
@@ -72,6 +81,24 @@ def table(found: dict[str, Any]) -> str:
             f"{100 * row['found_by_default']:.1f}, {100 * row['false_alarms']:.1f} %" for row in by_size.values()
         ]
         rows.append([f"{method}, by default: the same, false alarms", *default])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def overview(studies: Sequence[dict[str, Any]]) -> str:
+    """What several studies found of changes of a new family, beside today's methods, as a Markdown table."""
+    sizes = list(studies[0]["false_alarms"])
+    rows = [["windows of", *sizes], ["---"] * (1 + len(sizes))]
+    for study in studies:
+        name, summary = study["data"], study["summary"]
+        rows.append([f"**{name}: found**", *_percents(summary["held_out_family"]["found"])])
+        for method, by_size in study["side_by_side"].items():
+            shares = {size: row["found_at_equal_false_alarms"] for size, row in by_size.items()}
+            rows.append([f"{name}: found by {method}", *_percents(shares)])
+        rates = {size: alphas["0.01"]["rate"] for size, alphas in study["false_alarms"].items()}
+        rows.append([f"{name}: false alarms", *_percents(rates, 2)])
+        off = [_percents(summary[regime]["accuracy_error_windows"], sign="") for regime in REGIMES]
+        pairs = (" / ".join(pair) for pair in zip(*off, strict=True))
+        rows.append([f"{name}: accuracy off by, known kind / new family, points", *pairs])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
