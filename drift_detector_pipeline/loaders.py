@@ -4,7 +4,9 @@ Sample order = f(seed, epoch); augmentation = f(seed, epoch, image). Worker proc
 number of them gives the same batches. Fed by packing.py, read by modeling/train.py.
 """
 
+import atexit
 import itertools
+import multiprocessing
 import signal
 import warnings
 from collections.abc import Iterator
@@ -97,7 +99,11 @@ def load_batches(
             generator=torch.Generator(),  # keeps the loader's own draws out of the model's random stream
             pin_memory=pin,
         )
-        return _received(iter(loader), places)
+        made = iter(loader)
+    if workers:
+        atexit.unregister(_end_workers)
+        atexit.register(_end_workers)  # after the loader's own, so that it is called before
+    return _received(made, places)
 
 
 class _Placed(NamedTuple):
@@ -170,3 +176,11 @@ def _leave_signals_to_parent(worker: int) -> None:
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _end_workers() -> None:
+    """End workers that are left at exit, as after an error: Python would wait for ever for them to hear SIGTERM."""
+    if left := [process for process in multiprocessing.active_children() if process.daemon]:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler takes their end for a fault
+        for process in left:
+            process.kill()

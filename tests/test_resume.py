@@ -210,6 +210,19 @@ def test_a_process_ended_by_a_signal_continues_to_the_same_bits(name, status, se
 
 
 @pytest.mark.slow
+def test_an_error_nobody_expected_ends_the_process_and_its_workers(settings, tmp_path):
+    """Workers do not hear SIGTERM, for which Python waits at exit."""
+    code = """import sys
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.modeling.train import train
+train(load(sys.argv[1:]), lambda step: {}[step])"""
+    words = [*settings, f"hydra.run.dir={tmp_path / 'run'}", "data.dataloader_workers=2"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("KeyError: 1"), done.stderr
+
+
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_still_ends_with_the_same_bits(settings, undisturbed, tmp_path):
     folder = tmp_path / "run"
     for number, at in enumerate((2, 4, 7, 8, 11)):
