@@ -16,9 +16,9 @@
                            metrics.jsonl, TensorBoard and W&B; self-contained HTML pages
 10. duplicates, data_report
                            what a data set holds, in pictures
-11. modeling.hardware, modeling.interruption, modeling.pretrained, modeling.conv_small, modeling.models,
-    modeling.optimization, modeling.metrics, modeling.inference, modeling.weights, modeling.checkpoints, modeling.runs,
-    modeling.tracing, modeling.session, modeling.samples
+11. modeling.hardware, modeling.interruption, modeling.identity, modeling.pretrained, modeling.conv_small,
+    modeling.models, modeling.optimization, modeling.metrics, modeling.inference, modeling.weights,
+    modeling.checkpoints, modeling.runs, modeling.tracing, modeling.session, modeling.samples
                            what one run is made of
 12. modeling.train         batches -> outputs/<date>/<time>/, killed and continued to the same bits
 13. modeling.trained, modeling.charts, modeling.evaluation_report, modeling.evaluate, modeling.predict

@@ -4,15 +4,19 @@ H, W: a stored image's sides; S: the side of the model input. Everything is uint
 Fed by packing.py or images.decode, read by loaders.py.
 """
 
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from drift_detector_pipeline.config import Augmentation
 from drift_detector_pipeline.images import Pixels
+
+if TYPE_CHECKING:  # whoever only looks at images needs no configuration
+    from drift_detector_pipeline.config import Augmentation
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of values in 0..1, what timm's weights expect unless they say otherwise
 IMAGENET_STD = (0.229, 0.224, 0.225)

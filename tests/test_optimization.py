@@ -13,8 +13,8 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.modeling.checkpoints import restore_tensors, training_tensors
 from drift_detector_pipeline.modeling.hardware import has_bf16_units
+from drift_detector_pipeline.modeling.identity import tensors_hash
 from drift_detector_pipeline.modeling.optimization import build_optimizer, learning_rate_factor, set_learning_rate
-from drift_detector_pipeline.modeling.weights import tensors_hash
 
 SCHEDULERS = ["CosineAnnealingLR", "StepLR", "OneCycleLR", "none"]
 EVERY_CASE = [

@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.modeling.identity import tensors_hash
 from drift_detector_pipeline.modeling.models import build, seed_everything
 from drift_detector_pipeline.modeling.weights import (
     describe,
     load_model,
     pack_tensors,
     save_weights,
-    tensors_hash,
     unpack_tensors,
 )
 
@@ -86,7 +86,8 @@ def test_channels_last_weights_give_the_same_bytes(tmp_path):
 SAVE = """
 import sys, torch
 from pathlib import Path
-from drift_detector_pipeline.modeling.weights import save_weights, tensors_hash
+from drift_detector_pipeline.modeling.identity import tensors_hash
+from drift_detector_pipeline.modeling.weights import save_weights
 torch.manual_seed(0)
 state = {name: torch.randn(3, 4) for name in ("b", "a", "c.weight", "c.bias")}
 save_weights(Path(sys.argv[1]), state, {"classes": ["x", "y"], "architecture": "mlp", "options": {"width": 3}})

@@ -4,7 +4,6 @@ In: a module's state and a `Description`. Out: the same bytes for the same weigh
 read by everything that predicts.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import nn
 from drift_detector_pipeline.config import Model
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.modeling.identity import tensors_hash
 from drift_detector_pipeline.modeling.models import Network, create
 
 _HEADER = "model"  # one key only: safetensors writes several in no fixed order, which would change the hash
@@ -92,16 +92,6 @@ def read_header(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: no such weight file; train one first: make train") from error
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise _unreadable(path, error) from error
-
-
-def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over the sorted (name, dtype, shape, bytes) of tensors: independent of file format and layout."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:
