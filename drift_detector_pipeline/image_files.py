@@ -5,6 +5,7 @@ the processed data.
 """
 
 import glob
+import os
 import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,25 +27,38 @@ class ImageFile(NamedTuple):
 
 @contextmanager
 def image_files(words: Sequence[str]) -> Iterator[list[ImageFile]]:
-    """List the files that `words` name, each once; archives are unpacked for as long as the context is open.
+    """List the files that `words` name; archives are unpacked for as long as the context is open.
 
-    A folder stands for all files below it that are not hidden, a pattern for what it matches. A name that leads nowhere
-    is listed as it is: whoever opens it will say so. Raises DataError if an archive is damaged or unsafe.
+    Each file is listed once, by its first name. A folder stands for all files below it that are not hidden, a pattern
+    for what it matches. A name that leads nowhere is listed as it is: whoever opens it will say so. Raises DataError if
+    an archive is damaged or unsafe.
     """
     with tempfile.TemporaryDirectory(prefix="images-") as place:
         found = (file for number, word in enumerate(words) for file in _named_by(word, Path(place) / str(number)))
-        yield list({file.name: file for file in found}.values())
+        once = dict[Path, ImageFile]()
+        for image in found:
+            once.setdefault(Path(os.path.abspath(image.file)), image)  # noqa: PTH100  (links stay apart)
+        yield list(once.values())
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or a folder, also if `path` is longer than a name may be, as several in one word are."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _named_by(word: str, unpacked: Path) -> Iterator[ImageFile]:
     path = Path(word)
-    if path.is_dir():
-        yield from _below(path, word)
-    elif path.is_file() and word.lower().endswith(_ARCHIVES):
-        extract(path, unpacked)
-        yield from _below(unpacked, word)
-    elif path.exists():
-        yield ImageFile(word, path)
+    if is_there(path):
+        if path.is_dir():
+            yield from _below(path, word)
+        elif word.lower().endswith(_ARCHIVES):
+            extract(path, unpacked)
+            yield from _below(unpacked, word)
+        else:
+            yield ImageFile(word, path)
     elif matches := sorted(glob.glob(word, recursive=True)):  # noqa: PTH207  (pathlib takes no absolute pattern)
         for number, match in enumerate(matches):
             yield from _named_by(match, unpacked / str(number))

@@ -7,7 +7,7 @@ import pytest
 from conftest import pack_tar, pack_zip, write_image
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.image_files import image_files
+from drift_detector_pipeline.image_files import image_files, is_there
 
 
 @pytest.fixture
@@ -52,6 +52,23 @@ def test_one_word_may_hold_several_names(photos):
     assert names("photos/b.png photos/*.jpg 'photos/two words.png'") == [
         "photos/b.png", "photos/a.jpg", "photos/two words.png"
     ]  # fmt: skip
+
+
+def test_many_names_in_one_word_may_be_longer_than_any_name_can_be(photos):
+    many = [f"photos/{number:03d}.png" for number in range(500)]
+    for number, name in enumerate(many):
+        write_image(photos.parent / name, number % 7)
+    assert len(" ".join(many)) > 4096
+    assert names(" ".join(many)) == many
+    flat = " ".join(name.removeprefix("photos/") for name in many)
+    os.chdir(photos)
+    assert len(names(flat)) == 500
+    with image_files(["x" * 300]) as found:
+        assert not is_there(found[0].file)
+
+
+def test_no_file_is_listed_twice_under_two_names(photos):
+    assert names("photos/a.jpg", f"{photos}/a.jpg", "./photos/../photos/a.jpg") == ["photos/a.jpg"]
 
 
 def test_no_file_is_listed_twice(photos):

@@ -15,10 +15,10 @@ from drift_detector_pipeline.drift.detector import DriftDetector, Window
 from drift_detector_pipeline.drift.drift_report import write_report
 from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Limits, Verdict, summary
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.image_files import image_files
+from drift_detector_pipeline.image_files import image_files, is_there
 from drift_detector_pipeline.modeling.hardware import prepared
 from drift_detector_pipeline.modeling.runs import newest_finished, now, this_command
-from drift_detector_pipeline.modeling.trained import checked, open_trained
+from drift_detector_pipeline.modeling.trained import checked, open_trained, overrides_among
 
 _ALLOWED = (
     "run.device",
@@ -35,7 +35,7 @@ _MOST_NAMED = 5  # unreadable files on the console; all are in verdict.json
 def main() -> int:
     """Judge the images named on the command line with the run named before them."""
     words = sys.argv[1:]
-    overrides = [word for word in words if word.startswith(("run.", "drift.")) and not Path(word).exists()]
+    overrides = overrides_among(words)
     target, *images = [word for word in words if word not in overrides] or [""]
     if not any(images):
         raise ConfigError("name images: make drift RUN=outputs/DATE/TIME IMAGES=FOLDER")
@@ -49,9 +49,9 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
 
     Raises a PipelineError if there is no file, no reference, or it is another model's.
     """
-    settings = checked(["run.precision=fp32", *overrides], ("run.precision", *_ALLOWED), "a reference fixes the rest")
+    settings = checked(overrides, _ALLOWED, "a reference fixes the rest", fixed=["run.precision=fp32"])
     with prepared(settings.run) as machine, image_files(images) as found:
-        if not any(image.file.exists() for image in found):
+        if not any(is_there(image.file) for image in found):
             raise DataError(f"{' '.join(images)}: no files there; name a folder, a pattern, files or an archive")
         trained = open_trained(folder / "final_model.safetensors", machine)
         detector = DriftDetector.load(folder, trained.network.module)

@@ -33,7 +33,7 @@ def main() -> int:
 def build_reference(folder: Path, overrides: list[str]) -> DriftDetector:
     """Learn on `fit`, describe `ref`, save both in the run's folder. Raises a PipelineError if something is missing."""
     receipt, started = read_receipt(folder), time.perf_counter()
-    run = checked(["run.precision=fp32", *overrides], ("run.precision", *_ALLOWED), "the rest is in the receipt").run
+    run = checked(overrides, _ALLOWED, "the rest is in the receipt", fixed=["run.precision=fp32"]).run
     processed = data_of(folder, receipt)
     roles = roles_of(processed)
     with prepared(run) as machine:

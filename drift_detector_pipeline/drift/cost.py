@@ -40,7 +40,7 @@ REPEATS = {224: 1, 32: 16}  # windows in each half of a pair, by side in px
 def main() -> int:
     """Measure and write the report."""
     set_up_logging()
-    with prepared(checked(["run.precision=fp32"], ("run.precision",), "").run) as machine:
+    with prepared(checked([], fixed=["run.precision=fp32"]).run) as machine:
         cost = {f"{side}px": measure(side) for side in REPEATS}
         report = {
             "when": now(), "command": "make bench_drift", "model": "resnet18", "window": WINDOW, "pairs": PAIRS,

@@ -41,6 +41,7 @@ from drift_detector_pipeline.modeling.trained import (
     checked,
     logits_of,
     open_trained,
+    overrides_among,
     own_words,
     precision_of,
 )
@@ -62,7 +63,7 @@ class Predicted(NamedTuple):
 def main() -> int:
     """Predict the images named on the command line with the run or weight file named before them."""
     own, words = own_words(sys.argv[1:], {"weights": WEIGHTS})
-    overrides = [word for word in words if word.startswith("run.") and not Path(word).exists()]
+    overrides = overrides_among(words)
     target, *images = [word for word in words if word not in overrides] or [""]
     if not any(images):
         raise ConfigError('name images: make predict RUN=outputs/DATE/TIME IMAGES="photos/*.jpg"')

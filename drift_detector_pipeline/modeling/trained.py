@@ -4,7 +4,9 @@ In: a safetensors file written by a run, and nothing else. Out: a `Trained` on i
 evaluate.py and predict.py.
 """
 
+import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ import numpy as np
 from drift_detector_pipeline.config import Settings, load
 from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.image_files import is_there
 from drift_detector_pipeline.loaders import Batch
 from drift_detector_pipeline.modeling.hardware import Machine
 from drift_detector_pipeline.modeling.inference import predict_logits
@@ -114,9 +117,20 @@ def own_words(words: Sequence[str], choices: Mapping[str, Sequence[str]]) -> tup
     return found, others
 
 
-def checked(overrides: Sequence[str], allowed: Sequence[str], says: str) -> Settings:
-    """Read the overrides a command takes. Raises ConfigError with `says` if one is not among the `allowed` keys."""
+def overrides_among(words: Sequence[str]) -> list[str]:
+    """The words that look like `key=value` and are no file's name."""
+    return [word for word in words if re.match(r"[\w.]+=", word) and not is_there(Path(word))]
+
+
+def checked(
+    overrides: Sequence[str], allowed: Sequence[str] = (), says: str = "", fixed: Sequence[str] = ()
+) -> Settings:
+    """Read the overrides a command takes, and `fixed` ones it does not.
+
+    Raises ConfigError with `says` and the nearest valid key if one is not among the `allowed` keys.
+    """
     for word in overrides:
-        if word.partition("=")[0] not in allowed:
-            raise ConfigError(f"{word}: {says}; further words may be {', '.join(f'{key}=...' for key in allowed)}")
-    return load(["data=digits", *overrides]).settings
+        if (key := word.partition("=")[0]) not in allowed:
+            order = difflib.get_close_matches(key, allowed, n=len(allowed), cutoff=0)
+            raise ConfigError(f"{word}: {says}; further words may be {', '.join(f'{one}=...' for one in order)}")
+    return load(["data=digits", *fixed, *overrides]).settings
