@@ -72,11 +72,19 @@ def test_a_saved_detector_gives_the_same_verdict_and_is_small(example):
 
 def test_limits_under_which_nothing_can_be_noticed_are_refused(example):
     detector = DriftDetector.load(example["folder"], example["model"])
-    with pytest.raises(ConfigError, match=r"p may not fall below 0\.004, so nothing would be noticed"):
+    with pytest.raises(ConfigError, match=r"one statistic alone has a p of up to 0\.004 and would not be noticed"):
         detector.limits = Limits(alpha=0.001)
     assert detector.limits == Limits()
     detector.limits = Limits(alpha=0.001, permutations=3999)
     assert detector.check(example["images"][example["new"]] // 3).p <= 0.001
+
+
+@pytest.mark.parametrize(
+    "changes", [{"alpha": 0}, {"alpha": -1}, {"alpha": 2}, {"tolerated_loss": 1}, {"min_images": 0}]
+)
+def test_limits_out_of_range_are_refused(example, changes):
+    with pytest.raises(ConfigError, match="expected 0 < alpha < 1"):
+        DriftDetector.load(example["folder"], example["model"]).limits = Limits(**changes)
 
 
 def test_files_and_arrays_and_known_scores_give_the_same_verdict(example, tmp_path):
@@ -84,15 +92,17 @@ def test_files_and_arrays_and_known_scores_give_the_same_verdict(example, tmp_pa
     for place, image in enumerate(window):
         Image.fromarray(image).save(tmp_path / f"{place:03d}.png")
     expected = detector.check(window)
-    assert detector.check(sorted(tmp_path.iterdir())) == expected
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    again = detector.check(sorted(tmp_path.iterdir()))
-    assert [Path(name).name for name in again.unreadable] == ["broken.png"]
-    assert again._replace(unreadable=()) == expected
+    assert expected.carrier_names == tuple(map(str, expected.carriers))
+    (tmp_path / "000-broken.png").write_bytes(b"no image")
+    found = detector.check(sorted(tmp_path.iterdir()))
+    assert [Path(name).name for name in found.unreadable] == ["000-broken.png"]
+    assert [Path(name).name for name in found.carrier_names] == [f"{place:03d}.png" for place in expected.carriers]
+    assert found._replace(unreadable=(), carrier_names=expected.carrier_names) == expected
     signals = read_signals(window, detector.forward)
     scores = phi(signals, detector.reference.learned.parameters)
     alone = detector.check_scores(scores, signals.logits.argmax(axis=1))  # phi here in several threads: other last bits
-    assert alone._replace(accuracy=None, channels=()) == expected._replace(accuracy=None, channels=())
+    apart = {"accuracy": None, "channels": (), "carrier_names": ()}
+    assert alone._replace(**apart) == expected._replace(**apart)
     assert alone.accuracy == pytest.approx(expected.accuracy, abs=1e-5)
 
 
@@ -103,6 +113,25 @@ def test_unreadable_files_are_left_out_and_named(example, tmp_path):
     assert window.crops.shape == (1, 32, 32, 3)
     assert [name.endswith("a.png") for name in window.unreadable] == [True]
     assert example["detector"].check(sorted(tmp_path.iterdir())).level == "too few images"
+
+
+def test_copies_are_counted_and_said(example):
+    window = example["images"][example["new"]]
+    assert example["detector"].check(window).copies == 0
+    verdict = example["detector"].check(np.concatenate([window, window[:5]]))
+    assert verdict.copies == 5
+    assert "5 of them are copies of others" in summary(verdict)[1]
+
+
+def test_words_do_not_claim_a_side_that_a_score_does_not_have(example):
+    """Darker images whose blacks are brighter are not said to be brighter."""
+    veiled = (example["images"][example["new"]] * 0.35 + 40).astype(np.uint8)
+    verdict = example["detector"].check(veiled)
+    brightness = next(channel for channel in verdict.channels if channel.name == "brightness")
+    assert brightness.score == "black_level" and brightness.shift > 0
+    moved = next(words for words in summary(verdict) if words.startswith("What moved"))
+    assert "brightness changed (black_level" in moved
+    assert "texture rose" not in moved and "texture fell" not in moved
 
 
 def test_too_few_images_get_no_verdict(example):
@@ -183,6 +212,11 @@ def test_images_of_another_kind_are_refused(example):
         DriftDetector.build(example["model"], ["a.png"], np.zeros(1, np.int64), ["b.png"])
     with pytest.raises(DataError, match="expected a list of paths"):
         example["detector"].check("some/folder")
+    for images in (list(example["images"][:20]), torch.zeros(20, 8, 8, 3), Image.new("RGB", (8, 8))):
+        with pytest.raises(DataError, match=r"expected uint8 .* or a list of paths, got a"):
+            example["detector"].check(images)
+    with pytest.raises(DataError, match=r"expected uint8 \(m, H, W, 3\) or paths"):
+        example["detector"].check(np.zeros((20, 0, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r"crops: expected uint8 \(m, 32, 32, 3\)"):
         example["detector"].check_crops(np.zeros((20, 16, 16, 3), np.uint8))
 
@@ -192,6 +226,8 @@ def test_scores_that_do_not_fit_are_refused(example):
     scores, predicted = detector.reference.scores[:20].copy(), detector.reference.predicted[:20].copy()
     with pytest.raises(DataError, match="scores: expected finite numbers"):
         detector.check_scores(scores[:, 1:], predicted)
+    with pytest.raises(DataError, match="scores: expected finite numbers"):
+        detector.check_scores([["a"]], predicted)
     with pytest.raises(DataError, match=r"predicted: expected whole numbers in 0\.\.9 for 20 images"):
         detector.check_scores(scores, predicted[1:])
     with pytest.raises(DataError, match=r"predicted: .* in -1\.\.-1"):
@@ -208,7 +244,8 @@ def test_scores_that_do_not_fit_are_refused(example):
         ({"fit_labels": np.full(200, "cat")}, "fit_labels: expected whole numbers"),
         ({"fit_labels": np.zeros(199, np.int64)}, "for 200 images"),
         ({"ref_labels": np.zeros(3, np.int64)}, "ref_labels: expected whole numbers"),
-        ({"classes": ["a", "b"]}, "2 names for 10 logits"),
+        ({"classes": ["a", "b"]}, "2 different names for 10 logits"),
+        ({"classes": [*"abcdefghi", "a"]}, "9 different names for 10 logits"),
         ({"kinds": ()}, "kinds: none given"),
         ({"ref_images": slice(0, 200)}, "200 of 200 are among fit_images"),
     ],
@@ -218,6 +255,13 @@ def test_a_detector_is_not_built_from_what_does_not_fit(example, changes, said):
     given = {"fit_labels": labels[:200], "ref_images": slice(200, 400)} | changes
     with pytest.raises(DataError, match=said):
         DriftDetector.build(Callable(), images[:200], ref_images=images[given.pop("ref_images")], **given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_model_of_other_numbers_than_float32_is_refused(example, dtype):
+    model = torchvision.models.resnet18(num_classes=10).to(dtype)
+    with pytest.raises(ModelError, match=rf"weights of {str(dtype)[6:]}, expected float32; give it as model.float()"):
+        DriftDetector.load(example["folder"], model)
 
 
 def test_a_model_that_gives_no_numbers_is_no_quiet_window(example):
@@ -240,6 +284,13 @@ def test_many_files_are_read_in_a_script_without_a_guard(tmp_path):
     )
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["once", "250"], done.stderr
+
+
+def test_the_detector_needs_nothing_of_training_or_its_configuration():
+    code = """import sys, drift_detector_pipeline.drift.detector
+print(sorted({"hydra", "omegaconf", "pydantic", "timm", "wandb", "dvc", "tensorboard"} & sys.modules.keys()))"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_a_detector_fresh_from_building_can_be_reported_on(example, tmp_path):

@@ -105,7 +105,7 @@ def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(fin
     assert verdict["mix"].keys() == {"reference", "window"}
     assert [name.endswith("broken.png") for name in verdict["unreadable"]] == [True]
     assert {"sharpness"} <= {channel["name"] for channel in verdict["channels"] if channel["moved"]}
-    assert len(verdict["carrier_files"]) == 8
+    assert len(verdict["carrier_names"]) == 8
     page = (folder / "report.html").read_text()
     assert page.count("data:image/") >= 2 * 8 + 2
     assert "http" not in page.replace("https://github.com", "")
@@ -167,6 +167,13 @@ def test_too_few_images_have_a_status_of_their_own(finished):
         (["RUN"], "name images"),
         (["RUN", "CLEAN", "drift.alpha=2"], "drift.alpha"),
         (["RUN", "CLEAN", "drift.alhpa=0.1"], "drift.alpha"),
+        (
+            ["RUN", "CLEAN", "drfit.alpha=0.1"],
+            "drfit.alpha=0.1: a reference fixes the rest; further words may be drift.alpha",
+        ),
+        (["RUN", "CLEAN", "training.epochs=3"], "training.epochs=3: a reference fixes the rest"),
+        (["RUN", "CLEAN", "run.precision=bf16"], "run.precision=bf16: a reference fixes the rest"),
+        (["RUN", "run.x/*.png"], "run.x/*.png: no files there"),
         (["RUN", "CLEAN", "drift.alpha=0.001"], "drift.permutations=3999 or more"),
         (["NOWHERE", "CLEAN"], "no such weight file"),
     ],
@@ -246,10 +253,11 @@ def test_a_study_without_an_unseen_image_says_so(finished, tmp_path):
     assert f"error: {tmp_path}: no image can be read there" in done.stderr
 
 
-def test_a_study_takes_whole_numbers_it_knows():
-    done = run("drift_detector_pipeline.drift.study", "seeds=1")
+@pytest.mark.parametrize("word", ["seeds=1", "images=15", "splits=1", "permutations=0", "images=²", "windows=-1"])
+def test_a_study_takes_whole_numbers_it_knows_and_can_work_with(word):
+    done = run("drift_detector_pipeline.drift.study", word)
     assert done.returncode == 1
-    assert "error: seeds=1: expected one of images=NUMBER" in done.stderr
+    assert f"error: {word}: expected one of images=NUMBER (from 16), " in done.stderr
 
 
 def test_clean_windows_of_random_splits_alarm_as_often_as_asked(finished):

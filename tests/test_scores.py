@@ -343,6 +343,13 @@ def test_a_function_serves_as_a_model():
 
     found = read_signals(soft_images(20), outputs)
     assert (found.early.shape, found.features.shape, found.logits.shape) == ((20, 0), (20, 3), (20, 2))
+    plain = read_signals(soft_images(20), lambda images: tuple(outputs(images)[:2]))
+    assert all((one == other).all() for one, other in zip(plain, found, strict=True))
+    maps = torch.rand(16, 4, 5, 5)
+    early = read_signals(soft_images(16), lambda images: (*outputs(images)[:2], maps)).early
+    np.testing.assert_allclose(early, maps.mean(dim=(2, 3)), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"expected logits, features and perhaps early maps .* got float32"):
+        read_signals(soft_images(2), lambda images: torch.zeros(16, 2))
     with pytest.raises(ValueError, match="16 rows each"):
         read_signals(soft_images(2), lambda images: Outputs(torch.zeros(3, 2), torch.zeros(16, 3)))
     with pytest.raises(ValueError, match=r"16 rows each, got .* float32 \(16, 3\), a tuple"):

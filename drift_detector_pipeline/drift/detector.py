@@ -11,7 +11,8 @@ is needed. Read by the command line and the study.
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -40,7 +41,7 @@ from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limit
 from drift_detector_pipeline.drift.window import Null
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.images import Pixels
-from drift_detector_pipeline.modeling.weights import tensors_hash
+from drift_detector_pipeline.modeling.identity import tensors_hash
 from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 
 THUMBNAILS, THUMBNAIL_PX = 100, 96
@@ -117,8 +118,10 @@ class DriftDetector:
             clean, signals = read_signals(fit, forward), read_signals(ref, forward)
             count = signals.logits.shape[1]
             names = list(map(str, range(count) if classes is None else classes))
-            if count < 2 or len(names) != count:
-                raise DataError(f"classes: {len(names)} names for {count} logits; expected as many, at least two")
+            if count < 2 or len(names) != count or len(set(names)) < count:
+                raise DataError(
+                    f"classes: {len(set(names))} different names for {count} logits; expected as many, at least two"
+                )
             labels = _checked_labels("fit_labels", fit_labels, len(fit), count)
             of_ref = None if ref_labels is None else _checked_labels("ref_labels", ref_labels, len(ref), count)
             made = make_twins(fit, forward, kinds=kinds, count=twins)
@@ -188,7 +191,9 @@ class DriftDetector:
 
     def check_window(self, window: Window) -> Verdict:
         """Judge what `open` gives. Raises DataError if the model gives no finite numbers for it."""
-        return self.check_crops(window.crops)._replace(unreadable=tuple(window.unreadable))
+        verdict = self.check_crops(window.crops)
+        names = tuple(window.names[place] for place in verdict.carriers)
+        return verdict._replace(carrier_names=names, unreadable=tuple(window.unreadable))
 
     def check_crops(self, crops: Pixels) -> Verdict:
         """Judge uint8 (m, S, S, 3) crops, as `open` gives them. Raises DataError for another shape."""
@@ -203,15 +208,17 @@ class DriftDetector:
             raise DataError(f"these images cannot be judged: {error}") from error
         with _one_thread():
             scores = phi(signals, self.reference.learned.parameters)
-        return self.check_scores(scores, predictions(signals))
+        copies = len(crops) - len({hashlib.sha256(crop.tobytes()).digest() for crop in crops})
+        return self.check_scores(scores, predictions(signals))._replace(copies=copies)
 
     def check_scores(self, scores: Floats, predicted: Labels) -> Verdict:
         """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known.
 
         Raises DataError if shapes do not fit, a score is not finite or a class not in 0..K-1.
         """
-        columns = self.reference.scores.shape[1]
-        if scores.ndim != 2 or scores.shape[1] != columns or not np.isfinite(scores).all():
+        columns, scores = self.reference.scores.shape[1], np.asarray(scores)
+        numbers = scores.ndim == 2 and scores.dtype.kind in "fiu" and np.isfinite(scores).all()
+        if not numbers or scores.shape[1] != columns:
             raise DataError(f"scores: expected finite numbers (m, {columns}), got {scores.dtype} {scores.shape}")
         predicted = _checked_labels("predicted", predicted, len(scores), len(self.classes))
         if len(scores) < self.limits.min_images:
@@ -269,11 +276,11 @@ def _open(images: Images, preparation: Preparation, names: Sequence[str] | None 
     if isinstance(images, (str, Path)):
         raise DataError(f"{images}: expected a list of paths, such as sorted(Path({str(images)!r}).glob('*.jpg'))")
     if isinstance(images, np.ndarray):
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape[1:]:
             raise DataError(f"images: expected uint8 (m, H, W, 3) or paths, got {images.dtype} {images.shape}")
         shown = list(names or map(str, range(len(images))))
         return Window(_stacked([inference_crop(image, side) for image in images], side), shown, {})
-    files = [Path(path) for path in images]
+    files = _as_paths(images)
     shown, crops, unreadable = list[str](), list[Pixels](), dict[str, str]()
     decoded = decode_files(files, preparation.stored_side_px)
     for name, one in zip(names or map(str, files), decoded, strict=True):
@@ -283,6 +290,16 @@ def _open(images: Images, preparation: Preparation, names: Sequence[str] | None 
             shown.append(name)
             crops.append(inference_crop(one.pixels, side))
     return Window(_stacked(crops, side), shown, unreadable)
+
+
+def _as_paths(images: Sequence[str | Path]) -> list[Path]:
+    given = list(images) if isinstance(images, Iterable) else [images]
+    if other := [one for one in given if not isinstance(one, str | os.PathLike)]:
+        raise DataError(
+            f"images: expected uint8 (m, H, W, 3) or a list of paths, got a {type(images).__name__} with "
+            f"{type(other[0]).__name__}; np.stack makes one array of several"
+        )
+    return [Path(path) for path in given]
 
 
 def _stacked(crops: Sequence[Pixels], side: int) -> Pixels:

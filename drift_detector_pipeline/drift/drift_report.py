@@ -57,8 +57,7 @@ def write_report(place: Path, verdict: Verdict, window: Window, detector: DriftD
                 channels=data_uri(figure_png(channel_chart(verdict))) if verdict.channels else None,
                 accuracy=data_uri(figure_png(accuracy_chart(verdict))) if verdict.accuracy else None,
             )  # fmt: skip
-            names = [window.names[place] for place in verdict.carriers]
-            files = {"unreadable": window.unreadable, "carrier_files": names}
+            files = {"unreadable": window.unreadable}
             write_json(folder / "verdict.json", as_json(verdict) | files | about | facts)
     except OSError as error:
         raise DataError(f"{error.filename or folder}: {error.strerror}; {place} must be writable") from error

@@ -39,7 +39,7 @@ class Outputs(NamedTuple):
 
     logits: torch.Tensor  # (N, K)
     features: torch.Tensor  # (N, D)
-    early: torch.Tensor | None = None  # (N, C) means over space of early feature maps; None or C = 0: there are none
+    early: torch.Tensor | None = None  # early feature maps (N, C, h, w) or their means over space (N, C); None: none
 
 
 class Signals(NamedTuple):
@@ -64,7 +64,7 @@ class Twin(NamedTuple):
     signals: Signals  # n rows
 
 
-Forward = Callable[[Pixels], Outputs]  # uint8 (N, S, S, 3), at most BATCH images
+Forward = Callable[[Pixels], Outputs]  # uint8 (N, S, S, 3), at most BATCH images; a plain tuple will do
 
 
 def read_signals(images: Pixels, forward: Forward) -> Signals:
@@ -89,14 +89,18 @@ def through(module: nn.Module, mean: Sequence[float], std: Sequence[float], laye
     """A way through `module`, which takes float32 (N, 3, S, S), normalised by mean and std of values in 0..1.
 
     Computes in float32 on the module's device, in evaluation mode, which it is left in. `layers`: as `find_layers`
-    finds them unless given; early ones that are found and then give no maps are left out. Raises ValueError if there is
-    no module of a name and, when images come, if a layer that was named or the classifier does not fit.
+    finds them unless given; early ones that are found and then give no maps are left out. Raises ValueError if a weight
+    has another type or there is no module of a name and, when images come, if a layer that was named or the classifier
+    does not fit.
     """
     named, layers = layers is not None, layers or find_layers(module)
     watched = dict(module.named_modules())
     if unknown := [name for name in (*layers.early, layers.classifier) if name not in watched]:
         raise ValueError(f"the model has no modules {unknown}; it has {list(watched)[1:]}")
-    device = next(module.parameters()).device
+    weights = [weight for weight in module.parameters() if weight.is_floating_point()]
+    if other := {weight.dtype for weight in weights} - {torch.float32}:
+        raise ValueError(f"the model has weights of {_name(other.pop())}, expected float32; give it as model.float()")
+    device = weights[0].device if weights else torch.device("cpu")
     channels = {info["module"]: info["num_chs"] for info in _stages(module)}
     channels[layers.classifier] = getattr(watched[layers.classifier], "in_features", None)
 
@@ -187,16 +191,24 @@ def _means(seen: Seen, name: str, expected: str) -> torch.Tensor:
 
 def _in_words(values: Any) -> str:
     if isinstance(values, torch.Tensor):
-        return f"{str(values.dtype).removeprefix('torch.')} {tuple(values.shape)}"
+        return f"{_name(values.dtype)} {tuple(values.shape)}"
     return "nothing" if values is None else f"a {type(values).__name__}"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _part(images: Pixels, forward: Forward) -> tuple[Floats, Floats, Floats]:
     """Means of early maps, features and logits of at most BATCH images."""
     missing = BATCH - len(images)
     filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)]) if missing else images
-    found = forward(filled)
+    given = forward(filled)
+    if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
+        raise ValueError(f"expected logits, features and perhaps early maps from the function, got {_in_words(given)}")
+    found = Outputs(*given)
     early = torch.zeros(BATCH, 0) if found.early is None else found.early
+    early = early.float().flatten(2).mean(2) if isinstance(early, torch.Tensor) and early.ndim == 4 else early
     columns = (early, found.features, found.logits)
     if any(not isinstance(values, torch.Tensor) or values.ndim != 2 or len(values) != BATCH for values in columns):
         got = ", ".join(map(_in_words, columns))

@@ -41,6 +41,7 @@ DRAWN = ("windows", "splits", "windows_per_split", "permutations")  # of Effort
 UNSEEN = "unseen="
 LOSSES = {"0 to 5": (-1.0, 0.05), "5 to 10": (0.05, 0.1), "10 and more": (0.1, 1.0)}  # of accuracy
 DEFAULTS = {"images": 4000, **{name: getattr(Effort(), name) for name in DRAWN}, "seed": 0}
+LEAST = {"images": min(SIZES), "windows": 1, "splits": 2, "windows_per_split": 1, "permutations": 99, "seed": 0}
 
 
 @exit_status
@@ -71,7 +72,7 @@ def study(folder: Path, numbers: dict[str, int], unseen: Sequence[str] = ()) -> 
     receipt = read_receipt(folder)
     processed = data_of(folder, receipt)
     roles = roles_of(processed)
-    with prepared(checked(["run.precision=fp32"], ("run.precision",), "").run) as machine:
+    with prepared(checked([], fixed=["run.precision=fp32"]).run) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)
         forward = through(trained.network.module, trained.network.mean, trained.network.std)
         fit, ref, pool = (_labelled(processed, indices, trained.img_size) for indices in roles)
@@ -211,8 +212,8 @@ def _numbers(words: list[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for word in words:
         name, _, value = word.partition("=")
-        if name not in DEFAULTS or not value.isdigit():
-            known = ", ".join(f"{key}=NUMBER" for key in DEFAULTS)
+        if name not in DEFAULTS or not value.isdecimal() or int(value) < LEAST[name]:
+            known = ", ".join(f"{key}=NUMBER (from {least})" for key, least in LEAST.items())
             raise ConfigError(f"{word}: expected one of {known}, {UNSEEN}FOLDER")
         found[name] = int(value)
     return found

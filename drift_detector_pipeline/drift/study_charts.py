@@ -34,8 +34,12 @@ def main() -> int:
     for path, found in studies.items():
         draw(found, path)
         print(f"{table(found)}\n")
-    if len(studies) > 1:
-        print(overview(list(studies.values())))
+    first = {found["data"]: found for found in studies.values() if not found["numbers"]["seed"]}
+    for found in studies.values():
+        if found["numbers"]["seed"] and found["data"] in first:
+            print(f"{repeat_table(first[found['data']], found)}\n")
+    if len(first) > 1:
+        print(overview(list(first.values())))
     return 0
 
 

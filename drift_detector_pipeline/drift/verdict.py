@@ -29,6 +29,7 @@ SHOWN = 8  # images that carry a change
 EXPLAINING = 199  # labellings for the p-value that explains and never alarms: it would cost most of a verdict
 _CERTAIN = 0.05  # p of one thing that is said to have moved; whether anything did is asked at alpha
 _INVERSE = ("confidence", "margin", "feature_norm")  # scores that fall as mistakes and novelty become likelier
+_NO_SIDE = ("black_level", "blockiness", "anisotropy", "red_green", "yellow_blue")  # whose sign is not the channel's
 
 Level = Literal["quiet", "notice", "page", "too few images"]
 EXIT_STATUS: dict[Level, int] = {"quiet": 0, "notice": 3, "page": 4, "too few images": 5}
@@ -66,19 +67,23 @@ class Verdict(NamedTuple):
     reference_labelled: bool = True  # that accuracy was counted; if not, it is an estimate, too
     mix: tuple[dict[str, float], dict[str, float]] | None = None  # share of each predicted class, then and now
     not_compared: tuple[str, ...] = ()  # classes too rare for p_appearance
-    carriers: tuple[int, ...] = ()  # places of the images that carry the change most, the first most
+    carriers: tuple[int, ...] = ()  # places, among the readable images, of those that carry the change most first
     carrier_classes: tuple[str, ...] = ()  # as predicted
+    carrier_names: tuple[str, ...] = ()  # their files, where it is known which those are
+    copies: int = 0  # images that are equal to another of the window; they make p too small
     unreadable: tuple[str, ...] = ()  # files that were left out
 
 
 def checked_limits(limits: Limits) -> Limits:
-    """Return them. Raises ConfigError if no window could be noticed, as p cannot fall as low as alpha."""
+    """Return them. Raises ConfigError if one is out of range, or what stands out in one statistic is never noticed."""
+    if not 0 < limits.alpha < 1 or not 0 <= limits.tolerated_loss < 1 or limits.min_images < 1:
+        raise ConfigError(f"expected 0 < alpha < 1, 0 <= tolerated_loss < 1 and min_images of 1 or more, got {limits}")
     needed = ceil(len(STATISTICS) / limits.alpha) - 1
     if limits.permutations < needed:
         raise ConfigError(
-            f"drift.alpha={limits.alpha:g} with drift.permutations={limits.permutations}: p may not fall below "
-            f"{len(STATISTICS) / (limits.permutations + 1):.2g}, so nothing would be noticed; "
-            f"drift.permutations={needed} or more"
+            f"drift.alpha={limits.alpha:g} with drift.permutations={limits.permutations}: what stands out in one "
+            f"statistic alone has a p of up to {len(STATISTICS) / (limits.permutations + 1):.2g} and would not be "
+            f"noticed; drift.permutations={needed} or more"
         )
     return limits
 
@@ -124,6 +129,8 @@ def summary(verdict: Verdict) -> list[str]:
         "page": f"These {verdict.images} images do not look like the training world, and it probably hurts",
     }[verdict.level]
     words = [f"{first} (p = {verdict.p:.3g})."]
+    if verdict.copies:
+        words.append(f"{verdict.copies} of them are copies of others, so p is too small: leave them out.")
     moved = sorted((channel for channel in verdict.channels if channel.moved), key=lambda one: -abs(one.shift))
     if moved and verdict.level != "quiet":
         words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
@@ -177,8 +184,10 @@ def _in_words(channel: Channel) -> str:
         return f"class mix (predicted {channel.score}: {100 * channel.shift:+.0f} points)"
     rises = (channel.shift > 0) != (channel.score in _INVERSE)
     what = "mistakes look" if channel.name == "error" else channel.name
-    how = ("likelier", "less likely") if channel.name == "error" else ("rose", "fell")
-    return f"{what} {how[not rises]} ({channel.score} {channel.shift:+.1f} sd)"
+    how = ("likelier" if rises else "less likely") if channel.name == "error" else "rose" if rises else "fell"
+    if channel.score in _NO_SIDE or channel.name == "texture":
+        how = "changed"
+    return f"{what} {how} ({channel.score} {channel.shift:+.1f} sd)"
 
 
 def _shares(predicted: Labels, classes: list[str]) -> dict[str, float]:
