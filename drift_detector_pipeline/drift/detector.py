@@ -12,15 +12,13 @@ is needed. Read by the command line and the study.
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from threadpoolctl import ThreadpoolController
 from torch import nn
 
 from drift_detector_pipeline.decoding import decode_files
@@ -30,6 +28,7 @@ from drift_detector_pipeline.drift.reference import (
     Reference,
     learn,
     load_reference,
+    one_blas_thread,
     predictions,
     refer,
     save_reference,
@@ -46,7 +45,6 @@ from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD, infe
 
 THUMBNAILS, THUMBNAIL_PX = 100, 96
 MOST_SHARED = 0.1  # of the reference that may be among `fit`, too
-_LIBRARIES = ThreadpoolController()  # that are loaded by now
 BUILD_AGAIN = "make drift_reference RUN=..., or DriftDetector.build(...).save(...)"
 
 Images = Pixels | Sequence[str | Path]
@@ -125,8 +123,9 @@ class DriftDetector:
             labels = _checked_labels("fit_labels", fit_labels, len(fit), count)
             of_ref = None if ref_labels is None else _checked_labels("ref_labels", ref_labels, len(ref), count)
             made = make_twins(fit, forward, kinds=kinds, count=twins)
-            learned = learn(clean, labels, made, side_px)
-            reference = refer(learned, signals, of_ref)
+            with one_blas_thread():
+                learned = learn(clean, labels, made, side_px)
+                reference = refer(learned, signals, of_ref)
         except ValueError as error:
             raise DataError(f"no detector can be built: {error}") from error
         known = {"fit_images": len(fit), "twin_kinds": list(kinds), "images_per_twin": len(made[0].rows)}
@@ -206,7 +205,7 @@ class DriftDetector:
             signals = read_signals(crops, self.forward)
         except ValueError as error:
             raise DataError(f"these images cannot be judged: {error}") from error
-        with _one_thread():
+        with one_blas_thread():
             scores = phi(signals, self.reference.learned.parameters)
         copies = len(crops) - len({hashlib.sha256(crop.tobytes()).digest() for crop in crops})
         return self.check_scores(scores, predictions(signals))._replace(copies=copies)
@@ -224,17 +223,10 @@ class DriftDetector:
         if len(scores) < self.limits.min_images:
             return Verdict("too few images", len(scores))
         key = len(scores), self.limits.permutations
-        with _one_thread():
+        with one_blas_thread():
             if key not in self._nulls:
                 self._nulls = {key: null_for(self.reference, len(self.classes), len(scores), self.limits)}
             return judge(self.reference, self._nulls[key], scores, predicted, self.classes, self.limits)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Products as small as a verdict's take longer in several threads, which wait for one another."""
-    with _LIBRARIES.limit(limits=1, user_api="blas"):
-        yield
 
 
 def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:

@@ -7,12 +7,14 @@ In: signals of labelled images the model was not trained on (`fit`), their twins
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from drift_detector_pipeline.drift.accuracy import (
     Accuracy,
@@ -40,6 +42,7 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically, write_json
 
 FILE, FACTS = "reference.npz", "reference.json"
+_LIBRARIES = ThreadpoolController()  # that are loaded by now
 
 Labels = npt.NDArray[np.int64]
 
@@ -83,6 +86,13 @@ def refer(learned: Learned, signals: Signals, labels: Labels | None) -> Referenc
         error = float(np.sqrt((evidence.risks * (1 - evidence.risks)).mean() / len(labels)))
         known = Known(1 - float(mistakes(signals, labels).mean()), wrong, error)
     return Reference(learned, scores, predictions(signals), known, labels is not None)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Products as small as those of drift take longer in several threads, which wait for one another."""
+    with _LIBRARIES.limit(limits=1, user_api="blas"):
+        yield
 
 
 def evidence_of(scores: Floats, learned: Learned) -> Evidence:

@@ -18,7 +18,7 @@ import torch
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.decoding import decode_files
 from drift_detector_pipeline.drift.corruptions import FAMILIES
-from drift_detector_pipeline.drift.reference import Learned, learn, mistakes
+from drift_detector_pipeline.drift.reference import Learned, learn, mistakes, one_blas_thread
 from drift_detector_pipeline.drift.roles import Indices, crops_of, data_of, roles_of
 from drift_detector_pipeline.drift.scores import missing
 from drift_detector_pipeline.drift.signals import Signals, read_signals, through
@@ -86,7 +86,8 @@ def study(folder: Path, numbers: dict[str, int], unseen: Sequence[str] = ()) -> 
         "command": this_command(), "when": now(), "instruction_set": instruction_set(torch.device("cpu")),
         "packages": package_versions(),
     }  # fmt: skip
-    found = facts | examine(material, numbers, strangers)
+    with one_blas_thread():
+        found = facts | examine(material, numbers, strangers)
     return found | {"minutes": round((time.perf_counter() - started) / 60, 1)}
 
 
