@@ -43,7 +43,7 @@ create_environment: ## Make .venv (or VENV=PATH), empty
 	$(PYTHON_INTERPRETER) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON_INTERPRETER=python3.11")'
 	$(PYTHON_INTERPRETER) -m venv $(VENV)
 
-verify: $(INSTALLED) ## Try every stage, data to drift, on digits and say what works on this machine (about two minutes)
+verify: $(INSTALLED) ## Try every stage, data to drift, on digits and say what works on this machine (a few minutes)
 	@$(MODULE).verify
 
 requirements: $(INSTALLED) ## Install the hash-pinned lock into .venv: all that running needs
