@@ -63,19 +63,19 @@ $(DEVELOPED): requirements-dev.txt $(INSTALLED)
 ##@ Data
 .PHONY: dvc_pull dvc_push dvc_status process_data data_report
 dvc_pull: $(INSTALLED) ## Fetch the raw data that the .dvc files name from the DVC remote
-	@$(MODULE).remote pull $(ARGS)
+	@$(MODULE).raw.remote pull $(ARGS)
 
 dvc_push: $(INSTALLED) ## Send the raw data to the DVC remote
-	@$(MODULE).remote push $(ARGS)
+	@$(MODULE).raw.remote push $(ARGS)
 
 dvc_status: $(INSTALLED) ## Compare the raw data with the .dvc files, the cache and the remote
-	@$(MODULE).remote status $(ARGS)
+	@$(MODULE).raw.remote status $(ARGS)
 
 process_data: $(INSTALLED) ## Raw archive or folder to packed images: ARGS="data=cifar10"
 	@$(MODULE).dataset $(ARGS)
 
 data_report: process_data ## What the data holds: counts, balance, samples, images that appear twice, as one page
-	@$(MODULE).data_report $(ARGS)
+	@$(MODULE).processed.data_report $(ARGS)
 
 ##@ Model
 .PHONY: train sweep reproduce summary profile tensorboard bench bench_accuracy
@@ -83,7 +83,7 @@ train: process_data ## Train: ARGS="data=folder data.raw_path=PATH training.epoc
 	@$(MODULE).modeling.train $(ARGS)
 
 sweep: $(INSTALLED) ## Try values: ARGS="data=digits training.learning_rate=1e-3,1e-2", or with Optuna: conf/sweep.yaml
-	@$(MODULE).modeling.sweep_data $(FOR_THE_SHELL)
+	@$(MODULE).modeling.sweep.data $(FOR_THE_SHELL)
 	@$(MODULE).modeling.sweep $(FOR_THE_SHELL)
 
 reproduce: $(INSTALLED) ## Do a finished run again from its receipt and compare the bits: RUN=outputs/DATE/TIME
@@ -106,11 +106,11 @@ tensorboard: $(INSTALLED) ## Curves and profiles in the browser, of RUN=outputs/
 	@TORCH_PROFILER_LOG_LEVEL=WARNING $(PYTHON) -m tensorboard.main --logdir "$(or $(RUN),outputs)" $(ARGS)
 
 bench: $(INSTALLED) ## Measure training speed on this machine: reports/training_speed.json
-	@$(MODULE).bench $(ARGS)
+	@$(MODULE).proof.training_speed $(ARGS)
 
 bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 seeds on Imagenette: reports/precision_accuracy.json
 	@$(MODULE).dataset +experiment=imagenette_fast $(ARGS)
-	@$(MODULE).bench_accuracy $(ARGS)
+	@$(MODULE).proof.precision_accuracy $(ARGS)
 
 include docker.mk
 
@@ -125,13 +125,13 @@ drift: $(INSTALLED) ## Do images look like the training world, how accurate is t
 	@$(MODULE).drift "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
 
 drift_study: $(INSTALLED) ## How often drift is found or falsely reported, how far accuracy estimates are off: reports/
-	@$(MODULE).drift.study "$(RUN)" $(ARGS)
+	@$(MODULE).proof.study "$(RUN)" $(ARGS)
 
 bench_drift: $(INSTALLED) ## What a verdict costs beside the inference of its images: reports/drift_cost.json
-	@$(MODULE).drift.cost
+	@$(MODULE).proof.drift_cost
 
 corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with RUN=outputs/DATE/TIME what they cost its model
-	@$(MODULE).drift.corruption_sheet "$(RUN)" $(ARGS)
+	@$(MODULE).proof.corruption_sheet "$(RUN)" $(ARGS)
 
 ##@ Code
 .PHONY: test lint format docs check lock clean help

@@ -23,7 +23,7 @@ IMAGE_FILES := $(shell find Dockerfile .dockerignore docker-entrypoint.sh docker
 # What each target runs inside; the host's targets run the same modules.
 PACKAGE := python -m drift_detector_pipeline
 COMMAND_shell := bash
-COMMAND_dvc_pull := $(PACKAGE).remote pull
+COMMAND_dvc_pull := $(PACKAGE).raw.remote pull
 COMMAND_process_data := $(PACKAGE).dataset
 COMMAND_train := $(PACKAGE).modeling.train
 COMMAND_evaluate = $(PACKAGE).modeling.evaluate "$(RUN)"
@@ -67,7 +67,7 @@ docker_build: ## Build the image; print what its layers weigh; fail above 600 MB
 		--build-arg IMAGE=$(IMAGE) --build-arg PIPELINE_COMMIT=$$commit \
 		$(if $(PIP_INDEX_URL),--secret id=pip_index_url$(COMMA)env=PIP_INDEX_URL) $(DOCKER_BUILD_OPTS) .
 	@$(DOCKER) history --no-trunc --human=false --format '{{.Size}}\t{{.CreatedBy}}' $(IMAGE) | \
-		$(DOCKER) run --rm --interactive --entrypoint python $(IMAGE) -m drift_detector_pipeline.image_size
+		$(DOCKER) run --rm --interactive --entrypoint python $(IMAGE) -m drift_detector_pipeline.deploy.container_size
 	@touch $(BUILT)
 
 docker_image: ## Build the image if it is missing or older than what it holds
@@ -96,13 +96,13 @@ docker_receipt: ## A finished run as Markdown, appended to MARKDOWN if that is s
 ##@ What continuous integration runs
 .PHONY: docker_check docker_bench smoke docker_smoke receipt
 docker_check: $(DEVELOPED) docker_image ## Tests of the image: bits, signals, owners, secrets, Drive, S3, two machines (half an hour)
-	@DOCKER_TESTS=true $(ENVIRONMENT) $(PYTHON) -m pytest -m "" tests/test_docker*.py $(ARGS)
+	@DOCKER_TESTS=true $(ENVIRONMENT) $(PYTHON) -m pytest -m "" tests/deploy/test_docker*.py $(ARGS)
 
 # Real photographs where there is a key for the DVC remote; handwritten digits where there is none, as in a fork.
 HAS_KEY = $(GDRIVE_CREDENTIALS_DATA)$(GDRIVE_CREDENTIALS_DATA_CONTENT)$(wildcard $(HOST_SERVICE_ACCOUNT_KEY_PATH))
 SMOKE = $(if $(HAS_KEY),training.epochs=1,+experiment=quickstart training.epochs=2)
 docker_bench: $(INSTALLED) docker_image ## Training speed in the container against the host: reports/container_speed.json
-	@$(MODULE).bench_container $(ARGS)
+	@$(MODULE).proof.container_speed $(ARGS)
 
 smoke: ## Pull the data if there is a key, train briefly
 	@$(if $(HAS_KEY),$(MAKE) --silent dvc_pull ARGS=)

@@ -1,4 +1,4 @@
-"""What MkDocs reads beside docs/: the Markdown files of the root, and one API page per line of the package's map.
+"""What MkDocs reads beside docs/: the Markdown files of the root, and one API page per folder of the package.
 
 Called by `make docs`, see mkdocs.yml. Nothing is written twice: README is the first page of the site.
 """
@@ -6,6 +6,7 @@ Called by `make docs`, see mkdocs.yml. Nothing is written twice: README is the f
 import importlib
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -46,25 +47,23 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def _map() -> list[tuple[str, list[str]]]:
-    """The lines of the package's map: a title and the modules it names."""
-    text = str(importlib.import_module(PACKAGE).__doc__)
-    text = text[text.index(" 1. ") : text.index("Stages talk")]
-    lines = []
-    for entry in re.split(r"^ *\d+\. ", text, flags=re.MULTILINE)[1:]:
-        names = [name for name in re.findall(r"[a-z_0-9.]+", entry) if _is_module(name)]
-        description = re.sub(r"\s+", " ", " ".join(re.split(r"\s{2,}", line)[-1] for line in _described(entry)))
-        title = description.strip().replace("->", "→").replace("<", "&lt;")
-        lines.append((title[:1].upper() + title[1:], list(dict.fromkeys(names))))
-    return lines
+    """The pages of the API: the root's modules, then a page a folder, each with its title and its modules in order."""
+    root = importlib.import_module(PACKAGE)
+    return [("The ground, and what holds the road together", _modules(root)), *_folders(root)]
 
 
-def _described(entry: str) -> list[str]:
-    """The right-hand column of an entry, line by line."""
-    return [line for line in entry.splitlines() if re.search(r"\S\s{2,}\S", line) or line.startswith(" " * 20)]
+def _folders(package: ModuleType) -> list[tuple[str, list[str]]]:
+    pages = []
+    for name in re.findall(r"^ *([a-z_]+)/ {2,}", str(package.__doc__), flags=re.MULTILINE):
+        folder = importlib.import_module(f"{package.__name__}.{name}")
+        title = str(folder.__doc__).splitlines()[0].rstrip(".").replace("->", "→").replace("<", "&lt;")
+        pages += [(f"{folder.__name__.removeprefix(PACKAGE + '.')}: {title}", _modules(folder)), *_folders(folder)]
+    return pages
 
 
-def _is_module(name: str) -> bool:
-    return (ROOT / PACKAGE / f"{name.replace('.', '/')}.py").exists()
+def _modules(package: ModuleType) -> list[str]:
+    names = re.findall(r"^ *([a-z_]+) {2,}", str(package.__doc__), flags=re.MULTILINE)
+    return [f"{package.__name__}.{name}".removeprefix(f"{PACKAGE}.") for name in names]
 
 
 def _title(path: Path) -> str:

@@ -6,9 +6,9 @@ names the key, the nearest valid one and the file. Every command of the package 
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -17,167 +17,16 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.settings import Settings, valid_keys
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-FilePath = Annotated[Path, Field(strict=False)]
 
 _FREE_FORM = ("model.options", "training.optimizer_options")  # dictionaries whose keys others define
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Augmentation(_Section):
-    """How a stored image becomes a training image; see `transforms.augment`."""
-
-    min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
-    shift_px: Annotated[int, Field(ge=0)]  # largest shift in each direction, at the training size; 0: off
-    flip: bool  # mirror left and right, half of the time
-    cutout_px: Annotated[int, Field(ge=0)] = 0  # side of a square that is covered, at the training size; 0: off
-
-
-class Data(_Section):
-    """Where images come from and how they are stored."""
-
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    raw_path: FilePath | None  # archive or folder; null only for the embedded digits
-    source_url: str | None  # public address of the archive
-    processed_path: FilePath
-    stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images
-    img_size: Annotated[int, Field(ge=8, le=2048)]  # side of the model input
-    dataloader_workers: Annotated[int, Field(ge=0, le=256)]
-    val_fraction: Fraction
-    fit_fraction: Fraction
-    max_bad_images: Annotated[int, Field(ge=0)]
-    augmentation: Augmentation
-
-    @model_validator(mode="after")
-    def _has_a_source(self) -> "Data":
-        if self.raw_path is None and self.name != "digits":
-            raise ValueError("data.raw_path may be null only for the embedded digits; pass data.raw_path=PATH")
-        return self
-
-
-class Model(_Section):
-    """Which network, and what it starts from."""
-
-    name: str
-    pretrained: bool
-    pretrained_path: FilePath | None
-    num_classes: Annotated[int, Field(ge=2)] | None
-    frozen_stages: Annotated[int, Field(ge=0)]
-    options: dict[str, Any]
-
-
-class Profiler(_Section):
-    """Which training steps PyTorch's profiler records, and what of them. Decides nothing about the bits."""
-
-    enabled: bool
-    wait: Annotated[int, Field(ge=0)]  # steps before each recording
-    warmup: Annotated[int, Field(ge=0)]  # further steps, with the profiler on and its records dropped
-    active: Positive  # steps recorded, into one trace
-    repeat: Annotated[int, Field(ge=0)]  # recordings; 0: until the run ends
-    log_dir: FilePath  # in the run's folder
-    export_chrome_trace: bool  # also as plain JSON, for viewers that read no .gz
-    record_shapes: bool
-    profile_memory: bool
-    with_stack: bool  # Python's call stack, and so which module an operator belongs to
-    with_flops: bool
-    with_modules: bool  # today's PyTorch has this in with_stack
-
-
-class Training(_Section):
-    """How it learns. All of it but `profiler` decides the bits of the weights."""
-
-    epochs: Positive
-    batch_size: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    optimizer: str
-    optimizer_options: dict[str, Any]
-    scheduler: Literal["CosineAnnealingLR", "StepLR", "OneCycleLR", "none"]
-    warmup_fraction: Fraction
-    label_smoothing: Fraction
-    gradient_clip_norm: Annotated[float, Field(gt=0)] | None
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None
-    early_stopping_patience: Positive | None
-    sizes_px: list[Annotated[int, Field(ge=8, le=2048)]] | None
-    profiler: Profiler
-
-    @model_validator(mode="after")
-    def _one_size_per_epoch(self) -> "Training":
-        if self.sizes_px is not None and len(self.sizes_px) != self.epochs:
-            raise ValueError(
-                f"training.sizes_px has {len(self.sizes_px)} sizes, training.epochs={self.epochs}; one each"
-            )
-        return self
-
-
-class Run(_Section):
-    """Where and how a run happens."""
-
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-    precision: Literal["auto", "fp32", "bf16"]
-    threads: Positive | Literal["auto"]
-    resume: str | None
-    checkpoint_every: Positive
-
-
-class Wandb(_Section):
-    """Where W&B keeps a run. Decides nothing about the bits."""
-
-    project: Annotated[str, Field(min_length=1)]
-    entity: str | None
-    mode: Literal["auto", "online", "offline", "disabled"]
-    log_freq: Positive  # optimizer steps between two values of a batch
-
-
-class Drift(_Section):
-    """How a window of images is judged. Decides nothing about training."""
-
-    alpha: Annotated[float, Field(gt=0, lt=1)]
-    tolerated_loss: Annotated[float, Field(ge=0, lt=1)]
-    permutations: Annotated[int, Field(ge=99, le=99_999)]
-    min_images: Annotated[int, Field(ge=4)]
-
-
-class Settings(_Section):
-    """All settings of a command, checked."""
-
-    data: Data
-    model: Model
-    training: Training
-    run: Run
-    wandb: Wandb
-    drift: Drift
-
-    @model_validator(mode="after")
-    def _shift_within_image(self) -> "Settings":
-        smallest_px = min(self.training.sizes_px or [self.data.img_size])
-        if self.data.augmentation.shift_px >= smallest_px:
-            raise ValueError(
-                f"data.augmentation.shift_px={self.data.augmentation.shift_px} must be smaller than the training side, "
-                f"{smallest_px} px (data.img_size or training.sizes_px)"
-            )
-        return self
-
-
-class Sweep(_Section):
-    """How `make sweep` tries values: conf/sweep.yaml."""
-
-    sampler: Literal["grid", "optuna"]
-    trials: Positive | None
-    dir: FilePath | None
-    resume: FilePath | None
 
 
 class Composed(NamedTuple):
@@ -211,15 +60,6 @@ def load(overrides: Sequence[str]) -> Composed:
         run_folder,
         any(override.key_or_group == "hydra.run.dir" for override in parsed),
     )
-
-
-def valid_keys(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """All dotted keys of the schema, such as `training.epochs`."""
-    for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from valid_keys(field.annotation, f"{prefix}{name}.")
-        else:
-            yield prefix + name
 
 
 def group_choices() -> dict[str, list[str]]:

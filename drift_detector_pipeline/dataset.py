@@ -16,24 +16,21 @@ from typing import Any
 
 import PIL
 
-from drift_detector_pipeline.archives import Listing, extract, list_images
-from drift_detector_pipeline.config import Data, load
+from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.decoding import Decoded, decode_all, digits
 from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.files import disk_full_explained, exclusive, file_hash, write_json
-from drift_detector_pipeline.manifest import (
-    FILES,
-    FORMAT,
-    REPORT,
-    content_line,
-    deciding_settings,
-    stat_digest,
-    why_stale,
-)
-from drift_detector_pipeline.packing import Entry, write_packed
-from drift_detector_pipeline.sources import ensure_raw, verify
-from drift_detector_pipeline.splits import SPLITS, assign
+from drift_detector_pipeline.images.decode_many import Decoded, decode_all
+from drift_detector_pipeline.processed.digits import digits
+from drift_detector_pipeline.processed.freshness import content_line, stat_digest, why_stale
+from drift_detector_pipeline.processed.manifest import FILES, FORMAT, REPORT, deciding_settings
+from drift_detector_pipeline.processed.packing import Entry, write_packed
+from drift_detector_pipeline.processed.splits import SPLITS, assign
+from drift_detector_pipeline.raw.archives import extract
+from drift_detector_pipeline.raw.fetch import ensure_raw, verify
+from drift_detector_pipeline.raw.formats.imagefolder import list_images
+from drift_detector_pipeline.raw.listing import Listing
+from drift_detector_pipeline.settings import Data
 
 
 @exit_status

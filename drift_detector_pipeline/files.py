@@ -77,3 +77,11 @@ def exclusive(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or a folder, also if `path` is longer than a name may be, as several in one word are."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

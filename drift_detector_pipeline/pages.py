@@ -12,8 +12,8 @@ import jinja2
 from matplotlib.figure import Figure
 from PIL import Image
 
+from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.files import write_atomically
-from drift_detector_pipeline.images import Pixels
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),

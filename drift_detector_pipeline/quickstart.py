@@ -12,8 +12,8 @@ from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.modeling.evaluate import evaluate
-from drift_detector_pipeline.modeling.runs import read_receipt
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.runs.receipts import read_receipt
 
 
 @exit_status

@@ -20,16 +20,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from drift_detector_pipeline.config import Data, load
+from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.corruptions import corrupt
-from drift_detector_pipeline.drift.roles import roles_of
+from drift_detector_pipeline.corruptions.corrupt import corrupt
 from drift_detector_pipeline.drift.verdict import EXIT_STATUS
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.manifest import open_processed
-from drift_detector_pipeline.modeling.hardware import instruction_set
-from drift_detector_pipeline.modeling.runs import OUTPUTS, read_receipt
-from drift_detector_pipeline.remote import check_ready, open_repository
+from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.processed.roles import roles_of
+from drift_detector_pipeline.raw.remote import check_ready, open_repository
+from drift_detector_pipeline.runs.machine import instruction_set
+from drift_detector_pipeline.runs.receipts import OUTPUTS, read_receipt
+from drift_detector_pipeline.settings import Data
 
 _FOLDER = OUTPUTS / "verify"
 _DATA = ("data=digits", f"data.processed_path={_FOLDER}/digits")

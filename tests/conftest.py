@@ -15,6 +15,7 @@ from PIL import Image
 
 from drift_detector_pipeline import config
 from drift_detector_pipeline.console import log
+from drift_detector_pipeline.settings import Data
 
 os.environ["WANDB_MODE"] = "disabled"  # what `wandb.mode` is unless a test gives one, here and in what it starts
 
@@ -105,10 +106,10 @@ def image_zip(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture
-def data_of(tmp_path: Path) -> Callable[..., config.Data]:
+def data_of(tmp_path: Path) -> Callable[..., Data]:
     """Settings of `data=folder` for a source, processed to tmp_path/processed; further ones by key and value."""
 
-    def make(raw_path: Path, **changes: object) -> config.Data:
+    def make(raw_path: Path, **changes: object) -> Data:
         given = {"raw_path": raw_path, "processed_path": tmp_path / "processed", "stored_side_px": 16, "img_size": 16}
         overrides = [f"data.{key}='{value}'" if isinstance(value, Path) else f"data.{key}={value}"
                      for key, value in (given | changes).items()]  # fmt: skip

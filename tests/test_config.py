@@ -8,7 +8,7 @@ import pytest
 from conftest import run_module
 from omegaconf import OmegaConf
 
-from drift_detector_pipeline import config
+from drift_detector_pipeline import config, settings
 from drift_detector_pipeline.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ def spoil(file: Path, line: str) -> None:
     file.write_text(f"{file.read_text()}\n{line}\n")
 
 
-@pytest.mark.parametrize("key", sorted(config.valid_keys()))
+@pytest.mark.parametrize("key", sorted(settings.valid_keys()))
 def test_a_slip_in_any_key_names_that_key_first(key: str) -> None:
     slip = key[:-2] + key[-1]  # one letter is lost
     said = refusal(f"{slip}=1")
@@ -38,7 +38,7 @@ def test_a_slip_in_any_key_names_that_key_first(key: str) -> None:
 
 def test_all_keys_of_the_section_are_listed() -> None:
     said = refusal("training.lr=1")
-    assert all(key in said for key in config.valid_keys() if key.startswith("training."))
+    assert all(key in said for key in settings.valid_keys() if key.startswith("training."))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_every_shipped_file_composes(overrides: list[str]) -> None:
 @pytest.mark.parametrize("overrides", shipped(), ids=lambda overrides: str(overrides[0]))
 def test_every_key_of_the_schema_stands_in_conf_and_no_other(overrides: list[str]) -> None:
     composed = config.load([*overrides, "data.raw_path=x"] if overrides == ["data=folder"] else overrides)
-    assert set(leaves(OmegaConf.to_container(OmegaConf.create(composed.config_yaml)))) == set(config.valid_keys())
+    assert set(leaves(OmegaConf.to_container(OmegaConf.create(composed.config_yaml)))) == set(settings.valid_keys())
 
 
 def leaves(node: object, prefix: str = "") -> list[str]:
@@ -235,7 +235,7 @@ def test_every_yaml_below_conf_is_reached_by_a_group() -> None:
 
 def test_the_written_yaml_gives_the_same_settings_again() -> None:
     composed = config.load(["+experiment=quickstart", "training.learning_rate=3e-4"])
-    again = config.Settings.model_validate(OmegaConf.to_container(OmegaConf.create(composed.config_yaml)))
+    again = settings.Settings.model_validate(OmegaConf.to_container(OmegaConf.create(composed.config_yaml)))
     assert again == composed.settings
     assert math.isclose(again.training.learning_rate, 3e-4)
 

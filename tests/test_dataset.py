@@ -20,12 +20,13 @@ from conftest import CLASSES, ROOT, ci_environment, make_folder, module_command,
 from drift_detector_pipeline import config
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images import decode
-from drift_detector_pipeline.manifest import open_processed
-from drift_detector_pipeline.splits import SPLITS
-from drift_detector_pipeline.transforms import inference_crop
+from drift_detector_pipeline.images.decode import decode
+from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.processed.splits import SPLITS
+from drift_detector_pipeline.settings import Data
 
-DataOf = Callable[..., config.Data]
+DataOf = Callable[..., Data]
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -37,7 +38,7 @@ def manifest_of(folder: Path) -> dict:
     return json.loads((folder / "manifest.json").read_text())
 
 
-def reasons(caplog: pytest.LogCaptureFixture, data: config.Data) -> str:
+def reasons(caplog: pytest.LogCaptureFixture, data: Data) -> str:
     """Process and return what was said."""
     caplog.clear()
     with caplog.at_level(logging.INFO):
@@ -409,7 +410,7 @@ def pack_without_links(folder: Path) -> Path:
     return folder.with_suffix(".tgz")
 
 
-def start(data: config.Data, **limits: int) -> subprocess.Popen[str]:
+def start(data: Data, **limits: int) -> subprocess.Popen[str]:
     overrides = [
         f"data.{key}={getattr(data, key)}" for key in ("raw_path", "processed_path", "stored_side_px", "img_size")
     ]
@@ -530,7 +531,7 @@ def test_the_number_of_cores_changes_no_bit(slow_tgz: Path, data_of: DataOf, und
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> list[config.Data]:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Data]:
     """The digits, processed by two processes with different numbers of loader workers."""
     made = []
     for workers in (0, 4):
@@ -541,19 +542,19 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[config.Data]:
     return made
 
 
-def test_digits_have_the_documented_counts(digits: list[config.Data]) -> None:
+def test_digits_have_the_documented_counts(digits: list[Data]) -> None:
     manifest = open_processed(digits[0]).manifest
     assert manifest["images"] == 1797 and manifest["classes"] == list("0123456789")
     assert [sum(manifest["counts"][split].values()) for split in SPLITS] == [1295, 143, 359]
 
 
-def test_digits_are_the_same_bytes_in_every_process(digits: list[config.Data]) -> None:
+def test_digits_are_the_same_bytes_in_every_process(digits: list[Data]) -> None:
     first, second = map(open_processed, digits)
     assert first.fingerprint == second.fingerprint
     assert first.manifest["source"] == second.manifest["source"]
 
 
-def test_digits_show_what_scikit_learn_has(digits: list[config.Data]) -> None:
+def test_digits_show_what_scikit_learn_has(digits: list[Data]) -> None:
     from sklearn.datasets import load_digits
 
     images, original = open_processed(digits[0]).images, load_digits()

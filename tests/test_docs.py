@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from conftest import needs_clone
 
-from drift_detector_pipeline.config import group_choices, valid_keys
-from drift_detector_pipeline.drift import study_charts
-from drift_detector_pipeline.drift.study_charts import overview, repeat_table, table
+from drift_detector_pipeline.config import group_choices
+from drift_detector_pipeline.proof import study_charts
+from drift_detector_pipeline.proof.study_charts import overview, repeat_table, table
+from drift_detector_pipeline.settings import valid_keys
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

@@ -6,8 +6,8 @@ from conftest import CLASSES, make_folder, pack_tar
 from drift_detector_pipeline import quickstart
 from drift_detector_pipeline.config import CONF, group_choices, load
 from drift_detector_pipeline.dataset import process
-from drift_detector_pipeline.modeling.runs import read_receipt
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.runs.receipts import read_receipt
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 DATA_SETS = group_choices()["data"]

@@ -1,6 +1,7 @@
-"""The package docstring is a map of all modules, and imports point upwards on it only."""
+"""Each folder's docstring is the map of what lies in it, and imports point upwards on the map only."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -9,22 +10,18 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-import drift_detector_pipeline
-
 PACKAGE = ROOT / "drift_detector_pipeline"
-NAME = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")
+LINE = re.compile(r"^ *([a-z_]+)(/?) {2,}\S", re.MULTILINE)
+LONGEST_MODULE, LONGEST_FUNCTION, MOST_PARAMETERS = 300, 50, 8
+KEYWORDS_FOR_PEOPLE = {("drift.detector", "build")}  # a documented call whose many keywords are all optional
 
 
-def mapped() -> list[str]:
-    """The module names of the docstring, in its order: the left column of each numbered line and what continues it."""
-    text = str(drift_detector_pipeline.__doc__)
-    numbered = text[text.index(" 1. ") : text.index("Stages talk")]
+def mapped(folder: str = "") -> list[str]:
+    """Dotted module names below `folder`, in the order of its docstring and of those of its folders."""
+    text = str(importlib.import_module(f"drift_detector_pipeline.{folder}".rstrip(".")).__doc__)
     names: list[str] = []
-    for line in numbered.splitlines():
-        column = re.split(r"\s{2,}", re.sub(r"^\s*\d+\.\s", "", line).strip())[0]
-        words = [word.strip() for word in column.split(",") if word.strip()]
-        if all(NAME.fullmatch(word) for word in words) and not (line.startswith(" " * 20)):
-            names += words
+    for name, is_folder in LINE.findall(text):
+        names += mapped(f"{folder}{name}.") if is_folder else [folder + name]
     return names
 
 
@@ -69,6 +66,61 @@ def test_imports_point_upwards_on_the_map(name: str) -> None:
 def test_packages_import_nothing() -> None:
     for path in PACKAGE.rglob("__init__.py"):
         assert not any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(ast.parse(path.read_text())))
+
+
+def reached(name: str) -> set[str]:
+    """All modules of this package that come with `name`, going by what is written, wherever it stands."""
+    found: set[str] = set()
+    todo = {name}
+    while todo:
+        one = todo.pop()
+        found.add(one)
+        todo |= imported(modules()[one]) - found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "never"),
+    [
+        ("modeling.predict", "raw.fetch raw.download raw.remote raw.drive_credentials processed.freshness dataset"),
+        ("modeling.train", "raw.fetch raw.download raw.remote raw.drive_credentials processed.freshness dataset"),
+        ("modeling.evaluate", "raw.fetch raw.download raw.remote raw.drive_credentials processed.freshness dataset"),
+        ("drift.detector", "modeling runs raw.fetch dataset"),
+    ],
+)
+def test_what_a_module_never_reaches(name: str, never: str) -> None:
+    assert [one for one in reached(name) if f"{one}.".startswith(tuple(f"{word}." for word in never.split()))] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "never"),
+    [
+        ("modeling.predict", "dvc cryptography optuna sklearn"),
+        ("dataset", "torch timm dvc sklearn matplotlib"),
+        ("drift.detector", "hydra pydantic timm dvc"),
+    ],
+)
+def test_what_importing_a_module_never_loads(name: str, never: str) -> None:
+    code = f"import sys, drift_detector_pipeline.{name}; print(sorted({set(never.split())} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "[]"
+
+
+def test_nothing_of_the_product_imports_the_proof() -> None:
+    product = [name for name in modules() if not name.startswith("proof.")]
+    assert [name for name in product if any(one.startswith("proof.") for one in imported(modules()[name]))] == []
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_modules_and_functions_stay_small(name: str) -> None:
+    text = modules()[name].read_text()
+    assert len(text.splitlines()) <= LONGEST_MODULE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno + 1 <= LONGEST_FUNCTION, node.name
+            given = [one for one in (*node.args.posonlyargs, *node.args.args) if one.arg not in ("self", "cls")]
+            if (name, node.name) not in KEYWORDS_FOR_PEOPLE:
+                assert len(given) + len(node.args.kwonlyargs) <= MOST_PARAMETERS, node.name
 
 
 @pytest.mark.parametrize("name", sorted(modules()))

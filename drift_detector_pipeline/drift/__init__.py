@@ -1,1 +1,15 @@
-"""Drift: whether a window of images still looks like the training world, and how accurate the model is on it."""
+"""A model and its training world -> a verdict on any images, with reasons and pictures.
+
+scores/          one forward pass -> about 40 numbers an image
+permutation      a window's scores against the reference's: one exact p-value
+risk             which predictions are wrong?
+accuracy         how accurate, without labels?
+twins            labelled images once more, changed: what is learned from
+reference        everything a detector knows, as a file
+preparation      a person's images -> crops
+verdict          how loud, what moved, how accurate, which images show it
+detector         all of it in Python, for anybody's model
+build_reference  make drift_reference
+report           a verdict as JSON and as one page
+__main__         make drift
+"""

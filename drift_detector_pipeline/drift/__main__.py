@@ -10,15 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from drift_detector_pipeline.commands import checked, overrides_among
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.drift.detector import DriftDetector, Window
-from drift_detector_pipeline.drift.drift_report import write_report
+from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.preparation import Window
+from drift_detector_pipeline.drift.report import write_report
 from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Limits, Verdict, summary
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.image_files import image_files, is_there
-from drift_detector_pipeline.modeling.hardware import prepared
-from drift_detector_pipeline.modeling.runs import newest_finished, now, this_command
-from drift_detector_pipeline.modeling.trained import checked, open_trained, overrides_among
+from drift_detector_pipeline.files import is_there
+from drift_detector_pipeline.images.named_files import image_files
+from drift_detector_pipeline.modeling.trained import open_trained
+from drift_detector_pipeline.runs.facts import now, this_command
+from drift_detector_pipeline.runs.machine import prepared
+from drift_detector_pipeline.runs.receipts import newest_finished
 
 _ALLOWED = (
     "run.device",

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import norm
 
 from drift_detector_pipeline.drift.risk import CLEAN_SHARE, Doubles, Labels, Risk, Sample, fit_risk, unseen_risks
-from drift_detector_pipeline.drift.signals import Floats
+from drift_detector_pipeline.drift.scores.signals import Floats
 
 SIZES = (16, 32, 64, 128, 256, 512)  # of the windows on which errors are measured
 COVERAGE = 0.9

@@ -8,14 +8,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from drift_detector_pipeline.commands import checked
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.reference import FACTS, FILE
-from drift_detector_pipeline.drift.roles import crops_of, data_of, roles_of
 from drift_detector_pipeline.errors import exit_status
-from drift_detector_pipeline.modeling.hardware import prepared
-from drift_detector_pipeline.modeling.runs import newest_finished, now, read_receipt, this_command
-from drift_detector_pipeline.modeling.trained import checked, open_trained
+from drift_detector_pipeline.modeling.trained import open_trained
+from drift_detector_pipeline.processed.roles import crops_of, roles_of
+from drift_detector_pipeline.runs.facts import now, this_command
+from drift_detector_pipeline.runs.machine import prepared
+from drift_detector_pipeline.runs.receipts import data_of, newest_finished, read_receipt
 
 _ALLOWED = ("run.device", "run.threads")
 

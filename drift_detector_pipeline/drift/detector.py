@@ -11,18 +11,19 @@ is needed. Read by the command line and the study.
 
 import hashlib
 import io
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from torch import nn
 
-from drift_detector_pipeline.decoding import decode_files
-from drift_detector_pipeline.drift.corruptions import KINDS
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.corruptions.corrupt import KINDS
+from drift_detector_pipeline.drift.permutation import Null
+from drift_detector_pipeline.drift.preparation import Images, Preparation, Window, all_readable, open_images
 from drift_detector_pipeline.drift.reference import (
     Labels,
     Reference,
@@ -33,41 +34,19 @@ from drift_detector_pipeline.drift.reference import (
     refer,
     save_reference,
 )
-from drift_detector_pipeline.drift.scores import phi
-from drift_detector_pipeline.drift.signals import Floats, Forward, Layers, Outputs, read_signals, through
+from drift_detector_pipeline.drift.scores.phi import phi
+from drift_detector_pipeline.drift.scores.signals import Floats, Forward, Layers, Outputs, read_signals, through
 from drift_detector_pipeline.drift.twins import make_twins
 from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, null_for, scale_for
-from drift_detector_pipeline.drift.window import Null
 from drift_detector_pipeline.errors import DataError, ModelError
-from drift_detector_pipeline.images import Pixels
-from drift_detector_pipeline.modeling.identity import tensors_hash
-from drift_detector_pipeline.transforms import IMAGENET_MEAN, IMAGENET_STD, inference_crop
+from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
+from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 
 THUMBNAILS, THUMBNAIL_PX = 100, 96
 MOST_SHARED = 0.1  # of the reference that may be among `fit`, too
 BUILD_AGAIN = "make drift_reference RUN=..., or DriftDetector.build(...).save(...)"
 
-Images = Pixels | Sequence[str | Path]
 Model = nn.Module | Callable[[Pixels], Outputs]
-
-
-class Preparation(NamedTuple):
-    """How an image becomes model input; part of what a detector is tied to."""
-
-    side_px: int  # of the square crop
-    stored_side_px: int  # shorter side of a decoded file, before the crop
-    mean: tuple[float, ...] = IMAGENET_MEAN  # of values in 0..1; of no use to a callable
-    std: tuple[float, ...] = IMAGENET_STD
-    early: tuple[str, ...] | None = None  # names of layers; None: found as `signals.find_layers` does
-    classifier: str | None = None
-
-
-class Window(NamedTuple):
-    """Images on the way to a verdict."""
-
-    crops: Pixels  # (m, S, S, 3)
-    names: list[str]
-    unreadable: dict[str, str]  # name -> why
 
 
 class DriftDetector:
@@ -108,7 +87,7 @@ class DriftDetector:
         named = (layers.early, layers.classifier) if layers else (None, None)
         preparation = Preparation(side_px, stored_side_px or side_px, tuple(mean), tuple(std), *named)
         forward, identity = _way_through(model, preparation)
-        fit, ref = (_all_readable(images, preparation) for images in (fit_images, ref_images))
+        fit, ref = (all_readable(images, preparation) for images in (fit_images, ref_images))
         _refuse_shared(fit, ref)
         if not kinds:
             raise DataError(f"kinds: none given, so there is nothing to learn from; name some of {', '.join(KINDS)}")
@@ -186,7 +165,7 @@ class DriftDetector:
 
     def open(self, images: Images, names: Sequence[str] | None = None) -> Window:
         """Decode and crop images; arrays are named by their place. Raises DataError as `check` does."""
-        return _open(images, self.preparation, names)
+        return open_images(images, self.preparation, names)
 
     def check_window(self, window: Window) -> Verdict:
         """Judge what `open` gives. Raises DataError if the model gives no finite numbers for it."""
@@ -263,52 +242,9 @@ def _way_through(model: Model, preparation: Preparation) -> tuple[Forward, str]:
     return model, identity
 
 
-def _open(images: Images, preparation: Preparation, names: Sequence[str] | None = None) -> Window:
-    side = preparation.side_px
-    if isinstance(images, (str, Path)):
-        raise DataError(f"{images}: expected a list of paths, such as sorted(Path({str(images)!r}).glob('*.jpg'))")
-    if isinstance(images, np.ndarray):
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape[1:]:
-            raise DataError(f"images: expected uint8 (m, H, W, 3) or paths, got {images.dtype} {images.shape}")
-        shown = list(names or map(str, range(len(images))))
-        return Window(_stacked([inference_crop(image, side) for image in images], side), shown, {})
-    files = _as_paths(images)
-    shown, crops, unreadable = list[str](), list[Pixels](), dict[str, str]()
-    decoded = decode_files(files, preparation.stored_side_px)
-    for name, one in zip(names or map(str, files), decoded, strict=True):
-        if one.pixels is None:
-            unreadable[name] = str(one.problem)
-        else:
-            shown.append(name)
-            crops.append(inference_crop(one.pixels, side))
-    return Window(_stacked(crops, side), shown, unreadable)
-
-
-def _as_paths(images: Sequence[str | Path]) -> list[Path]:
-    given = list(images) if isinstance(images, Iterable) else [images]
-    if other := [one for one in given if not isinstance(one, str | os.PathLike)]:
-        raise DataError(
-            f"images: expected uint8 (m, H, W, 3) or a list of paths, got a {type(images).__name__} with "
-            f"{type(other[0]).__name__}; np.stack makes one array of several"
-        )
-    return [Path(path) for path in given]
-
-
-def _stacked(crops: Sequence[Pixels], side: int) -> Pixels:
-    return np.stack(crops) if len(crops) else np.zeros((0, side, side, 3), np.uint8)
-
-
 def _as_tuple(value: Any) -> Any:
     """A list of JSON as the tuple it was."""
     return tuple(value) if isinstance(value, list) else value
-
-
-def _all_readable(images: Images, preparation: Preparation) -> Pixels:
-    window = _open(images, preparation)
-    if window.unreadable:
-        name, why = next(iter(window.unreadable.items()))
-        raise DataError(f"{name}: {why}; a detector is built from readable images only")
-    return window.crops
 
 
 def _thumbnails(reference: Reference, crops: Pixels, classes: Sequence[str]) -> list[tuple[str, bytes]]:

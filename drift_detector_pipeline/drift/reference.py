@@ -26,7 +26,7 @@ from drift_detector_pipeline.drift.accuracy import (
     share_wrong,
 )
 from drift_detector_pipeline.drift.risk import Risk, Sample, risk
-from drift_detector_pipeline.drift.scores import (
+from drift_detector_pipeline.drift.scores.phi import (
     Parameters,
     describe,
     fit_scores,
@@ -37,7 +37,7 @@ from drift_detector_pipeline.drift.scores import (
     to_arrays,
     unseen_scores,
 )
-from drift_detector_pipeline.drift.signals import Floats, Signals, Twin
+from drift_detector_pipeline.drift.scores.signals import Floats, Signals, Twin
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically, write_json
 

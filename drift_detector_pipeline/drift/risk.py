@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from drift_detector_pipeline.drift.signals import Floats
+from drift_detector_pipeline.drift.scores.signals import Floats
 
 CLEAN_SHARE = 0.25  # of the weight in learning; every twin has the same share of the rest
 _KNOTS = 200  # of the isotonic curve

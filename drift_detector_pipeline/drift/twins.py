@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.corruptions import KINDS, SEVERITIES, corrupt
-from drift_detector_pipeline.drift.signals import Forward, Twin, read_signals
-from drift_detector_pipeline.images import Pixels
+from drift_detector_pipeline.corruptions.corrupt import KINDS, SEVERITIES, corrupt
+from drift_detector_pipeline.drift.scores.signals import Forward, Twin, read_signals
 
 IMAGES = 500  # of each kind and severity: enough for a mean to 2 points, and minutes on two cores
 SMALL_PX, SMALL_IMAGES = 64, 2000  # images this small cost little: to 1 point

@@ -10,10 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate, likely_loss
-from drift_detector_pipeline.drift.reference import Labels, Learned, Reference, evidence_of
-from drift_detector_pipeline.drift.scores import CHANNELS, describe
-from drift_detector_pipeline.drift.signals import Floats
-from drift_detector_pipeline.drift.window import (
+from drift_detector_pipeline.drift.permutation import (
     STATISTICS,
     Null,
     Scale,
@@ -23,6 +20,9 @@ from drift_detector_pipeline.drift.window import (
     scale_of,
     shifts,
 )
+from drift_detector_pipeline.drift.reference import Labels, Learned, Reference, evidence_of
+from drift_detector_pipeline.drift.scores.phi import CHANNELS, describe
+from drift_detector_pipeline.drift.scores.signals import Floats
 from drift_detector_pipeline.errors import ConfigError
 
 SHOWN = 8  # images that carry a change

@@ -1,1 +1,22 @@
-"""From batches to a model whose bits can be explained."""
+"""Batches -> weights -> worth; labels for anybody's images.
+
+loaders            batches as a function of (seed, epoch, image)
+interruption       SIGTERM and Ctrl-C as a polite request
+optimization       optimizer by name, learning rate by step
+metrics            what logits are worth
+inference          images through a model without learning
+tracing            PyTorch's profiler around chosen steps
+session            what one process holds while a run goes on
+samples            a few validation images and what the model says
+train              batches -> outputs/<date>/<time>/, killed and continued to the same bits
+trained            a weight file ready to compute with
+charts             pictures of what a classifier is worth
+evaluation_report  the files of an evaluation
+evaluate           what a run's model is worth, as numbers and one page
+predict            labels for anybody's images
+reproduce          a receipt -> the same bits again?
+summary            several receipts -> one claim with its spread
+receipt_text       a receipt as Markdown
+sweep/             several values of some settings -> a run each, a table and pictures
+profile/           a few training steps -> where their time goes, and what to try
+"""

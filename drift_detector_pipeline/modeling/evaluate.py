@@ -13,35 +13,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from drift_detector_pipeline.config import Data, Run
+from drift_detector_pipeline.commands import checked, own_words
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import DataError, ModelError, ResumeError, exit_status
-from drift_detector_pipeline.loaders import evaluation_requests, load_batches
-from drift_detector_pipeline.manifest import Processed, open_processed
+from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.evaluation_report import Evaluation, write_evaluation
-from drift_detector_pipeline.modeling.hardware import Machine, instruction_set, prepared
 from drift_detector_pipeline.modeling.inference import BATCH
+from drift_detector_pipeline.modeling.loaders import evaluation_requests, load_batches
 from drift_detector_pipeline.modeling.metrics import Labels, Logits, Metrics, measure
-from drift_detector_pipeline.modeling.runs import (
-    RECEIPT,
-    newest_finished,
-    now,
-    package_versions,
-    read_receipt,
-    this_command,
-)
-from drift_detector_pipeline.modeling.trained import (
-    WEIGHTS,
-    Trained,
-    answers,
-    checked,
-    logits_of,
-    open_trained,
-    own_words,
-    precision_of,
-)
-from drift_detector_pipeline.splits import SPLITS
-from drift_detector_pipeline.transforms import inference_crop
+from drift_detector_pipeline.modeling.trained import WEIGHTS, Trained, answers, logits_of, open_trained, precision_of
+from drift_detector_pipeline.processed.manifest import Processed, open_processed
+from drift_detector_pipeline.processed.splits import SPLITS
+from drift_detector_pipeline.runs.facts import now, package_versions, this_command
+from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
+from drift_detector_pipeline.runs.receipts import RECEIPT, newest_finished, read_receipt
+from drift_detector_pipeline.settings import Data, Run
 
 _ALLOWED = ("run.device", "run.precision", "run.threads", "data.processed_path", "data.dataloader_workers")
 

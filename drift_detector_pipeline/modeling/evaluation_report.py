@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import disk_full_explained, write_atomically, write_json
-from drift_detector_pipeline.images import Pixels
 from drift_detector_pipeline.modeling.charts import Tile, confusion_chart, contact_sheet, reliability_chart
 from drift_detector_pipeline.modeling.metrics import Metrics
 from drift_detector_pipeline.modeling.trained import ANSWER_COLUMNS, Answer, answer_cells

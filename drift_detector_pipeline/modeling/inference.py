@@ -13,11 +13,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from drift_detector_pipeline.loaders import Batch
-from drift_detector_pipeline.modeling.hardware import Machine, from_all
+from drift_detector_pipeline.images.transforms import normalize
+from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.modeling.metrics import cross_entropies
-from drift_detector_pipeline.modeling.models import Network
-from drift_detector_pipeline.transforms import normalize
+from drift_detector_pipeline.networks.models import Network
+from drift_detector_pipeline.runs.machine import Machine, from_all
 
 BATCH = 64  # images of every forward pass; with another number some kernels give other last bits
 

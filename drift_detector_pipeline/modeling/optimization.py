@@ -12,9 +12,9 @@ from timm.optim import create_optimizer_v2, list_optimizers, muon
 from torch import nn
 from torch.optim import Optimizer
 
-from drift_detector_pipeline.config import Training
 from drift_detector_pipeline.errors import ModelError
-from drift_detector_pipeline.modeling.hardware import has_bf16_units
+from drift_detector_pipeline.runs.machine import has_bf16_units
+from drift_detector_pipeline.settings import Training
 
 _NEWTON_SCHULZ = muon.zeropower_via_newtonschulz
 _UNFIT = ("adahessian", "kron")  # second derivatives; a state that is not only tensors, so no checkpoints

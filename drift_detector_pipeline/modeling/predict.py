@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.commands import checked, overrides_among, own_words
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.decoding import decode_files
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import dated_folder, disk_full_explained, write_json
-from drift_detector_pipeline.image_files import ImageFile, image_files
-from drift_detector_pipeline.images import Pixels
-from drift_detector_pipeline.loaders import Batch
-from drift_detector_pipeline.modeling.hardware import Machine, instruction_set, prepared
+from drift_detector_pipeline.images.decode_many import decode_files
+from drift_detector_pipeline.images.named_files import ImageFile, image_files
+from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.inference import BATCH
-from drift_detector_pipeline.modeling.runs import newest_finished, now, this_command
+from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.modeling.trained import (
     ANSWER_COLUMNS,
     WEIGHTS,
@@ -38,15 +38,14 @@ from drift_detector_pipeline.modeling.trained import (
     answer_cells,
     answer_json,
     answers,
-    checked,
     logits_of,
     open_trained,
-    overrides_among,
-    own_words,
     precision_of,
 )
-from drift_detector_pipeline.modeling.weights import read_header
-from drift_detector_pipeline.transforms import inference_crop
+from drift_detector_pipeline.networks.weights import read_header
+from drift_detector_pipeline.runs.facts import now, this_command
+from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
+from drift_detector_pipeline.runs.receipts import newest_finished
 
 _ALLOWED = ("run.device", "run.precision", "run.threads")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_detector_pipeline.errors import ResumeError, exit_status
-from drift_detector_pipeline.modeling.runs import RECEIPT, newest_finished, read_receipt
+from drift_detector_pipeline.runs.receipts import RECEIPT, newest_finished, read_receipt
 
 
 @exit_status

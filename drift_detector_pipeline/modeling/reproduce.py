@@ -12,11 +12,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from drift_detector_pipeline.config import Composed, Settings, load
+from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError, exit_status
-from drift_detector_pipeline.modeling.runs import RECEIPT, compare, newest_finished, read_receipt
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.runs.receipts import RECEIPT, compare_facts, newest_finished, read_receipt
+from drift_detector_pipeline.settings import Settings
 
 FACTS = ("git", "where", "packages", "python", "instruction_set", "identity")  # beside the identity, what can matter
 
@@ -95,7 +96,7 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     for fact in FACTS:
         old, new = before.get(fact), after.get(fact)
         if isinstance(old, dict) and isinstance(new, dict):
-            differences += [f"{fact}: {line}" for line in compare(old, new)]
+            differences += [f"{fact}: {line}" for line in compare_facts(old, new)]
         elif old != new:
             differences.append(f"{fact} was {old!r}, now {new!r}")
     return differences

@@ -6,11 +6,11 @@ In: a session at its end. Out: tracking.Sample, always the same images of a data
 import numpy as np
 import torch
 
-from drift_detector_pipeline.loaders import Batch
+from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.inference import predict_logits
+from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.modeling.session import Session
-from drift_detector_pipeline.tracking import Sample
-from drift_detector_pipeline.transforms import inference_crop
+from drift_detector_pipeline.runs.tracking.tracker import Sample
 
 COUNT = 16
 

@@ -15,28 +15,36 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from drift_detector_pipeline.config import Composed, Settings
+from drift_detector_pipeline.config import Composed
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.loaders import Batch, Request, evaluation_requests, load_batches, training_requests
-from drift_detector_pipeline.manifest import Processed, open_processed
-from drift_detector_pipeline.modeling.checkpoints import (
+from drift_detector_pipeline.modeling.inference import BATCH
+from drift_detector_pipeline.modeling.interruption import Interruption
+from drift_detector_pipeline.modeling.loaders import (
+    Batch,
+    Request,
+    evaluation_requests,
+    load_batches,
+    training_requests,
+)
+from drift_detector_pipeline.modeling.optimization import build_optimizer
+from drift_detector_pipeline.modeling.tracing import Profiler, open_profiler
+from drift_detector_pipeline.networks.models import Network, build, check_input, parameter_count, seed_everything
+from drift_detector_pipeline.networks.weights import describe, save_weights
+from drift_detector_pipeline.processed.manifest import Processed, open_processed
+from drift_detector_pipeline.runs.checkpoints import (
     Checkpoint,
     load_checkpoint,
     restore_tensors,
     save_checkpoint,
     training_tensors,
 )
-from drift_detector_pipeline.modeling.hardware import Machine, from_first
-from drift_detector_pipeline.modeling.inference import BATCH
-from drift_detector_pipeline.modeling.interruption import Interruption
-from drift_detector_pipeline.modeling.models import Network, build, check_input, parameter_count, seed_everything
-from drift_detector_pipeline.modeling.optimization import build_optimizer
-from drift_detector_pipeline.modeling.runs import choose_folder, identify, now, start_folder
-from drift_detector_pipeline.modeling.tracing import Profiler, open_profiler
-from drift_detector_pipeline.modeling.weights import describe, save_weights
-from drift_detector_pipeline.tracking import AllOf, FileTracker, NoTracker, Row, Tracker
-from drift_detector_pipeline.wandb_tracking import wandb_id, wandb_tracker
+from drift_detector_pipeline.runs.facts import now
+from drift_detector_pipeline.runs.folders import choose_folder, identify, start_folder
+from drift_detector_pipeline.runs.machine import Machine, from_first
+from drift_detector_pipeline.runs.tracking.tracker import AllOf, FileTracker, NoTracker, Row, Tracker
+from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_id, wandb_tracker
+from drift_detector_pipeline.settings import Settings
 
 INIT, STEP = 0, 1  # independent random streams
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.modeling.runs import compare, read_receipt
+from drift_detector_pipeline.runs.receipts import compare_facts, read_receipt
 
 
 @exit_status
@@ -35,7 +35,7 @@ def summarize(folders: list[Path]) -> dict[str, Any]:
     receipts = [read_receipt(folder) for folder in folders]
     first = receipts[0]
     for folder, receipt in zip(folders, receipts, strict=True):
-        differences = compare(_without_seed(first["identity"]), _without_seed(receipt["identity"]))
+        differences = compare_facts(_without_seed(first["identity"]), _without_seed(receipt["identity"]))
         if differences:
             raise ResumeError(f"{folder} differs from {folders[0]} in more than its seed: {', '.join(differences)}")
     accuracies = [receipt["final"]["val_accuracy"] for receipt in receipts]

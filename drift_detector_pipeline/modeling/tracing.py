@@ -17,11 +17,11 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_function, schedule
 
-from drift_detector_pipeline import config
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically
-from drift_detector_pipeline.modeling.hardware import Machine
+from drift_detector_pipeline.runs.machine import Machine
+from drift_detector_pipeline.settings import Profiling
 
 Phase = Literal["data_wait", "copy", "forward", "backward", "optimizer"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -47,7 +47,7 @@ class Profiler(Protocol):
         """Hold one part of a step."""
 
 
-def open_profiler(settings: config.Profiler, folder: Path, machine: Machine) -> Profiler:
+def open_profiler(settings: Profiling, folder: Path, machine: Machine) -> Profiler:
     """Return the profiler of a run in `folder`, or one that does nothing."""
     return StepProfiler(settings, folder / settings.log_dir, machine) if settings.enabled else NoProfiler()
 
@@ -55,7 +55,7 @@ def open_profiler(settings: config.Profiler, folder: Path, machine: Machine) -> 
 class StepProfiler:
     """Records `active` steps, `repeat` times, and costs next to nothing before and after them."""
 
-    def __init__(self, settings: config.Profiler, folder: Path, machine: Machine) -> None:
+    def __init__(self, settings: Profiling, folder: Path, machine: Machine) -> None:
         self._settings, self._folder, self._machine = settings, folder, machine
         self._profile: profile | None = None  # only from warm-up to the end of a recording: it costs time
         self._wait = 0  # steps until then

@@ -18,18 +18,10 @@ from tqdm import tqdm
 from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import TrainingError, exit_status
-from drift_detector_pipeline.loaders import Batch
-from drift_detector_pipeline.modeling.hardware import (
-    lost_process_explained,
-    prepared,
-    share_buffers,
-    sum_over_processes,
-)
 from drift_detector_pipeline.modeling.inference import Scores, model_input, score
 from drift_detector_pipeline.modeling.interruption import Interruption, caught
-from drift_detector_pipeline.modeling.models import seed_everything, set_training
+from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.modeling.optimization import learning_rate_factor, set_learning_rate
-from drift_detector_pipeline.modeling.runs import environment_facts, now, write_receipt
 from drift_detector_pipeline.modeling.samples import sample_predictions
 from drift_detector_pipeline.modeling.session import (
     STEP,
@@ -40,7 +32,11 @@ from drift_detector_pipeline.modeling.session import (
     training_batches,
     validation_batches,
 )
-from drift_detector_pipeline.tracking import Result, Row
+from drift_detector_pipeline.networks.models import seed_everything, set_training
+from drift_detector_pipeline.runs.facts import now
+from drift_detector_pipeline.runs.machine import lost_process_explained, prepared, share_buffers, sum_over_processes
+from drift_detector_pipeline.runs.receipts import environment_facts, write_receipt
+from drift_detector_pipeline.runs.tracking.tracker import Result, Row
 
 
 class Outcome(NamedTuple):

@@ -1,28 +1,24 @@
-"""A weight file ready to compute with, and the few words its commands take.
+"""A weight file ready to compute with, and what it says of images.
 
 In: a safetensors file written by a run, and nothing else. Out: a `Trained` on its device, in its precision. Read by
 evaluate.py and predict.py.
 """
 
-import difflib
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from drift_detector_pipeline.config import Settings, load
-from drift_detector_pipeline.errors import ConfigError, ModelError
+from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
-from drift_detector_pipeline.image_files import is_there
-from drift_detector_pipeline.loaders import Batch
-from drift_detector_pipeline.modeling.hardware import Machine
 from drift_detector_pipeline.modeling.inference import predict_logits
+from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.modeling.metrics import Logits, probabilities
-from drift_detector_pipeline.modeling.models import Network
-from drift_detector_pipeline.modeling.weights import load_model
+from drift_detector_pipeline.networks.models import Network
+from drift_detector_pipeline.networks.weights import load_model
+from drift_detector_pipeline.runs.machine import Machine
 
 WEIGHTS = ("final", "best")  # best: of highest accuracy on `val`, so chosen by what it is measured on
 
@@ -98,39 +94,3 @@ def answer_cells(answer: Answer) -> list[str | float]:
 def precision_of(recorded: str | None) -> str:
     """The `run.precision` that gives a run's own digits where the hardware can: bf16 without units for it is slow."""
     return "fp32" if recorded == "fp32" else "auto"
-
-
-def own_words(words: Sequence[str], choices: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
-    """Take words such as `split=val` out of a command line; return them and the others.
-
-    Raises ConfigError if the value is none of the choices.
-    """
-    found, others = dict[str, str](), list[str]()
-    for word in words:
-        name, _, value = word.partition("=")
-        if name not in choices or word == name:
-            others.append(word)
-        elif value in choices[name]:
-            found[name] = value
-        else:
-            raise ConfigError(f"{word}: choose from {', '.join(choices[name])}")
-    return found, others
-
-
-def overrides_among(words: Sequence[str]) -> list[str]:
-    """The words that look like `key=value` and are no file's name."""
-    return [word for word in words if re.match(r"[\w.]+=", word) and not is_there(Path(word))]
-
-
-def checked(
-    overrides: Sequence[str], allowed: Sequence[str] = (), says: str = "", fixed: Sequence[str] = ()
-) -> Settings:
-    """Read the overrides a command takes, and `fixed` ones it does not.
-
-    Raises ConfigError with `says` and the nearest valid key if one is not among the `allowed` keys.
-    """
-    for word in overrides:
-        if (key := word.partition("=")[0]) not in allowed:
-            order = difflib.get_close_matches(key, allowed, n=len(allowed), cutoff=0)
-            raise ConfigError(f"{word}: {says}; further words may be {', '.join(f'{one}=...' for one in order)}")
-    return load(["data=digits", *fixed, *overrides]).settings

@@ -1,0 +1,5 @@
+"""Elsewhere than here.
+
+entrypoint      what a container does before its command
+container_size  what its image weighs
+"""

@@ -1,0 +1,196 @@
+"""Does a window of images look like the reference? One exact p-value from four statistics, by permutation.
+
+In: scores (n, S) and predicted classes (n,) of the reference, the same (m, ...) of a window. Out: `Outcome`.
+n: reference images, m: window images, S: scores, K: classes, R: random labellings. Read by the verdict and the study.
+
+Exact means: if the n + m images are exchangeable, P(p <= alpha) <= alpha, averaged over references and labellings,
+whatever the scores are (Phipson & Smyth 2010; the smallest of several ranks is a statistic like any other, Westfall &
+Young 1993). Every statistic is computed anew for every labelling, and its scale comes from all n + m rows or from
+images that are neither.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+from drift_detector_pipeline.drift.scores.signals import Floats
+
+STATISTICS = ("distance", "largest", "classes", "features")
+_CELLS = 2**22  # so many random numbers at a time: 32 MB
+
+Labels = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+
+
+class Scale(NamedTuple):
+    """The units of the scores, learned on images that are neither reference nor window."""
+
+    centre: Floats  # (S,)
+    spread: Floats  # (S,) standard deviations
+    whitener: Floats  # (S, S) centred scores @ whitener have the identity as covariance, in each of two blocks
+    features: int  # the last so many of the S columns, which have a distance of their own
+
+
+class Outcome(NamedTuple):
+    """What a test says."""
+
+    p: float  # in (0, 1]
+    p_values: dict[str, float]  # that each of STATISTICS would have alone
+
+
+class Null(NamedTuple):
+    """A reference and R + 1 ways to call m of n + m rows the window; the first way is the observed one."""
+
+    size: int  # m
+    scale: Scale
+    classes: int  # K
+    chosen: Doubles  # (R + 1, m) 1 where a window row is called window
+    sums: Doubles  # (R + 1, 2 S + K) columns of reference rows that are called window, added up
+    total: Doubles  # (2 S + K,) of all reference rows
+    reference: int  # n
+
+
+def scale_of(centre: Floats, covariance: Floats, features: int = 0) -> Scale:
+    """Turn a mean (S,) and an invertible covariance (S, S) into units; the last `features` columns are their own block.
+
+    One distance of all columns would find less: each column that a change leaves alone hides what moved in the others.
+    """
+    spread = np.sqrt(covariance.diagonal()).astype(np.float64)
+    first = len(centre) - features
+    whitener = np.zeros(covariance.shape)
+    for block in (slice(0, first), slice(first, None)):
+        values, vectors = np.linalg.eigh(covariance[block, block] / np.outer(spread[block], spread[block]))
+        whitener[block, block] = vectors / np.sqrt(np.maximum(values, 1e-6)) / spread[block, None]
+    return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32), features)
+
+
+def null_of(
+    scores: Floats, predicted: Labels, classes: int, size: int, scale: Scale, permutations: int = 999, seed: int = 0
+) -> Null:
+    """Prepare tests of windows of `size` images; all windows of that size share the labellings.
+
+    Raises ValueError if a number is not positive.
+    """
+    if min(len(scores), size, permutations) < 1:
+        raise ValueError(f"expected images and permutations, got {len(scores)}, {size}, {permutations}")
+    columns = _columns(scores, predicted, classes, scale)
+    rows = len(scores) + size
+    observed = np.concatenate([np.zeros(len(scores)), np.ones(size)])[None]
+    sums, chosen = list[Doubles](), list[Doubles]()
+    for part in chain([observed], _labellings(rows, size, permutations, np.random.default_rng(seed))):
+        sums.append(part[:, : len(scores)] @ columns)
+        chosen.append(part[:, len(scores) :].copy())
+    return Null(size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores))
+
+
+def compare(null: Null, scores: Floats, predicted: Labels) -> Outcome:
+    """Test a window (m, S) with predicted classes (m,). Raises ValueError for another number of images."""
+    if len(scores) != null.size:
+        raise ValueError(f"expected a window of {null.size} images, got {len(scores)}")
+    columns = _columns(scores, predicted, null.classes, null.scale)
+    inside, total = null.sums + null.chosen @ columns, null.total + columns.sum(axis=0)
+    return combine(_statistics(inside, total, null))
+
+
+def combine(statistics: Doubles) -> Outcome:
+    """Turn statistics (R + 1, J) of all labellings, the observed first, into one p-value; ties count against it."""
+    ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
+    smallest = ranks.min(axis=1)
+    p = float((smallest <= smallest[0]).mean())
+    return Outcome(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)))
+
+
+def appearance(
+    reference: tuple[Floats, Labels],
+    window: tuple[Floats, Labels],
+    scale: Scale,
+    permutations: int = 999,
+    seed: int = 0,
+) -> tuple[float | None, list[int]]:
+    """Test looks apart from the class mix: labels are permuted within each predicted class only.
+
+    The statistic is the squared length of the whitened difference of means, averaged over classes: what moves all
+    classes one way adds up, opposite ways cancel. Exact if the images of each predicted class keep their distribution;
+    under a change of class mix only about so. Returns p, None if no class can be compared, and the classes with fewer
+    than 2 images on a side, which are left out.
+    """
+    rng = np.random.default_rng(seed)
+    whitened = [_whitened(scores, scale) for scores, _ in (reference, window)]
+    difference = np.zeros((permutations + 1, len(scale.centre)))
+    left_out, weight = list[int](), 0.0
+    for label in np.union1d(reference[1], window[1]).tolist():
+        old, new = whitened[0][reference[1] == label], whitened[1][window[1] == label]
+        if min(len(old), len(new)) < 2:
+            left_out.append(label)
+            continue
+        share = len(old) * len(new) / (len(old) + len(new))
+        difference += share * _differences(old, new, permutations, rng)
+        weight += share
+    if weight == 0:
+        return None, left_out
+    distance = np.round((difference**2).sum(axis=1), 9)
+    return float(_at_least(distance)[0] / len(distance)), left_out
+
+
+def shifts(reference: Floats, window: Floats, scale: Scale) -> tuple[Doubles, npt.NDArray[np.bool_]]:
+    """How far each score's mean moved from reference (n, S) to window (m, S), in standard deviations: (S,).
+
+    And whether that is more than chance does to any of the S in one of twenty windows (normal, Bonferroni): to say what
+    moved, not whether something did.
+    """
+    moved = window.mean(axis=0, dtype=np.float64) - reference.mean(axis=0, dtype=np.float64)
+    error = np.concatenate([reference, window]).std(axis=0) * np.sqrt(1 / len(reference) + 1 / len(window))
+    return moved / scale.spread, np.abs(moved) > norm.isf(0.025 / reference.shape[1]) * error
+
+
+def _columns(scores: Floats, predicted: Labels, classes: int, scale: Scale) -> Doubles:
+    """Whitened scores, standardised scores, classes as 0 and 1: (N, 2 S + K); their means are all that is needed."""
+    standard = (scores - scale.centre).astype(np.float64) / scale.spread
+    return np.concatenate([_whitened(scores, scale), standard, np.eye(classes)[predicted]], axis=1)
+
+
+def _whitened(scores: Floats, scale: Scale) -> Doubles:
+    return np.asarray((scores - scale.centre).astype(np.float64) @ scale.whitener)
+
+
+def _statistics(inside: Doubles, total: Doubles, null: Null) -> Doubles:
+    """STATISTICS of each labelling (R + 1, 4) from the sums of what it calls window."""
+    old, new = null.reference, null.size
+    count = len(null.scale.centre)
+    difference = inside / new - (total - inside) / old
+    expected = np.maximum(total[2 * count :] / (old + new), 1e-12)
+    whitened, first = difference[:, :count] ** 2, count - null.scale.features
+    distance, features = whitened[:, :first].sum(axis=1), whitened[:, first:].sum(axis=1)
+    largest = np.abs(difference[:, count : 2 * count]).max(axis=1)
+    classes = (difference[:, 2 * count :] ** 2 / expected).sum(axis=1)
+    statistics = np.stack([distance, largest, classes, features], axis=1)
+    return np.round(statistics, 9)  # equal but for the order of adding is equal
+
+
+def _labellings(rows: int, size: int, count: int, rng: np.random.Generator) -> Iterator[Doubles]:
+    """Random subsets of `size` of `rows` as 0 and 1, in parts of (a few, rows), `count` in all."""
+    step = max(1, _CELLS // rows)
+    for start in range(0, count, step):
+        keys = rng.random((min(step, count - start), rows))  # in 53 bits: no two are equal
+        part = np.zeros(keys.shape)
+        np.put_along_axis(part, np.argpartition(keys, size - 1, axis=1)[:, :size], 1, axis=1)
+        yield part
+
+
+def _differences(old: Doubles, new: Doubles, count: int, rng: np.random.Generator) -> Doubles:
+    """Differences of the means, (count + 1, S): as observed, then with labels permuted."""
+    both = np.concatenate([old, new])
+    total = both.sum(axis=0)
+    drawn = [part @ both for part in _labellings(len(both), len(new), count, rng)]
+    inside = np.concatenate([new.sum(axis=0)[None], *drawn])
+    return np.asarray(inside / len(new) - (total - inside) / len(old))
+
+
+def _at_least(values: Doubles) -> npt.NDArray[np.int64]:
+    """How many of all values are at least as large as each."""
+    ordered = np.sort(values)
+    return np.asarray(len(values) - np.searchsorted(ordered, values, side="left"))

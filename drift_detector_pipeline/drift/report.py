@@ -1,0 +1,127 @@
+"""A verdict as files: verdict.json, and one page that says it in words and pictures before numbers.
+
+In: a `Verdict`, the window's images and the detector. Out: `<folder>/<date>_<time>/{report.html,verdict.json}`. Read by
+people; verdict.json by whoever acts on it.
+"""
+
+import base64
+import itertools
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.preparation import Window
+from drift_detector_pipeline.drift.scores.phi import missing
+from drift_detector_pipeline.drift.verdict import Verdict, as_json, summary
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.files import dated_folder, disk_full_explained, write_json
+from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
+
+_WIDTH = 4.6  # inches: text of 8 points is then as large as on the page
+_TILE_PX = 128
+_TITLES = {
+    "quiet": "Quiet: these images look like the training world",
+    "notice": "Notice: these images look different",
+    "page": "Page: these images look different, and accuracy has probably fallen",
+    "too few images": "Too few images for a verdict",
+}
+
+
+class Pair(NamedTuple):
+    """An image of the window beside a typical one of the training world."""
+
+    name: str
+    label: str  # the predicted class of both
+    now: str  # data URIs
+    before: str | None
+    same_class: bool  # of the typical one
+
+
+def write_report(place: Path, verdict: Verdict, window: Window, detector: DriftDetector, facts: dict[str, Any]) -> Path:
+    """Write both files into a new folder below `place`; return the page. Raises DataError if that cannot be done."""
+    folder = dated_folder(place)
+    try:
+        with disk_full_explained(folder):
+            folder.mkdir(parents=True)
+            about = {"limits": detector.limits._asdict(), "reference": _reference_facts(detector)}
+            write_page(
+                folder / "report.html", "drift.html",
+                title=_TITLES[verdict.level], verdict=verdict, words=summary(verdict)[1:], facts=facts, about=about,
+                command=shlex.join(facts["command"]), unreadable=window.unreadable,
+                pairs=_pairs(verdict, window, detector),
+                channels=data_uri(figure_png(channel_chart(verdict))) if verdict.channels else None,
+                accuracy=data_uri(figure_png(accuracy_chart(verdict))) if verdict.accuracy else None,
+            )  # fmt: skip
+            files = {"unreadable": window.unreadable}
+            write_json(folder / "verdict.json", as_json(verdict) | files | about | facts)
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: {error.strerror}; {place} must be writable") from error
+    return folder / "report.html"
+
+
+def channel_chart(verdict: Verdict) -> Figure:
+    """Draw how far each channel moved, in standard deviations of one image; what moved for certain is filled."""
+    shown = [channel for channel in verdict.channels if channel.name != "labels"][::-1]
+    figure = Figure((_WIDTH, 0.6 + 0.3 * len(shown)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axvline(0, color="black", linewidth=0.8)
+    values = [channel.shift for channel in shown]
+    bars = axes.barh([channel.name for channel in shown], values, color="white", edgecolor="black", hatch="///")
+    for bar, channel in zip(bars, shown, strict=True):
+        if channel.moved:
+            bar.set(facecolor="0.25", hatch="")
+    reach = 1.25 * max(0.5, *(abs(value) for value in values))
+    axes.set(xlim=(-reach, reach), xlabel="mean of the window - mean of the training world\n(standard deviations)")
+    axes.tick_params(labelsize=8)
+    return figure
+
+
+def accuracy_chart(verdict: Verdict) -> Figure:
+    """Draw the estimated accuracy with its interval, and that of the training world."""
+    figure = Figure((_WIDTH, 1.1), layout="constrained")
+    axes = figure.add_subplot()
+    found, before = verdict.accuracy, verdict.reference_accuracy
+    if found is not None and before is not None:
+        axes.plot([100 * found.low, 100 * found.high], [0, 0], color="black", linewidth=3)
+        axes.plot([100 * found.accuracy], [0], "ko", markersize=8)
+        axes.plot([100 * before], [1], "k|", markersize=18, markeredgewidth=3)
+    axes.set(xlim=(0, 100), ylim=(-0.6, 1.6), xlabel="accuracy (%)")
+    axes.set_yticks([0, 1], ["these images\n(estimated)", "training world"])
+    axes.tick_params(labelsize=8)
+    return figure
+
+
+def _pairs(verdict: Verdict, window: Window, detector: DriftDetector) -> list[Pair]:
+    """Each carrier beside a typical reference image of its predicted class, others each time."""
+    typical: dict[str, itertools.cycle[str]] = {}
+    for label in {label for label, _ in detector.thumbnails}:
+        own = [jpeg for name, jpeg in detector.thumbnails if name == label]
+        typical[label] = itertools.cycle(["data:image/jpeg;base64," + base64.b64encode(jpeg).decode() for jpeg in own])
+    found = list[Pair]()
+    for place, label in zip(verdict.carriers, verdict.carrier_classes, strict=True):
+        now = data_uri(image_png(_small(window.crops[place])))
+        others = typical.get(label) or next(iter(typical.values()), None)
+        found.append(Pair(window.names[place], label, now, next(others) if others else None, label in typical))
+    return found
+
+
+def _small(crop: Pixels) -> Pixels:
+    image = Image.fromarray(crop)
+    image.thumbnail((_TILE_PX, _TILE_PX), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _reference_facts(detector: DriftDetector) -> dict[str, Any]:
+    reference = detector.reference
+    own = {
+        "identity": detector.identity, "images": len(reference.scores), "accuracy": reference.known.accuracy,
+        "labelled": reference.labelled, "missing": missing(reference.learned.parameters),
+    }  # fmt: skip
+    kept = ("fit_images", "weights_sha256", "data_fingerprint", "sha256")
+    return own | {name: detector.facts[name] for name in kept if name in detector.facts}

@@ -1,0 +1,8 @@
+"""One forward pass -> about 40 numbers an image, each with a name a person understands.
+
+pixels         light, colour, detail, noise and blocks, without any model
+signals        what a forward pass says, before anything is learned from it
+directions     in which corrupted images part from clean ones, and contents from one another
+output_scores  how strange an image is to its nearest class, how sure the model is
+phi            all of them as one row
+"""

@@ -1,0 +1,176 @@
+"""phi(x): the raw signals of one forward pass as about 40 numbers with names, each in one of the channels people read.
+
+In: `Signals`, and parameters learned on labelled images the model was not trained on and on their corrupted twins.
+Out: float32 (N, S). Whatever is learned is learned here, from what is passed in. Read by the window test, the accuracy
+estimate and the reference.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.covariance import ledoit_wolf
+
+from drift_detector_pipeline.drift.scores.directions import Directions, direction_scores, fit_directions, fit_features
+from drift_detector_pipeline.drift.scores.output_scores import LATE, Late, fit_late, late_scores
+from drift_detector_pipeline.drift.scores.pixels import PIXELS, SMALLEST_PX, pixel_names
+from drift_detector_pipeline.drift.scores.signals import Floats, Signals, Twin
+
+# "labels", the ninth, is no score: it is the predicted class, of which the window test counts.
+CHANNELS = ("error", "energy", "novelty", "texture", "sharpness", "brightness", "contrast", "colour", "labels")
+FOLDS = 5
+_LEAST_SPREAD = 0.01  # a score that is constant on clean images still has a scale
+
+Labels = npt.NDArray[np.int64]
+
+
+class Axes(NamedTuple):
+    """Directions onto which signals are projected, learned from means over images."""
+
+    looks: Directions  # of pixel scores and early maps, those of corruption
+    features: Directions  # of the penultimate features, those of content
+
+
+class Parameters(NamedTuple):
+    """Everything learned, frozen."""
+
+    side_px: int  # of the images; it decides which pixel scores there are
+    early_maps: int  # C, 0 for a model without
+    axes: Axes
+    late: Late
+    centre: Floats  # (S,) mean of the scores on clean images
+    covariance: Floats  # (S, S) of the scores on clean images, shrunk (Ledoit & Wolf 2004)
+
+
+class Score(NamedTuple):
+    """A column of phi."""
+
+    name: str
+    channel: str
+    group: str  # where it comes from: "pixels", "directions", "late" or, always last, "features"
+
+
+def fit_scores(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> Parameters:
+    """Learn from N labelled clean images of `side_px` and their twins.
+
+    Leave the twins of some kinds out, and nothing knows of these kinds. Raises ValueError if shapes do not fit.
+    """
+    _check(clean, labels, twins, side_px)
+    looks = fit_directions(_material(clean), [(twin.rows, _material(twin.signals)) for twin in twins])
+    axes = Axes(looks, fit_features(clean.features))
+    late = fit_late(clean.features, clean.logits, labels)
+    own, _ = unseen_scores(clean, labels, (), axes, image_folds(len(labels)))
+    spread = np.maximum(own.std(axis=0), _LEAST_SPREAD)
+    correlation = ledoit_wolf((own - own.mean(axis=0)) / spread, assume_centered=True)[0]
+    np.fill_diagonal(correlation, np.maximum(correlation.diagonal(), 1))
+    covariance = (correlation * np.outer(spread, spread)).astype(np.float32)
+    return Parameters(side_px, clean.early.shape[1], axes, late, own.mean(axis=0), covariance)
+
+
+def phi(signals: Signals, parameters: Parameters) -> Floats:
+    """The scores of N images: float32 (N, S), columns as `describe` names them. Raises ValueError for other shapes."""
+    expected = (len(pixel_names(parameters.side_px)), parameters.early_maps, len(parameters.late.centre))
+    if (found := tuple(values.shape[1] for values in signals[:3])) != expected:
+        raise ValueError(f"expected {expected} pixel scores, early maps and features, got {found}")
+    return _joined(signals, parameters.axes, late_scores(signals.features, signals.logits, parameters.late))
+
+
+def unseen_scores(
+    clean: Signals, labels: Labels, twins: Sequence[Twin], axes: Axes, folds: Labels
+) -> tuple[Floats, list[Floats]]:
+    """Compute phi of the very images that are learned from, (N, S) and a (n, S) per twin, as if they were new.
+
+    What knows single images, temperature and distances, is learned anew for each of `folds` (N,) without its images;
+    an image's twins are in its fold. Distances to means an image took part in are too small. Directions are learned
+    from means over images and kept: with 100 images their spread is 1.8 times as large on new ones, with 950 1.1 times.
+    """
+    own = np.empty((len(labels), len(LATE)), dtype=np.float32)
+    theirs = [np.empty((len(twin.rows), len(LATE)), dtype=np.float32) for twin in twins]
+    for fold in np.unique(folds):
+        inside = folds == fold
+        late = fit_late(clean.features[~inside], clean.logits[~inside], labels[~inside])
+        own[inside] = late_scores(clean.features[inside], clean.logits[inside], late)
+        for twin, values in zip(twins, theirs, strict=True):
+            chosen = inside[twin.rows]
+            values[chosen] = late_scores(twin.signals.features[chosen], twin.signals.logits[chosen], late)
+    joined = [_joined(twin.signals, axes, values) for twin, values in zip(twins, theirs, strict=True)]
+    return _joined(clean, axes, own), joined
+
+
+def image_folds(images: int, seed: int = 0) -> Labels:
+    """A fold of 0 to 4 for each image, all about equally large."""
+    return np.random.default_rng(seed).permutation(np.arange(images) % FOLDS)
+
+
+def describe(parameters: Parameters) -> list[Score]:
+    """Name, channel and group of each column of phi."""
+    pixels = [Score(name, PIXELS[name], "pixels") for name in pixel_names(parameters.side_px)]
+    learned = [
+        Score(f"direction_{number}", "texture", "directions")
+        for number in range(1, 1 + parameters.axes.looks.weights.shape[1])
+    ]
+    late = [Score(name, channel, "late") for name, channel in LATE.items()]
+    return pixels + learned + late + [
+        Score(f"feature_{number}", "novelty", "features")
+        for number in range(1, 1 + parameters.axes.features.weights.shape[1])
+    ]  # fmt: skip
+
+
+def missing(parameters: Parameters) -> dict[str, str]:
+    """What this model or image size cannot give, and why."""
+    side = parameters.side_px
+    absent = {
+        name: f"says nothing on images of {side} px, from {least} px on"
+        for name, least in SMALLEST_PX.items()
+        if side < least
+    }
+    if parameters.early_maps == 0:
+        absent["early feature maps"] = "the model has none that are known; directions come from pixels alone"
+    if parameters.axes.looks.weights.shape[1] == 0:
+        absent["directions"] = "no twins to learn them from"
+    return absent
+
+
+def to_arrays(parameters: Parameters) -> dict[str, npt.NDArray[Any]]:
+    """The parameters as plain arrays, to be saved."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "side_px": np.array(parameters.side_px),
+        "early_maps": np.array(parameters.early_maps),
+        "centre": parameters.centre,
+        "covariance": parameters.covariance,
+    }
+    for axis, directions in parameters.axes._asdict().items():
+        arrays |= {f"{axis}.{name}": value for name, value in directions._asdict().items()}
+    return arrays | {f"late.{name}": value for name, value in parameters.late._asdict().items()}
+
+
+def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Parameters:
+    """Undo `to_arrays`. Raises KeyError if an array is missing."""
+    axes = Axes(*(Directions(*(arrays[f"{axis}.{name}"] for name in Directions._fields)) for axis in Axes._fields))
+    late = Late(*(arrays[f"late.{name}"] for name in Late._fields))
+    sizes = int(arrays["side_px"]), int(arrays["early_maps"])
+    return Parameters(*sizes, axes, late, arrays["centre"], arrays["covariance"])
+
+
+def _material(signals: Signals) -> Floats:
+    """What directions are learned from."""
+    return np.concatenate([signals.pixels, signals.early], axis=1)
+
+
+def _joined(signals: Signals, axes: Axes, late: Floats) -> Floats:
+    looks = direction_scores(_material(signals), axes.looks)
+    return np.concatenate([signals.pixels, looks, late, direction_scores(signals.features, axes.features)], axis=1)
+
+
+def _check(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> None:
+    images, pixels = len(labels), len(pixel_names(side_px))
+    if any(len(values) != images for values in clean) or clean.pixels.shape[1] != pixels:
+        shapes = [values.shape for values in clean]
+        raise ValueError(f"expected signals of {images} images with {pixels} pixel scores, got arrays of {shapes}")
+    if len(np.unique(labels)) < 2 or images < 2 * FOLDS:
+        raise ValueError(f"expected at least {2 * FOLDS} images of at least 2 classes to learn from, got {images}")
+    for twin in twins:
+        width = [values.shape[1:] for values in twin.signals] != [values.shape[1:] for values in clean]
+        if width or len(twin.rows) != len(twin.signals.logits) or twin.rows.max(initial=0) >= images:
+            raise ValueError(f"the twins of {twin.kind} {twin.severity} do not fit the {images} clean images")

@@ -1,0 +1,217 @@
+"""What one forward pass says of an image, before anything is learned from it: the raw signals of the scores.
+
+In: uint8 (N, S, S, 3) inference crops and a way through a model: a module whose layers are watched, or a function.
+Out: `Signals`, float32 arrays of N rows. Read by scores.py, and by whoever fits it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.drift.scores.pixels import pixel_scores
+from drift_detector_pipeline.images.transforms import normalize
+
+Floats = npt.NDArray[np.float32]
+
+BATCH = 16  # images of every forward pass, filled up with black ones: with another number some kernels round otherwise
+EARLY_LAYERS, COARSEST = 3, 8  # so many, none of them more than 8 times coarser than the image
+EARLY = "gives {}, expected float maps (N, C, h, w); leave it out of `early`"
+CLASSIFIER = "is given {}, expected float features (N, D) or maps (N, D, h, w); name another: Layers(early, classifier)"
+
+Seen = dict[str, torch.Tensor | str]  # of a layer: float32 (N, C), or in words what there was instead
+
+
+class Layers(NamedTuple):
+    """The names of the modules that are watched, as in `named_modules`."""
+
+    early: tuple[str, ...]  # give feature maps (N, C, h, w); may be empty
+    classifier: str  # its input is the features (N, D), its output the logits; maps (N, D, h, w) are averaged
+
+
+class Outputs(NamedTuple):
+    """What a model says about a batch of N images."""
+
+    logits: torch.Tensor  # (N, K)
+    features: torch.Tensor  # (N, D)
+    early: torch.Tensor | None = None  # early feature maps (N, C, h, w) or their means over space (N, C); None: none
+
+
+class Signals(NamedTuple):
+    """Raw signals of N images, float32, in the order of the images."""
+
+    pixels: Floats  # (N, P), see pixels.py
+    early: Floats  # (N, C) means over space of early feature maps; C may be 0
+    features: Floats  # (N, D)
+    logits: Floats  # (N, K)
+
+    def take(self, chosen: npt.NDArray[np.int64] | slice) -> "Signals":
+        """The signals of some images."""
+        return Signals(*(values[chosen] for values in self))
+
+
+class Twin(NamedTuple):
+    """Labelled images once more, corrupted: drift made by hand, to learn from."""
+
+    kind: str
+    severity: int
+    rows: npt.NDArray[np.int64]  # (n,) which of the clean images these are
+    signals: Signals  # n rows
+
+
+Forward = Callable[[Pixels], Outputs]  # uint8 (N, S, S, 3), at most BATCH images; a plain tuple will do
+
+
+def read_signals(images: Pixels, forward: Forward) -> Signals:
+    """Run uint8 (N, S, S, 3) forward; an image's signals do not depend on the others.
+
+    Raises ValueError if a shape is not as `Outputs` says or a value is not finite.
+    """
+    parts = [_part(images[start : start + BATCH], forward) for start in range(0, len(images), BATCH)]
+    if not parts:
+        raise ValueError("expected at least one image")
+    joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+    finite = np.all([np.isfinite(values).all(axis=1) for values in joined], axis=0)
+    if broken := int((~finite).sum()):
+        raise ValueError(
+            f"the model gives values that are not finite (nan or inf) for {broken} images; look at its weights, its "
+            "training may have diverged, and at mean and std"
+        )
+    return Signals(pixel_scores(images), *joined)
+
+
+def through(module: nn.Module, mean: Sequence[float], std: Sequence[float], layers: Layers | None = None) -> Forward:
+    """A way through `module`, which takes float32 (N, 3, S, S), normalised by mean and std of values in 0..1.
+
+    Computes in float32 on the module's device, in evaluation mode, which it is left in. `layers`: as `find_layers`
+    finds them unless given; early ones that are found and then give no maps are left out. Raises ValueError if a weight
+    has another type or there is no module of a name and, when images come, if a layer that was named or the classifier
+    does not fit.
+    """
+    named, layers = layers is not None, layers or find_layers(module)
+    watched = dict(module.named_modules())
+    if unknown := [name for name in (*layers.early, layers.classifier) if name not in watched]:
+        raise ValueError(f"the model has no modules {unknown}; it has {list(watched)[1:]}")
+    weights = [weight for weight in module.parameters() if weight.is_floating_point()]
+    if other := {weight.dtype for weight in weights} - {torch.float32}:
+        raise ValueError(f"the model has weights of {_name(other.pop())}, expected float32; give it as model.float()")
+    device = weights[0].device if weights else torch.device("cpu")
+    channels = {info["module"]: info["num_chs"] for info in _stages(module)}
+    channels[layers.classifier] = getattr(watched[layers.classifier], "in_features", None)
+
+    @torch.inference_mode()
+    def forward(images: Pixels) -> Outputs:
+        if module.training:
+            module.eval()
+        planes = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
+        with _watching(watched, layers, channels, len(images)) as seen, torch.autocast(device.type, enabled=False):
+            logits = module(normalize(planes, tuple(mean), tuple(std)).contiguous())
+        early = [name for name in layers.early if named or isinstance(seen.get(name), torch.Tensor)]
+        means = [_means(seen, name, EARLY) for name in early]
+        features = _means(seen, layers.classifier, CLASSIFIER)
+        return Outputs(logits, features, torch.cat(means, 1) if means else None)
+
+    return forward
+
+
+def find_layers(module: nn.Module) -> Layers:
+    """The layers to watch in a timm model (stem and the first stages, its classifier) or, of another, the last linear.
+
+    Early layers are those that give maps (N, C, h, w) at least an eighth of the image's size; a model without has none.
+    Nothing is run: what timm calls a stage may give something else, which `through` leaves out.
+    Raises ValueError if there is no linear layer to be the classifier.
+    """
+    names = {id(child): name for name, child in module.named_modules()}
+    head = module.get_classifier() if hasattr(module, "get_classifier") else None  # type: ignore[operator]
+    classifier = names.get(id(head[0] if isinstance(head, tuple) else head))
+    if classifier is None:
+        linear = [name for name, child in module.named_modules() if isinstance(child, nn.Linear)]
+        if not linear:
+            raise ValueError("no linear layer found; name the classifier: Layers(early=(...), classifier=...)")
+        classifier = linear[-1]
+    fine = [info["module"] for info in _stages(module) if info["reduction"] <= COARSEST]
+    early = [name for name in fine if name in names.values()]
+    return Layers(tuple(early[:EARLY_LAYERS]), classifier)
+
+
+def _stages(module: nn.Module) -> list[dict[str, Any]]:
+    """What timm says of a model's stages: name, channels and reduction of each; nothing of another model."""
+    found = getattr(module, "feature_info", [])
+    return list(getattr(found, "info", found))
+
+
+@contextmanager
+def _watching(
+    modules: dict[str, nn.Module], layers: Layers, channels: dict[str, int | None], images: int
+) -> Iterator[Seen]:
+    """Fill a dictionary while the model runs: means of the early maps, features before the classifier."""
+    seen: Seen = {}
+
+    def look_at(name: str) -> Callable[..., None]:
+        def hook(watched: nn.Module, given: tuple[Any, ...], maps: Any) -> None:
+            seen[name] = _over_space(maps, images, {4}, channels.get(name))  # now: a later layer may overwrite the maps
+
+        return hook
+
+    def keep_features(watched: nn.Module, given: tuple[Any, ...]) -> None:
+        name = layers.classifier
+        seen[name] = _over_space(given[0] if given else None, images, {2, 3, 4}, channels[name])
+
+    handles = [modules[name].register_forward_hook(look_at(name)) for name in layers.early]
+    handles.append(modules[layers.classifier].register_forward_pre_hook(keep_features))
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _over_space(values: Any, images: int, dimensions: set[int], channels: int | None) -> torch.Tensor | str:
+    """Average floats (N, C, ...) or (N, ..., C) over all but N and C: float32 (N, C). Of anything else: what it is."""
+    if not isinstance(values, torch.Tensor) or not values.is_floating_point():
+        return _in_words(values)
+    if values.ndim not in dimensions or len(values) != images:
+        return _in_words(values)
+    last = channels is not None and values.shape[1] != channels == values.shape[-1]
+    first = (values.movedim(-1, 1) if last else values).float()
+    return first.flatten(2).mean(2) if first.ndim > 2 else first.clone()
+
+
+def _means(seen: Seen, name: str, expected: str) -> torch.Tensor:
+    found = seen.get(name, "nothing (it is never called)")
+    if isinstance(found, str):
+        raise ValueError(f"layer {name} {expected.format(found)}")
+    return found
+
+
+def _in_words(values: Any) -> str:
+    if isinstance(values, torch.Tensor):
+        return f"{_name(values.dtype)} {tuple(values.shape)}"
+    return "nothing" if values is None else f"a {type(values).__name__}"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _part(images: Pixels, forward: Forward) -> tuple[Floats, Floats, Floats]:
+    """Means of early maps, features and logits of at most BATCH images."""
+    missing = BATCH - len(images)
+    filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)]) if missing else images
+    given = forward(filled)
+    if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
+        raise ValueError(f"expected logits, features and perhaps early maps from the function, got {_in_words(given)}")
+    found = Outputs(*given)
+    early = torch.zeros(BATCH, 0) if found.early is None else found.early
+    early = early.float().flatten(2).mean(2) if isinstance(early, torch.Tensor) and early.ndim == 4 else early
+    columns = (early, found.features, found.logits)
+    if any(not isinstance(values, torch.Tensor) or values.ndim != 2 or len(values) != BATCH for values in columns):
+        got = ", ".join(map(_in_words, columns))
+        raise ValueError(f"expected means of early maps, features and logits of {BATCH} rows each, got {got}")
+    means, features, logits = (values[: len(images)].detach().float().cpu().numpy() for values in columns)
+    return means, features, logits

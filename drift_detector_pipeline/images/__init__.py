@@ -1,0 +1,7 @@
+"""Bytes -> pixels -> model input: the same input for the same image, wherever it is seen.
+
+decode        the one decoder: a file's bytes -> uint8 RGB as it is stored
+decode_many   many files, on all cores
+named_files   the image files a person names: files, folders, patterns, archives
+transforms    stored image -> inference crop or training view -> normalised input
+"""

@@ -1,0 +1,109 @@
+"""Image files decoded once, on all cores: the pixels, or why there are none.
+
+In: a `Listing`, any files, or the digits inside scikit-learn. Out: one `Decoded` per image, in their order. Read by
+dataset.py and modeling/predict.py.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.console import progress_bar
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.decode import decode
+from drift_detector_pipeline.raw.listing import Listing
+
+
+class Decoded(NamedTuple):
+    """What became of one image."""
+
+    pixels: Pixels | None  # uint8 (H, W, 3), shorter side as stored; None: no complete image
+    problem: str | None  # then, why
+    content_sha256: str
+
+
+def decode_all(listing: Listing, stored_side_px: int) -> Iterator[Decoded]:
+    """Decode in listing order, on all cores, holding only a few hundred images at a time."""
+    paths = [listing.root / image.path for image in listing.images]
+    with _processes(len(paths)) as pool:
+        yield from _on_all_cores(partial(_decode_file, stored_side_px=stored_side_px), paths, pool)
+
+
+def decode_files(paths: Sequence[Path], stored_side_px: int) -> Iterator[Decoded]:
+    """As `decode_all`, for files of any place; one that cannot be opened has a problem like one that is no image.
+
+    In threads, so that it may be called from any script: new processes would run the script once more.
+    """
+    with ThreadPoolExecutor(_cores()) as pool:
+        yield from _on_all_cores(partial(_decode_if_readable, stored_side_px=stored_side_px), paths, pool)
+
+
+def _on_all_cores(
+    decode_one: Callable[[Path], Decoded], paths: Sequence[Path], pool: Executor | None
+) -> Iterator[Decoded]:
+    with progress_bar(total=len(paths), title="decode", unit=" images") as bar:
+        for start in range(0, len(paths), 512):
+            chunk = paths[start : start + 512]
+            for found in pool.map(decode_one, chunk, chunksize=16) if pool else map(decode_one, chunk):
+                bar.update()
+                yield found
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _processes(images: int) -> Iterator[Executor | None]:
+    """Worker processes, or None where starting them would take longer than the work."""
+    if images < 200:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(_cores(), context, initializer=_follow_parent) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool as error:
+            raise DataError("a process that decodes images was killed, most likely because memory ran out") from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it is gone: after a SIGKILL nobody else would end this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def _decode_file(path: Path, stored_side_px: int) -> Decoded:
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        return Decoded(decode(content, stored_side_px), None, sha256)
+    except DataError as error:
+        return Decoded(None, str(error), sha256)
+
+
+def _decode_if_readable(path: Path, stored_side_px: int) -> Decoded:
+    try:
+        return _decode_file(path, stored_side_px)
+    except OSError as error:
+        return Decoded(None, error.strerror or str(error), "")

@@ -1,0 +1,78 @@
+"""The image files a person means: files, folders, globs and archives, in the order they are named.
+
+In: words of a command line. Out: paths, each with the name to show. Read by everything that takes images from outside
+the processed data.
+"""
+
+import glob
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from drift_detector_pipeline.files import is_there
+from drift_detector_pipeline.raw.archives import extract
+from drift_detector_pipeline.raw.listing import is_clutter
+
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
+
+
+class ImageFile(NamedTuple):
+    """A file that may be an image."""
+
+    name: str  # as it is shown; inside an archive: the archive's path and the member's
+    file: Path  # where its bytes are
+
+
+@contextmanager
+def image_files(words: Sequence[str]) -> Iterator[list[ImageFile]]:
+    """List the files that `words` name; archives are unpacked for as long as the context is open.
+
+    Each file is listed once, by its first name. A folder stands for all files below it that are not hidden, a pattern
+    for what it matches. A name that leads nowhere is listed as it is: whoever opens it will say so. Raises DataError if
+    an archive is damaged or unsafe.
+    """
+    with tempfile.TemporaryDirectory(prefix="images-") as place:
+        found = (file for number, word in enumerate(words) for file in _named_by(word, Path(place) / str(number)))
+        once = dict[Path, ImageFile]()
+        for image in found:
+            once.setdefault(Path(os.path.abspath(image.file)), image)  # noqa: PTH100  (links stay apart)
+        yield list(once.values())
+
+
+def _named_by(word: str, unpacked: Path) -> Iterator[ImageFile]:
+    path = Path(word)
+    if is_there(path):
+        if path.is_dir():
+            yield from _below(path, word)
+        elif word.lower().endswith(_ARCHIVES):
+            extract(path, unpacked)
+            yield from _below(unpacked, word)
+        else:
+            yield ImageFile(word, path)
+    elif matches := sorted(glob.glob(word, recursive=True)):  # noqa: PTH207  (pathlib takes no absolute pattern)
+        for number, match in enumerate(matches):
+            yield from _named_by(match, unpacked / str(number))
+    elif len(parts := _parts(word)) > 1:
+        for number, part in enumerate(parts):
+            yield from _named_by(part, unpacked / str(number))
+    else:
+        yield ImageFile(word, path)
+
+
+def _below(folder: Path, shown: str) -> Iterator[ImageFile]:
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.is_file() and not any(is_clutter(Path(part)) for part in inside.parts):
+            yield ImageFile((Path(shown) / inside).as_posix(), path)
+
+
+def _parts(word: str) -> list[str]:
+    """Several names in one word, as in IMAGES="a.jpg 'my photos/*.png'"."""
+    try:
+        return shlex.split(word)
+    except ValueError:  # a quotation mark that is part of a name
+        return word.split()

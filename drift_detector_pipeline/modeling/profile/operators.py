@@ -1,0 +1,114 @@
+"""The operator calls of a trace: what each took itself, on the CPU and on the GPU, and its arithmetic.
+
+In: complete events in Chrome's trace format, as PyTorch's profiler writes them; times in microseconds. Read by
+profile_summary.py.
+"""
+
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from drift_detector_pipeline.modeling.profile.flops import count_flops
+
+Event = dict[str, Any]
+_ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
+_LAUNCH = ("cuda_runtime", "cuda_driver")
+_ARITHMETIC = re.compile("conv|mm|linear|attention")
+
+
+class Launch(NamedTuple):
+    """Work of the GPU, and when and where it was asked for."""
+
+    start: float
+    end: float
+    launched: float
+    thread: int
+
+
+@dataclass
+class Call:
+    """One call of an operator."""
+
+    name: str
+    start: float
+    end: float
+    caller: "Call | None"
+    self_us: float  # on the CPU, without the operators it calls
+    device_us: float = 0.0  # of the GPU work that it asks for itself
+    flops: int = 0  # of the counted call it belongs to, where it does that call's work
+
+
+def launches_in(events: list[Event]) -> list[Launch]:
+    """Find the work done by a GPU and the call that asked for each piece; empty without a GPU."""
+    asked = {event["args"].get("correlation"): event for event in events if event.get("cat") in _LAUNCH}
+    done = [event for event in events if event.get("cat") in _ON_DEVICE]
+    found = ((event, asked.get(event["args"].get("correlation"))) for event in done)
+    return [
+        Launch(event["ts"], event["ts"] + event["dur"], launch["ts"], launch["tid"])
+        for event, launch in found
+        if launch is not None  # the others belong to what ran before the recording
+    ]
+
+
+def calls_in(events: list[Event], launches: list[Launch]) -> list[Call]:
+    """Find all operator calls. The operations of a product or convolution go to the call below that does the work."""
+    by_thread: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "cpu_op":
+            by_thread[event["tid"]].append(event)
+    calls: list[Call] = []
+    for thread, found in by_thread.items():
+        nested = list(_nest(found))
+        _add_device_time([call for call, _ in nested], [each for each in launches if each.thread == thread])
+        _add_flops(nested)
+        calls += [call for call, _ in nested]
+    return calls
+
+
+def _nest(events: list[Event]) -> Iterator[tuple[Call, Event]]:
+    """Yield the calls of one thread in order of their start, callers first."""
+    caller: Call | None = None
+    for event in sorted(events, key=lambda event: (event["ts"], -event["dur"])):
+        while caller is not None and caller.end <= event["ts"]:
+            caller = caller.caller
+        call = Call(event["name"], event["ts"], event["ts"] + event["dur"], caller, event["dur"])
+        if caller is not None:
+            caller.self_us -= event["dur"]
+        caller = call
+        yield call, event
+
+
+def _add_device_time(calls: list[Call], launches: Iterable[Launch]) -> None:
+    for launch in launches:
+        place = bisect_right(calls, launch.launched, key=lambda call: call.start) - 1
+        call = calls[place] if place >= 0 else None
+        while call is not None and call.end < launch.launched:
+            call = call.caller
+        if call is not None:
+            call.device_us += launch.end - launch.start
+
+
+def _add_flops(nested: list[tuple[Call, Event]]) -> None:
+    """Count each product and convolution once, for the innermost call below it that is named like one."""
+    counted_in: dict[int, Call | None] = {}  # by id of a call: the counted call that it is, or is part of
+    worker: dict[int, Call] = {}  # by id of a counted call
+    counts: dict[int, int] = {}
+    for call, event in nested:
+        whole = counted_in[id(call.caller)] if call.caller else None
+        if whole is None and (count := _flops(event)) is not None:
+            whole, counts[id(call)] = call, count
+        counted_in[id(call)] = whole
+        if whole is not None and (call is whole or _ARITHMETIC.search(call.name)):
+            worker[id(whole)] = call
+    for key, count in counts.items():
+        worker[key].flops = count
+
+
+def _flops(event: Event) -> int | None:
+    arguments = event.get("args", {})
+    if "Input Dims" not in arguments:
+        return None
+    return count_flops(event["name"], arguments["Input Dims"], arguments.get("Concrete Inputs", ()))

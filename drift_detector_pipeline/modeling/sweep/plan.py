@@ -1,0 +1,141 @@
+"""What a sweep was asked for: which values, how they are chosen, how many trials, in which folder.
+
+In: the words of `make sweep`, or the folder of a sweep that goes on. Out: a `Plan`, and its `sweep.json`. Read by
+sweep_data.py and sweep.py.
+"""
+
+import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.types import Override
+from pydantic import ValidationError
+
+from drift_detector_pipeline.config import CONF, parse
+from drift_detector_pipeline.errors import ConfigError, ResumeError
+from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.modeling.sweep.search import Choice, Search, grid, read_search, search_space
+from drift_detector_pipeline.settings import Sweep
+
+SWEEPS = Path("outputs/sweeps")
+PLAN = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep to start or to go on with."""
+
+    folder: Path
+    sampler: str  # "grid" or "optuna"
+    count: int  # trials, in all
+    search: Search
+    listed: list[Choice] | None  # the grid; None: Optuna suggests
+    started: str  # ISO 8601, UTC
+
+
+def open_plan(words: Sequence[str]) -> Plan:
+    """Plan a new sweep, or read the plan of the one that `sweep.resume` or `sweep.dir` names.
+
+    Nothing is written. Raises ConfigError or ResumeError if the words cannot be used, or the folder holds another
+    sweep.
+    """
+    given, rest = _split(words)
+    options = _options(given)
+    if options.resume is not None:
+        if superfluous := [*rest, *(f"sweep.{name}=..." for name in given if name not in ("resume", "trials"))]:
+            raise ConfigError(
+                f"sweep.resume={options.resume}: the sweep goes on as its {PLAN} says; leave out "
+                f"{' '.join(superfluous)} (sweep.trials may be given)"
+            )
+        return _read(options.resume, options.trials)
+    folder = options.dir or SWEEPS / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
+    new = _new(folder, options, rest)
+    if not folder.exists() or not any(folder.iterdir()):
+        return new
+    old = _read(folder, options.trials)
+    if differences := _differences(old, new):
+        raise ResumeError(f"{folder}: holds another sweep ({'; '.join(differences)}); choose another sweep.dir=FOLDER")
+    return old
+
+
+def write_plan(plan: Plan) -> None:
+    """Write sweep.json, the first file of a sweep's folder."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    write_json(
+        plan.folder / PLAN,
+        {
+            "started": plan.started,
+            "words": list(plan.search.words.values()),
+            "sampler": plan.sampler,
+            "trials": plan.count,
+            "grid": plan.listed,
+        },
+    )
+
+
+def _split(words: Sequence[str]) -> tuple[dict[str, Override], list[str]]:
+    """Separate `sweep.*` from the words for the trainings."""
+    overrides = parse(words)
+    own = {override.key_or_group: override for override in overrides if override.key_or_group.split(".")[0] == "sweep"}
+    rest = [str(override.input_line) for override in overrides if override.key_or_group not in own]
+    return {key.removeprefix("sweep").removeprefix("."): override for key, override in own.items()}, rest
+
+
+def _options(given: dict[str, Override]) -> Sweep:
+    defaults: dict[str, Any] = yaml.safe_load((CONF / "sweep.yaml").read_text(encoding="utf-8"))
+    for name, override in given.items():
+        if name not in defaults:
+            valid = ", ".join(f"sweep.{key}" for key in defaults)
+            raise ConfigError(f"{override.input_line}: no such key in conf/sweep.yaml; valid keys: {valid}")
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line}: one value is expected")
+    try:
+        return Sweep.model_validate(defaults | {name: override.value() for name, override in given.items()})
+    except ValidationError as error:
+        lines = dict.fromkeys(f"sweep.{one['loc'][0]}: {one['msg']}, got {one['input']!r}" for one in error.errors())
+        raise ConfigError("\n       ".join(lines)) from error
+
+
+def _new(folder: Path, options: Sweep, words: list[str]) -> Plan:
+    search = read_search(words)
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    if options.sampler == "grid":
+        listed = grid(search)
+        if options.trials is not None:
+            raise ConfigError(
+                f"sweep.trials={options.trials}: this grid has {len(listed)} trials; leave it out, or let Optuna "
+                "choose with sweep.sampler=optuna"
+            )
+        return Plan(folder, "grid", len(listed), search, listed, started)
+    if options.trials is None:
+        raise ConfigError("sweep.sampler=optuna needs a number of trials: pass sweep.trials=20")
+    search_space(search)
+    return Plan(folder, "optuna", options.trials, search, None, started)
+
+
+def _read(folder: Path, trials: int | None) -> Plan:
+    """Read a plan; `trials` changes how many suggestions of Optuna's are tried in all."""
+    try:
+        written = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        search = read_search(written["words"])
+        plan = Plan(folder, written["sampler"], written["trials"], search, written["grid"], written["started"])
+    except FileNotFoundError as error:
+        raise ResumeError(f"{folder}: no {PLAN}, so no sweep; choose an empty folder or one of {SWEEPS}/") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResumeError(f"{folder / PLAN}: not the plan of a sweep ({type(error).__name__}: {error})") from error
+    if trials is None or trials == plan.count:
+        return plan
+    if plan.listed is not None:
+        raise ConfigError(f"sweep.trials={trials}: this sweep is a grid of {plan.count} trials; leave it out")
+    return Plan(folder, plan.sampler, trials, search, None, plan.started)
+
+
+def _differences(old: Plan, new: Plan) -> list[str]:
+    before, now = list(old.search.words.values()), list(new.search.words.values())
+    texts = [f"it has {word}" for word in before if word not in now]
+    texts += [f"it has no {word}" for word in now if word not in before]
+    return texts + ([f"its sampler is {old.sampler}"] if old.sampler != new.sampler else [])

@@ -1,0 +1,190 @@
+"""One trial of a sweep: a training in a process and a run folder of its own, and the record of how it ended.
+
+In: a sweep's folder, the words of the training. Out: `trials/<k>/`, a run folder with `trial.json` beside the rest.
+Read by sweep.py and sweep_results.py.
+"""
+
+import ctypes
+import fcntl
+import itertools
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from drift_detector_pipeline.console import log
+from drift_detector_pipeline.errors import ResumeError
+from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.modeling.interruption import Interruption
+from drift_detector_pipeline.modeling.sweep.search import Choice
+from drift_detector_pipeline.runs.checkpoints import load_checkpoint
+from drift_detector_pipeline.runs.receipts import RECEIPT
+
+RECORD, STARTED, FINISHED, FAILED = "trial.json", "started", "finished", "failed"
+POLL_SECONDS = 0.2
+STOPPED = {128 + signal.SIGTERM, 128 + signal.SIGINT}  # how a training ends that was asked to stop
+
+
+class Trial(NamedTuple):
+    """What trial.json holds."""
+
+    trial: int
+    choice: Choice
+    status: str
+    message: str | None = None  # why it failed
+    same_as: int | None = None  # the earlier trial of the same choice, whose result this is
+
+
+def trial_folder(sweep_folder: Path, number: int) -> Path:
+    """The run folder of a trial."""
+    return sweep_folder / "trials" / str(number)
+
+
+def read_trial(sweep_folder: Path, number: int) -> Trial | None:
+    """Read a trial's record; None if it was never started. Raises ResumeError if it is damaged."""
+    path = trial_folder(sweep_folder, number) / RECORD
+    try:
+        return Trial(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise ResumeError(
+            f"{path}: not the record of a trial ({error}); to try it again: rm -r {path.parent}"
+        ) from error
+
+
+def write_trial(sweep_folder: Path, trial: Trial) -> Trial:
+    """Write a trial's record; return it."""
+    folder = trial_folder(sweep_folder, trial.trial)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / RECORD, trial._asdict())
+    return trial
+
+
+def run_trial(folder: Path, trial: Trial, words: list[str], lock: int, interruption: Interruption) -> Trial | None:
+    """Train a started trial in a process of its own, or continue it; None if asked to stop meanwhile.
+
+    The process is the one that `make train` would be, so the bits are the same, and nothing it does, be it running
+    out of memory, reaches the other trials. It inherits the file descriptor `lock`. Raises ResumeError if the trial
+    cannot be continued on this machine.
+    """
+    place = trial_folder(folder, trial.trial)
+    if not (place / RECEIPT).exists():
+        continued = _has_checkpoint(place)
+        where = QuotedString(str(place), Quote.single).with_quotes()
+        status, said = _train([*words, f"{'run.resume' if continued else 'hydra.run.dir'}={where}"], lock, interruption)
+        if (status in STOPPED or interruption.signal is not None) and not (place / RECEIPT).exists():
+            return None
+        if status:
+            return write_trial(folder, trial._replace(status=FAILED, message=_message(place, status, said)))
+    return write_trial(folder, trial._replace(status=FINISHED))
+
+
+@contextmanager
+def held(folder: Path, interruption: Interruption) -> Iterator[int | None]:
+    """Hold the sweep's lock; None if asked to stop before it was free.
+
+    A trial inherits it: while one that survived its sweep is still training, the next sweep waits.
+    """
+    with (folder / ".lock").open("w") as file:
+        said = False
+        while interruption.signal is None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not said:
+                    log.info("%s: another process is at work there, a sweep or its last trial; waiting for it", folder)
+                    said = True
+                time.sleep(POLL_SECONDS)
+            else:
+                yield file.fileno()
+                return
+        yield None
+
+
+def _has_checkpoint(place: Path) -> bool:
+    """Whether a trial can go on; if not, it is cleared to start again, which gives the same bits."""
+    if not (place / "checkpoints").exists():
+        return False
+    try:
+        load_checkpoint(place / "checkpoints")
+    except ResumeError as error:
+        log.warning("%s; this trial starts again", str(error).partition(" Start anew")[0])
+        shutil.rmtree(place / "checkpoints")
+        return False
+    return True
+
+
+def _train(words: list[str], lock: int, interruption: Interruption) -> tuple[int, list[str]]:
+    """Run a training, showing what it says and passing the first signal on; return exit status and last lines."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "drift_detector_pipeline.modeling.train", *words],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        pass_fds=[lock], preexec_fn=_end_with_parent, process_group=0,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said: deque[str] = deque(maxlen=100)
+    reader = threading.Thread(target=_show, args=(process.stdout, said, interruption), daemon=True)
+    reader.start()
+    try:
+        status = _wait(process, interruption)
+    except BaseException:  # a second Ctrl-C
+        process.kill()
+        raise
+    reader.join()
+    process.stdout.close()
+    return status, list(said)
+
+
+def _wait(process: "subprocess.Popen[str]", interruption: Interruption) -> int:
+    told = False
+    while True:
+        try:
+            return process.wait(POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if interruption.signal is not None and not told:  # once: a second one would end it without a checkpoint
+                process.send_signal(interruption.signal)
+                told = True
+
+
+def _show(stream: IO[str], said: deque[str], interruption: Interruption) -> None:
+    for line in stream:
+        said.append(line.rstrip())
+        if interruption.signal is None:  # then it says how to continue the trial alone; the sweep says it for all
+            log.info("  %s", said[-1])
+
+
+def _end_with_parent() -> None:
+    """Have the kernel ask this process to stop when the sweep is killed; elsewhere than on Linux it trains on."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
+
+
+def _message(place: Path, status: int, said: list[str]) -> str:
+    """Why a training failed. Raises ResumeError if it did not because it was another machine or program before."""
+    reason = _reason(status, said)
+    if reason.startswith(f"run.resume={place}: "):
+        raise ResumeError(f"{reason}\n       To start this trial anew, with what is there now: rm -r {place}")
+    return reason
+
+
+def _reason(status: int, said: list[str]) -> str:
+    """The error message of a training, or the last it said."""
+    if status < 0:
+        name = signal.Signals(-status).name
+        return f"ended by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
+    starts = [number for number, line in enumerate(said) if line.startswith("error: ")]
+    if not starts:
+        return next((line for line in reversed(said) if line), f"exit status {status}")
+    more = itertools.takewhile(lambda line: line.startswith(" "), said[starts[-1] + 1 :])
+    return "\n".join([said[starts[-1]].removeprefix("error: "), *(line.strip() for line in more)])

@@ -1,0 +1,8 @@
+"""A name -> a module; its weights as a file.
+
+tensors_hash  one SHA-256 for a state dict
+pretrained    weights that others have trained
+conv_small    a small network for images of about 32 px
+models        networks by name
+weights       weight files that need nothing else to predict
+"""

@@ -1,0 +1,147 @@
+"""Networks by name: any timm model, a small MLP, and a fast network for images of about 32 px.
+
+In: `model.*` settings, number of classes, side of the input. Out: a `Network`. Read by train.py and weights.py.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import timm
+import torch
+from timm.models import get_pretrained_cfg, group_parameters
+from torch import nn
+
+from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
+from drift_detector_pipeline.networks.conv_small import ConvSmall
+from drift_detector_pipeline.networks.pretrained import first_line, hub_or_cache, load_pretrained, preprocessing_in
+from drift_detector_pipeline.settings import Model
+
+
+class Network(NamedTuple):
+    """A model and what it expects of its input."""
+
+    module: nn.Module  # float32 (N, 3, S, S) -> logits (N, K)
+    mean: tuple[float, ...]  # of pixel values in 0..1
+    std: tuple[float, ...]
+    pretrained_sha256: str | None  # of `model.pretrained_path`
+
+
+def build(settings: Model, classes: int, side_px: int) -> Network:
+    """Build a network with `classes` outputs. Random weights are drawn from torch's global generator.
+
+    Raises ModelError if the name, an option or the pretrained weights do not exist or do not fit.
+    """
+    if settings.num_classes not in (None, classes):
+        raise ModelError(f"model.num_classes={settings.num_classes}, but the data has {classes} classes; leave it null")
+    module = create(settings.name, classes, side_px, settings.options, pretrained=settings.pretrained)
+    check_input(module, settings.name, classes, side_px)
+    expects: dict[str, Any] = {}
+    if settings.pretrained or settings.pretrained_path:
+        expects = getattr(module, "pretrained_cfg", {})
+    sha256 = None
+    if settings.pretrained_path is not None:
+        load_pretrained(module, settings.pretrained_path)
+        expects = preprocessing_in(settings.pretrained_path) or expects
+        sha256 = file_hash(settings.pretrained_path)
+    freeze(module, settings.frozen_stages)
+    mean, std = tuple(expects.get("mean", IMAGENET_MEAN)), tuple(expects.get("std", IMAGENET_STD))
+    return Network(module, mean, std, sha256)
+
+
+def create(name: str, classes: int, side_px: int, options: dict[str, Any], *, pretrained: bool = False) -> nn.Module:
+    """Create a module by name; see `build` for the errors."""
+    own: dict[str, Callable[..., nn.Module]] = {"mlp": _mlp, "conv_small": ConvSmall}
+    try:
+        if name in own:
+            return own[name](classes, **options)
+        if not timm.is_model(name):
+            near = difflib.get_close_matches(name.split(".")[0], [*timm.list_models(), *own], n=5, cutoff=0)
+            raise ModelError(f"model.name={name}: no such timm model; the nearest are {', '.join(near)}")
+        if _has_fixed_input(name):
+            options = {"img_size": side_px} | options
+        if pretrained:
+            hub_or_cache()
+        module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=classes, **options)
+        return module
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ModelError(f"model.name={name} does not take model.options={options}: {error}") from error
+    except (OSError, RuntimeError) as error:  # what timm and the hub raise without a network or without weights
+        reason = f"model.name={name} model.pretrained={str(pretrained).lower()}: {first_line(error)}"
+        remedy = ". Fetch the weights elsewhere and pass model.pretrained=false model.pretrained_path=FILE"
+        raise ModelError(reason + remedy * pretrained) from error
+
+
+def check_input(module: nn.Module, name: str, classes: int, side_px: int) -> None:
+    """Raise ModelError unless `module` turns an image of `side_px` into `classes` logits."""
+    try:
+        with torch.no_grad():
+            shape = tuple(module.eval()(torch.zeros(1, 3, side_px, side_px)).shape)
+    except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
+        raise ModelError(
+            f"model.name={name}: it cannot take images of {side_px} px ({first_line(error)}); "
+            "try another data.img_size, or other model.options"
+        ) from error
+    finally:
+        module.train()
+    if shape != (1, classes):
+        raise ModelError(
+            f"model.name={name}: gives {shape} for one image, expected (1, {classes}); check model.options"
+        )
+
+
+def freeze(module: nn.Module, stages: int) -> None:
+    """Stop the first `stages` layer groups from learning: 1 is the stem, then one group a stage.
+
+    Raises ModelError if the model has no such groups, or nothing would be left to learn.
+    """
+    if stages == 0:
+        return
+    if not hasattr(module, "group_matcher"):
+        raise ModelError("model.frozen_stages: this model has no stages; use 0")
+    groups = group_parameters(module, module.group_matcher(coarse=True))  # type: ignore[operator]
+    if stages >= len(groups):
+        raise ModelError(f"model.frozen_stages={stages}: the model has {len(groups)} stages; freeze fewer")
+    frozen = {name for stage in sorted(groups)[:stages] for name in groups[stage]}
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+
+
+def set_training(module: nn.Module) -> None:
+    """Put a module into training mode, except BatchNorm in frozen stages: its statistics stay as they were."""
+    module.train()
+    for layer in module.modules():
+        if (
+            isinstance(layer, nn.modules.batchnorm._BatchNorm)
+            and layer.weight is not None
+            and not layer.weight.requires_grad
+        ):
+            layer.eval()
+
+
+def _has_fixed_input(name: str) -> bool:
+    found = get_pretrained_cfg(name, allow_unregistered=True)
+    takes_size = "img_size" in inspect.signature(timm.model_entrypoint(name.split(".")[0])).parameters
+    return takes_size or bool(found and found.fixed_input_size)
+
+
+def _mlp(classes: int, *, width: int = 128) -> nn.Module:
+    """Two hidden layers on 8 x 8 averages: small enough for tests, real enough to learn digits."""
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(3 * 64, width), nn.ReLU(),
+        nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes),
+    )  # fmt: skip
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of weights that learn."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def seed_everything(*numbers: int) -> None:
+    """Make torch's global generators a function of `numbers`."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1)))

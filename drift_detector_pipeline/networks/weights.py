@@ -1,0 +1,98 @@
+"""Weights as files: safetensors whose header is enough to predict with nothing else, and their hashes.
+
+In: a module's state and a `Description`. Out: the same bytes for the same weights, anywhere. Written by train.py,
+read by everything that predicts.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.networks.models import Network, create
+from drift_detector_pipeline.networks.tensors_hash import tensors_hash
+from drift_detector_pipeline.settings import Model
+
+_HEADER = "model"  # one key only: safetensors writes several in no fixed order, which would change the hash
+
+
+def describe(
+    settings: Model, network: Network, classes: list[str], img_size: int, stored_side_px: int, precision: str
+) -> dict[str, Any]:
+    """What the header of a weight file says: architecture, classes, preprocessing and what it was evaluated in."""
+    return {
+        "architecture": settings.name,
+        "options": settings.options,
+        "classes": classes,
+        "precision": precision,
+        "preprocessing": {
+            "stored_side_px": stored_side_px,
+            "img_size": img_size,
+            "mean": list(network.mean),
+            "std": list(network.std),
+        },
+    }
+
+
+def save_weights(path: Path, state: Mapping[str, torch.Tensor], description: dict[str, Any]) -> None:
+    """Write a state dict and its description as safetensors, atomically; equal weights give equal bytes."""
+    write_atomically(path, pack_tensors(state, description | {"sha256": tensors_hash(state)}))
+
+
+def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Rebuild the module of a weight file, in evaluation mode on the CPU, and return it with its description.
+
+    Raises ModelError if the file is missing, damaged or not written by this package.
+    """
+    state, description = unpack_tensors(path)
+    if description.pop("sha256", None) != tensors_hash(state):
+        raise ModelError(f"{path}: damaged, or not written by this pipeline (its tensors do not match their SHA-256)")
+    try:
+        name, classes, options = description["architecture"], description["classes"], description["options"]
+        module = create(name, len(classes), description["preprocessing"]["img_size"], options)
+    except (KeyError, TypeError) as error:
+        raise _unreadable(path, error) from error
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{path}: the weights do not fit {name} ({error})") from error
+    return module.eval(), description
+
+
+def pack_tensors(tensors: Mapping[str, torch.Tensor], header: dict[str, Any]) -> bytes:
+    """Serialize tensors and a JSON header as safetensors bytes."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return bytes(save(on_cpu, metadata={_HEADER: json.dumps(header, sort_keys=True)}))
+
+
+def unpack_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `pack_tensors` wrote. Raises ModelError if the file is missing, damaged or foreign."""
+    header = read_header(path)
+    try:
+        with safe_open(str(path), "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read only the JSON header of a file that `pack_tensors` wrote; errors as `unpack_tensors`."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            header: dict[str, Any] = json.loads((file.metadata() or {})[_HEADER])
+            return header
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such weight file; train one first: make train") from error
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"{path}: damaged, or not written by this pipeline ({type(error).__name__}: {error})")

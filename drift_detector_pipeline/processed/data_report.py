@@ -1,0 +1,163 @@
+"""What a data set holds, in pictures: `make data_report ARGS="data=cifar10"`.
+
+In: a processed folder. Out: data_report/{report.html,data_report.json} in it: counts, class balance, sizes, sample
+pictures, images that appear twice. Read by people before they train.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from PIL import Image
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.console import log, progress_bar, set_up_logging
+from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
+from drift_detector_pipeline.processed.duplicates import Pair, find_pairs, thumbnail
+from drift_detector_pipeline.processed.manifest import REPORT, Processed, open_processed
+from drift_detector_pipeline.processed.packing import PackedImages
+from drift_detector_pipeline.processed.splits import SPLITS
+
+ALIKE = 0.97  # correlation of 16 px grey thumbnails; on CIFAR-10 most such pairs are one photograph, some two horizons
+_SAMPLES, _PAIRS = 6, 24  # shown: images of each class, pairs
+_SHOWN_PX = 96
+
+
+@exit_status
+def main() -> int:
+    """Write the report of the data set that the overrides on the command line name."""
+    set_up_logging()
+    path = write_report(open_processed(load(sys.argv[1:]).settings.data))
+    log.info("%s", path)
+    return 0
+
+
+def write_report(data: Processed) -> Path:
+    """Write the report into the processed folder; return the page's path."""
+    folder = data.folder / REPORT
+    folder.mkdir(exist_ok=True)
+    pairs = find_pairs(_watched(data.images, "equal pixels"), _thumbnails(data.images), threshold=ALIKE)
+    facts = _facts(data, pairs)
+    write_json(folder / "data_report.json", facts)
+    write_page(
+        folder / "report.html",
+        "data_report.html",
+        title=f"The data set {data.manifest['name']}",
+        facts=facts,
+        balance=data_uri(figure_png(_balance(facts["counts"]))),
+        samples={name: _samples(data, label) for label, name in enumerate(data.classes)},
+        pairs=[(pair, *(_shown(data.images[index]) for index in pair["images"])) for pair in facts["pairs"][:_PAIRS]],
+    )
+    _say(facts)
+    return folder / "report.html"
+
+
+def _facts(data: Processed, pairs: list[Pair]) -> dict[str, Any]:
+    images, counts = data.images, data.manifest["counts"]
+    shapes = [images[index].shape[:2] for index in range(len(images))]
+    across = [pair for pair in pairs if images.splits[pair.first] != images.splits[pair.second]]
+    return {
+        "name": data.manifest["name"],
+        "fingerprint": data.fingerprint,
+        "images": len(images),
+        "classes": data.classes,
+        "counts": {split: counts[split] for split in SPLITS if any(counts.get(split, {}).values())},
+        "largest_class_to_smallest": _imbalance(counts["train"]),
+        "bad_images": data.manifest["bad_images"],
+        "sizes": _sizes(shapes),
+        "equal_pairs": sum(pair.exact for pair in pairs),
+        "similar_pairs": sum(not pair.exact for pair in pairs),
+        "equal_pairs_across_splits": sum(pair.exact for pair in across),
+        "similar_pairs_across_splits": sum(not pair.exact for pair in across),
+        "similarity_threshold": ALIKE,
+        "pairs": [_described(images, pair) for pair in across + [pair for pair in pairs if pair not in set(across)]],
+    }
+
+
+def _described(images: PackedImages, pair: Pair) -> dict[str, Any]:
+    both = (pair.first, pair.second)
+    return {
+        "images": list(both),
+        "paths": [images.paths[index] for index in both],
+        "splits": [images.splits[index] for index in both],
+        "labels": [int(images.labels[index]) for index in both],
+        "similarity": round(pair.similarity, 4),
+        "equal": pair.exact,
+    }
+
+
+def _imbalance(counts: dict[str, int]) -> float | None:
+    """Images of the largest class over those of the smallest; None if a class has none."""
+    return round(max(counts.values()) / min(counts.values()), 2) if min(counts.values()) else None
+
+
+def _sizes(shapes: list[tuple[int, ...]]) -> dict[str, Any]:
+    """The stored sizes: the most common ones, and the spread of width over height."""
+    aspects = np.array([width / height for height, width in shapes])
+    low, middle, high = (round(float(value), 2) for value in np.quantile(aspects, [0.05, 0.5, 0.95]))
+    common = [
+        {"height_px": height, "width_px": width, "images": count}
+        for (height, width), count in Counter(shapes).most_common(5)
+    ]
+    return {"different": len(set(shapes)), "most_common": common, "aspect_ratio_5_50_95_percent": [low, middle, high]}
+
+
+def _thumbnails(images: PackedImages) -> npt.NDArray[np.float32]:
+    return np.stack([thumbnail(pixels) for pixels in _watched(images, "thumbnails")])
+
+
+def _watched(images: PackedImages, title: str) -> Iterator[Pixels]:
+    with progress_bar(total=len(images), title=title, unit=" images") as bar:
+        for index in range(len(images)):
+            yield images[index]
+            bar.update()
+
+
+def _balance(counts: dict[str, dict[str, int]]) -> Figure:
+    """Bars: images of each class, one row of bars a split."""
+    figure = Figure(figsize=(7, 1 + 0.25 * len(counts["train"]) * len(counts)), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(len(counts), 1, sharex=False))
+    for axis, (split, of_split) in zip(axes, counts.items(), strict=True):
+        bars = axis.barh(list(of_split), list(of_split.values()), color="0.6", edgecolor="0.2")
+        axis.bar_label(bars, padding=2, fontsize=8)
+        axis.set_title(f"{split}: {sum(of_split.values()):,} images", loc="left", fontsize=10)
+        axis.invert_yaxis()
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _samples(data: Processed, label: int) -> list[str]:
+    """Images of a class in train, evenly spread over its files."""
+    train = data.images.indices("train")
+    members = train[data.images.labels[train] == label]
+    chosen = members[np.linspace(0, len(members) - 1, min(_SAMPLES, len(members))).astype(int)]
+    return [_shown(data.images[int(index)]) for index in chosen]
+
+
+def _shown(pixels: Pixels) -> str:
+    height, width, _ = pixels.shape
+    scale = _SHOWN_PX / min(height, width)
+    size = (round(width * scale), round(height * scale))
+    return data_uri(image_png(np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))))
+
+
+def _say(facts: dict[str, Any]) -> None:
+    for split, counts in facts["counts"].items():
+        log.info("%-6s %7s images in %d classes", split, f"{sum(counts.values()):,}", len(counts))
+    log.info(
+        "pairs of equal images: %d (%d across splits); of similar ones: %d (%d across splits)",
+        facts["equal_pairs"], facts["equal_pairs_across_splits"],
+        facts["similar_pairs"], facts["similar_pairs_across_splits"],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Whether a processed folder still shows its source: changed files and settings are noticed.
+
+In: settings, and where the source lies. Out: why the folder must be built again, or None. Read by dataset.py only, so
+that whoever opens processed data needs nothing of how a source is fetched.
+"""
+
+import hashlib
+from pathlib import Path
+
+from drift_detector_pipeline.files import file_hash, write_json
+from drift_detector_pipeline.processed.manifest import read_manifest, why_unusable
+from drift_detector_pipeline.raw.fetch import verify
+from drift_detector_pipeline.raw.formats.imagefolder import list_images
+from drift_detector_pipeline.settings import Data
+
+
+def why_stale(data: Data, raw: Path | None) -> str | None:
+    """Why the processed folder must be built, or None; notices changed files and settings."""
+    manifest = read_manifest(data.processed_path)
+    if manifest is None:
+        return "nothing is there yet"
+    if unusable := why_unusable(data, manifest):
+        return unusable
+    if len(manifest["bad_images"]) > data.max_bad_images:
+        return f"it has {len(manifest['bad_images'])} bad images, more than data.max_bad_images={data.max_bad_images}"
+    source = manifest["source"]
+    if raw is None or source["stat"] == stat_digest(raw):
+        return None
+    if source["sha256"] != content_sha256(raw):
+        return f"{raw} has changed" if source["path"] == str(raw) else f"it was made from {source['path']}, now {raw}"
+    verify(raw)
+    write_json(data.processed_path / "manifest.json", manifest | {"source": source | {"stat": stat_digest(raw)}})
+    return None
+
+
+def content_sha256(raw: Path) -> str:
+    """SHA-256 of an archive, or over paths and bytes of a folder's images, as dataset.py sees them."""
+    if raw.is_file():
+        return file_hash(raw)
+    listing, digest = list_images(raw), hashlib.sha256()
+    for image in listing.images:
+        digest.update(content_line(image.path, file_hash(listing.root / image.path)))
+    return digest.hexdigest()
+
+
+def content_line(path: str, sha256: str) -> bytes:
+    """What an image adds to the hash of a folder's content."""
+    return f"{path} {sha256}\n".encode("utf-8", "surrogateescape")
+
+
+def stat_digest(raw: Path) -> str:
+    """A digest of names, sizes and times of modification: equal means the bytes need no second look."""
+    files = sorted(path for path in raw.rglob("*") if path.is_file()) if raw.is_dir() else [raw]
+    lines = (f"{path} {(found := path.stat()).st_size} {found.st_mtime_ns}\n" for path in files)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,84 @@
+"""Processed images on disk: one flat file of uint8 pixels, one index, read by memory map without decoding.
+
+    images.bin   the images' rows one after another, each (H, W, 3) uint8
+    index.csv    path,split,label,height,width,offset: one line per image, in the order of images.bin
+
+Written by dataset.py, read by loaders.py and everything that needs images by index.
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.processed.splits import SPLITS
+
+_COLUMNS = ("path", "split", "label", "height", "width", "offset")
+
+
+class Entry(NamedTuple):
+    """One packed image."""
+
+    path: str  # in the source
+    split: str  # one of splits.SPLITS
+    label: int  # index into the manifest's classes
+    pixels: Pixels  # (H, W, 3)
+
+
+def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
+    """Write images and index below `folder`; return the SHA-256 over the bytes of both."""
+    digest, offset = hashlib.sha256(), 0
+    with (
+        (folder / "images.bin").open("wb") as images,
+        (folder / "index.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as index,
+    ):
+        rows = csv.writer(index, lineterminator="\n")
+        rows.writerow(_COLUMNS)
+        for entry in entries:
+            height, width, _ = entry.pixels.shape
+            rows.writerow([entry.path, entry.split, entry.label, height, width, offset])
+            pixels = entry.pixels.tobytes()
+            images.write(pixels)
+            digest.update(pixels)
+            offset += len(pixels)
+    digest.update((folder / "index.csv").read_bytes())
+    return digest.hexdigest()
+
+
+class PackedImages:
+    """The images of a processed folder, as views into the memory map.
+
+    `len(packed)` images; `packed[i]` is a read-only uint8 (H, W, 3) view; `labels` is int64 (N,), `paths` and
+    `splits` are lists of N strings.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with (folder / "index.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(csv.reader(file))[1:]
+        columns: list[tuple[str, ...]] = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
+        self.paths, self.splits = list(columns[0]), list(columns[1])
+        self.labels: npt.NDArray[np.int64] = np.array(columns[2], dtype=np.int64)
+        self._heights, self._widths, self._offsets = (np.array(column, dtype=np.int64) for column in columns[3:])
+        self._bytes = np.asarray(np.memmap(folder / "images.bin", dtype=np.uint8, mode="r"))  # plain: faster to slice
+
+    def __reduce__(self) -> tuple[type["PackedImages"], tuple[Path]]:
+        return PackedImages, (self._folder,)  # another process maps the file itself instead of getting a copy
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Pixels:
+        height, width, offset = self._heights[index], self._widths[index], self._offsets[index]
+        return self._bytes[offset : offset + height * width * 3].reshape(height, width, 3)
+
+    def indices(self, split: str) -> npt.NDArray[np.int64]:
+        """Positions of the images of a split, ascending."""
+        if split not in SPLITS:
+            raise ValueError(f"expected one of {SPLITS}, got {split!r}")
+        return np.flatnonzero(np.array(self.splits) == split)

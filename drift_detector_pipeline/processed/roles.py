@@ -1,0 +1,51 @@
+"""Which image of a data set plays which part in drift detection; no image plays two.
+
+In: processed data. Out: indices of `fit`, `ref` and `pool`. Read by the commands and the study.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.processed.manifest import Processed
+
+MOST_REFERENCE = 2000
+LEAST = 100  # images of `fit` and of `ref`, below which nothing sensible comes out
+
+Indices = npt.NDArray[np.int64]
+
+
+class Roles(NamedTuple):
+    """Indices into the processed images."""
+
+    fit: Indices  # labelled, never trained on: what is learned is learned here
+    ref: Indices  # the training world that windows are compared with: half of `val`, at most MOST_REFERENCE
+    pool: Indices  # the rest of `val`: clean images to try things on
+
+
+def roles_of(processed: Processed) -> Roles:
+    """Divide `val` by the SHA-256 of each image's path. Raises DataError if there are too few images."""
+    images = processed.images
+    fit, val = images.indices("fit"), images.indices("val")
+    if not len(fit):
+        raise DataError(
+            f"{processed.folder}: its fit split is empty (data.fit_fraction=0), so there is nothing to learn drift "
+            "from; train a run with data.fit_fraction=0.1"
+        )
+    order = sorted(val.tolist(), key=lambda index: hashlib.sha256(f"ref {images.paths[index]}".encode()).digest())
+    count = min(MOST_REFERENCE, len(order) // 2)
+    if min(len(fit), count) < LEAST:
+        raise DataError(
+            f"{processed.folder}: {len(fit)} fit and {count} reference images; at least {LEAST} of each are needed"
+        )
+    return Roles(fit, np.sort(order[:count]), np.sort(order[count:]))
+
+
+def crops_of(processed: Processed, indices: Indices, side_px: int) -> Pixels:
+    """The inference crops of some images: uint8 (N, S, S, 3)."""
+    return np.stack([inference_crop(processed.images[int(index)], side_px) for index in indices])

@@ -1,0 +1,120 @@
+"""The methods people use today, for comparison inside the study only.
+
+In: softmax values, features, pixel statistics or confidences of a reference and a window. Out: p-values of tests,
+estimates of accuracy. n: reference images, m: window images. Read by the study.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import kolmogorov, softmax
+from scipy.stats import f as f_distribution
+
+from drift_detector_pipeline.drift.scores.output_scores import temperature_of
+from drift_detector_pipeline.drift.scores.signals import Floats, Signals
+
+NINE = (
+    "luma", "contrast", "saturation", "red_green", "yellow_blue", "gradient", "laplacian", "noise", "black_level",
+)  # fmt: skip
+MMD_REFERENCE, MMD_PERMUTATIONS = 500, 100
+
+Doubles = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+
+def softmax_ks(reference: Floats, window: Floats) -> float:
+    """Kolmogorov-Smirnov on each class probability (n, K), (m, K); the smallest p times K (Rabanser et al. 2019)."""
+    n, m = len(reference), len(window)
+    smallest = 1.0
+    for old, new in zip(np.sort(reference, axis=0).T, np.sort(window, axis=0).T, strict=True):
+        both = np.concatenate([old, new])
+        gaps = np.searchsorted(old, both, "right") / n - np.searchsorted(new, both, "right") / m
+        smallest = min(smallest, float(kolmogorov(np.abs(gaps).max() * np.sqrt(n * m / (n + m)))))
+    return float(min(1.0, smallest * reference.shape[1]))
+
+
+class Kernel(NamedTuple):
+    """A reference for kernel tests: at most MMD_REFERENCE rows of features, standardised."""
+
+    rows: Doubles
+    inside: Doubles  # (n, n) Gaussian kernel of the rows
+    width: float
+
+
+def kernel_of(reference: Floats) -> Kernel:
+    """Prepare features (n, D) with the median distance as width (Gretton et al. 2012)."""
+    some = np.random.default_rng(0).permutation(len(reference))[:MMD_REFERENCE]  # rows may be sorted by class
+    rows = reference[some].astype(np.float64)
+    squared = _squared_distances(rows, rows)
+    width = float(np.median(squared[np.triu_indices(len(rows), 1)]))
+    return Kernel(rows, np.exp(-squared / width), width)
+
+
+def mmd(kernel: Kernel, window: Floats, rng: np.random.Generator) -> float:
+    """The permutation p-value of the squared maximum mean discrepancy of a window's features (m, D)."""
+    new = window.astype(np.float64)
+    n, m = len(kernel.rows), len(new)
+    across, within = (np.exp(-_squared_distances(new, rows) / kernel.width) for rows in (kernel.rows, new))
+    gram = np.block([[kernel.inside, across.T], [across, within]])
+    signs = np.full((MMD_PERMUTATIONS + 1, n + m), -1 / n)
+    signs[0, n:] = 1 / m
+    for row in signs[1:]:
+        row[rng.choice(n + m, m, replace=False)] = 1 / m
+    found = ((signs @ gram) * signs).sum(axis=1)
+    return float((found >= found[0] - 1e-12).mean())
+
+
+def hotelling(reference: Floats, window: Floats) -> float:
+    """Hotelling's T2 for two samples with its F distribution: (n, S), (m, S)."""
+    n, m, size = len(reference), len(window), reference.shape[1]
+    old, new = reference.astype(np.float64), window.astype(np.float64)
+    pooled = ((n - 1) * np.cov(old.T) + (m - 1) * np.cov(new.T)) / (n + m - 2)
+    moved = new.mean(axis=0) - old.mean(axis=0)
+    t2 = n * m / (n + m) * moved @ np.linalg.solve(pooled + 1e-9 * np.eye(size), moved)
+    return float(f_distribution.sf(t2 * (n + m - size - 1) / (size * (n + m - 2)), size, n + m - size - 1))
+
+
+class Calibration(NamedTuple):
+    """What estimates of accuracy from confidence need of labelled images."""
+
+    temperature: float
+    accuracy: float
+    confidence: float  # mean of the maximum, scaled
+    at_confidence: float  # thresholds below which as many labelled images lie as are wrong
+    at_entropy: float
+
+
+def calibrate(logits: Floats, labels: Labels) -> Calibration:
+    """Learn temperature and thresholds on labelled images the model was not trained on."""
+    temperature = temperature_of(logits, labels)
+    wrong = float((logits.argmax(axis=1) != labels).mean())
+    top, negentropy = _confidence(logits, temperature)
+    thresholds = [float(np.quantile(values, wrong)) for values in (top, negentropy)]
+    return Calibration(temperature, 1 - wrong, float(top.mean()), *thresholds)
+
+
+def estimates(logits: Floats, known: Calibration) -> dict[str, float]:
+    """Accuracy by average confidence, difference of confidences (Guillory et al. 2021), ATC (Garg et al. 2022)."""
+    top, negentropy = _confidence(logits, known.temperature)
+    return {
+        "average confidence": float(top.mean()),
+        "DoC": float(np.clip(known.accuracy + top.mean() - known.confidence, 0, 1)),
+        "ATC (confidence)": float((top > known.at_confidence).mean()),
+        "ATC (entropy)": float((negentropy > known.at_entropy).mean()),
+    }
+
+
+def probabilities(signals: Signals) -> Floats:
+    """Softmax of the logits, (N, K)."""
+    return np.asarray(softmax(signals.logits, axis=1))
+
+
+def _confidence(logits: Floats, temperature: float) -> tuple[Doubles, Doubles]:
+    chances = softmax(logits.astype(np.float64) / temperature, axis=1)
+    return chances.max(axis=1), (chances * np.log(chances + 1e-30)).sum(axis=1)
+
+
+def _squared_distances(one: Doubles, other: Doubles) -> Doubles:
+    squared = (one**2).sum(axis=1)[:, None] - 2 * one @ other.T + (other**2).sum(axis=1)
+    return np.asarray(np.maximum(squared, 0))

@@ -1,0 +1,226 @@
+"""The proof: `python -m drift_detector_pipeline.proof.study RUN images=4000 windows=500 unseen=FOLDER`.
+
+In: a finished run and its processed data; images of classes the model does not know, if there are any. Out:
+reports/drift_study_<data>.json (of another seed than 0 <data>_seed<n>) and its pictures, with every cell: false alarms,
+detection and accuracy estimates, once knowing the kinds of change, once with the family of each left out of everything
+learned; benign changes, other class mixes, unseen classes; the methods people use today.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.commands import checked
+from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.corruptions.corrupt import FAMILIES
+from drift_detector_pipeline.drift.reference import Learned, learn, mistakes, one_blas_thread
+from drift_detector_pipeline.drift.scores.phi import missing
+from drift_detector_pipeline.drift.scores.signals import Signals, read_signals, through
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.images.decode_many import decode_files
+from drift_detector_pipeline.images.named_files import image_files
+from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.modeling.trained import Trained, open_trained
+from drift_detector_pipeline.processed.manifest import Processed
+from drift_detector_pipeline.processed.roles import Indices, crops_of, roles_of
+from drift_detector_pipeline.proof.study_baselines import accuracy_estimates, side_by_side
+from drift_detector_pipeline.proof.study_charts import draw, table
+from drift_detector_pipeline.proof.study_material import Labelled, Material, gather
+from drift_detector_pipeline.proof.study_mixes import class_mixes, unseen_classes
+from drift_detector_pipeline.proof.study_windows import SIZES, Effort, detection, false_alarms
+from drift_detector_pipeline.runs.facts import now, package_versions, this_command
+from drift_detector_pipeline.runs.machine import instruction_set, prepared
+from drift_detector_pipeline.runs.receipts import data_of, newest_finished, read_receipt
+
+DRAWN = ("windows", "splits", "windows_per_split", "permutations")  # of Effort
+UNSEEN = "unseen="
+LOSSES = {"0 to 5": (-1.0, 0.05), "5 to 10": (0.05, 0.1), "10 and more": (0.1, 1.0)}  # of accuracy
+DEFAULTS = {"images": 4000, **{name: getattr(Effort(), name) for name in DRAWN}, "seed": 0}
+LEAST = {"images": min(SIZES), "windows": 1, "splits": 2, "windows_per_split": 1, "permutations": 99, "seed": 0}
+
+
+@exit_status
+def main() -> int:
+    """Study the run named on the command line, or the newest finished one."""
+    words = [word for word in sys.argv[1:] if word]
+    runs = [word for word in words if "=" not in word]
+    unseen = [word.removeprefix(UNSEEN) for word in words if word.startswith(UNSEEN)]
+    numbers = DEFAULTS | _numbers([word for word in words if "=" in word and not word.startswith(UNSEEN)])
+    set_up_logging()
+    folder = Path(runs[0]) if runs else newest_finished()
+    found = study(folder, numbers, unseen)
+    again = f"_seed{numbers['seed']}" if numbers["seed"] else ""
+    report = Path("reports") / f"drift_study_{found['data']}{again}.json"
+    report.parent.mkdir(exist_ok=True)
+    write_json(report, found)
+    print(f"{as_text(found)}\n\n{table(found)}")
+    log.info("%s", " ".join(map(str, [report, *draw(found, report)])))
+    return 0
+
+
+def study(folder: Path, numbers: dict[str, int], unseen: Sequence[str] = ()) -> dict[str, Any]:
+    """Do the whole study; `unseen` names files of classes the model does not know.
+
+    Raises a PipelineError if the run has no receipt, no `fit` split or other data, or no unseen image can be read.
+    """
+    started = time.perf_counter()
+    receipt = read_receipt(folder)
+    processed = data_of(folder, receipt)
+    roles = roles_of(processed)
+    with prepared(checked([], fixed=["run.precision=fp32"]).run) as machine:
+        trained = open_trained(folder / "final_model.safetensors", machine)
+        forward = through(trained.network.module, trained.network.mean, trained.network.std)
+        fit, ref, pool = (_labelled(processed, indices, trained.img_size) for indices in roles)
+        strangers = read_signals(_decoded(unseen, trained), forward) if unseen else None
+        material = gather(fit, ref, pool, forward, images=numbers["images"], seed=numbers["seed"])
+    facts = {
+        "data": processed.folder.name, "data_fingerprint": processed.fingerprint, "weights_sha256": trained.sha256,
+        "model": trained.architecture, "side_px": trained.img_size, "numbers": numbers,
+        "images": {name: len(indices) for name, indices in roles._asdict().items()},
+        "unseen_images": 0 if strangers is None else len(strangers.logits),
+        "command": this_command(), "when": now(), "instruction_set": instruction_set(torch.device("cpu")),
+        "packages": package_versions(),
+    }  # fmt: skip
+    with one_blas_thread():
+        found = facts | examine(material, numbers, strangers)
+    return found | {"minutes": round((time.perf_counter() - started) / 60, 1)}
+
+
+def examine(material: Material, numbers: dict[str, int], strangers: Signals | None = None) -> dict[str, Any]:
+    """Everything that is measured, from the signals alone."""
+    seed = numbers["seed"]
+    smallest = min(len(cell.labels) for cell in material.cells)
+    sizes = tuple(size for size in SIZES if size <= smallest)
+    effort = Effort(**{name: numbers[name] for name in DRAWN}, sizes=sizes)
+    whole = _learned(material, ())
+    families = {family: _learned(material, kinds) for family, kinds in FAMILIES.items()}
+    family_of = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
+    regimes: dict[str, Callable[[str], Learned]] = {
+        "known_kind": lambda kind: whole,
+        "held_out_family": lambda kind: families[family_of[kind]],
+    }
+    cells = {name: detection(material, material.cells, rule, effort, seed) for name, rule in regimes.items()}
+    clean = 1 - float(mistakes(material.pool, material.pool_labels).mean())
+    return {
+        "clean_accuracy": clean,
+        "missing": missing(whole.parameters),
+        "false_alarms": false_alarms(material, whole, effort, seed),
+        "cells": cells,
+        "summary": {name: summarise(rows, clean) for name, rows in cells.items()},
+        "benign": detection(material, material.benign, lambda kind: whole, effort, seed),
+        "class_mixes": class_mixes(material, whole, effort, seed),
+        "unseen_classes": {} if strangers is None else unseen_classes(material, strangers, whole, effort, seed),
+        "side_by_side": side_by_side(material, effort, seed),
+        "accuracy_from_confidence": accuracy_estimates(material),
+    }
+
+
+def summarise(rows: dict[str, dict[str, Any]], clean: float) -> dict[str, Any]:
+    """Means over the cells, severity 1 alone, the worst cells by window size; errors of the accuracy estimates.
+
+    `paged`: windows of cells that lose so much of the `clean` accuracy, in points; None where no cell does.
+    """
+    sizes = list(next(iter(rows.values()))["windows"])
+    lost = {name: clean - row["accuracy"] for name, row in rows.items()}
+    off = {name: abs(row["estimated"] - row["accuracy"]) for name, row in rows.items()}
+    largest = sizes[-1]
+    return {
+        "found": {size: _mean(row["windows"][size]["noticed"] for row in rows.values()) for size in sizes},
+        "found_severity_1": {
+            size: _mean(row["windows"][size]["noticed"] for row in rows.values() if row["severity"] == 1)
+            for size in sizes
+        },
+        "worst_cells": {
+            size: sorted((round(row["windows"][size]["noticed"], 3), name) for name, row in rows.items())[:10]
+            for size in sizes
+        },
+        "paged": {
+            words: {
+                size: _paged([row for name, row in rows.items() if low <= lost[name] < high], size) for size in sizes
+            }
+            for words, (low, high) in LOSSES.items()
+        },
+        "accuracy_error_mean": _mean(off.values()),
+        "accuracy_error_worst": max((value, name) for name, value in off.items()),
+        "accuracy_error_windows": {
+            size: _mean(row["windows"][size]["mean_absolute_error"] for row in rows.values()) for size in sizes
+        },
+        "coverage": {size: _mean(row["windows"][size]["coverage"] for row in rows.values()) for size in sizes},
+        "largest_window": largest,
+    }
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The main figures as lines to read."""
+    lines = [f"{found['data']}, {found['model']}, {found['side_px']} px; {found['minutes']} minutes"]
+    for size, rates in found["false_alarms"].items():
+        rate = rates["0.01"]
+        low, high = rate["interval_95"]
+        lines.append(
+            f"false alarms at 1 %, windows of {size}: {100 * rate['rate']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+        )
+    for name, values in found["summary"].items():
+        shares = "  ".join(f"{size}: {100 * share:.1f}" for size, share in values["found"].items())
+        first = "  ".join(f"{size}: {100 * share:.1f}" for size, share in values["found_severity_1"].items())
+        worst, where = values["accuracy_error_worst"]
+        coverage = values["coverage"][values["largest_window"]]
+        lines.append(f"{name}: found (%) {shares}; severity 1: {first}")
+        lines.append(
+            f"  accuracy off by {100 * values['accuracy_error_mean']:.2f} points on whole cells, worst "
+            f"{100 * worst:.1f} ({where}); coverage of the 90 % interval {100 * coverage:.0f} %"
+        )
+    for name, by_size in found["side_by_side"].items():
+        for size, row in by_size.items():
+            lines.append(
+                f"{name}, {size}: {100 * row['found_by_default']:.1f} % at {100 * row['false_alarms']:.1f} % false "
+                f"alarms, {100 * row['found_at_equal_false_alarms']:.1f} % at equal ones"
+            )
+    return "\n".join(lines)
+
+
+def _learned(material: Material, without: tuple[str, ...]) -> Learned:
+    twins = [twin for twin in material.twins if twin.kind not in without]
+    return learn(material.fit, material.fit_labels, twins, material.side_px)
+
+
+def _labelled(processed: Processed, indices: Indices, side_px: int) -> Labelled:
+    return Labelled(crops_of(processed, indices, side_px), processed.images.labels[indices])
+
+
+def _decoded(names: Sequence[str], trained: Trained) -> Pixels:
+    with image_files(names) as found:
+        decoded = decode_files([image.file for image in found], trained.stored_side_px)
+        crops = [inference_crop(one.pixels, trained.img_size) for one in decoded if one.pixels is not None]
+    if not crops:
+        raise DataError(f"{' '.join(names)}: no image can be read there")
+    return np.stack(crops)
+
+
+def _paged(rows: Sequence[dict[str, Any]], size: str) -> float | None:
+    return _mean(row["windows"][size]["paged"] for row in rows) if rows else None
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))
+
+
+def _numbers(words: list[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in DEFAULTS or not value.isdecimal() or int(value) < LEAST[name]:
+            known = ", ".join(f"{key}=NUMBER (from {least})" for key, least in LEAST.items())
+            raise ConfigError(f"{word}: expected one of {known}, {UNSEEN}FOLDER")
+        found[name] = int(value)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,10 @@
+"""An address or a folder -> files on disk and a `Listing` of them.
+
+listing            what a source holds, whatever its layout
+drive_credentials  is this a service account's key for Google Drive?
+remote             DVC without surprises: pull, push, status
+download           one file from a public address, continued where it broke off
+fetch              a missing source, from DVC's cache or remote or its public address; checked
+archives           zip and tar -> files
+formats/           how the truth about images lies in a source: one reader a layout
+"""

@@ -1,0 +1,193 @@
+"""The raw data set, in its place and checked: the file, DVC's cache, DVC's remote, the public address, in this order.
+
+In: `Data.raw_path` and `Data.source_url`. Out: the path, or a `DataError` that names every place tried. Read by
+dataset.py, which calls `ensure_raw` always, and `verify` when the file is not the one it packed before.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from drift_detector_pipeline.console import log, progress_wanted
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.files import exclusive, file_hash
+from drift_detector_pipeline.raw import remote
+from drift_detector_pipeline.raw.download import DownloadError, download, size_bytes
+from drift_detector_pipeline.settings import Data
+
+_PULL_LIMIT_S = 900  # for the DVC remote: it has no limit of its own, and the public address comes after it
+
+
+class Pointer(NamedTuple):
+    """What a `.dvc` file says about the file it stands beside."""
+
+    file: Path
+    md5: str
+    size_bytes: int
+
+
+class _NotHereError(Exception):
+    """Why one place does not provide the file; the next one is tried."""
+
+
+def ensure_raw(data: Data) -> Path:
+    """Return `data.raw_path`, an archive or a folder; a missing one is fetched and verified first.
+
+    A file that is there costs a look at its size: whether to hash it, too, is the caller's decision (`verify`).
+    Raises DataError: nothing provides it, its size is not that of its `.dvc` file, or it cannot be written.
+    """
+    path = data.raw_path
+    if path is None:
+        raise ValueError(f"data={data.name} has no raw file")
+    if not path.exists():
+        _fetch_alone(path, data.source_url)
+    pointer = read_pointer(path)
+    if pointer and path.is_file() and path.stat().st_size != pointer.size_bytes:
+        raise DataError(_mismatch(path, pointer))
+    return path
+
+
+def verify(path: Path) -> None:
+    """Raise DataError if `path` is not the file its `.dvc` file describes; a folder or an untracked file passes."""
+    pointer = read_pointer(path)
+    if pointer and path.is_file() and not _matches(path, pointer):
+        raise DataError(_mismatch(path, pointer))
+
+
+def read_pointer(path: Path) -> Pointer | None:
+    """Read `<path>.dvc`; None if there is none."""
+    file = _pointer_file(path)
+    if not file.exists():
+        return None
+    try:
+        [output] = yaml.safe_load(file.read_text(encoding="utf-8"))["outs"]
+        return Pointer(file, str(output["md5"]), int(output["size"]))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: expected one output with md5 and size; `git checkout {file}` restores it") from error
+
+
+def _pointer_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.dvc")
+
+
+def _matches(path: Path, pointer: Pointer) -> bool:
+    return path.stat().st_size == pointer.size_bytes and file_hash(path, "md5") == pointer.md5
+
+
+def _mismatch(path: Path, pointer: Pointer) -> str:
+    found, size_bytes = file_hash(path, "md5"), path.stat().st_size
+    return (
+        f"{path} is not the file that {pointer.file} describes: md5 {found} and {size_bytes} bytes, expected "
+        f"{pointer.md5} and {pointer.size_bytes} bytes. It is left alone. Remove it and run `make process_data` again "
+        "to fetch the right one, or use yours under another name: data.raw_path=PATH"
+    )
+
+
+def _fetch_alone(path: Path, url: str | None) -> None:
+    """Fetch `path` unless another process, for which this one waits, has just done so."""
+    if url is None and not _pointer_file(path).exists():
+        raise DataError(
+            f"{path}: no such file or folder; data.raw_path is an archive (tgz, tar, zip) or a folder with one "
+            "subfolder a class. `data=digits` works without any file."
+        )
+    try:
+        with exclusive(path.with_name(f".{path.name}.lock")):
+            if not path.exists():
+                _fetch(path, url)
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: {error.strerror}; {path.parent} must be writable") from error
+
+
+def _fetch(path: Path, url: str | None) -> None:
+    """Try each place in turn; DataError with all reasons if none has the file."""
+    pointer = read_pointer(path)
+    reasons, places = [f"the file {path}: missing"], dict[str, Callable[[], None]]()
+    if pointer:
+        places["DVC cache"] = lambda: _from_cache(path, pointer)
+        places["DVC remote"] = lambda: _from_remote(path, pointer)
+    else:
+        reasons.append(f"DVC cache and DVC remote: they do not know it, {_pointer_file(path)} is missing")
+    if url:
+        places[f"public address {url}"] = lambda: _from_address(path, pointer, url)
+    else:
+        reasons.append("public address: data.source_url is not set")
+    for place, bring in places.items():
+        try:
+            bring()
+        except _NotHereError as reason:
+            reasons.append(f"{place}: {reason}")
+        else:
+            return log.info("%s: brought from the %s", path, place)
+    raise DataError(_nowhere(path, pointer, url, reasons))
+
+
+def _nowhere(path: Path, pointer: Pointer | None, url: str | None, reasons: list[str]) -> str:
+    checksum = f" (md5 {pointer.md5}, {pointer.size_bytes} bytes)" if pointer else ""
+    ways = ["`make dvc_pull`, once the remote is set up: docs/data_remotes.md"] if pointer else []
+    if url:
+        ways.append(f"fetch {url}{checksum} by hand and put it at {path}")
+    ways.append('train without any download: `make train ARGS="data=digits"`')
+    return (
+        "\n  - ".join(["the raw data was found nowhere:", *reasons])
+        + "\nAny of these helps:\n  - "
+        + "\n  - ".join(ways)
+    )
+
+
+def _from_cache(path: Path, pointer: Pointer) -> None:
+    try:
+        repository = remote.open_repository(path.parent)
+        stored = repository.cache / "files" / "md5" / pointer.md5[:2] / pointer.md5[2:]
+        if not stored.exists():
+            raise _NotHereError("not in it")
+        is_folder = pointer.md5.endswith(".dir")  # then `stored` is a list of objects; dvc reads it
+        if not is_folder and not _matches(stored, pointer):  # dvc itself would trust a read-only file
+            stored.unlink()
+            raise _NotHereError("its copy was damaged; it is removed")
+        remote.dvc(repository, ["checkout", "--quiet", pointer.file.name])
+    except DataError as error:
+        raise _NotHereError(str(error)) from error
+
+
+def _from_remote(path: Path, pointer: Pointer) -> None:
+    try:
+        repository = remote.open_repository(path.parent)
+        name = repository.default_remote
+        remote.check_ready(repository, name)
+        log.info("%s: pulling %d MB from the DVC remote %s", path, pointer.size_bytes // 1_000_000, name)
+        remote.dvc(repository, ["pull", "-r", name, pointer.file.name], show=progress_wanted(), limit_s=_PULL_LIMIT_S)
+    except DataError as error:
+        raise _NotHereError(str(error)) from error
+    if path.is_file() and not _matches(path, pointer):
+        path.unlink()
+        raise _NotHereError("it sent another file")
+
+
+def _from_address(path: Path, pointer: Pointer | None, url: str) -> None:
+    """Download `url` beside `path`, check it, rename it; a broken download is continued, also by the next run."""
+    part = path.with_name(f"{path.name}.part")
+    if pointer is None or size_bytes(part) != pointer.size_bytes:
+        try:
+            download(url, part)
+        except DownloadError as error:
+            raise _NotHereError(str(error)) from error
+    if pointer and not _matches(part, pointer):
+        found = f"md5 {file_hash(part, 'md5')} and {part.stat().st_size} bytes"
+        part.unlink()
+        raise _NotHereError(
+            f"sent {found}, expected {pointer.md5} and {pointer.size_bytes} bytes; removed, the next try starts over"
+        )
+    part.replace(path)
+    if pointer:
+        _fill_cache(pointer)
+
+
+def _fill_cache(pointer: Pointer) -> None:
+    """Let DVC's cache have the file, too, so that the next checkout needs no download."""
+    try:
+        repository = remote.open_repository(pointer.file.parent)
+        remote.dvc(repository, ["commit", "--quiet", "--force", pointer.file.name])
+    except DataError as error:
+        log.warning("%s: downloaded and verified, but not put into DVC's cache: %s", pointer.file, error)

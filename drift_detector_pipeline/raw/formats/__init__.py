@@ -1,0 +1,4 @@
+"""One reader a layout, each `list_images(source) -> Listing`.
+
+imagefolder   one folder a class
+"""

@@ -1,0 +1,9 @@
+"""A run's papers: what it ran on, how far it is, what it has come to.
+
+facts         time, command, versions, commit
+machine       device, precision, threads, processes
+receipts      run.json of a finished run
+checkpoints   the state of an unfinished run
+folders       which folder a command uses or continues
+tracking/     where a run's numbers go
+"""

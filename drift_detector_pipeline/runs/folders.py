@@ -1,0 +1,97 @@
+"""Run folders: which one a command continues, and what identifies a run.
+
+    outputs/<date>/<time>/   .hydra/ train.log metrics.jsonl tensorboard/ checkpoints/ *_model.safetensors run.json
+
+Read and written by train.py and reproduce.py; the receipt is for everybody.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from drift_detector_pipeline.config import Composed
+from drift_detector_pipeline.errors import ResumeError
+from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.processed.manifest import Processed
+from drift_detector_pipeline.runs.checkpoints import read_identity
+from drift_detector_pipeline.runs.machine import Machine
+from drift_detector_pipeline.runs.receipts import OUTPUTS, RECEIPT, compare_facts
+from drift_detector_pipeline.settings import Settings
+
+
+def identify(settings: Settings, data: Processed, machine: Machine, pretrained_sha256: str | None) -> dict[str, Any]:
+    """Everything that decides the bits of the weights, as flat JSON: equal identities may continue each other."""
+    sections = {
+        "data": settings.data.model_dump(mode="json", include={"img_size", "augmentation"}),
+        "model": settings.model.model_dump(mode="json"),
+        "training": settings.training.model_dump(mode="json", exclude={"profiler"}),
+    }
+    return _flat(sections) | {
+        "data.fingerprint": data.fingerprint,
+        "model.pretrained_sha256": pretrained_sha256,
+        "run.seed": settings.run.seed,
+        "run.device": machine.device.type,
+        "run.precision": machine.precision,
+        "run.threads": machine.threads,
+        "processes": machine.processes,
+    }
+
+
+def choose_folder(composed: Composed, identity: dict[str, Any]) -> tuple[Path, bool]:
+    """Return the run's folder and whether a run is continued there, as `run.resume` says.
+
+    Raises ResumeError if that run is finished, not there, was another one, or has another folder.
+    """
+    wanted = composed.settings.run.resume
+    if wanted is None:
+        _refuse_used_folder(composed.run_folder)
+        return composed.run_folder, False
+    if wanted == "auto":
+        found = _newest_unfinished(identity)
+        return (found, True) if found else (composed.run_folder, False)
+    folder = Path(wanted)
+    if composed.run_folder_chosen and composed.run_folder.resolve() != folder.resolve():
+        raise ResumeError(f"a run continues in its own folder {folder}: leave out hydra.run.dir={composed.run_folder}")
+    if (folder / RECEIPT).exists():
+        raise ResumeError(f"run.resume={folder}: this run is finished; nothing is left to do (see {folder / RECEIPT})")
+    before = read_identity(folder / "checkpoints")
+    if before is None:
+        state = "no readable checkpoint" if (folder / "checkpoints").exists() else "no checkpoint"
+        raise ResumeError(f"run.resume={folder}: {state} there to go on from; start anew: make train")
+    if differences := compare_facts(before, identity):
+        raise ResumeError(
+            f"run.resume={folder}: the run had other settings that decide its bits: {', '.join(differences)}. "
+            "Give the same ones, or start a new run without run.resume"
+        )
+    return folder, True
+
+
+def start_folder(folder: Path, composed: Composed) -> None:
+    """Make a new run's folder with the composed configuration in .hydra/, as Hydra's own runs have it."""
+    hydra = folder / ".hydra"
+    hydra.mkdir(parents=True, exist_ok=True)
+    write_atomically(hydra / "config.yaml", composed.config_yaml.encode())
+    write_atomically(
+        hydra / "overrides.yaml", "".join(f"- {text}\n" for text in composed.overrides).encode() or b"[]\n"
+    )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _refuse_used_folder(folder: Path) -> None:
+    if (folder / "checkpoints").exists() or (folder / RECEIPT).exists():
+        raise ResumeError(
+            f"{folder}: holds a run already. Continue it with run.resume={folder}, or choose another hydra.run.dir"
+        )
+
+
+def _newest_unfinished(identity: dict[str, Any]) -> Path | None:
+    checkpoints = sorted(OUTPUTS.glob("**/checkpoints"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for folder in checkpoints:
+        if not (folder.parent / RECEIPT).exists() and read_identity(folder) == identity:
+            return folder.parent
+    return None

@@ -1,0 +1,278 @@
+"""`make drift_reference` and `make drift` as commands: verdicts, statuses, files, and errors that say what to do."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, needs_clone
+from PIL import Image, ImageDraw
+from scipy.stats import binom
+
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.corruptions.corrupt import corrupt
+from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.drift.reference import learn
+from drift_detector_pipeline.drift.scores.signals import read_signals, through
+from drift_detector_pipeline.drift.twins import make_twins
+from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.networks.weights import load_model
+from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.processed.roles import crops_of, roles_of
+from drift_detector_pipeline.proof import drift_cost, study_mixes
+from drift_detector_pipeline.proof.study_material import Material
+from drift_detector_pipeline.proof.study_windows import Effort, false_alarms
+
+pytestmark = pytest.mark.slow  # a detector is built first
+
+REFERENCE = "drift_detector_pipeline.drift.build_reference"
+DRIFT = "drift_detector_pipeline.drift"
+
+
+def run(module, *words, **where):
+    return subprocess.run([sys.executable, "-m", module, *map(str, words)], capture_output=True, text=True, **where)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run with its reference, and folders with clean and noisy images of its pool."""
+    place = tmp_path_factory.mktemp("drift")
+    overrides = [
+        "data=digits", f"data.processed_path={place / 'digits'}", "data.stored_side_px=16", "data.img_size=16",
+        "data.dataloader_workers=0", "model.name=conv_small", "model.options.channels=[16,16,32]", "training.epochs=2",
+        "data.fit_fraction=0.2", "training.batch_size=50", "wandb.mode=disabled", f"hydra.run.dir={place / 'run'}",
+    ]  # fmt: skip
+    composed = load(overrides)
+    process(composed.settings.data)
+    assert train(composed).exit_status == 0
+    done = run(REFERENCE, place / "run")
+    assert done.returncode == 0, done.stderr
+    processed = open_processed(composed.settings.data)
+    chosen = roles_of(processed).pool[:48].tolist()
+    clean = np.stack([processed.images[index] for index in chosen])
+    for name, images in {"clean": clean, "noisy": corrupt(clean, "gaussian_noise", 5, keys=chosen)}.items():
+        (place / name).mkdir()
+        for index, image in zip(chosen, images, strict=True):
+            Image.fromarray(image).save(place / name / f"{index}.png")
+    return place
+
+
+def verdict_of(place):
+    newest = max((place / "run" / "drift").iterdir(), key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
+    return newest, json.loads((newest / "verdict.json").read_text())
+
+
+def test_roles_never_mix(finished):
+    processed = open_processed(load(["data=digits", f"data.processed_path={finished / 'digits'}",
+        "data.stored_side_px=16", "data.img_size=16", "data.fit_fraction=0.2"]).settings.data)  # fmt: skip
+    roles = roles_of(processed)
+    together = np.concatenate(roles)
+    assert len(np.unique(together)) == len(together)
+    assert not np.isin(together, processed.images.indices("train")).any()
+    assert len(roles.ref) == len(processed.images.indices("val")) // 2
+
+
+def test_the_reference_is_tied_to_weights_and_data(finished):
+    facts, receipt = (json.loads((finished / "run" / name).read_text()) for name in ("reference.json", "run.json"))
+    assert facts["weights_sha256"] == receipt["weights_sha256"]["final_model.safetensors"]
+    assert facts["data_fingerprint"] == receipt["data_fingerprint"]
+    assert facts["missing"].keys() == {"blockiness"}
+    assert facts["bytes"] < 500_000 + 100 * 5_000
+
+
+def test_clean_images_are_quiet(finished):
+    done = run(DRIFT, finished / "run", finished / "clean")
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
+    assert done.stdout.startswith("quiet: These 48 images look like the training world")
+    _, verdict = verdict_of(finished)
+    assert verdict["level"] == "quiet"
+    assert verdict["p"] > 0.01
+    assert verdict["accuracy"]["low"] <= verdict["accuracy"]["accuracy"] <= verdict["accuracy"]["high"]
+
+
+def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(finished, tmp_path):
+    for image in (finished / "noisy").iterdir():
+        (tmp_path / image.name).write_bytes(image.read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    done = run(DRIFT, finished / "run", tmp_path)
+    assert done.returncode in (3, 4)
+    assert "broken.png" in done.stderr
+    folder, verdict = verdict_of(finished)
+    assert verdict["level"] == {3: "notice", 4: "page"}[done.returncode]
+    assert verdict["images"] == 48
+    assert verdict["mix"].keys() == {"reference", "window"}
+    assert [name.endswith("broken.png") for name in verdict["unreadable"]] == [True]
+    assert {"sharpness"} <= {channel["name"] for channel in verdict["channels"] if channel["moved"]}
+    assert len(verdict["carrier_names"]) == 8
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/") >= 2 * 8 + 2
+    assert "http" not in page.replace("https://github.com", "")
+    assert verdict["summary"][-1].startswith("Estimated accuracy")
+
+
+@needs_clone
+def test_make_succeeds_at_any_verdict_and_fails_at_an_error(finished):
+    def make(images):
+        words = [
+            "make",
+            "--no-print-directory",
+            "-o",
+            ".venv/.installed",
+            "drift",
+            f"PYTHON={sys.executable}",
+            f"RUN={finished / 'run'}",
+        ]
+        return subprocess.run([*words, f"IMAGES={images}"], cwd=ROOT, capture_output=True, text=True)
+
+    pattern, one = make(finished / "noisy" / "*.png"), make(sorted((finished / "noisy").iterdir())[0])
+    assert (pattern.returncode, one.returncode) == (0, 0), pattern.stderr + one.stderr
+    assert pattern.stdout.startswith(("notice: ", "page: "))
+    assert one.stdout.startswith("too few images: ")
+    assert make(finished / "nowhere").returncode == 2  # make's own status for a command that failed
+
+
+def test_an_archive_is_a_window_too(finished, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "noisy"), "zip", finished / "noisy")
+    assert run(DRIFT, finished / "run", archive).returncode in (3, 4)
+
+
+def test_corruptions_of_a_run_are_drawn_measured_and_cost_its_model_accuracy(finished):
+    done = run("drift_detector_pipeline.proof.corruption_sheet", finished / "run")
+    assert done.returncode == 0, done.stderr
+    report = next((finished / "run").glob("corruptions_*.json"))
+    found = json.loads(report.read_text())
+    assert report.with_suffix(".png").exists()
+    accuracies = np.array([row["accuracy"] for row in found["kinds"].values()])
+    assert accuracies.shape == (15, 5)
+    assert (accuracies[:, 4] < found["clean_accuracy"]).sum() >= 10
+
+
+def test_fewer_false_notices_can_be_asked_for(finished):
+    done = run(DRIFT, finished / "run", finished / "noisy", "drift.alpha=0.001", "drift.permutations=3999")
+    assert done.returncode in (3, 4), done.stdout + done.stderr
+
+
+def test_too_few_images_have_a_status_of_their_own(finished):
+    one = sorted((finished / "clean").iterdir())[0]
+    done = run(DRIFT, finished / "run", one)
+    assert done.returncode == 5
+    assert "too few" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["RUN"], "name images"),
+        (["RUN", "CLEAN", "drift.alpha=2"], "drift.alpha"),
+        (["RUN", "CLEAN", "drift.alhpa=0.1"], "drift.alpha"),
+        (
+            ["RUN", "CLEAN", "drfit.alpha=0.1"],
+            "drfit.alpha=0.1: a reference fixes the rest; further words may be drift.alpha",
+        ),
+        (["RUN", "CLEAN", "training.epochs=3"], "training.epochs=3: a reference fixes the rest"),
+        (["RUN", "CLEAN", "run.precision=bf16"], "run.precision=bf16: a reference fixes the rest"),
+        (["RUN", "run.x/*.png"], "run.x/*.png: no files there"),
+        (["RUN", "CLEAN", "drift.alpha=0.001"], "drift.permutations=3999 or more"),
+        (["NOWHERE", "CLEAN"], "no such weight file"),
+    ],
+)
+def test_errors_are_one_message_and_status_1(finished, words, said):
+    places = {"RUN": finished / "run", "CLEAN": finished / "clean", "NOWHERE": finished / "nowhere"}
+    done = run(DRIFT, *(places.get(word, word) for word in words))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path):
+    (tmp_path / "final_model.safetensors").write_bytes((finished / "run" / "final_model.safetensors").read_bytes())
+    done = run(DRIFT, tmp_path, finished / "clean")
+    assert done.returncode == 1
+    assert "make drift_reference" in done.stderr
+
+
+SMALL_STUDY = ("images=64", "windows=5", "splits=2", "windows_per_split=5", "permutations=99")
+
+
+def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_path):
+    found, letters = [], tmp_path / "letters"
+    letters.mkdir()
+    for letter in "ABEFGHKMNPRSTUVWXYZ":
+        image = Image.new("RGB", (16, 16))
+        ImageDraw.Draw(image).text((4, 2), letter, fill="white")
+        image.save(letters / f"{letter}.png")
+    for words, name in ((["seed=0"], "digits"), (["seed=1", f"unseen={letters}"], "digits_seed1")):
+        done = run("drift_detector_pipeline.proof.study", finished / "run", *SMALL_STUDY, *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads((tmp_path / "reports" / f"drift_study_{name}.json").read_text()))
+    for regime in ("known_kind", "held_out_family"):
+        assert len(found[0]["cells"][regime]) == 75
+        one, other = (study["summary"][regime]["found"]["64"] for study in found)
+        assert 0.5 < one <= 1
+        assert abs(one - other) < 0.1
+    assert found[0]["missing"].keys() == {"blockiness"}
+    assert found[0]["benign"].keys() == {"flip", "shift", "resample", "jpeg95", "brighter", "darker"}
+    assert {name for by_size in found[0]["side_by_side"].values() for name in by_size} == {"16", "32", "64"}
+    mixes = [row for by_size in found[0]["class_mixes"].values() for row in by_size.values()]
+    assert mixes and all(row["looks_different"] < 0.3 for row in mixes)
+    assert found[0]["unseen_classes"] == {}
+    assert found[1]["unseen_images"] == 19
+    assert found[1]["unseen_classes"]["0.5"]["64"]["noticed"] == 1
+    for picture in ("power", "accuracy"):
+        with Image.open(tmp_path / "reports" / f"drift_study_digits_{picture}.png") as image:
+            assert image.width > 300
+    assert "| known kind: mean of 75 cells | " in done.stdout
+
+
+def test_a_class_mix_is_drawn_as_its_name_says():
+    labels = np.repeat(np.arange(10), 200)
+    drawn = {}
+    for name, factor_of in study_mixes.MIXES.items():
+        weights = study_mixes._weights(labels, 3, factor_of(10))
+        windows = study_mixes._drawn(weights, 100, 50, np.random.default_rng(0))
+        drawn[name] = np.mean([labels[window] == 3 for window in windows])
+    assert drawn == pytest.approx(
+        {"one class missing": 0, "one class three times as frequent": 3 / 12, "half of one class": 0.5}, abs=0.05
+    )
+
+
+def test_the_cost_of_a_verdict_is_a_share_of_inference(monkeypatch):
+    for name, value in {"PAIRS": 1, "WINDOW": 16, "REFERENCE": 100}.items():
+        monkeypatch.setattr(drift_cost, name, value)
+    found = drift_cost.measure(32)
+    assert found["inference_fp32_ms"] > 0
+    assert found["share_of_fp32"] == pytest.approx(found["verdict_ms"] / found["inference_fp32_ms"])
+
+
+def test_a_study_without_an_unseen_image_says_so(finished, tmp_path):
+    done = run("drift_detector_pipeline.proof.study", finished / "run", f"unseen={tmp_path}")
+    assert done.returncode == 1
+    assert f"error: {tmp_path}: no image can be read there" in done.stderr
+
+
+@pytest.mark.parametrize("word", ["seeds=1", "images=15", "splits=1", "permutations=0", "images=²", "windows=-1"])
+def test_a_study_takes_whole_numbers_it_knows_and_can_work_with(word):
+    done = run("drift_detector_pipeline.proof.study", word)
+    assert done.returncode == 1
+    assert f"error: {word}: expected one of images=NUMBER (from 16), " in done.stderr
+
+
+def test_clean_windows_of_random_splits_alarm_as_often_as_asked(finished):
+    """2,000 random divisions of the digits into reference and pool, one window each."""
+    settings = load(["data=digits", f"data.processed_path={finished / 'digits'}", "data.stored_side_px=16",
+        "data.img_size=16", "data.fit_fraction=0.2"]).settings  # fmt: skip
+    processed = open_processed(settings.data)
+    module, header = load_model(finished / "run" / "final_model.safetensors")
+    forward = through(module, header["preprocessing"]["mean"], header["preprocessing"]["std"])
+    labels, roles = processed.images.labels, roles_of(processed)
+    fit, ref, pool = (crops_of(processed, indices, 16) for indices in roles)
+    clean = read_signals(fit, forward)
+    learned = learn(clean, labels[roles.fit], make_twins(fit, forward, count=60), 16)
+    material = Material(16, clean, labels[roles.fit], [], read_signals(ref, forward), labels[roles.ref],
+        read_signals(pool, forward), labels[roles.pool], [], [])  # fmt: skip
+    rates = false_alarms(material, learned, Effort(2000, 1, 0, 199, (32,)))["32"]["0.05"]
+    low, high = binom.ppf([0.0005, 0.9995], 2000, 0.05) / 2000
+    assert low <= rates["rate"] <= high

@@ -1,0 +1,175 @@
+"""images.py: every kind of image a camera, a browser or a scanner writes, and what is no image."""
+
+import io
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.decode import LARGEST_ASPECT, decode
+
+SIDE = 24
+
+
+def picture(width: int = 48, height: int = 32) -> Image.Image:
+    """A soft image whose four corners differ: red, green, blue, white."""
+    corners = np.array([[[200, 30, 30], [30, 200, 30]], [[30, 30, 200], [220, 220, 220]]], dtype=np.uint8)
+    return Image.fromarray(corners).resize((width, height), Image.Resampling.BILINEAR)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def far(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean difference of two images in gray levels."""
+    return float(np.abs(one.astype(float) - other.astype(float)).mean())
+
+
+@pytest.mark.parametrize(
+    "size", [(48, 32), (32, 48), (24, 24), (31, 17), (25, 24), (24, 300), (1, 1), (1, 16), (16, 1), (640, 480)]
+)
+def test_the_shorter_side_is_as_stored_and_the_aspect_is_kept(size: tuple[int, int]) -> None:
+    pixels = decode(encoded(picture(*size)), SIDE)
+    assert pixels.dtype == np.uint8 and pixels.shape[2] == 3
+    assert min(pixels.shape[:2]) == SIDE
+    scale = SIDE / min(size)
+    assert abs(pixels.shape[1] - size[0] * scale) <= 0.5 and abs(pixels.shape[0] - size[1] * scale) <= 0.5
+
+
+def test_an_image_of_the_stored_size_keeps_every_bit() -> None:
+    image = picture(48, SIDE)
+    assert np.array_equal(decode(encoded(image), SIDE), np.array(image))
+
+
+def test_the_same_bytes_give_the_same_bits() -> None:
+    content = encoded(picture(333, 222), "JPEG")
+    assert np.array_equal(decode(content, SIDE), decode(content, SIDE))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_orientations_come_out_upright(orientation: int, kind: str) -> None:
+    names = (
+        "",
+        "FLIP_LEFT_RIGHT",
+        "ROTATE_180",
+        "FLIP_TOP_BOTTOM",
+        "TRANSPOSE",
+        "ROTATE_90",
+        "TRANSVERSE",
+        "ROTATE_270",
+    )
+    turned = names[orientation - 1]
+    upright = picture()
+    stored = upright.transpose(Image.Transpose[turned]) if turned else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = decode(encoded(stored, kind, exif=exif), 32)
+    assert pixels.shape == (32, 48, 3)
+    assert far(pixels, np.array(upright)) < 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "tolerance"),
+    [("PNG", "RGB", 0), ("PNG", "RGBA", 0), ("PNG", "P", 4), ("GIF", "P", 4), ("BMP", "RGB", 0), ("TIFF", "RGB", 0),
+     ("TIFF", "CMYK", 4), ("JPEG", "CMYK", 6), ("JPEG", "RGB", 4), ("WEBP", "RGB", 6), ("WEBP", "RGBA", 6),
+     ("PPM", "RGB", 0), ("AVIF", "RGB", 8), ("JPEG2000", "RGB", 2)],
+)  # fmt: skip
+def test_every_format_and_mode_shows_the_same_picture(kind: str, mode: str, tolerance: float) -> None:
+    image = picture().quantize(256) if mode == "P" else picture().convert(mode)
+    pixels = decode(encoded(image, kind), 32)
+    assert far(pixels, np.array(picture())) <= tolerance
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "L"), ("PNG", "LA"), ("JPEG", "L"), ("PPM", "L"), ("PNG", "1")])
+def test_gray_becomes_three_equal_channels(kind: str, mode: str) -> None:
+    pixels = decode(encoded(picture().convert("L").convert(mode), kind), 32)
+    assert np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2])
+    if mode != "1":
+        assert far(pixels[..., 0], np.array(picture().convert("L"))) < 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bit_gray_is_scaled_not_clipped(kind: str) -> None:
+    gray = np.linspace(0, 65535, 32 * 48).reshape(32, 48).astype(np.uint16)
+    pixels = decode(encoded(Image.fromarray(gray), kind), 32)
+    assert np.array_equal(pixels[..., 0], gray >> 8)
+
+
+def test_big_endian_sixteen_bit_gray_is_scaled_too() -> None:
+    gray = np.linspace(0, 65535, 32 * 48).reshape(32, 48).astype(np.uint16)
+    header = b"P5\n48 32\n65535\n"
+    assert np.array_equal(decode(header + gray.astype(">u2").tobytes(), 32)[..., 1], gray >> 8)
+
+
+def test_floating_point_pixels_have_no_known_range() -> None:
+    with pytest.raises(DataError, match="floating point"):
+        decode(encoded(Image.fromarray(np.full((32, 32), 0.5, np.float32)), "TIFF"), SIDE)
+
+
+def test_transparency_is_dropped_and_the_colour_below_it_kept() -> None:
+    image = picture()
+    image.putalpha(0)
+    assert np.array_equal(decode(encoded(image), 32), np.array(picture()))
+    palette = picture().convert("P")
+    with_transparency = encoded(palette, transparency=bytes(range(256)))
+    assert np.array_equal(decode(with_transparency, 32), np.array(palette.convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_an_animation_gives_its_first_frame(kind: str) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green")]
+    pixels = decode(encoded(frames[0], kind, save_all=True, append_images=frames[1:]), SIDE)
+    assert far(pixels, np.array([255, 0, 0])) < 3
+
+
+def test_strips_are_refused_with_their_size() -> None:
+    decode(encoded(picture(10 * LARGEST_ASPECT, 10)), SIDE)
+    with pytest.raises(DataError, match=f"{10 * LARGEST_ASPECT + 1} x 10 px is longer than {LARGEST_ASPECT}:1"):
+        decode(encoded(picture(10 * LARGEST_ASPECT + 1, 10)), SIDE)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM"])
+def test_an_image_cut_anywhere_before_its_last_pixels_is_refused(kind: str) -> None:
+    content = encoded(picture(), kind)
+    for cut in sorted({0, 1, 10, *random.Random(0).sample(range(int(0.9 * len(content))), 30)}):
+        with pytest.raises(DataError):
+            decode(content[:cut], SIDE)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "AVIF", "JPEG2000", "PPM"])
+def test_damaged_bytes_give_pixels_or_the_one_error(kind: str) -> None:
+    content, chance = encoded(picture(), kind), random.Random(0)
+    for _ in range(150):
+        damaged = bytearray(content)
+        for _ in range(chance.randint(1, 5)):
+            damaged[chance.randrange(min(len(damaged), chance.choice([40, 200, 10**6])))] = chance.randrange(256)
+        try:
+            assert decode(bytes(damaged), SIDE).dtype == np.uint8
+        except DataError as error:
+            assert str(error)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello, I am a text", b"<svg xmlns='http://www.w3.org/2000/svg'/>", bytes(1000)]
+)
+def test_what_is_no_image_is_told_the_formats(content: bytes) -> None:
+    with pytest.raises(DataError, match="none of the formats JPEG, PNG"):
+        decode(content, SIDE)
+
+
+def test_postscript_is_not_run() -> None:
+    """Pillow would start Ghostscript on a file from somewhere, whatever its name ends with."""
+    with pytest.raises(DataError, match="none of the formats"):
+        decode(encoded(picture(), "EPS"), SIDE)
+
+
+def test_a_picture_of_more_pixels_than_memory_is_refused() -> None:
+    header = b"P6\n60000 60000\n255\n"
+    with pytest.raises(DataError, match="DecompressionBomb"):
+        decode(header, SIDE)

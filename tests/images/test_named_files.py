@@ -1,0 +1,101 @@
+"""Which files the words of a command line mean."""
+
+import os
+import shutil
+
+import pytest
+from conftest import pack_tar, pack_zip, write_image
+
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.files import is_there
+from drift_detector_pipeline.images.named_files import image_files
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(["b.png", "a.jpg", "deep/er/c.png", "two words.png", "[x]=1.png", "über.png"]):
+        write_image(tmp_path / "photos" / name, seed)
+    (tmp_path / "photos" / ".hidden.png").touch()
+    (tmp_path / "photos" / "Thumbs.db").touch()
+    return tmp_path / "photos"
+
+
+def names(*words):
+    with image_files(words) as found:
+        assert all(image.file.is_file() for image in found if "none" not in image.name)
+        return [image.name for image in found]
+
+
+ALL = [
+    "photos/[x]=1.png", "photos/a.jpg", "photos/b.png", "photos/deep/er/c.png", "photos/two words.png",
+    "photos/über.png",
+]  # fmt: skip
+
+
+def test_a_folder_is_everything_below_it_that_is_not_hidden(photos):
+    assert names("photos") == ALL
+    assert names("photos/") == ALL
+
+
+def test_a_file_is_itself_whatever_its_name_holds(photos):
+    assert names("photos/two words.png", "photos/[x]=1.png") == ["photos/two words.png", "photos/[x]=1.png"]
+
+
+def test_a_pattern_is_what_it_matches_in_order(photos):
+    assert names("photos/*.jpg") == ["photos/a.jpg"]
+    assert names("photos/[ab].*") == ["photos/a.jpg", "photos/b.png"]
+    assert names("photos/**/c.png") == ["photos/deep/er/c.png"]
+    assert names(f"{photos}/*.jpg") == [f"{photos}/a.jpg"]
+
+
+def test_one_word_may_hold_several_names(photos):
+    assert names("photos/b.png photos/*.jpg 'photos/two words.png'") == [
+        "photos/b.png", "photos/a.jpg", "photos/two words.png"
+    ]  # fmt: skip
+
+
+def test_many_names_in_one_word_may_be_longer_than_any_name_can_be(photos):
+    many = [f"photos/{number:03d}.png" for number in range(500)]
+    for number, name in enumerate(many):
+        write_image(photos.parent / name, number % 7)
+    assert len(" ".join(many)) > 4096
+    assert names(" ".join(many)) == many
+    flat = " ".join(name.removeprefix("photos/") for name in many)
+    os.chdir(photos)
+    assert len(names(flat)) == 500
+    with image_files(["x" * 300]) as found:
+        assert not is_there(found[0].file)
+
+
+def test_no_file_is_listed_twice_under_two_names(photos):
+    assert names("photos/a.jpg", f"{photos}/a.jpg", "./photos/../photos/a.jpg") == ["photos/a.jpg"]
+
+
+def test_no_file_is_listed_twice(photos):
+    (photos / "Thumbs.db").unlink()
+    assert names("photos/a.jpg", "photos/**", "photos") == ["photos/a.jpg", *[one for one in ALL if "a.jpg" not in one]]
+
+
+def test_what_is_not_there_is_listed_as_it_is_named(photos):
+    assert names("none.png", "photos/a.jpg", "none/*.jpg") == ["none.png", "photos/a.jpg", "none/*.jpg"]
+    assert names("none's none") == ["none's", "none"]
+
+
+@pytest.mark.parametrize("suffix", [".tgz", ".zip", ".tar"])
+def test_an_archive_is_what_it_holds_for_as_long_as_it_is_open(suffix, photos, tmp_path):
+    pack = pack_zip if suffix == ".zip" else pack_tar
+    pack(photos, tmp_path / f"all{suffix}")
+    shutil.rmtree(photos)
+    with image_files([f"all{suffix}"]) as found:
+        assert [image.name for image in found] == [f"all{suffix}/{name}" for name in ALL]
+        kept = found[0].file
+        assert kept.read_bytes().startswith(b"\x89PNG")
+    assert not kept.exists()
+
+
+def test_a_broken_archive_is_an_error(photos, tmp_path):
+    archive = pack_tar(photos, tmp_path / "all.tgz")
+    os.truncate(archive, 100)
+    with pytest.raises(DataError, match=r"all\.tgz: not a complete tar or zip archive"):
+        names("all.tgz")

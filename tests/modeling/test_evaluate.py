@@ -1,0 +1,286 @@
+"""`make evaluate`: the numbers training wrote, to the last digit, in files that people and programs read."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASSES, ci_environment, make_folder, pack_tar, run_module
+
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.errors import ConfigError, DataError, ModelError, ResumeError
+from drift_detector_pipeline.modeling.evaluate import evaluate, main
+from drift_detector_pipeline.modeling.reproduce import reproduce
+from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.runs.machine import prepared
+from drift_detector_pipeline.runs.receipts import read_receipt
+
+FILES = {
+    "metrics.json", "report.html", "predictions.csv", "predictions.png", "confusion.png", "reliability.png",
+    "worst_mistakes.png",
+}  # fmt: skip
+ABOUT = ("run", "command", "when", "seconds_total", "seconds_forward")  # differs between equal evaluations
+
+
+def trained(root, precision, *more):
+    """A finished run on a packed archive of 210 images, 84 of them val: one full batch and a part of one."""
+    make_folder(root / "animals", 70)
+    archive = pack_tar(root / "animals", root / "animals.tgz")
+    overrides = [
+        "data=folder", f"data.raw_path={archive}", f"data.processed_path={root}/processed", "data.stored_side_px=24",
+        "data.img_size=16", "data.val_fraction=0.4", "data.fit_fraction=0.1", "data.dataloader_workers=0",
+        "model.name=conv_small", "training.epochs=2", "training.batch_size=24", f"run.precision={precision}",
+        "run.device=cpu", f"hydra.run.dir={root}/run", *more,
+    ]  # fmt: skip
+    process(load(overrides).settings.data)
+    assert train(load(overrides)).exit_status == 0
+    return root / "run"
+
+
+def has_bf16():
+    with prepared(load(["data=digits", "run.device=cpu"]).settings.run) as machine:
+        return machine.precision == "bf16"
+
+
+PRECISIONS = ["fp32", pytest.param("bf16", marks=pytest.mark.skipif(not has_bf16(), reason="no bf16 units"))]
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
+def either(request, tmp_path_factory):
+    """A finished run, in fp32 and in bf16; evaluations only add to it."""
+    return trained(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run in fp32; copy it to change it."""
+    return trained(tmp_path_factory.mktemp("finished"), "fp32")
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def metrics_of(folder, **options):
+    return json.loads((evaluate(folder, **options) / "metrics.json").read_text())
+
+
+def numbers_of(found):
+    return {key: value for key, value in found.items() if key not in ABOUT}
+
+
+def last_row(folder):
+    return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_accuracy_and_loss_are_those_of_the_last_epoch_to_the_last_digit(either):
+    found, row = metrics_of(either), last_row(either)
+    assert found["n"] == 84
+    assert (found["accuracy"], found["loss"]) == (row["val_accuracy"], row["val_loss"])
+    assert found["training"] == {"accuracy": row["val_accuracy"], "loss": row["val_loss"], "equal": True}
+
+
+def test_the_best_weights_have_the_numbers_of_their_epoch_and_say_that_val_chose_them(copy):
+    best = read_receipt(copy)["best"]
+    found = metrics_of(copy, weights="best")
+    assert (found["accuracy"], found["loss"]) == (best["val_accuracy"], best["val_loss"])
+    assert (found["weights"], found["selected_on_val"]) == ("best", True)
+    assert "These weights were selected on" in (copy / "evaluation" / "val" / "report.html").read_text()
+    assert metrics_of(copy)["selected_on_val"] is False
+    assert "selected on" not in (copy / "evaluation" / "val" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("override", ["data.dataloader_workers=2", "run.threads=1"])
+def test_workers_and_threads_change_no_digit(override, copy):
+    usual = numbers_of(metrics_of(copy))
+    assert numbers_of(metrics_of(copy, overrides=[override])) | {"threads": 0} == usual | {"threads": 0}
+
+
+@pytest.mark.slow
+def test_a_reproduced_run_has_an_equal_evaluation(copy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert reproduce(copy)
+    [again] = (tmp_path / "outputs").glob("*/*/run.json")
+    assert numbers_of(metrics_of(again.parent)) == numbers_of(metrics_of(copy))
+
+
+@pytest.mark.slow
+def test_two_processes_validate_to_the_same_digits_as_one_evaluates(tmp_path):
+    overrides = [
+        "data=digits", f"data.processed_path={tmp_path}/digits", "data.stored_side_px=8", "data.img_size=8",
+        "data.dataloader_workers=0", "model.name=conv_small", "model.options.channels=[64,64]", "training.epochs=1",
+        "training.batch_size=60",
+        "run.device=cpu", "run.threads=1", f"hydra.run.dir={tmp_path}/run",
+    ]  # fmt: skip
+    process(load(overrides).settings.data)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command += ["drift_detector_pipeline.modeling.train", *overrides]
+    running = subprocess.Popen(
+        command, env=ci_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        _, said = running.communicate(timeout=300)
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == 0, said
+    assert metrics_of(tmp_path / "run")["training"]["equal"]
+
+
+def test_metrics_json_says_what_was_evaluated_and_all_numbers_of_it(copy):
+    found, receipt = metrics_of(copy), read_receipt(copy)
+    assert found["weights_sha256"] == receipt["weights_sha256"]["final_model.safetensors"]
+    assert found["data_fingerprint"] == receipt["data_fingerprint"]
+    assert found["run"] == str(copy)
+    assert found["command"]
+    low, high = found["accuracy_interval_95"]
+    assert 0 <= low < found["accuracy"] < high <= 1
+    assert found["classes"] == sorted(CLASSES)
+    assert [row["class"] for row in found["per_class"]] == sorted(CLASSES)
+    assert np.sum(found["confusion"]) == sum(row["n"] for row in found["per_class"]) == 84
+    assert sum(part["n"] for part in found["reliability"]) == 84
+    assert 0 < found["seconds_forward"] <= found["seconds_total"]
+
+
+def test_the_table_of_predictions_has_every_image_and_gives_the_same_accuracy(copy):
+    found = metrics_of(copy)
+    with (copy / "evaluation" / "val" / "predictions.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["path"] for row in rows}) == 84
+    assert sum(row["label"] == row["true_label"] for row in rows) / 84 == found["accuracy"]
+    assert all(row["path"].split("/")[0] == row["true_label"] for row in rows)
+    for row in rows:
+        top3 = json.loads(row["top3"])
+        assert [top3[0]["label"], str(top3[0]["probability"])] == [row["label"], row["probability"]]
+        assert sum(one["probability"] for one in top3) == pytest.approx(1)  # three classes
+
+
+def test_the_page_needs_no_network_no_script_and_no_file_beside_it(copy):
+    evaluate(copy)
+    folder = copy / "evaluation" / "val"
+    assert {path.name for path in folder.iterdir()} == FILES
+    page = (folder / "report.html").read_text()
+    assert "<script" not in page
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    assert "95 % interval" in page
+    assert page.index("<img") < page.index("<table")  # it opens with a picture
+    for name in CLASSES:
+        assert name in page
+
+
+def test_wrong_answers_are_marked_by_a_sign_and_the_right_class(copy):
+    found = metrics_of(copy, split="train")
+    page = (copy / "evaluation" / "train" / "report.html").read_text()
+    assert page.count('class="wrong"') == page.count("✗ ") - 1 == page.count("<b>is ") > 0  # one in the legend
+    assert found["accuracy"] < 1
+
+
+@pytest.mark.parametrize(("split", "images", "says"), [("train", 114, "was trained on these images"), ("fit", 12, "")])
+def test_another_split_has_a_folder_of_its_own(split, images, says, copy):
+    found = metrics_of(copy, split=split)
+    assert (found["n"], found["split"], found["training"]) == (images, split, None)
+    assert says in (copy / "evaluation" / split / "report.html").read_text()
+
+
+def test_an_evaluation_replaces_the_one_before_as_a_whole(copy):
+    folder = evaluate(copy)
+    (folder / "old.png").touch()
+    evaluate(copy)
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert [path.name for path in folder.parent.iterdir()] == ["val"]
+
+
+def test_what_the_run_was_trained_with_may_be_said_again(copy):
+    repeated = ["data=folder", "training.epochs=2", "run.device=cpu"]
+    assert metrics_of(copy, overrides=repeated)["training"]["equal"]
+
+
+@pytest.mark.parametrize("override", ["data=digits", "training.epochs=3", "data.img_size=32", "colour=red"])
+def test_another_setting_is_refused(override, copy):
+    with pytest.raises(ConfigError, match=r"what is evaluated stands in the run's receipt.*run\.device"):
+        evaluate(copy, overrides=[override])
+
+
+@pytest.mark.parametrize("override", ["run.device=gpu", "run.threads=none", "data.dataloader_workers=-1"])
+def test_a_wrong_value_is_refused_as_everywhere(override, copy):
+    with pytest.raises(ConfigError, match=f"{override.partition('=')[0]}: .*given on the command line"):
+        evaluate(copy, overrides=[override])
+
+
+def with_receipt(folder, **changes):
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_missing_data_is_named_with_the_command_that_makes_it(copy, tmp_path):
+    missing = tmp_path / "elsewhere"
+    with pytest.raises(DataError, match=r'elsewhere: no processed data; run: make process_data ARGS="data=folder data'):
+        evaluate(copy, overrides=[f"data.processed_path={missing}"])
+
+
+def test_other_data_than_the_run_was_trained_on_is_refused(copy):
+    with_receipt(copy, data_fingerprint="f" * 64)
+    with pytest.raises(DataError, match=r"not the data that .* was trained on .*run: make process_data ARGS="):
+        evaluate(copy)
+    assert not (copy / "evaluation").exists()
+
+
+def test_other_weights_than_the_receipt_names_are_refused(copy):
+    with_receipt(copy, weights_sha256={"final_model.safetensors": "0" * 64})
+    with pytest.raises(ModelError, match=r"not what .*run\.json says"):
+        evaluate(copy)
+
+
+def test_an_unfinished_run_and_a_damaged_receipt_are_refused(copy):
+    with_receipt(copy, settings={"data": {}})
+    with pytest.raises(ResumeError, match=r"run\.json: no whole receipt"):
+        evaluate(copy)
+    (copy / "run.json").unlink()
+    with pytest.raises(ResumeError, match=r"no run\.json, so no finished run"):
+        evaluate(copy)
+
+
+def test_weights_that_give_no_numbers_are_refused(copy, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "float", lambda self: self.to(torch.float32) * torch.nan)
+    with pytest.raises(ModelError, match="outputs that are not finite"):
+        evaluate(copy)
+
+
+def test_a_run_from_before_a_setting_existed_can_be_evaluated(copy):
+    settings = read_receipt(copy)["settings"]
+    with_receipt(copy, settings={name: settings[name] for name in ("data", "run")})
+    assert metrics_of(copy)["training"]["equal"]
+
+
+@pytest.mark.slow
+def test_the_command_takes_the_newest_finished_run_and_says_where_the_page_is(copy, tmp_path):
+    shutil.copytree(copy, tmp_path / "outputs" / "2026-01-01" / "00-00-00")
+    done = run_module("modeling.evaluate", "", "split=val", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "outputs/2026-01-01/00-00-00/evaluation/val/report.html"
+    assert "are those training wrote, to the last digit" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("split=test", "split=test: choose from train, fit, val"),
+        ("weights=newest", "weights=newest: choose from final, best"),
+        ("outputs/none", "outputs/none: no run.json, so no finished run"),
+        ("", "no finished run under outputs/; train one first: make train"),
+    ],
+)
+def test_a_wrong_command_is_one_message_and_exit_status_1(word, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["evaluate", word])
+    assert main() == 1
+    assert capsys.readouterr().err.startswith(f"error: {said}")

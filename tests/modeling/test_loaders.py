@@ -1,0 +1,201 @@
+"""Batches are a function of (seed, epoch, position), whoever makes them and from wherever one starts."""
+
+import shlex
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.modeling.loaders import epoch_order, evaluation_requests, load_batches, training_requests
+from drift_detector_pipeline.processed.manifest import open_processed
+
+EPOCHS, BATCH, SIDE = 3, 4, 12
+STEPS = 4  # an epoch, of 18 images: two are left out
+
+
+@pytest.fixture(scope="module")
+def data(image_folder, tmp_path_factory):
+    """A processed folder with 18 images to train on, and settings with every augmentation switched on."""
+    overrides = [
+        "data=folder", f"data.raw_path={image_folder}",
+        f"data.processed_path={tmp_path_factory.mktemp('data')}/animals",
+        "data.stored_side_px=16", f"data.img_size={SIDE}", "data.val_fraction=0.3", "data.fit_fraction=0.2",
+        "data.augmentation={min_area: 0.5, shift_px: 2, flip: true}",
+    ]  # fmt: skip
+    settings = load(overrides).settings.data
+    process(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def images(data):
+    return open_processed(data).images
+
+
+def requests(images, first_step=0, seed=1, **options):
+    sizes_px = [SIDE] * EPOCHS
+    given = {"seed": seed, "first_step": first_step, "batch_size": BATCH, "sizes_px": sizes_px} | options
+    return training_requests(images.indices("train"), **given)
+
+
+def batches(data, images, found, workers=0, seed=1):
+    return list(load_batches(images, found, data=data, seed=seed, workers=workers))
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+
+
+def visited(found):
+    return [index for request in found for index in request.indices.tolist()]
+
+
+def test_the_images_are_as_many_as_these_tests_count_on(images):
+    assert len(images.indices("train")) == 18
+    assert len(list(requests(images))) == EPOCHS * STEPS
+
+
+def test_a_batch_holds_uint8_images_in_channels_last_memory_and_their_labels(data, images):
+    for request, batch in zip(requests(images), batches(data, images, requests(images)), strict=True):
+        assert batch.images.dtype == torch.uint8
+        assert batch.images.shape == (BATCH, 3, SIDE, SIDE)
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        assert batch.labels.tolist() == images.labels[request.indices].tolist()
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_any_number_of_workers_makes_the_same_batches(workers, data, images):
+    assert_same(batches(data, images, requests(images), workers), batches(data, images, requests(images)))
+
+
+@pytest.mark.parametrize("sizes_px", [[8, SIDE, 20], [20, 8, SIDE]])
+def test_batches_of_any_size_pass_from_worker_to_training(sizes_px, data, images):
+    """Shared memory is laid out for the first batch or data.img_size; what is larger goes another way."""
+    found = [batches(data, images, requests(images, sizes_px=sizes_px), workers) for workers in (2, 0)]
+    assert [batch.images.shape[-1] for batch in found[0]] == [side for side in sizes_px for _ in range(STEPS)]
+    assert_same(*found)
+
+
+@pytest.mark.slow
+def test_too_little_shared_memory_is_an_error_that_says_what_to_do(data, tmp_path):
+    """In a mount namespace of its own, where /dev/shm holds a quarter of a megabyte."""
+    small = "mount -t tmpfs -o size=256k tmpfs /dev/shm"
+    probe = f"unshare --map-root-user --mount sh -c '{small}'"
+    if subprocess.run(probe, shell=True, capture_output=True).returncode:  # not there, or not allowed
+        pytest.skip("no mount namespaces here")
+    command = [sys.executable, "-m", "drift_detector_pipeline.modeling.train", "data=folder"]
+    command += [f"data.raw_path={data.raw_path}", f"data.processed_path={data.processed_path}", f"data.img_size={SIDE}"]
+    command += ["data.stored_side_px=16", "data.val_fraction=0.3", "data.fit_fraction=0.2", "training.batch_size=4"]
+    command += ["data.dataloader_workers=64", f"hydra.run.dir={tmp_path}", "wandb.mode=disabled", "training.epochs=1"]
+    script = f"{small} && exec {shlex.join(command)}"
+    done = subprocess.run(["unshare", "--map-root-user", "--mount", "sh", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "shared memory for batches" in done.stderr and "data.dataloader_workers=0" in done.stderr
+
+
+@pytest.mark.parametrize("first_step", range(EPOCHS * STEPS + 1))
+def test_starting_at_any_step_continues_the_same_sequence(first_step, data, images):
+    whole = batches(data, images, requests(images))
+    assert_same(batches(data, images, requests(images, first_step)), whole[first_step:])
+
+
+def test_the_parts_of_the_processes_make_up_the_batch_of_a_single_one(data, images):
+    alone = batches(data, images, requests(images))
+    parts = [batches(data, images, requests(images, batch_size=2, rank=rank, processes=2)) for rank in (0, 1)]
+    for one, *shares in zip(alone, *parts, strict=True):
+        assert torch.equal(one.images, torch.cat([share.images for share in shares]))
+        assert torch.equal(one.labels, torch.cat([share.labels for share in shares]))
+
+
+@pytest.mark.parametrize(("batch_size", "processes"), [(1, 1), (4, 1), (5, 1), (18, 1), (2, 3), (3, 2)])
+def test_an_epoch_visits_each_image_at_most_once_and_leaves_out_less_than_a_step(batch_size, processes, images):
+    train = images.indices("train")
+    seen = []
+    for rank in range(processes):
+        found = requests(images, batch_size=batch_size, sizes_px=[SIDE], rank=rank, processes=processes)
+        seen += visited(found)
+    assert len(seen) == len(set(seen))
+    assert set(seen) <= set(train.tolist())
+    assert len(train) - len(seen) < batch_size * processes
+
+
+def test_epochs_and_seeds_have_orders_and_left_out_images_of_their_own(images):
+    train = images.indices("train")
+    orders = [tuple(epoch_order(train, seed, epoch)) for seed in (1, 2) for epoch in (0, 1, 2)]
+    assert len(set(orders)) == len(orders)
+    assert all(sorted(order) == train.tolist() for order in orders)
+    asked = list(requests(images))
+    epochs = [tuple(visited(each for each in asked if each.epoch == epoch)) for epoch in range(EPOCHS)]
+    assert epochs == [order[: STEPS * BATCH] for order in orders[:EPOCHS]]
+    left_out = [set(train.tolist()) - set(visited(requests(images, seed=seed, sizes_px=[SIDE]))) for seed in range(5)]
+    assert any(first != second for first, second in pairwise(left_out))
+
+
+def test_an_image_looks_different_in_each_epoch_and_seed_and_the_same_again(data, images):
+    def views(seed):
+        found = {}
+        asked = list(requests(images))
+        for request, batch in zip(asked, batches(data, images, iter(asked), seed=seed), strict=True):
+            for index, view in zip(request.indices.tolist(), batch.images, strict=True):
+                found[request.epoch, index] = view.numpy().tobytes()
+        return found
+
+    first, again, other = views(1), views(1), views(2)
+    assert first == again
+    assert sum(first[key] == other[key] for key in first) <= 1
+    assert len(set(first.values())) >= len(first) - 1
+
+
+def test_a_view_does_not_depend_on_the_batch_it_is_in(data, images):
+    def views(batch_size):
+        asked = list(requests(images, batch_size=batch_size, sizes_px=[SIDE]))
+        made = batches(data, images, iter(asked))
+        flat = [view for batch in made for view in batch.images]
+        return dict(zip(visited(asked), flat, strict=True))
+
+    ones, threes = views(1), views(3)
+    assert all(torch.equal(view, ones[index]) for index, view in threes.items())
+
+
+def test_each_epoch_has_its_size(data, images):
+    found = batches(data, images, requests(images, sizes_px=[8, 12, 16]))
+    assert [batch.images.shape[-1] for batch in found] == [8] * STEPS + [12] * STEPS + [16] * STEPS
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loading_leaves_the_random_numbers_of_the_model_alone(workers, data, images):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    batches(data, images, requests(images), workers)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.random.get_state()[1].tolist() == before_numpy
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
+def test_evaluation_covers_every_image_exactly_once(processes, batch_size, images):
+    val = images.indices("val")
+    shares = [
+        visited(evaluation_requests(val, batch_size=batch_size, side_px=SIDE, rank=rank, processes=processes))
+        for rank in range(processes)
+    ]
+    assert sorted(index for share in shares for index in share) == val.tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_evaluation_shows_the_inference_crop_in_stored_order(workers, data, images):
+    val = images.indices("val")
+    found = batches(data, images, evaluation_requests(val, batch_size=4, side_px=SIDE), workers)
+    assert torch.cat([batch.labels for batch in found]).tolist() == images.labels[val].tolist()
+    expected = np.stack([inference_crop(images[int(index)], SIDE) for index in val])
+    assert np.array_equal(torch.cat([batch.images for batch in found]).permute(0, 2, 3, 1).numpy(), expected)

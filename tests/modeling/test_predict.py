@@ -1,0 +1,237 @@
+"""`make predict`: anybody's images through a weight file alone, with the probabilities of `make evaluate`."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ci_environment, make_folder, module_command, run_module, write_image
+from test_evaluate import PRECISIONS, trained
+
+from drift_detector_pipeline.console import set_up_logging
+from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
+from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.images.decode_many import decode_files
+from drift_detector_pipeline.modeling.evaluate import evaluate
+from drift_detector_pipeline.modeling.predict import main, predict
+from drift_detector_pipeline.networks.weights import pack_tensors, unpack_tensors
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
+def world(request, tmp_path_factory):
+    """An evaluated run's weights, its source images, and what it said about them; the data is gone."""
+    root = tmp_path_factory.mktemp(f"predict_{request.param}")
+    run = trained(root, request.param)
+    with (evaluate(run) / "predictions.csv").open(encoding="utf-8") as file:
+        said = {row["path"]: (row["label"], float(row["probability"]), row["top3"]) for row in csv.DictReader(file)}
+    shutil.rmtree(root / "processed")
+    (root / "animals.tgz").unlink()
+    alone = root / "alone"
+    alone.mkdir()
+    shutil.copy(run / "final_model.safetensors", alone / "weights.safetensors")
+    shutil.rmtree(run)
+    return alone / "weights.safetensors", root / "animals", said
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A weight file of a tiny model; predictions only add to its folder."""
+    root = tmp_path_factory.mktemp("weights")
+    return trained(root, "fp32", "model.name=mlp") / "final_model.safetensors"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three images of two kinds, and three files that are none."""
+    for seed, name in enumerate(["a.png", "b.jpg", "deep/c.png"]):
+        write_image(tmp_path / "photos" / name, seed, (300, 200))
+    (tmp_path / "photos" / "cut.png").write_bytes((tmp_path / "photos" / "a.png").read_bytes()[:200])
+    (tmp_path / "photos" / "empty.jpg").touch()
+    (tmp_path / "photos" / "text.jpg").write_text("I am no image")
+    return tmp_path / "photos"
+
+
+def rows_of(folder):
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+def answers_of(folder, root):
+    return {
+        os.path.relpath(row["path"], root): (row["label"], float(row["probability"]), row["top3"])
+        for row in rows_of(folder)
+    }
+
+
+def test_the_weight_file_alone_gives_the_probabilities_of_the_evaluation_to_the_last_digit(world):
+    file, images, said = world
+    everything = answers_of(predict(file, [str(images)]).folder, images)
+    assert len(everything) == 210
+    assert {path: everything[path] for path in said} == said
+
+
+def test_order_and_number_of_images_change_no_digit(world):
+    file, images, said = world
+    backwards = sorted(said, reverse=True)
+    assert answers_of(predict(file, [str(images / path) for path in backwards]).folder, images) == said
+    for path in backwards[:3]:
+        assert answers_of(predict(file, [str(images / path)]).folder, images) == {path: said[path]}
+
+
+def test_images_are_predicted_in_the_order_they_are_named(world):
+    file, images, said = world
+    named = sorted(said, key=lambda path: path[::-1])
+    rows = rows_of(predict(file, [str(images / path) for path in named]).folder)
+    assert [row["path"] for row in rows] == [str(images / path) for path in named]
+
+
+def test_unreadable_files_are_named_and_counted_and_stop_nothing(weights, photos, capsys):
+    set_up_logging()
+    done = predict(weights, [str(photos), str(photos / "none.png")])
+    assert (done.predicted, done.unreadable) == (3, 4)
+    assert [row["path"] for row in rows_of(done.folder)] == [
+        str(photos / name) for name in ("a.png", "b.jpg", "deep/c.png")
+    ]
+    said = capsys.readouterr().err
+    summary = json.loads((done.folder / "summary.json").read_text())
+    assert [Path(image["path"]).name for image in summary["unreadable"]] == [
+        "cut.png", "empty.jpg", "text.jpg", "none.png"
+    ]  # fmt: skip
+    for image in summary["unreadable"]:
+        assert f"{image['path']}: {image['reason']}" in said
+    assert summary["unreadable"][-1]["reason"] == "No such file or directory"
+    assert summary["weights_sha256"] == file_hash(weights)
+
+
+def test_no_readable_image_at_all_is_an_error_and_leaves_nothing(weights, photos, tmp_path):
+    lonely = tmp_path / "weights.safetensors"
+    shutil.copy(weights, lonely)
+    with pytest.raises(DataError, match=r"no image among 2 files; .*text\.jpg: none of the formats JPEG"):
+        predict(lonely, [str(photos / "text.jpg"), str(photos / "cut.png")])
+    assert not (tmp_path / "predictions").exists()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: no image among 0 files"):
+        predict(lonely, [str(tmp_path / "empty")])
+
+
+def test_lines_table_and_output_say_the_same(weights, photos, capsys):
+    folder = predict(weights, [str(photos)]).folder
+    printed = capsys.readouterr().out
+    assert (folder / "predictions.jsonl").read_text(encoding="utf-8") == printed
+    lines = [json.loads(line) for line in printed.splitlines()]
+    for line, row in zip(lines, rows_of(folder), strict=True):
+        assert (line["path"], line["label"], str(line["probability"])) == (
+            row["path"],
+            row["label"],
+            row["probability"],
+        )
+        assert line["top3"] == json.loads(row["top3"])
+        assert line["top3"][0] == {"label": line["label"], "probability": line["probability"]}
+        chances = [one["probability"] for one in line["top3"]]
+        assert chances == sorted(chances, reverse=True)
+        assert len(chances) == 3
+
+
+def test_predictions_of_the_same_second_have_folders_of_their_own(weights, photos):
+    folders = {predict(weights, [str(photos / "a.png")]).folder for _ in range(3)}
+    assert len(folders) == 3
+    assert all({path.name for path in folder.iterdir()} == {"predictions.jsonl", "predictions.csv", "summary.json"}
+               for folder in folders)  # fmt: skip
+
+
+def test_a_name_that_is_no_utf_8_comes_back_as_it_was(weights, photos):
+    odd = photos / os.fsdecode(b"caf\xe9.png")
+    shutil.copy(photos / "a.png", odd)
+    folder = predict(weights, [str(odd)]).folder
+    assert rows_of(folder)[0]["path"] == str(odd)
+    assert json.loads((folder / "predictions.jsonl").read_text())["path"] == str(odd)
+
+
+def test_weights_from_before_the_header_named_the_precision_still_predict(weights, photos, tmp_path):
+    tensors, header = unpack_tensors(weights)
+    del header["precision"]
+    (old := tmp_path / "old.safetensors").write_bytes(pack_tensors(tensors, header))
+    assert predict(old, [str(photos / "a.png")], ["run.precision=fp32"]).predicted == 1
+    assert predict(old, [str(photos / "a.png")]).predicted == 1
+
+
+def test_settings_that_would_change_the_answer_are_refused(weights, photos):
+    with pytest.raises(ConfigError, match=r"data\.img_size=8: what else a prediction needs stands in the weight file"):
+        predict(weights, [str(photos)], ["data.img_size=8"])
+
+
+def test_a_missing_or_foreign_weight_file_is_an_error(photos, tmp_path):
+    with pytest.raises(ModelError, match=r"none\.safetensors: no such weight file"):
+        predict(tmp_path / "none.safetensors", [str(photos)])
+    with pytest.raises(ModelError, match="not written by this pipeline"):
+        predict(photos / "a.png", [str(photos)])
+
+
+def test_many_files_are_decoded_at_once_to_the_same_pixels(tmp_path):
+    """...and an unreadable one among them has its problem."""
+    folder = make_folder(tmp_path / "many", 70)
+    paths = [*sorted(path for path in folder.rglob("*.*")), tmp_path / "none.png", tmp_path]
+    together, alone = list(decode_files(paths, 16)), [next(decode_files([path], 16)) for path in paths]
+    assert len(together) == 212
+    for one, other in zip(together, alone, strict=True):
+        assert one.problem == other.problem
+        assert (one.pixels is None) == (other.pixels is None)
+        assert one.pixels is None or (one.pixels == other.pixels).all()
+    assert [one.problem for one in together[-2:]] == ["No such file or directory", "Is a directory"]
+
+
+@pytest.fixture
+def run(weights, tmp_path):
+    """A run folder under outputs/ of a folder of its own, with only what a prediction may need."""
+    folder = tmp_path / "outputs" / "2026-01-01" / "00-00-00"
+    shutil.copytree(weights.parent, folder, ignore=shutil.ignore_patterns("predictions"))
+    return folder
+
+
+@pytest.mark.slow
+def test_the_command_prints_json_lines_only_and_says_the_rest_on_stderr(run, photos, tmp_path):
+    done = run_module("modeling.predict", "", "photos", "weights=best", "run.device=cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == [
+        "photos/a.png", "photos/b.jpg", "photos/deep/c.png"
+    ]  # fmt: skip
+    [folder] = (run / "predictions").iterdir()
+    assert done.stderr.splitlines()[-1] == f"3 predicted, 3 unreadable: {folder.relative_to(tmp_path)}/"
+    assert json.loads((folder / "summary.json").read_text())["weights"].endswith("best_model.safetensors")
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_does_not_cost_the_files(run, tmp_path):
+    make_folder(tmp_path / "many", 60)
+    command = module_command("modeling.predict", str(run), "many")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, env=ci_environment(), **pipes) as running:
+        running.stdout.close()
+        said = running.stderr.read()
+    assert running.returncode == 0, said
+    [folder] = (run / "predictions").iterdir()
+    assert len(rows_of(folder)) == 180
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "name images: make predict"),
+        (["outputs/2026-01-01/00-00-00"], "name images: make predict"),
+        (["", ""], "name images: make predict"),
+        (["", "photos/text.jpg"], "photos/text.jpg: no image among 1 files"),
+        (["none.safetensors", "photos"], "none.safetensors: no such weight file"),
+        (["outputs/2026-01-01/00-00-00/final_model.safetensors", "photos", "weights=best"], "weights=best: chooses"),
+        (["", "photos", "run.colour=red"], "run.colour=red: what else a prediction needs"),
+    ],
+)
+def test_a_wrong_command_is_one_message_and_exit_status_1(words, said, run, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["predict", *words])
+    assert main() == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines()[-1].startswith(f"error: {said}")

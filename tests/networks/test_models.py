@@ -1,0 +1,282 @@
+"""Networks by name, what they start from, and what of them learns."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.networks.models import build, seed_everything, set_training
+from drift_detector_pipeline.networks.weights import describe, save_weights
+
+SIDE, CLASSES = 32, 5
+TIMM = ["resnet18", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050", "swin_tiny_patch4_window7_224"]
+SMALL = ("model.name=resnet18", "model.options.channels=[8,8,8,8]", "model.options.layers=[1,1,1,1]")
+
+
+def network(*overrides, classes=CLASSES, side_px=SIDE, seed=0):
+    seed_everything(seed)
+    return build(load(["data=digits", *overrides]).settings.model, classes, side_px)
+
+
+def module(*overrides, **options):
+    return network(*overrides, **options).module
+
+
+def copy_of(state):
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def moved(module, before):
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def learn(module, steps=3):
+    """Real steps in training mode, weight decay included."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1)
+    set_training(module)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        functional.cross_entropy(module(torch.rand(4, 3, SIDE, SIDE) + 1), torch.arange(4)).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", [*TIMM, "mlp", "conv_small"])
+def test_a_model_by_name_takes_the_image_size_of_the_data_and_has_its_classes(name):
+    found = module(f"model.name={name}").eval()
+    assert found(torch.zeros(2, 3, SIDE, SIDE)).shape == (2, CLASSES)
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv_small", "resnet18"])
+def test_random_weights_are_a_function_of_the_seed(name):
+    first, same, other = (module(f"model.name={name}", seed=seed) for seed in (1, 1, 2))
+    assert not moved(same, first.state_dict())
+    assert moved(other, first.state_dict())
+
+
+def test_the_stem_of_conv_small_whitens_smooth_patches_and_never_learns():
+    stem = module("model.name=conv_small").stem
+    images = functional.interpolate(torch.randn(64, 3, 9, 9), (32, 32), mode="bilinear") + torch.randn(64, 1, 1, 1)
+    basis, patches = stem.basis.flatten(1), functional.unfold(images, 2).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(12))
+
+    def correlation(values):
+        return (torch.corrcoef(values.T) - torch.eye(12)).abs().mean()
+
+    assert correlation(patches @ basis.T) < correlation(patches) / 5
+    assert list(stem.parameters()) == []
+    out = stem(images)
+    assert out.shape == (64, 24, 31, 31)
+    scaled = stem.scale(functional.conv2d(images, stem.basis))
+    torch.testing.assert_close(scaled.std((0, 2, 3), correction=0), torch.ones(12), atol=1e-2, rtol=0)
+
+
+def test_the_first_group_of_conv_small_can_be_frozen():
+    found = module("model.name=conv_small", "model.options.channels=[8,8,8]", "model.frozen_stages=1")
+    before = copy_of(found.state_dict())
+    learn(found)
+    stays = {name for name in before if name.startswith("groups.0.")} | {"stem.basis"}
+    assert moved(found, before) == set(before) - stays
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(ModelError, match=r"model\.name=resnet81: no such timm model; the nearest are resnet18, "):
+        module("model.name=resnet81")
+    with pytest.raises(ModelError, match=r"the nearest are mlp, "):
+        module("model.name=mpl")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "conv_small", "mlp"])
+def test_an_unknown_option_is_named(name):
+    with pytest.raises(ModelError, match=rf"model\.name={name} does not take .*colour"):
+        module(f"model.name={name}", "model.options.colour=red")
+
+
+def test_an_option_reaches_the_model():
+    assert module("model.name=mlp", "model.options.width=7")[2].out_features == 7
+    assert module("model.name=resnet18", "model.options.drop_rate=0.25").drop_rate == 0.25
+
+
+def test_options_that_change_what_goes_in_or_out_are_refused():
+    with pytest.raises(ModelError, match="cannot take images of 32 px"):
+        module("model.name=resnet18", "model.options.in_chans=1")
+    with pytest.raises(ModelError, match=r"check model\.options|cannot take images"):
+        module("model.name=resnet18", "model.options.features_only=true")
+
+
+def test_an_image_too_small_for_the_model_is_refused_before_training():
+    with pytest.raises(ModelError, match=r"inception_v3: it cannot take images of 32 px .*data\.img_size"):
+        module("model.name=inception_v3")
+
+
+def test_a_number_of_classes_that_is_not_that_of_the_data_is_refused():
+    assert module("model.num_classes=5", *SMALL).num_classes == CLASSES
+    with pytest.raises(ModelError, match=r"model\.num_classes=7, but the data has 5 classes"):
+        module("model.num_classes=7", *SMALL)
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_frozen_stages_stay_bit_equal_through_training_and_later_ones_move(stages):
+    frozen = ["conv1", "bn1", "layer1", "layer2"][: stages + 1]
+    found = module(*SMALL, f"model.frozen_stages={stages}")
+    before = copy_of(found.state_dict())
+    learn(found)
+    assert moved(found, before) == {name for name in before if name.split(".")[0] not in frozen}
+
+
+def test_without_frozen_stages_everything_moves():
+    found = module(*SMALL)
+    before = copy_of(found.state_dict())
+    learn(found)
+    assert moved(found, before) == set(before)
+
+
+def test_the_first_blocks_of_a_transformer_can_be_frozen():
+    found = module("model.name=vit_tiny_patch16_224", "model.options.depth=3", "model.frozen_stages=2")
+    before = copy_of(found.state_dict())
+    learn(found)
+    stay = ("cls_token", "pos_embed", "patch_embed", "blocks.0.")
+    assert moved(found, before) == {name for name in before if not name.startswith(stay)}
+
+
+def test_freezing_everything_or_a_model_without_stages_is_refused():
+    with pytest.raises(ModelError, match=r"model\.frozen_stages=9: the model has 6 stages"):
+        module(*SMALL, "model.frozen_stages=9")
+    with pytest.raises(ModelError, match="this model has no stages; use 0"):
+        module("model.name=mlp", "model.frozen_stages=1")
+
+
+def save_own(path, source, classes=CLASSES, mean=(0.5, 0.5, 0.5)):
+    settings = load(["data=digits", *SMALL]).settings.model
+    description = describe(settings, source._replace(mean=mean), [str(k) for k in range(classes)], SIDE, SIDE, "fp32")
+    save_weights(path, source.module.state_dict(), description)
+    return path
+
+
+def test_weights_written_by_this_package_are_taken_with_their_normalisation_and_hash(tmp_path):
+    source = network(*SMALL, seed=1)
+    path = save_own(tmp_path / "w.safetensors", source)
+    found = network(*SMALL, f"model.pretrained_path={path}", seed=2)
+    assert not moved(found.module, source.module.state_dict())
+    assert found.mean == (0.5, 0.5, 0.5)
+    assert found.pretrained_sha256 is not None
+    assert len(found.pretrained_sha256) == 64
+
+
+@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
+@pytest.mark.parametrize("name", ["mlp", "vit_tiny_patch16_224"])
+def test_a_plain_state_dict_is_taken(name, wrap, tmp_path):
+    source = module(f"model.name={name}", seed=1)
+    torch.save(wrap(source.state_dict()), path := tmp_path / "w.pth")
+    found = network(f"model.name={name}", f"model.pretrained_path={path}", seed=2)
+    assert not moved(found.module, source.state_dict())
+
+
+def test_weights_of_a_timm_model_bring_the_normalisation_that_timm_gives_it(tmp_path):
+    torch.save(module("model.name=vit_tiny_patch16_224").state_dict(), path := tmp_path / "w.pth")
+    assert network("model.name=vit_tiny_patch16_224", f"model.pretrained_path={path}").mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet18", "convnext_atto", "deit_tiny_distilled_patch16_224"])
+def test_only_the_head_starts_afresh_for_another_number_of_classes(name, tmp_path):
+    source = module(f"model.name={name}", classes=7, seed=1).state_dict()
+    torch.save(source, path := tmp_path / "w.pth")
+    fresh = module(f"model.name={name}", seed=2).state_dict()
+    found = module(f"model.name={name}", f"model.pretrained_path={path}", seed=2).state_dict()
+    head = {name for name in found if found[name].shape != source[name].shape}
+    assert {name.rsplit(".", 1)[0] for name in head} <= {"6", "fc", "head.fc", "head", "head_dist"}
+    assert all(torch.equal(found[name], fresh[name] if name in head else source[name]) for name in found)
+
+
+def test_other_shapes_than_those_of_the_head_are_refused(tmp_path):
+    torch.save(module("model.name=vit_tiny_patch16_224", side_px=64).state_dict(), path := tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"1 of another shape.*data\.img_size"):
+        module("model.name=vit_tiny_patch16_224", f"model.pretrained_path={path}")
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    torch.save(module("model.name=mlp").state_dict(), path := tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"not weights of this model \(\d+ tensors missing, 6 foreign"):
+        module(*SMALL, f"model.pretrained_path={path}")
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights at all\n" * 20, bytes(range(256)) * 8])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_file_that_holds_no_weights_is_refused(suffix, content, tmp_path):
+    (path := tmp_path / f"w.{suffix}").write_bytes(content)
+    with pytest.raises(ModelError, match=r"w\.\w+: no safetensors or \.pth file"):
+        module("model.name=mlp", f"model.pretrained_path={path}")
+
+
+@pytest.mark.parametrize("value", [[1, 2], torch.zeros(3), {"0.weight": 1}])
+def test_a_file_with_something_else_than_a_state_dict_is_refused(value, tmp_path):
+    torch.save(value, path := tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="state dict"):
+        module("model.name=mlp", f"model.pretrained_path={path}")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"model\.pretrained_path=.*w\.pth: no such file"):
+        module("model.name=mlp", f"model.pretrained_path={tmp_path}/w.pth")
+
+
+class Trap:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_with_code_is_refused_and_the_code_does_not_run(tmp_path):
+    torch.save({"0.weight": Trap(tmp_path / "sprung")}, path := tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="pickled code is never run"):
+        module("model.name=mlp", f"model.pretrained_path={path}")
+    assert not (tmp_path / "sprung").exists()
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "sprung").exists()  # the trap is a real one
+
+
+ASK_HUB = """
+import sys
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.networks.models import build
+main = lambda: build(load(["data=digits", "model.pretrained=true"]).settings.model, 10, 32) and 0
+sys.exit(exit_status(main)())
+"""
+
+
+def ask_hub(cache, **environment):
+    """Ask for pretrained weights in a process of its own, whose hub is a local port and whose cache is empty."""
+    variables = os.environ | {"HF_HOME": str(cache)} | environment
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", ASK_HUB], env=variables, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error: model.name=resnet18 model.pretrained=true: " in done.stderr
+    assert "model.pretrained=false model.pretrained_path=FILE" in done.stderr
+    return time.monotonic() - started
+
+
+@pytest.mark.slow
+def test_pretrained_weights_without_a_hub_are_an_error_with_the_remedy(tmp_path):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    ask_hub(tmp_path, HF_ENDPOINT=nobody)
+
+
+@pytest.mark.slow
+def test_a_hub_that_is_off_or_silent_costs_seconds_not_minutes(tmp_path):
+    assert ask_hub(tmp_path, HF_HUB_OFFLINE="1") < 60
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and never answers
+        assert ask_hub(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}") < 60

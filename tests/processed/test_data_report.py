@@ -1,0 +1,107 @@
+"""The data report counts what is there and finds the images that were put in twice."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CLASSES, make_folder, run_module, write_image
+from PIL import Image
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.processed.data_report import write_report
+from drift_detector_pipeline.processed.duplicates import find_pairs, thumbnail
+from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.settings import Data
+
+
+@pytest.fixture
+def noise() -> list[Pixels]:
+    return [np.random.default_rng(seed).integers(0, 256, (24, 20, 3), dtype=np.uint8) for seed in range(30)]
+
+
+def pairs_of(images: list[Pixels], threshold: float = 0.97) -> list[tuple[int, int, bool]]:
+    thumbnails = np.stack([thumbnail(image) for image in images])
+    return [(pair.first, pair.second, pair.exact) for pair in find_pairs(images, thumbnails, threshold=threshold)]
+
+
+def test_different_images_make_no_pair(noise: list[Pixels]) -> None:
+    assert pairs_of(noise) == []
+
+
+def test_an_equal_image_and_a_recompressed_one_are_found_and_told_apart(noise: list[Pixels], tmp_path: Path) -> None:
+    smooth = np.asarray(Image.fromarray(noise[3]).resize((200, 240), Image.Resampling.BICUBIC))
+    Image.fromarray(smooth).save(tmp_path / "lossy.jpg", quality=60)
+    lossy = np.asarray(Image.open(tmp_path / "lossy.jpg"))
+    assert pairs_of([*noise, noise[5].copy(), smooth, lossy]) == [(5, 30, True), (31, 32, False)]
+
+
+def test_equal_bytes_of_another_shape_are_no_pair() -> None:
+    image = np.arange(2 * 6 * 3, dtype=np.uint8).reshape(2, 6, 3)
+    assert not any(exact for *_, exact in pairs_of([image, image.reshape(6, 2, 3)], threshold=2))
+
+
+def test_images_of_one_colour_are_not_alike_unless_equal() -> None:
+    grey, other = (np.full((20, 20, 3), value, np.uint8) for value in (90, 91))
+    assert pairs_of([grey, other, grey.copy()]) == [(0, 2, True)]
+
+
+def test_blocks_find_the_same_pairs_as_one_matrix(noise: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pairs_of(noise, threshold=0.1)
+    monkeypatch.setattr("drift_detector_pipeline.processed.duplicates._BLOCK", 7)
+    assert whole == pairs_of(noise, threshold=0.1)
+    assert len(whole) > 10
+
+
+@pytest.fixture
+def report(tmp_path: Path, data_of: Callable[..., Data]) -> Path:
+    source = tmp_path / "source"
+    make_folder(source / "train", images_per_class=8)
+    make_folder(source / "val", images_per_class=2, classes=CLASSES[:2])
+    write_image(source / "val" / CLASSES[2] / "new.png", seed=99_999)
+    shutil.copy(source / "train" / "cat" / "0.png", source / "val" / "dog" / "leaked.png")
+    data = data_of(source)
+    process(data)
+    return write_report(open_processed(data))
+
+
+def test_an_image_that_leaked_into_val_is_named_with_both_labels(report: Path) -> None:
+    facts = json.loads((report.parent / "data_report.json").read_text())
+    leaked = next(pair for pair in facts["pairs"] if any(path.endswith("leaked.png") for path in pair["paths"]))
+    assert leaked["equal"]
+    assert sorted(facts["classes"][label] for label in leaked["labels"]) == ["cat", "dog"]
+    assert facts["equal_pairs_across_splits"] >= 1
+    assert "leaked.png" in report.read_text()
+    assert "two labels" in report.read_text()
+
+
+def test_the_page_holds_the_true_counts_and_needs_nothing_beside_it(report: Path) -> None:
+    facts = json.loads((report.parent / "data_report.json").read_text())
+    manifest = json.loads((report.parents[1] / "manifest.json").read_text())
+    assert facts["counts"] == {split: counts for split, counts in manifest["counts"].items() if any(counts.values())}
+    assert facts["images"] == manifest["images"]
+    page = report.read_text()
+    assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)"', page))
+    assert not re.search(r"<script|https?://", page)
+
+
+def test_data_that_was_never_processed_is_an_error_with_the_command(tmp_path: Path) -> None:
+    done = run_module("processed.data_report", "data=digits", f"data.processed_path={tmp_path / 'none'}")
+    assert done.returncode == 1
+    assert "make process_data" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_data_with_a_report_is_up_to_date_and_is_built_again_without_it(
+    tmp_path: Path, data_of: Callable[..., Data], image_folder: Path
+) -> None:
+    data = data_of(image_folder)
+    report = write_report(open_processed(data.model_copy(update={"processed_path": process(data)})))
+    process(data)
+    assert report.exists()
+    process(data_of(image_folder, val_fraction=0.4))
+    assert not report.exists()

@@ -1,0 +1,237 @@
+"""archives.py: real archives, good, hostile and damaged; what a folder layout means."""
+
+import gzip
+import io
+import random
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import CLASSES, make_folder, pack_tar, pack_zip, write_image
+
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.raw.archives import extract
+from drift_detector_pipeline.raw.formats.imagefolder import list_images
+
+SUFFIXES = ("tar", "tgz", "tar.bz2", "tar.xz", "zip")
+
+
+def pack(folder: Path, archive: Path) -> Path:
+    return pack_zip(folder, archive) if archive.suffix == ".zip" else pack_tar(folder, archive)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_kind_of_archive_gives_back_the_folder(image_folder: Path, tmp_path: Path, suffix: str) -> None:
+    extract(pack(image_folder, tmp_path / f"a.{suffix}"), tmp_path / "out")
+    assert files_below(tmp_path / "out" / "animals") == files_below(image_folder)
+
+
+def test_an_archive_of_several_compressed_parts_is_read_to_its_end(image_folder: Path, tmp_path: Path) -> None:
+    plain = pack_tar(image_folder, tmp_path / "a.tar").read_bytes()
+    middle = len(plain) // 2
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(plain[:middle]) + gzip.compress(plain[middle:]))
+    extract(tmp_path / "a.tgz", tmp_path / "out")
+    assert files_below(tmp_path / "out" / "animals") == files_below(image_folder)
+
+
+def hostile_tar(archive: Path, name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> Path:
+    with tarfile.open(archive, "w:gz") as opened:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname, member.size = kind, link, 4 if kind == tarfile.REGTYPE else 0
+        opened.addfile(member, io.BytesIO(b"evil"))
+    return archive
+
+
+def hostile_zip(archive: Path, name: str, mode: int = 0) -> Path:
+    with zipfile.ZipFile(archive, "w") as opened:
+        info = zipfile.ZipInfo(name)
+        info.create_system, info.external_attr = 3, mode << 16
+        opened.writestr(info, "/etc/passwd")
+    return archive
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "{outside}/x", "..\\x", "C:\\x", "a/.."])
+@pytest.mark.parametrize("make", [hostile_tar, hostile_zip])
+def test_a_path_that_climbs_out_is_refused_and_nothing_is_written(tmp_path: Path, name: str, make) -> None:
+    archive = make(tmp_path / "a", name.format(outside=tmp_path))
+    with pytest.raises(DataError, match="climbs out"):
+        extract(archive, tmp_path / "deep" / "out")
+    assert list(files_below(tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE], ids=str
+)
+def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes) -> None:
+    archive = hostile_tar(tmp_path / "a.tgz", "cat/1.png", kind, "/etc/passwd")
+    with pytest.raises(DataError, match=r"'cat/1.png' is a link or a device"):
+        extract(archive, tmp_path / "out")
+    assert files_below(tmp_path).keys() == {"a.tgz"}
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+def test_links_and_devices_in_a_zip_are_refused(tmp_path: Path, kind: int) -> None:
+    archive = hostile_zip(tmp_path / "a.zip", "cat/1.png", kind | 0o777)
+    with pytest.raises(DataError, match=r"'cat/1.png' is a link or a device"):
+        extract(archive, tmp_path / "out")
+    assert files_below(tmp_path).keys() == {"a.zip"}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_archive_cut_anywhere_is_refused(tmp_path: Path, suffix: str) -> None:
+    """Also between two files, where Python's own tarfile sees a whole archive."""
+    whole = pack(make_folder(tmp_path / "few", 2), tmp_path / f"a.{suffix}").read_bytes()
+    end = whole.rstrip(b"\0") if suffix == "tar" else whole  # the zeros after the last file may be of any length
+    last = (len(end) + 511) // 512 * 512 if suffix == "tar" else len(whole) - 1
+    cuts = {*random.Random(0).sample(range(last), 40), *range(0, last, 512 if suffix == "tar" else last), last}
+    for cut in sorted(cuts):
+        (tmp_path / "cut").write_bytes(whole[:cut])
+        with pytest.raises(DataError, match="not a complete tar or zip archive"):
+            extract(tmp_path / "cut", tmp_path / "out")
+
+
+@pytest.mark.parametrize("suffix", ["tgz", "tar.bz2", "tar.xz", "zip"])
+def test_a_flipped_bit_in_the_data_is_noticed(image_folder: Path, tmp_path: Path, suffix: str) -> None:
+    whole = pack(image_folder, tmp_path / f"a.{suffix}").read_bytes()
+    for place in (len(whole) // 3, len(whole) // 2):
+        damaged = bytearray(whole)
+        damaged[place] ^= 4
+        (tmp_path / "damaged").write_bytes(damaged)
+        with pytest.raises(DataError, match="not a complete"):
+            extract(tmp_path / "damaged", tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, I am a text\n" * 100, b"PK", b"\x1f\x8b", bytes(5000)])
+def test_what_is_no_archive_at_all_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.tgz").write_bytes(content)
+    if content == bytes(5000):
+        extract(tmp_path / "a.tgz", tmp_path / "out")  # a tar without members
+        assert not (tmp_path / "out").exists()
+        return
+    with pytest.raises(DataError, match=r"a\.tgz: not a complete"):
+        extract(tmp_path / "a.tgz", tmp_path / "out")
+
+
+def test_an_encrypted_zip_says_so(image_zip: Path, tmp_path: Path) -> None:
+    content = bytearray(image_zip.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # set the bit that says "encrypted" everywhere
+        place = content.find(signature)
+        while place >= 0:
+            content[place + flags] |= 1
+            place = content.find(signature, place + 4)
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match="encrypted"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_tar_that_ends_with_a_zip_is_still_a_tar(image_zip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "outer"
+    folder.mkdir()
+    shutil.copy(image_zip, folder / "inner.zip")
+    extract(pack_tar(folder, tmp_path / "a.tar"), tmp_path / "out")
+    assert files_below(tmp_path / "out").keys() == {"outer/inner.zip"}
+
+
+def test_extracting_needs_no_memory_for_the_whole_archive(tmp_path: Path) -> None:
+    (tmp_path / "big").mkdir()
+    for number in range(40):
+        (tmp_path / "big" / str(number)).write_bytes(bytes(5_000_000))
+    pack_tar(tmp_path / "big", tmp_path / "a.tgz")
+    shutil.rmtree(tmp_path / "big")
+    code = (
+        "import sys; from pathlib import Path; from drift_detector_pipeline.raw.archives import extract\n"
+        "extract(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"  # getrusage counts the parent, too
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.tgz"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 150_000  # kB; the files hold 200,000
+
+
+def layout(root: Path, *paths: str) -> Path:
+    for number, path in enumerate(paths):
+        write_image(root / path, number)
+    return root
+
+
+def listed(root: Path) -> set[tuple[str, bool | None]]:
+    return {(image.path, image.in_val_folder) for image in list_images(root).images}
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "test", "VAL", "Test"])
+@pytest.mark.parametrize("wrapped", ["", "data/", "a/b/"])
+def test_a_validation_folder_of_any_name_is_found(tmp_path: Path, name: str, wrapped: str) -> None:
+    layout(tmp_path, f"{wrapped}train/a/1.png", f"{wrapped}train/b/1.png", f"{wrapped}{name}/a/2.png")
+    assert listed(tmp_path) == {("train/a/1.png", False), ("train/b/1.png", False), (f"{name}/a/2.png", True)}
+
+
+def test_beside_val_a_test_folder_is_named_as_unused(tmp_path: Path) -> None:
+    layout(tmp_path, *(f"{split}/{name}/1.png" for split in ("train", "val", "test") for name in "ab"))
+    listing = list_images(tmp_path)
+    assert listing.unused_folders == ["test"] and listing.ignored == []
+    assert {image.path.split("/")[0] for image in listing.images} == {"train", "val"}
+
+
+def test_without_a_validation_folder_every_image_says_so(tmp_path: Path) -> None:
+    assert listed(layout(tmp_path, "train/a/1.png", "train/b/1.png")) == {
+        ("train/a/1.png", None),
+        ("train/b/1.png", None),
+    }
+
+
+def test_classes_may_have_any_name_and_deeper_folders(tmp_path: Path) -> None:
+    paths = ["a cat/1.png", "übel/x y.png", "train.v2/deep/er/1.PNG", "日本/1.JPG", "valid/1.png", "test/2.png"]
+    listing = list_images(layout(tmp_path, *paths))
+    assert {image.class_name for image in listing.images} == {path.split("/")[0] for path in paths}
+    assert {image.path for image in listing.images} == {image.key for image in listing.images} == set(paths)
+
+
+def test_a_validation_part_without_training_part_is_no_class(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no train/ beside it"):
+        list_images(layout(tmp_path, "training/a/1.png", "training/b/1.png", "validation/a/1.png"))
+
+
+def test_the_clutter_of_file_managers_is_neither_class_nor_image(tmp_path: Path) -> None:
+    layout(tmp_path, "pets/a/1.png", "pets/b/1.png", "__MACOSX/pets/a/._1.png", "pets/.hidden/1.png")
+    for name in (".DS_Store", "pets/.DS_Store", "pets/a/.DS_Store", "pets/a/Thumbs.db", "pets/b/desktop.ini",
+                 "pets/b/._1.png", "pets/a/Icon\r", "pets/README.txt"):  # fmt: skip
+        (tmp_path / name).write_bytes(b"x")
+    listing = list_images(tmp_path)
+    assert [image.path for image in listing.images] == ["a/1.png", "b/1.png"]
+    assert "README.txt" in listing.ignored and "a/Thumbs.db" in listing.ignored
+
+
+def test_a_broken_link_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    layout(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "a" / "2.png").symlink_to(tmp_path / "gone.png")
+    assert list_images(tmp_path).ignored == ["a/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "reason"),
+    [
+        ([], "no class folders"),
+        (["1.png", "2.png"], "no class folders"),
+        (["cat/1.png"], "only the class 'cat'"),
+        (["train/cat/1.png", "val/cat/1.png"], "only the class 'cat'"),
+        (["train/a/1.png", "train/b/1.png", "val/c/1.png"], "c occurs in the validation folder only"),
+    ],
+)
+def test_a_source_without_two_classes_to_train_on_is_refused(tmp_path: Path, paths: list[str], reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        list_images(layout(tmp_path, *paths))
+
+
+def test_the_listing_is_sorted_by_path(image_folder: Path) -> None:
+    paths = [image.path for image in list_images(image_folder).images]
+    assert paths == sorted(paths) and len(paths) == 30
+    assert {path.split("/")[0] for path in paths} == set(CLASSES)
