@@ -18,6 +18,7 @@ The road:
     processed/     what lies in data/processed, and which image plays which part
     dataset        raw -> processed, manifest last
     networks/      a name -> a module; its weights as a file
+    tasks/         what differs between labels, boxes and clips, and nothing else
     runs/          a run's papers: machine, checkpoints, receipt, tracking
     modeling/      batches -> weights -> worth; labels for anybody's images
     corruptions/   clean images as they may come one day

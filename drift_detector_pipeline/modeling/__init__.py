@@ -3,14 +3,12 @@
 loaders            batches as a function of (seed, epoch, image)
 interruption       SIGTERM and Ctrl-C as a polite request
 optimization       optimizer by name, learning rate by step
-metrics            what logits are worth
 inference          images through a model without learning
 tracing            PyTorch's profiler around chosen steps
 session            what one process holds while a run goes on
 samples            a few validation images and what the model says
 train              batches -> outputs/<date>/<time>/, killed and continued to the same bits
 trained            a weight file ready to compute with
-charts             pictures of what a classifier is worth
 evaluation_report  the files of an evaluation
 evaluate           what a run's model is worth, as numbers and one page
 predict            labels for anybody's images

@@ -11,32 +11,33 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 
 from drift_detector_pipeline.commands import checked, own_words
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import DataError, ModelError, ResumeError, exit_status
-from drift_detector_pipeline.images.transforms import inference_crop
-from drift_detector_pipeline.modeling.evaluation_report import Evaluation, write_evaluation
+from drift_detector_pipeline.modeling.evaluation_report import write_evaluation
 from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.loaders import evaluation_requests, load_batches
-from drift_detector_pipeline.modeling.metrics import Labels, Logits, Metrics, measure
-from drift_detector_pipeline.modeling.trained import WEIGHTS, Trained, answers, logits_of, open_trained, precision_of
+from drift_detector_pipeline.modeling.trained import WEIGHTS, Trained, open_trained, outputs_of, precision_of
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.processed.splits import SPLITS
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import RECEIPT, newest_finished, read_receipt
 from drift_detector_pipeline.settings import Data, Run
+from drift_detector_pipeline.tasks.headline import Headline
+from drift_detector_pipeline.tasks.task import Evaluation, Metrics, Output, Target, View
 
 _ALLOWED = ("run.device", "run.precision", "run.threads", "data.processed_path", "data.dataloader_workers")
 
 
 class _Outputs(NamedTuple):
-    logits: Logits  # (N, K)
-    labels: Labels  # (N,)
-    seconds_total: float  # from the first request to the last logits
-    seconds_forward: float  # of it, in `logits_of`; the rest is waiting for images
+    outputs: list[Output]  # N
+    targets: list[Target]  # N
+    seconds_total: float  # from the first request to the last output
+    seconds_forward: float  # of it, in `outputs_of`; the rest is waiting for images
 
 
 @exit_status
@@ -65,21 +66,22 @@ def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overri
     with prepared(run) as machine:
         trained = open_trained(folder / f"{weights}_model.safetensors", machine)
         _check_weights(folder, receipt, trained)
-        outputs = _outputs(trained, machine, processed, data, indices)
+        found = _outputs(trained, machine, processed, data, indices)
         facts: dict[str, Any] = {"split": split, "weights": weights, "selected_on_val": weights == "best"}
         facts |= _surroundings(folder, processed, trained, machine)
-    metrics = measure(outputs.logits, outputs.labels)
-    facts["training"] = _as_training_said(receipt, split, weights, metrics)
-    facts |= {f"seconds_{part}": round(getattr(outputs, f"seconds_{part}"), 3) for part in ("total", "forward")}
+    metrics = trained.task.measure(found.outputs, found.targets)
+    facts["training"] = _as_training_said(receipt, split, weights, metrics, trained.task.headline)
+    facts |= {f"seconds_{part}": round(getattr(found, f"seconds_{part}"), 3) for part in ("total", "forward")}
+    how = View(trained.img_size, None)
     evaluation = Evaluation(
         facts, metrics, trained.classes,
         paths=[processed.images.paths[index] for index in indices],
-        true_labels=[trained.classes[label] for label in outputs.labels],
-        answers=answers(outputs.logits, trained.classes),
-        picture=lambda place: inference_crop(processed.images[int(indices[place])], trained.img_size),
+        targets=found.targets,
+        answers=trained.task.answer(found.outputs, trained.classes),
+        picture=lambda place: trained.task.view(processed.images[int(indices[place])], None, how, None)[0].numpy(),
     )  # fmt: skip
-    target = write_evaluation(folder / "evaluation" / split, evaluation)
-    _say(facts, metrics, target)
+    target = write_evaluation(folder / "evaluation" / split, evaluation, trained.task)
+    _say(facts, metrics, trained.task.headline, target)
     return target
 
 
@@ -121,23 +123,26 @@ def _check_weights(folder: Path, receipt: dict[str, Any], trained: Trained) -> N
         )
 
 
-def _outputs(trained: Trained, machine: Machine, processed: Processed, data: Data, indices: Labels) -> _Outputs:
+def _outputs(
+    trained: Trained, machine: Machine, processed: Processed, data: Data, indices: npt.NDArray[np.int64]
+) -> _Outputs:
     """The split through the model, images made ahead of time by the run's own number of loader workers."""
+    requests = evaluation_requests(indices, batch_size=BATCH, side_px=trained.img_size)
     batches = load_batches(
-        processed.images, evaluation_requests(indices, batch_size=BATCH, side_px=trained.img_size), data=data, seed=0,
-        workers=data.dataloader_workers, pin=machine.device.type == "cuda",
+        processed.images, requests, trained.task, data=data, seed=0, workers=data.dataloader_workers,
+        pin=machine.device.type == "cuda",
     )  # fmt: skip
-    logits, labels = list[Logits](), list[Labels]()
+    outputs, targets = list[Output](), list[Target]()
     forward, started = 0.0, time.perf_counter()
     with progress_bar(total=len(indices), title="evaluate", unit=" images") as bar:
         for batch in batches:
             began = time.perf_counter()
-            logits.append(logits_of(trained, batch, machine))
+            outputs.extend(outputs_of(trained, batch, machine))
             forward += time.perf_counter() - began
-            labels.append(batch.labels.numpy())
-            bar.update(len(batch.labels))
+            targets.extend(batch.targets or [])
+            bar.update(len(batch.images))
     total = time.perf_counter() - started
-    return _Outputs(np.concatenate(logits), np.concatenate(labels), total, forward)
+    return _Outputs(outputs, targets, total, forward)
 
 
 def _surroundings(folder: Path, processed: Processed, trained: Trained, machine: Machine) -> dict[str, Any]:
@@ -159,29 +164,26 @@ def _surroundings(folder: Path, processed: Processed, trained: Trained, machine:
     }
 
 
-def _as_training_said(receipt: dict[str, Any], split: str, weights: str, metrics: Metrics) -> dict[str, Any] | None:
+def _as_training_said(
+    receipt: dict[str, Any], split: str, weights: str, metrics: Metrics, headline: Headline
+) -> dict[str, Any] | None:
     """Training's own figures for these weights on `val`, and whether they are equal to the last digit."""
     if split != "val":
         return None
-    accuracy, loss = (receipt[weights][name] for name in ("val_accuracy", "val_loss"))
-    return {"accuracy": accuracy, "loss": loss, "equal": (accuracy, loss) == (metrics.accuracy, metrics.loss)}
+    value, loss = (receipt[weights][name] for name in (headline.column, "val_loss"))
+    return {headline.name: value, "loss": loss, "equal": (value, loss) == (metrics.headline, metrics.loss)}
 
 
-def _say(facts: dict[str, Any], metrics: Metrics, target: Path) -> None:
-    low, high = metrics.accuracy_interval
-    log.info(
-        "%s, %s weights: %.2f %% of %s %s images right (95 %% interval %.2f to %.2f), loss %.4f, calibration "
-        "error %.3f",
-        facts["run"], facts["weights"], 100 * metrics.accuracy, f"{metrics.n:,}", facts["split"], 100 * low,
-        100 * high, metrics.loss, metrics.calibration_error,
-    )  # fmt: skip
-    before = facts["training"]
+def _say(facts: dict[str, Any], metrics: Metrics, headline: Headline, target: Path) -> None:
+    words = metrics.words(f"{metrics.n:,} {facts['split']} images")
+    log.info("%s, %s weights: %s", facts["run"], facts["weights"], words)
+    name, before = headline.name, facts["training"]
     if before and before["equal"]:
-        log.info("accuracy and loss are those training wrote, to the last digit")
+        log.info("%s and loss are those training wrote, to the last digit", name)
     elif before:
         log.info(
-            "training wrote accuracy %s and loss %s, now %s and %s: another machine, precision or version",
-            before["accuracy"], before["loss"], metrics.accuracy, metrics.loss,
+            "training wrote %s %s and loss %s, now %s and %s: another machine, precision or version",
+            name, before[name], before["loss"], metrics.headline, metrics.loss,
         )  # fmt: skip
     log.info("%s", target / "report.html")
 

@@ -1,32 +1,23 @@
 """Images through a model without learning: the one way for validation, evaluation and prediction.
 
-N images, K classes. Every batch is filled up to one size, so that an image's logits do not depend on its neighbours.
+N images. Every batch is filled up to one size, so that what is said of an image does not depend on its neighbours. The
+drift part has a way of its own (drift/scores/signals.py): fp32, smaller batches, and a look inside the network.
 Fed by loaders.py and predict.py.
 """
 
-import math
-from collections.abc import Iterable
-from typing import NamedTuple
+import itertools
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.modeling.loaders import Batch
-from drift_detector_pipeline.modeling.metrics import cross_entropies
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.runs.machine import Machine, from_all
+from drift_detector_pipeline.tasks.task import Metrics, Output, Target, Task
 
 BATCH = 64  # images of every forward pass; with another number some kernels give other last bits
-
-
-class Scores(NamedTuple):
-    """Means over a split."""
-
-    loss: float  # cross entropy in nats, without label smoothing
-    accuracy: float  # in 0..1
 
 
 def model_input(batch: Batch, network: Network, machine: Machine) -> torch.Tensor:
@@ -36,30 +27,26 @@ def model_input(batch: Batch, network: Network, machine: Machine) -> torch.Tenso
 
 
 @torch.inference_mode()
-def predict_logits(module: nn.Module, batch: Batch, network: Network, machine: Machine) -> npt.NDArray[np.float32]:
-    """Return float32 logits (N, K) of at most `BATCH` images; puts the module in evaluation mode."""
+def predict_outputs(
+    module: nn.Module, batch: Batch, network: Network, machine: Machine, task: Task
+) -> Sequence[Output]:
+    """Return the task's outputs for at most `BATCH` images; puts the module in evaluation mode."""
     if module.training:
         module.eval()
     with machine.autocast():
-        logits = module(model_input(_filled(batch), network, machine))
-    return logits[: len(batch.images)].float().cpu().numpy()  # type: ignore[no-any-return]
+        outputs = task.infer(module, model_input(_filled(batch), network, machine))
+    return outputs[: len(batch.images)]
 
 
-def score(module: nn.Module, batches: Iterable[Batch], network: Network, machine: Machine) -> Scores:
-    """Measure loss and accuracy over batches that all processes share.
-
-    The sum of the losses is rounded once, so neither order nor number of processes shows in it.
-    """
-    losses: list[float] = []
-    correct = 0
+def score(module: nn.Module, batches: Iterable[Batch], network: Network, machine: Machine, task: Task) -> Metrics:
+    """Measure a model over batches that all processes share; every process returns the same."""
+    outputs, targets = list[Output](), list[Target]()
     for batch in batches:
-        logits, labels = predict_logits(module, batch, network, machine), batch.labels.numpy()
-        losses += cross_entropies(logits, labels).tolist()
-        correct += int((logits.argmax(1) == labels).sum())
-    shares = from_all((losses, correct), machine)
-    total = sum(len(share) for share, _ in shares)
-    loss = math.fsum(loss for share, _ in shares for loss in share)
-    return Scores(loss / total, sum(right for _, right in shares) / total)
+        outputs.extend(predict_outputs(module, batch, network, machine, task))
+        targets.extend(batch.targets or [])
+    shares = from_all((outputs, targets), machine)
+    everything = (list(itertools.chain.from_iterable(part)) for part in zip(*shares, strict=True))
+    return task.measure(*everything)
 
 
 def _filled(batch: Batch) -> Batch:

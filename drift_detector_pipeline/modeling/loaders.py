@@ -1,7 +1,7 @@
 """Batches whose content is a function of (seed, epoch, position): nothing to save, nothing to restore.
 
 Sample order = f(seed, epoch); augmentation = f(seed, epoch, image). Worker processes only share the work, so any
-number of them gives the same batches. Fed by packing.py, read by modeling/train.py.
+number of them gives the same batches. Fed by processed/packing.py and a task, read by session.py and evaluate.py.
 """
 
 import atexit
@@ -10,7 +10,7 @@ import multiprocessing
 import signal
 import warnings
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +18,19 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.transforms import augment, inference_crop
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.settings import Data
+from drift_detector_pipeline.tasks.task import Target, Task, View
 
 _ORDER, _AUGMENTATION = 0, 1  # independent random streams
 _PREFETCH = 4  # batches ahead of time, for each worker
 
 
 class Batch(NamedTuple):
-    """Images and labels of one step."""
+    """Images of one step and the truth about them."""
 
     images: torch.Tensor  # uint8 (B, 3, S, S), channels last in memory
-    labels: torch.Tensor  # int64 (B,)
+    targets: list[Target] | None = None  # plain JSON, one each; None: nobody knows the truth
 
 
 class Request(NamedTuple):
@@ -73,8 +73,9 @@ def evaluation_requests(
 
 
 def load_batches(
-    images: PackedImages, requests: Iterator[Request], *, data: Data, seed: int, workers: int, pin: bool = False
-) -> Iterator[Batch]:
+    images: PackedImages, requests: Iterator[Request], task: Task,
+    *, data: Data, seed: int, workers: int, pin: bool = False,
+) -> Iterator[Batch]:  # fmt: skip
     """Make the requested batches in order, ahead of time in `workers` processes (0: in this one, when asked).
 
     `pin`: in memory a GPU reads directly. Raises DataError if the memory to hand batches over in is not there.
@@ -89,7 +90,7 @@ def load_batches(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as was asked for
         loader = DataLoader(
-            _BatchMaker(images, data, seed, places),
+            _BatchMaker(images, task, data, seed, places),
             sampler=enumerate(itertools.chain([first], requests)),  # an iterator is enough: it is read once
             batch_size=None,
             collate_fn=_as_it_is,
@@ -106,33 +107,35 @@ def load_batches(
     return _received(made, places)
 
 
-class _Placed(NamedTuple):
-    """A batch whose images lie in the memory that worker processes share with this one."""
+class _Made(NamedTuple):
+    """A batch on its way, most often from a worker process."""
 
+    images: torch.Tensor | None  # uint8 (B, S, S, 3); None: they lie in the memory that is shared with this process
+    targets: list[Target]
     number: int
     side_px: int
-    labels: npt.NDArray[np.int64]
 
 
-class _BatchMaker(Dataset[Batch | _Placed]):
-    def __init__(self, images: PackedImages, data: Data, seed: int, places: torch.Tensor | None) -> None:
-        self._images, self._augmentation, self._seed, self._places = images, data.augmentation, seed, places
+class _BatchMaker(Dataset[_Made]):
+    def __init__(self, images: PackedImages, task: Task, data: Data, seed: int, places: torch.Tensor | None) -> None:
+        self._images, self._task, self._augmentation = images, task, data.augmentation
+        self._seed, self._places = seed, places
 
-    def __getitem__(self, numbered: tuple[int, Request]) -> Batch | _Placed:
+    def __getitem__(self, numbered: tuple[int, Request]) -> _Made:
         number, request = numbered
-        views = [self._view(int(index), request) for index in request.indices]
-        labels = self._images.labels[request.indices]
+        made = [self._view(int(index), request) for index in request.indices]
+        views, targets = [view for view, _ in made], [target for _, target in made]
         if self._places is None or len(views) * request.side_px**2 * 3 > self._places.shape[1]:
-            return Batch(default_collate(views).permute(0, 3, 1, 2), torch.from_numpy(labels))
+            return _Made(default_collate(views), targets, number, request.side_px)
         torch.stack(views, out=_place(self._places, number, len(views), request.side_px))
-        return _Placed(number, request.side_px, labels)
+        return _Made(None, targets, number, request.side_px)
 
-    def _view(self, index: int, request: Request) -> torch.Tensor:
-        stored = self._images[index]
+    def _view(self, index: int, request: Request) -> tuple[torch.Tensor, Target]:
+        stored, target = self._images[index], int(self._images.labels[index])
         if request.epoch is None:
-            return torch.from_numpy(inference_crop(stored, request.side_px))
+            return self._task.view(stored, target, View(request.side_px, None), None)
         rng = np.random.default_rng((_AUGMENTATION, self._seed, request.epoch, index))
-        return augment(stored, request.side_px, self._augmentation, rng)
+        return self._task.view(stored, target, View(request.side_px, self._augmentation), rng)
 
 
 def _shared(places: int, size: int) -> torch.Tensor:
@@ -157,14 +160,14 @@ def _place(places: torch.Tensor, number: int, count: int, side_px: int) -> torch
     return places[number % len(places), : count * side_px**2 * 3].view(count, side_px, side_px, 3)
 
 
-def _received(made: Iterator[Batch | _Placed], places: torch.Tensor | None) -> Iterator[Batch]:
+def _received(made: Iterator[_Made], places: torch.Tensor | None) -> Iterator[Batch]:
     """Take images out of the shared memory, where they stay no longer than until the next batch is asked for."""
     for batch in made:
-        if isinstance(batch, Batch) or places is None:
-            yield cast(Batch, batch)
-            continue
-        images = _place(places, batch.number, len(batch.labels), batch.side_px).clone()
-        yield Batch(images.permute(0, 3, 1, 2), torch.from_numpy(batch.labels))
+        images = batch.images
+        if images is None:
+            assert places is not None
+            images = _place(places, batch.number, len(batch.targets), batch.side_px).clone()
+        yield Batch(images.permute(0, 3, 1, 2), batch.targets)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -28,24 +28,15 @@ from drift_detector_pipeline.files import dated_folder, disk_full_explained, wri
 from drift_detector_pipeline.images.decode_many import decode_files
 from drift_detector_pipeline.images.named_files import ImageFile, image_files
 from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.modeling.evaluation_report import answer_cells
 from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.loaders import Batch
-from drift_detector_pipeline.modeling.trained import (
-    ANSWER_COLUMNS,
-    WEIGHTS,
-    Answer,
-    Trained,
-    answer_cells,
-    answer_json,
-    answers,
-    logits_of,
-    open_trained,
-    precision_of,
-)
+from drift_detector_pipeline.modeling.trained import WEIGHTS, Trained, open_trained, outputs_of, precision_of
 from drift_detector_pipeline.networks.weights import read_header
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import newest_finished
+from drift_detector_pipeline.tasks.task import Answer, Task
 
 _ALLOWED = ("run.device", "run.precision", "run.threads")
 
@@ -87,7 +78,7 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
             log.warning("%s: its run computed in bf16, here it is fp32; probabilities differ a little", file)
         trained = open_trained(file, machine)
         unreadable: list[dict[str, str]] = []
-        count = _write(partial, _predictions(trained, machine, found, unreadable))
+        count = _write(partial, _predictions(trained, machine, found, unreadable), trained.task)
         if not count:
             first = "".join(f"; {image['path']}: {image['reason']}" for image in unreadable[:1])
             raise DataError(f"{' '.join(images)}: no image among {len(found)} files{first}")
@@ -129,9 +120,8 @@ def _predictions(
     crops = _crops(trained, found, unreadable)
     while group := list(itertools.islice(crops, BATCH)):
         pixels = torch.from_numpy(np.stack([crop for _, crop in group])).permute(0, 3, 1, 2)
-        batch = Batch(pixels, torch.zeros(len(group), dtype=torch.int64))
-        logits = logits_of(trained, batch, machine)
-        yield from zip((name for name, _ in group), answers(logits, trained.classes), strict=True)
+        outputs = outputs_of(trained, Batch(pixels), machine)
+        yield from zip((name for name, _ in group), trained.task.answer(outputs, trained.classes), strict=True)
 
 
 def _crops(
@@ -146,7 +136,7 @@ def _crops(
             yield image.name, inference_crop(one.pixels, trained.img_size)
 
 
-def _write(folder: Path, rows: Iterable[tuple[str, Answer]]) -> int:
+def _write(folder: Path, rows: Iterable[tuple[str, Answer]], task: Task) -> int:
     """Write both files and print each JSON line, as they come; return how many."""
     count = 0
     with (
@@ -154,12 +144,12 @@ def _write(folder: Path, rows: Iterable[tuple[str, Answer]]) -> int:
         (folder / "predictions.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as table,
     ):
         cells = csv.writer(table, lineterminator="\n")
-        cells.writerow(["path", *ANSWER_COLUMNS])
+        cells.writerow(["path", *task.columns])
         for name, answer in rows:
             count += 1
-            line = json.dumps({"path": name, **answer_json(answer)}, ensure_ascii=False)
+            line = json.dumps({"path": name, **answer}, ensure_ascii=False)
             lines.write(line + "\n")
-            cells.writerow([name, *answer_cells(answer)])
+            cells.writerow([name, *answer_cells(answer, task)])
             _print(line.encode("utf-8", "backslashreplace").decode())
     return count
 

@@ -6,28 +6,31 @@ In: a session at its end. Out: tracking.Sample, always the same images of a data
 import numpy as np
 import torch
 
-from drift_detector_pipeline.images.transforms import inference_crop
-from drift_detector_pipeline.modeling.inference import predict_logits
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.modeling.inference import predict_outputs
 from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.modeling.session import Session
 from drift_detector_pipeline.runs.tracking.tracker import Sample
+from drift_detector_pipeline.tasks.task import Answer, Target, Task, View
 
 COUNT = 16
 
 
 def sample_predictions(session: Session) -> list[Sample]:
     """Predict up to `COUNT` validation images, evenly spaced over the split, with the final weights."""
-    data, side_px = session.data, session.settings.data.img_size
+    data, task = session.data, session.task
     split = data.images.indices("val")
-    chosen = split[np.linspace(0, len(split) - 1, min(COUNT, len(split))).round().astype(np.int64)]
-    images = np.stack([inference_crop(data.images[int(index)], side_px) for index in chosen])
-    labels = data.images.labels[chosen]
-    batch = Batch(torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels))
-    logits = torch.from_numpy(predict_logits(session.result, batch, session.network, session.machine))
-    probabilities, predicted = logits.softmax(1).max(1)
+    chosen = split[np.linspace(0, len(split) - 1, min(COUNT, len(split))).round().astype(np.int64)].tolist()
+    how = View(session.settings.data.img_size, None)
+    views = [task.view(data.images[index], int(data.images.labels[index]), how, None) for index in chosen]
+    batch = Batch(torch.stack([view for view, _ in views]).permute(0, 3, 1, 2))
+    outputs = predict_outputs(session.result, batch, session.network, session.machine, task)
     return [
-        Sample(image, data.classes[label], data.classes[guess], probability)
-        for image, label, guess, probability in zip(
-            images, labels.tolist(), predicted.tolist(), probabilities.tolist(), strict=True
-        )
+        _sample(task, view.numpy(), target, answer, data.classes)
+        for (view, target), answer in zip(views, task.answer(outputs, data.classes), strict=True)
     ]
+
+
+def _sample(task: Task, pixels: Pixels, target: Target, answer: Answer, classes: list[str]) -> Sample:
+    caption = task.caption(answer, target, classes)
+    return Sample(task.draw(pixels, answer, target), caption.truth, caption.says, caption.probability)

@@ -29,7 +29,7 @@ from drift_detector_pipeline.modeling.loaders import (
 )
 from drift_detector_pipeline.modeling.optimization import build_optimizer
 from drift_detector_pipeline.modeling.tracing import Profiler, open_profiler
-from drift_detector_pipeline.networks.models import Network, build, check_input, parameter_count, seed_everything
+from drift_detector_pipeline.networks.models import Network, build, parameter_count, seed_everything
 from drift_detector_pipeline.networks.weights import describe, save_weights
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.runs.checkpoints import (
@@ -45,6 +45,8 @@ from drift_detector_pipeline.runs.machine import Machine, from_first
 from drift_detector_pipeline.runs.tracking.tracker import AllOf, FileTracker, NoTracker, Row, Tracker
 from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_id, wandb_tracker
 from drift_detector_pipeline.settings import Settings
+from drift_detector_pipeline.tasks.catalog import task_named
+from drift_detector_pipeline.tasks.task import Task
 
 INIT, STEP = 0, 1  # independent random streams
 
@@ -59,11 +61,6 @@ class Progress:
     seconds: float = 0.0  # spent training in it
     history: list[Row] = field(default_factory=list)  # one row per finished epoch
 
-    @property
-    def best(self) -> Row:
-        """The epoch of highest validation accuracy, the first of equals."""
-        return max(self.history, key=lambda row: float(row["val_accuracy"]))
-
 
 @dataclass(frozen=True)
 class Session:
@@ -72,6 +69,7 @@ class Session:
     settings: Settings
     machine: Machine
     data: Processed
+    task: Task
     folder: Path
     identity: dict[str, Any]
     network: Network
@@ -94,6 +92,12 @@ class Session:
         return len(self.data.images.indices("train")) // self.images_per_step
 
     @property
+    def best(self) -> Row:
+        """The finished epoch of the best headline, the first of equals."""
+        row: Row = self.task.headline.best(self.progress.history)
+        return row
+
+    @property
     def result(self) -> nn.Module:
         """The module that is evaluated and saved: the averaged one where there is one."""
         return self.network.module if self.average is None else self.average.module
@@ -107,11 +111,12 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     settings = composed.settings
     set_up_logging(quiet=not machine.is_first)
     data = open_processed(settings.data)
+    task = task_named(data.task)
     _check_batch_size(settings, data, machine)
     seed_everything(settings.run.seed, INIT)
-    network = build(settings.model, len(data.classes), settings.data.img_size)
+    network = build(settings.model, len(data.classes), settings.data.img_size, task.create, task.check)
     for side_px in sorted(set(settings.training.sizes_px or [])):
-        check_input(network.module, settings.model.name, len(data.classes), side_px)
+        task.check(network.module, settings.model.name, len(data.classes), side_px)
     network.module.to(machine.device).to(memory_format=machine.memory_format)
     optimizer = build_optimizer(settings.training, network.module)
     identity = identify(settings, data, machine, network.pretrained_sha256)
@@ -128,12 +133,12 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
         checkpoint = load_checkpoint(folder / "checkpoints")
         restore_tensors(checkpoint.tensors, network.module, average and average.module, optimizer)
         progress = Progress(**checkpoint.progress)
-    tracker = _tracker(settings, machine, folder, identity, network, progress)
+    tracker = _tracker(settings, machine, folder, identity, network, progress, task)
     profiler = open_profiler(settings.training.profiler, folder, machine)
     forward = DistributedDataParallel(network.module) if machine.processes > 1 else network.module
     session = Session(
-        settings, machine, data, folder, identity, network, forward, average, optimizer, progress, tracker, profiler,
-        interruption,
+        settings, machine, data, task, folder, identity, network, forward, average, optimizer, progress, tracker,
+        profiler, interruption,
     )  # fmt: skip
     _announce(session, resumed)
     return session
@@ -174,19 +179,20 @@ def save_result(session: Session, name: str) -> None:
         data = session.settings.data
         description = describe(
             session.settings.model, session.network, session.data.classes, data.img_size, data.stored_side_px,
-            session.machine.precision,
+            session.machine.precision, session.data.task,
         )  # fmt: skip
         save_weights(session.folder / name, session.result.state_dict(), description)
 
 
 def _tracker(
-    settings: Settings, machine: Machine, folder: Path, identity: dict[str, Any], network: Network, progress: Progress
-) -> Tracker:
+    settings: Settings, machine: Machine, folder: Path, identity: dict[str, Any], network: Network,
+    progress: Progress, task: Task,
+) -> Tracker:  # fmt: skip
     if not machine.is_first:
         return NoTracker()
     weight_bytes = sum(tensor.nbytes for tensor in network.module.state_dict().values())
     return AllOf(
-        FileTracker(folder, progress.history, progress.step),
+        FileTracker(folder, progress.history, progress.step, task.headline),
         wandb_tracker(settings, folder, wandb_id(progress.started, folder, identity), weight_bytes),
     )
 
@@ -194,7 +200,7 @@ def _tracker(
 def _load(session: Session, requests: Iterator[Request]) -> Iterator[Batch]:
     data, machine = session.settings.data, session.machine
     return load_batches(
-        session.data.images, requests, data=data, seed=session.settings.run.seed,
+        session.data.images, requests, session.task, data=data, seed=session.settings.run.seed,
         workers=data.dataloader_workers, pin=machine.device.type == "cuda",
     )  # fmt: skip
 

@@ -8,17 +8,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import TrainingError, exit_status
-from drift_detector_pipeline.modeling.inference import Scores, model_input, score
+from drift_detector_pipeline.modeling.inference import model_input, score
 from drift_detector_pipeline.modeling.interruption import Interruption, caught
 from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.modeling.optimization import learning_rate_factor, set_learning_rate
@@ -37,6 +37,7 @@ from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.runs.machine import lost_process_explained, prepared, share_buffers, sum_over_processes
 from drift_detector_pipeline.runs.receipts import environment_facts, write_receipt
 from drift_detector_pipeline.runs.tracking.tracker import Result, Row
+from drift_detector_pipeline.tasks.task import Metrics
 
 
 class Outcome(NamedTuple):
@@ -81,13 +82,14 @@ def _run(session: Session, after_step: Callable[[int], None]) -> bool:
     while not _is_finished(session):
         epoch = len(progress.history)
         going_on = _train_epoch(session, batches, epoch, after_step)
-        scores = _validate(session) if going_on else None
-        if scores is None:
+        metrics = _validate(session) if going_on else None
+        if metrics is None:
             save_progress(session)
             return False
-        _close_epoch(session, epoch, scores)
+        _close_epoch(session, epoch, metrics)
     if len(progress.history) < training.epochs:
-        log.info("stopped early: %d epochs without a better val_accuracy", training.early_stopping_patience)
+        column = session.task.headline.column
+        log.info("stopped early: %d epochs without a better %s", training.early_stopping_patience, column)
     return True
 
 
@@ -125,11 +127,8 @@ def _step(session: Session, batch: Batch) -> tuple[float, bool]:
     set_learning_rate(session.optimizer, _factor(session, step))
     with phase("copy"):
         images = model_input(batch, session.network, machine)
-        labels = batch.labels.to(machine.device, non_blocking=True)
     with phase("forward"):
-        with machine.autocast():
-            logits = session.forward(images)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=settings.training.label_smoothing)
+        loss = session.task.loss(partial(_forward, session), images, batch.targets or [], settings.training)
         asked = session.interruption.signal is not None
         loss_sum, stops = sum_over_processes([loss.item(), float(asked)], machine)
     mean_loss = loss_sum / machine.processes
@@ -147,36 +146,42 @@ def _step(session: Session, batch: Batch) -> tuple[float, bool]:
     return mean_loss, stops > 0
 
 
-def _validate(session: Session) -> Scores | None:
+def _forward(session: Session, *given: Any) -> Any:
+    """The network on its input, in the machine's precision; the loss of what comes out is taken in fp32."""
+    with session.machine.autocast():
+        return session.forward(*given)
+
+
+def _validate(session: Session) -> Metrics | None:
     """Measure the result on `val`; None if asked to stop meanwhile."""
     share_buffers(session.result, session.machine)  # what is saved is the first process's; the same is measured
     batches = _until_asked(validation_batches(session), session.interruption)
-    scores = score(session.result, batches, session.network, session.machine)
+    metrics = score(session.result, batches, session.network, session.machine, session.task)
     stopped = sum_over_processes([float(session.interruption.signal is not None)], session.machine)[0] > 0
-    return None if stopped else scores
+    return None if stopped else metrics
 
 
-def _close_epoch(session: Session, epoch: int, scores: Scores) -> None:
+def _close_epoch(session: Session, epoch: int, metrics: Metrics) -> None:
     """Write the epoch's row and, if it is the best so far, its weights."""
-    progress, steps = session.progress, session.steps_per_epoch
+    progress, steps, column = session.progress, session.steps_per_epoch, session.task.headline.column
     row: Row = {
         "epoch": epoch + 1,
         "step": progress.step,
         "train_loss": progress.loss_sum / steps,
-        "val_loss": scores.loss,
-        "val_accuracy": scores.accuracy,
+        "val_loss": metrics.loss,
+        column: metrics.headline,
         "learning_rate": session.settings.training.learning_rate * _factor(session, progress.step - 1),
         "images_per_second": round(steps * session.images_per_step / progress.seconds, 1),
         "seconds": round(progress.seconds, 2),
     }
     progress.history.append(row)
     progress.loss_sum = progress.seconds = 0.0
-    if progress.best is row:
+    if session.best is row:
         save_result(session, "best_model.safetensors")
     session.tracker.epochs(progress.history)
     log.info(
-        "epoch %d/%d  train_loss %.4f  val_loss %.4f  val_accuracy %.4f  %.0f images/s  %.1f s",
-        epoch + 1, session.settings.training.epochs, row["train_loss"], scores.loss, scores.accuracy,
+        "epoch %d/%d  train_loss %.4f  val_loss %.4f  %s %.4f  %.0f images/s  %.1f s",
+        epoch + 1, session.settings.training.epochs, row["train_loss"], metrics.loss, column, metrics.headline,
         row["images_per_second"], row["seconds"],
     )  # fmt: skip
 
@@ -184,13 +189,15 @@ def _close_epoch(session: Session, epoch: int, scores: Scores) -> None:
 def _finish(session: Session, composed: Composed) -> None:
     """Write the final weights and, last of all, the receipt."""
     save_result(session, "final_model.safetensors")
-    final, best = session.progress.history[-1], session.progress.best
+    final, best, headline = session.progress.history[-1], session.best, session.task.headline
     facts = {
         "start": session.progress.started,
         "end": now(),
         **environment_facts(session.settings, session.data, session.machine),
         "final": final,
         "best": best,
+        "task": session.task.name,
+        "headline": headline._asdict(),
         "identity": session.identity,
         "overrides": composed.overrides,
         "settings": session.settings.model_dump(mode="json"),
@@ -198,7 +205,8 @@ def _finish(session: Session, composed: Composed) -> None:
     write_receipt(session.folder, facts)
     best_model = session.folder / "best_model.safetensors"
     session.tracker.finished(Result(final, best, best_model, lambda: sample_predictions(session)))
-    log.info("val_accuracy %.4f (best %.4f, epoch %d)", final["val_accuracy"], best["val_accuracy"], best["epoch"])
+    column = headline.column
+    log.info("%s %.4f (best %.4f, epoch %d)", column, final[column], best[column], best["epoch"])
     log.info("everything of this run: %s", session.folder)
 
 
@@ -214,7 +222,7 @@ def _is_finished(session: Session) -> bool:
     history, patience = session.progress.history, session.settings.training.early_stopping_patience
     if len(history) == session.settings.training.epochs:
         return True
-    return bool(patience and history and len(history) - session.progress.best["epoch"] >= patience)
+    return bool(patience and history and len(history) - session.best["epoch"] >= patience)
 
 
 def _factor(session: Session, step: int) -> float:

@@ -31,30 +31,8 @@ class Network(NamedTuple):
     pretrained_sha256: str | None  # of `model.pretrained_path`
 
 
-def build(settings: Model, classes: int, side_px: int) -> Network:
-    """Build a network with `classes` outputs. Random weights are drawn from torch's global generator.
-
-    Raises ModelError if the name, an option or the pretrained weights do not exist or do not fit.
-    """
-    if settings.num_classes not in (None, classes):
-        raise ModelError(f"model.num_classes={settings.num_classes}, but the data has {classes} classes; leave it null")
-    module = create(settings.name, classes, side_px, settings.options, pretrained=settings.pretrained)
-    check_input(module, settings.name, classes, side_px)
-    expects: dict[str, Any] = {}
-    if settings.pretrained or settings.pretrained_path:
-        expects = getattr(module, "pretrained_cfg", {})
-    sha256 = None
-    if settings.pretrained_path is not None:
-        load_pretrained(module, settings.pretrained_path)
-        expects = preprocessing_in(settings.pretrained_path) or expects
-        sha256 = file_hash(settings.pretrained_path)
-    freeze(module, settings.frozen_stages)
-    mean, std = tuple(expects.get("mean", IMAGENET_MEAN)), tuple(expects.get("std", IMAGENET_STD))
-    return Network(module, mean, std, sha256)
-
-
 def create(name: str, classes: int, side_px: int, options: dict[str, Any], *, pretrained: bool = False) -> nn.Module:
-    """Create a module by name; see `build` for the errors."""
+    """Create a module by name; raises ModelError for a name or an option that does not exist."""
     own: dict[str, Callable[..., nn.Module]] = {"mlp": _mlp, "conv_small": ConvSmall}
     try:
         if name in own:
@@ -92,6 +70,33 @@ def check_input(module: nn.Module, name: str, classes: int, side_px: int) -> Non
         raise ModelError(
             f"model.name={name}: gives {shape} for one image, expected (1, {classes}); check model.options"
         )
+
+
+def build(
+    settings: Model, classes: int, side_px: int, making: Callable[..., nn.Module] = create,
+    checking: Callable[[nn.Module, str, int, int], None] = check_input,
+) -> Network:  # fmt: skip
+    """Build a network for `classes` classes. Random weights are drawn from torch's global generator.
+
+    A task may bring a `making` and a `checking` of its own; these give logits (N, K).
+
+    Raises ModelError if the name, an option or the pretrained weights do not exist or do not fit.
+    """
+    if settings.num_classes not in (None, classes):
+        raise ModelError(f"model.num_classes={settings.num_classes}, but the data has {classes} classes; leave it null")
+    module = making(settings.name, classes, side_px, settings.options, pretrained=settings.pretrained)
+    checking(module, settings.name, classes, side_px)
+    expects: dict[str, Any] = {}
+    if settings.pretrained or settings.pretrained_path:
+        expects = getattr(module, "pretrained_cfg", {})
+    sha256 = None
+    if settings.pretrained_path is not None:
+        load_pretrained(module, settings.pretrained_path)
+        expects = preprocessing_in(settings.pretrained_path) or expects
+        sha256 = file_hash(settings.pretrained_path)
+    freeze(module, settings.frozen_stages)
+    mean, std = tuple(expects.get("mean", IMAGENET_MEAN)), tuple(expects.get("std", IMAGENET_STD))
+    return Network(module, mean, std, sha256)
 
 
 def freeze(module: nn.Module, stages: int) -> None:

@@ -5,7 +5,7 @@ read by everything that predicts.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,14 @@ _HEADER = "model"  # one key only: safetensors writes several in no fixed order,
 
 
 def describe(
-    settings: Model, network: Network, classes: list[str], img_size: int, stored_side_px: int, precision: str
-) -> dict[str, Any]:
-    """What the header of a weight file says: architecture, classes, preprocessing and what it was evaluated in."""
-    return {
+    settings: Model, network: Network, classes: list[str], img_size: int, stored_side_px: int, precision: str,
+    task: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What the header of a weight file says: architecture, classes, preprocessing and what it was evaluated in.
+
+    `task` is left out where it is what files from before there were tasks are about: equal weights keep their hash.
+    """
+    return ({"task": task} if task else {}) | {
         "architecture": settings.name,
         "options": settings.options,
         "classes": classes,
@@ -46,17 +50,18 @@ def save_weights(path: Path, state: Mapping[str, torch.Tensor], description: dic
     write_atomically(path, pack_tensors(state, description | {"sha256": tensors_hash(state)}))
 
 
-def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_model(path: Path, making: Callable[..., nn.Module] = create) -> tuple[nn.Module, dict[str, Any]]:
     """Rebuild the module of a weight file, in evaluation mode on the CPU, and return it with its description.
 
-    Raises ModelError if the file is missing, damaged or not written by this package.
+    `making` is what the task of the file creates modules with (tasks/catalog.py). Raises ModelError if the file is
+    missing, damaged or not written by this package.
     """
     state, description = unpack_tensors(path)
     if description.pop("sha256", None) != tensors_hash(state):
         raise ModelError(f"{path}: damaged, or not written by this pipeline (its tensors do not match their SHA-256)")
     try:
         name, classes, options = description["architecture"], description["classes"], description["options"]
-        module = create(name, len(classes), description["preprocessing"]["img_size"], options)
+        module = making(name, len(classes), description["preprocessing"]["img_size"], options)
     except (KeyError, TypeError) as error:
         raise _unreadable(path, error) from error
     try:

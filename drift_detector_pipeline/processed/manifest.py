@@ -30,6 +30,11 @@ class Processed(NamedTuple):
         return list(self.manifest["classes"])
 
     @property
+    def task(self) -> str | None:
+        """Which kind of truth there is; None in folders from before there were tasks."""
+        return self.manifest.get("task")
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over pixels, index and class names."""
         return str(self.manifest["fingerprint"])

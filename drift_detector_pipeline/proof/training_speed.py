@@ -44,6 +44,7 @@ from drift_detector_pipeline.networks.models import Network, build
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.runs.facts import now, package_versions
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, keep_freed_memory, prepared
+from drift_detector_pipeline.tasks.classification.task import CLASSIFICATION
 
 REPORT = Path("reports/training_speed.json")
 PAIRS, STEPS, WARM_UP, BATCH, SOURCE_PX = 5, 12, 8, 64, 224
@@ -177,12 +178,12 @@ def _evaluation_rate(composed: Composed, machine: Machine) -> float:
     module = network.module.to(machine.device).to(memory_format=machine.memory_format)
     indices = np.tile(images.indices("train"), 2)
     requests = evaluation_requests(indices, batch_size=inference.BATCH, side_px=data.img_size)
-    batches = load_batches(images, requests, data=data, seed=0, workers=data.dataloader_workers)
+    batches = load_batches(images, requests, CLASSIFICATION, data=data, seed=0, workers=data.dataloader_workers)
     first = next(batches)
-    inference.predict_logits(module, first, network, machine)
+    inference.predict_outputs(module, first, network, machine, CLASSIFICATION)
     started = time.perf_counter()
-    inference.score(module, batches, network, machine)
-    return (len(indices) - len(first.labels)) / (time.perf_counter() - started)
+    inference.score(module, batches, network, machine, CLASSIFICATION)
+    return (len(indices) - len(first.images)) / (time.perf_counter() - started)
 
 
 @torch.inference_mode()
@@ -241,7 +242,8 @@ def _input_rate(composed: Composed, machine: Machine) -> float:
     requests = training_requests(
         images.indices("train"), seed=0, first_step=0, batch_size=BATCH, sizes_px=[settings.data.img_size] * PASSES
     )
-    batches = load_batches(images, requests, data=settings.data, seed=0, workers=settings.data.dataloader_workers)
+    workers = settings.data.dataloader_workers
+    batches = load_batches(images, requests, CLASSIFICATION, data=settings.data, seed=0, workers=workers)
     network = Network(nn.Identity(), IMAGENET_MEAN, IMAGENET_STD, None)
     return _rate(normalize(batch.images.to(machine.device), network.mean, network.std) for batch in batches)
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.modeling.evaluation_report import Evaluation, write_evaluation
-from drift_detector_pipeline.modeling.metrics import measure
 from drift_detector_pipeline.modeling.trained import answers
+from drift_detector_pipeline.tasks.classification.metrics import measure
 
 ODD = ["$x^2$", "猫", "a name that is far too long to draw", "<b>&", os.fsdecode(b"caf\xe9"), "{{ 1 }}", "ok"]
 FACTS = {

@@ -1,7 +1,7 @@
 """Where a run's numbers go: metrics.jsonl, always, and TensorBoard's event files beside it.
 
 Fed by modeling/train.py; wandb_tracking.py is one more place.
-Losses are in nats, accuracy in 0..1, steps are optimizer steps done so far.
+Losses are in nats, steps are optimizer steps done so far.
 """
 
 import json
@@ -13,9 +13,16 @@ from torch.utils.tensorboard import SummaryWriter
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.tasks.headline import Headline
 
-COLUMNS = ["epoch", "step", "train_loss", "val_loss", "val_accuracy", "learning_rate", "images_per_second", "seconds"]
-Row = dict[str, Any]  # of COLUMNS
+Row = dict[str, Any]  # of `columns`
+
+
+def columns(headline: Headline) -> list[str]:
+    """What a finished epoch's row holds, in the order of metrics.jsonl."""
+    return [
+        "epoch", "step", "train_loss", "val_loss", headline.column, "learning_rate", "images_per_second", "seconds",
+    ]  # fmt: skip
 
 
 class Sample(NamedTuple):
@@ -24,7 +31,7 @@ class Sample(NamedTuple):
     image: Pixels  # (S, S, 3), as the model sees it
     label: str
     predicted: str
-    probability: float  # of what is predicted, in 0..1
+    probability: float | None  # of what is predicted, in 0..1
 
 
 class Result(NamedTuple):
@@ -82,7 +89,8 @@ class AllOf:
 class FileTracker:
     """Tracks into a run's folder."""
 
-    def __init__(self, folder: Path, history: list[Row], first_step: int) -> None:
+    def __init__(self, folder: Path, history: list[Row], first_step: int, headline: Headline) -> None:
+        self._headline = headline
         self._metrics = folder / "metrics.jsonl"
         self._write(history)  # cut back to the checkpoint that the run goes on from
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
@@ -108,7 +116,9 @@ class FileTracker:
         self._events.close()
 
     def _write(self, history: list[Row]) -> None:
-        ordered = [{name: row[name] for name in COLUMNS} for row in history]  # a checkpoint keeps no order
+        ordered = [
+            {name: row[name] for name in columns(self._headline)} for row in history
+        ]  # a checkpoint keeps no order
         write_atomically(self._metrics, "".join(json.dumps(row) + "\n" for row in ordered).encode())
 
 
@@ -135,9 +145,10 @@ def step_scalars(loss: float, learning_rate: float) -> dict[str, float]:
 
 def epoch_scalars(row: Row) -> dict[str, float]:
     """The numbers of an epoch under the names that TensorBoard and W&B show."""
+    measured = {f"val/{name[4:]}": row[name] for name in row if name.startswith("val_") and name != "val_loss"}
     return {
         "train/epoch_loss": row["train_loss"],
         "val/epoch_loss": row["val_loss"],
-        "val/accuracy": row["val_accuracy"],
+        **measured,
         "perf/images_per_second": row["images_per_second"],
     }

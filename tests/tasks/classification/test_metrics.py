@@ -9,7 +9,7 @@ import torch
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 
-from drift_detector_pipeline.modeling.metrics import (
+from drift_detector_pipeline.tasks.classification.metrics import (
     BINS,
     calibration_error,
     confusion,

@@ -1,6 +1,6 @@
 """What a classifier's logits are worth: accuracy with its interval, per class, confusions, calibration.
 
-N images, K classes, B bins. Pure NumPy: no files, no model. Read by inference.py, evaluate.py and charts.py.
+N images, K classes, B bins. Pure NumPy: no files, no model. Read by task.py, charts.py and report.py.
 """
 
 import math
@@ -49,6 +49,19 @@ class Metrics(NamedTuple):
     per_class: list[ClassScores]  # K
     confusion: npt.NDArray[np.int64]  # (K, K): rows are the true class, columns the predicted one
     reliability: list[Bin]  # B
+
+    @property
+    def headline(self) -> float:
+        """What decides: the accuracy."""
+        return self.accuracy
+
+    def words(self, images: str) -> str:
+        """What it comes to, for people; `images` says of which, such as "359 val images"."""
+        low, high = self.accuracy_interval
+        return (
+            f"{100 * self.accuracy:.2f} % of {images} right (95 % interval {100 * low:.2f} to {100 * high:.2f}), "
+            f"loss {self.loss:.4f}, calibration error {self.calibration_error:.3f}"
+        )
 
 
 def measure(logits: Logits, labels: Labels) -> Metrics:

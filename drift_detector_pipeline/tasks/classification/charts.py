@@ -1,7 +1,7 @@
 """Pictures of what a classifier is worth, readable without colour: confusions, calibration, single predictions.
 
 In: numbers of metrics.py, or images with their predictions. Out: matplotlib figures, about as wide as a phone. Read
-by evaluation_report.py.
+by report.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.modeling.metrics import Bin
+from drift_detector_pipeline.tasks.classification.metrics import Bin
 
 _WIDTH = 4.6  # inches: text of 8 points is then as large as on the page
 _NUMBERED = 20  # classes up to which a cell of the confusion matrix has room for its count

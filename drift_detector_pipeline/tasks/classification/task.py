@@ -1,0 +1,81 @@
+"""Classification as a `Task`: one label an image.
+
+N images, K classes, S side of the input in px. A target is an index into the classes, an output a row of logits.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.images.transforms import augment, inference_crop
+from drift_detector_pipeline.networks.models import check_input, create
+from drift_detector_pipeline.settings import Training
+from drift_detector_pipeline.tasks.classification.metrics import Metrics, measure, probabilities
+from drift_detector_pipeline.tasks.classification.report import report
+from drift_detector_pipeline.tasks.headline import ACCURACY
+from drift_detector_pipeline.tasks.task import Answer, Caption, Task, View
+
+
+def view(
+    stored: Pixels, target: int | None, how: View, rng: np.random.Generator | None
+) -> tuple[torch.Tensor, int | None]:
+    """Cut the training view or the inference crop; the label stays what it is."""
+    if how.augmentation is None or rng is None:
+        return torch.from_numpy(inference_crop(stored, how.side_px)), target
+    return augment(stored, how.side_px, how.augmentation, rng), target
+
+
+def loss(
+    forward: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, targets: Sequence[int], training: Training
+) -> torch.Tensor:
+    """Mean cross entropy in nats, with the label smoothing of the settings."""
+    labels = torch.tensor(targets, dtype=torch.int64, device=images.device)
+    return functional.cross_entropy(forward(images).float(), labels, label_smoothing=training.label_smoothing)
+
+
+def infer(module: nn.Module, images: torch.Tensor) -> Sequence[np.ndarray[Any, np.dtype[np.float32]]]:
+    """Logits, float32 (N, K)."""
+    return module(images).float().cpu().numpy()  # type: ignore[no-any-return]
+
+
+def worth(outputs: Sequence[Any], targets: Sequence[int]) -> Metrics:
+    """Measure logits against labels; at least one image."""
+    return measure(np.stack(outputs), np.array(targets, dtype=np.int64))
+
+
+def answer(outputs: Sequence[Any], classes: Sequence[str]) -> list[Answer]:
+    """Name the three most probable classes of each row of logits; of equals the first."""
+    logits = np.stack(outputs)
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :3]
+    chances = np.take_along_axis(probabilities(logits), order, axis=1)
+    return [
+        _answer([{"label": classes[label], "probability": chance} for label, chance in zip(labels, row, strict=True)])
+        for labels, row in zip(order.tolist(), chances.tolist(), strict=True)
+    ]
+
+
+def _answer(top3: list[dict[str, Any]]) -> Answer:
+    return {**top3[0], "top3": top3}
+
+
+def caption(said: Answer, target: int, classes: Sequence[str]) -> Caption:
+    """The label given beside the true one."""
+    return Caption(said["label"], classes[target], said["label"] == classes[target], said["probability"])
+
+
+def draw(pixels: Pixels, said: Answer, target: int | None) -> Pixels:
+    """Return the image itself: a label belongs to all of it."""
+    del said, target
+    return pixels
+
+
+CLASSIFICATION = Task(
+    name="classification", headline=ACCURACY, columns=("label", "probability", "top3"), truth_column="true_label",
+    view=view, create=create, check=check_input, loss=loss, infer=infer,
+    measure=worth, answer=answer, caption=caption, draw=draw, report=report,
+)  # fmt: skip

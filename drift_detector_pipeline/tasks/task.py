@@ -1,0 +1,109 @@
+"""What a task supplies; everything else of the road knows no task by name.
+
+N items, K classes, S side of the input in px. A target (the truth) and an answer are plain JSON: they stand in files
+and in what a service replies. An output is what the network says of one item, before it is put into words.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.settings import Augmentation, Training
+from drift_detector_pipeline.tasks.headline import Headline
+
+Target = Any  # plain JSON: of classification an index into the classes
+Output = Any  # a float32 array or a tuple of arrays; of classification logits (K,)
+Answer = dict[str, Any]  # plain JSON, its keys are `Task.columns`
+
+
+class View(NamedTuple):
+    """How a stored item is looked at."""
+
+    side_px: int
+    augmentation: Augmentation | None  # None: as in inference, nothing random
+
+
+class Metrics(Protocol):
+    """What a model is worth on a split."""
+
+    @property
+    def n(self) -> int:
+        """Items."""
+
+    @property
+    def loss(self) -> float:
+        """Mean of what was learned to make small, without smoothing."""
+
+    @property
+    def headline(self) -> float:
+        """Value of the task's headline."""
+
+    def words(self, images: str) -> str:
+        """What it all comes to, for people; `images` says of which, such as "359 val images"."""
+
+
+class Caption(NamedTuple):
+    """An answer beside the truth, in a few words."""
+
+    says: str
+    truth: str
+    right: bool
+    probability: float | None  # of what is said, in 0..1
+
+
+class Evaluation(NamedTuple):
+    """Everything known about a model on a split; lists have one item per image."""
+
+    facts: Mapping[str, Any]  # which weights, data, command and machine
+    metrics: Any  # what the task's `measure` gives
+    classes: list[str]
+    paths: list[str]
+    targets: list[Target]
+    answers: list[Answer]
+    picture: Callable[[int], Pixels]  # the image at a place of these lists, as the model saw it
+
+
+class Report(NamedTuple):
+    """What a task adds to the files of an evaluation."""
+
+    numbers: dict[str, Any]  # of metrics.json, before the facts ...
+    details: dict[str, Any]  # ... and after them
+    pictures: dict[str, bytes]  # name of a file -> PNG
+    template: str  # in templates/, "evaluation.html" or what extends it
+    page: dict[str, Any]  # what the template shows beside facts and metrics
+
+
+class Task(NamedTuple):
+    """One kind of truth about images. Functions are of module level: loader workers are given them."""
+
+    name: str  # stands in the manifest, the weight file and the receipt
+    headline: Headline
+    columns: tuple[str, ...]  # keys of an answer, in the order of predictions.csv
+    truth_column: str  # of an evaluation's predictions.csv
+
+    # stored item -> batch
+    view: Callable[[Pixels, Target, View, np.random.Generator | None], tuple[torch.Tensor, Target]]
+    """Pixels (H, W, 3) and truth together -> uint8 (S, S, 3) and the truth of that view. The target may be None."""
+
+    # batch -> network -> loss
+    create: Callable[..., nn.Module]
+    """(name, K, S, options, *, pretrained) -> a module. Raises ModelError."""
+    check: Callable[[nn.Module, str, int, int], None]
+    """Raise ModelError unless the module takes images of S px and answers as the task's outputs are; K, S last."""
+    loss: Callable[[Callable[..., Any], torch.Tensor, Sequence[Target], Training], torch.Tensor]
+    """(forward, float32 (N, 3, S, S), targets, settings) -> scalar. Forward included: detectors compute their own."""
+    infer: Callable[[nn.Module, torch.Tensor], Sequence[Output]]
+    """One output an item, on the CPU, whatever its neighbours."""
+
+    # what it is worth
+    measure: Callable[[Sequence[Output], Sequence[Target]], Metrics]
+    answer: Callable[[Sequence[Output], Sequence[str]], list[Answer]]
+    """What predict writes and a service says."""
+    caption: Callable[[Answer, Target, Sequence[str]], Caption]
+    draw: Callable[[Pixels, Answer, Target], Pixels]
+    """The image as people see it, with what can be drawn into it."""
+    report: Callable[[Evaluation], Report]
