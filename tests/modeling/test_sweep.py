@@ -12,6 +12,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 import pytest
@@ -27,8 +29,8 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError, PipelineError, ResumeError
 from drift_detector_pipeline.modeling.sweep.__main__ import sweep
 from drift_detector_pipeline.modeling.sweep.plan import open_plan, write_plan
-from drift_detector_pipeline.modeling.sweep.plots import draw
-from drift_detector_pipeline.modeling.sweep.results import over_seeds, table
+from drift_detector_pipeline.modeling.sweep.plots import TRIALS_PER_SETTING, sweep_pictures
+from drift_detector_pipeline.modeling.sweep.results import over_seeds, trials_table
 from drift_detector_pipeline.modeling.sweep.search import (
     grid,
     needed_data,
@@ -37,6 +39,7 @@ from drift_detector_pipeline.modeling.sweep.search import (
     suggest,
     trial_words,
 )
+from drift_detector_pipeline.modeling.sweep.trials import TrialResult
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import read_receipt
 
@@ -227,47 +230,77 @@ def test_a_folder_without_a_whole_plan_is_no_sweep(content, tmp_path):
 # what is shown
 
 
-def row(trial, accuracy, **values):
+def ended(trial, accuracy, seed=1, note="", **values):
+    """A trial's result; without accuracy it has failed."""
     named = {name.replace("__", "."): value for name, value in values.items()}
-    known = {"seed": 1, "val_accuracy": accuracy, "val_loss": 1.0, "minutes": 1.0, "weights_sha256": "ab" * 32}
-    return {"trial": trial, "values": named, "note": "", **(dict.fromkeys(known) if accuracy is None else known)}
+    failed = TrialResult(trial, "failed", named, "folder", "command", note)
+    if accuracy is None:
+        return failed
+    return failed._replace(
+        status="finished", seed=seed, score=accuracy, loss=1.0, minutes=1.0, weights_sha256="ab" * 32
+    )
 
 
 @pytest.mark.parametrize(
-    ("words", "values", "pictures"),
+    ("words", "values", "kinds"),
     [
-        ([LEARNING_RATES], [{"training__learning_rate": 1e-3}, {"training__learning_rate": 1e-2}], 1),
-        (["model.name=mlp,resnet18"], [{"model__name": "mlp"}, {"model__name": "resnet18"}], 1),
-        (["run.seed=1,2"], [{"run__seed": 1}, {"run__seed": 2}], 1),
-        (["training.gradient_clip_norm=null,1"], [{"training__gradient_clip_norm": text} for text in ("null", 1)], 1),
+        ([LEARNING_RATES], [{"training__learning_rate": 1e-3}, {"training__learning_rate": 1e-2}], ["against"]),
+        (["model.name=mlp,resnet18"], [{"model__name": "mlp"}, {"model__name": "resnet18"}], ["against"]),
+        (["run.seed=1,2"], [{"run__seed": 1}, {"run__seed": 2}], ["against"]),
+        (
+            ["training.gradient_clip_norm=null,1"],
+            [{"training__gradient_clip_norm": text} for text in ("null", 1)],
+            ["against"],
+        ),
         (
             [LEARNING_RATES, "run.seed=1,2"],
             [{"training__learning_rate": rate, "run__seed": seed} for rate in (1e-3, 1e-2) for seed in (1, 2)],
-            1,
+            ["against"],
         ),
         (
             [LEARNING_RATES, "model.name=mlp,resnet18"],
             [{"training__learning_rate": 1e-3, "model__name": name} for name in ("mlp", "resnet18")],
-            1,
+            ["the best is bold"],
         ),
         (
             [SEARCHED, "training.weight_decay=interval(0,1)"],
-            [{"training__learning_rate": 10**-k, "training__weight_decay": k / 20} for k in range(1, 13)],
-            4,
+            [{"training__learning_rate": 10**-k, "training__weight_decay": k / 20} for k in range(1, 14)],
+            ["against", "against", "a point a trial", "differences", "best so far"],
         ),
         (
             [LEARNING_RATES, "model.name=mlp,resnet18", "training.epochs=1,2"],
-            [{"training__learning_rate": 1e-3, "model__name": "mlp", "training__epochs": n} for n in (1, 2)],
-            3,
+            [
+                {"training__learning_rate": 1e-3, "model__name": name, "training__epochs": epochs}
+                for name in ("mlp", "resnet18") for epochs in (1, 2)
+            ],
+            ["against", "against"],
+        ),
+        (
+            [LEARNING_RATES, "model.name=mlp,resnet18", "training.epochs=1,2"],
+            [
+                {"training__learning_rate": rate, "model__name": name, "training__epochs": epochs}
+                for rate in (1e-3, 1e-2) for name in ("mlp", "resnet18") for epochs in (1, 2)
+            ],
+            ["against", "against", "against", "A line a trial"],
         ),
     ],
-)
-def test_every_kind_of_sweep_has_its_pictures_also_with_failed_trials(words, values, pictures):
-    rows = [row(number, 0.5 + number / 100, **one) for number, one in enumerate(values)]
+)  # fmt: skip
+def test_every_kind_of_sweep_has_its_pictures_also_with_failed_trials(words, values, kinds):
+    results = [ended(number, 0.5 + number / 100, **one) for number, one in enumerate(values)]
     search = read_search(words)
-    for some in (rows, rows[:1], [*rows[1:], row(0, None, **values[0])]):
-        assert len(draw(search, some)) == (pictures if len(some) > 1 or pictures != 4 else 2)
-    assert draw(search, [row(0, None, **values[0])]) == []
+    for some in (results, [*results, ended(len(results), None, **values[0])]):
+        captions = [picture.caption for picture in sweep_pictures(search, some)]
+        assert [kind in caption for kind, caption in zip(kinds, captions, strict=True)] == [True] * len(kinds)
+    assert sweep_pictures(search, results[:1]) == []  # nothing to compare
+    assert sweep_pictures(search, [ended(0, None, **values[0])]) == []
+
+
+def test_drawing_leaves_pyplots_style_and_figures_as_they_were():
+    results = [ended(number, 0.5, training__learning_rate=rate) for number, rate in enumerate((1e-3, 1e-2))]
+    before = dict(matplotlib.rcParams)
+    sweep_pictures(read_search([LEARNING_RATES]), results)
+    assert dict(matplotlib.rcParams) == before
+    assert plt.get_fignums() == []
 
 
 @pytest.mark.parametrize(
@@ -282,36 +315,77 @@ def test_every_kind_of_sweep_has_its_pictures_also_with_failed_trials(words, val
     ],
 )
 def test_the_axis_is_logarithmic_where_the_values_are(word, values, scale):
-    rows = [row(number, 0.5, training__learning_rate=value) for number, value in enumerate(values)]
-    picture = draw(read_search([word]), rows)[0]
-    [axes] = picture.figure.axes
+    results = [ended(number, 0.5, training__learning_rate=value) for number, value in enumerate(values)]
+    axes = sweep_pictures(read_search([word]), results)[0].figure.axes[0]
     assert axes.get_xscale() == scale
     assert axes.get_xlabel() == "training.learning_rate"
+    if word != SEARCHED and "interval" not in word:
+        assert list(axes.get_xticks()) == values
+
+
+@pytest.mark.parametrize(
+    ("word", "values"),
+    [("training.learning_rate=1e-3,1e-2,1e-1", [1e-3, 1e-2, 1e-1]), ("model.name=b,a,c", ["b", "a", "c"])],
+)
+def test_what_failed_is_a_cross_inside_the_picture(word, values):
+    name = word.partition("=")[0]
+    results = [ended(number, accuracy, **{name: value})
+               for number, (accuracy, value) in enumerate(zip((0.5, 0.7, None), values, strict=True))]  # fmt: skip
+    [picture] = sweep_pictures(read_search([word]), results)
+    axes = picture.figure.axes[0]
+    [crosses] = axes.lines
+    [place] = axes.convert_xunits(crosses.get_xdata())
+    assert place == (0.1 if name == "training.learning_rate" else 2)
+    assert axes.get_xlim()[0] < place < axes.get_xlim()[1]
+    assert "Crosses at the bottom are failed trials" in picture.caption
+
+
+def test_trials_keep_their_numbers_in_the_pictures_where_some_failed():
+    results = [ended(number, None if number == 1 else 0.5 + number / 10, training__learning_rate=10**-number)
+               for number in (1, 2, 3)]  # fmt: skip
+    results = [one._replace(trial=one.trial - 1) for one in results]
+    history = sweep_pictures(read_search([SEARCHED]), results[::-1])[-1].figure.axes[0]
+    assert history.collections[0].get_offsets().tolist() == [[1, 0.7], [2, 0.8]]
+
+
+def test_of_many_settings_the_one_that_matters_explains_most_of_the_differences():
+    choices = [(rate, name) for rate in (1e-4, 1e-3, 1e-2) for name in "abcd"]
+    assert len(choices) == 2 * TRIALS_PER_SETTING
+    search = read_search(["training.learning_rate=1e-4,1e-3,1e-2", "model.name=a,b,c,d"])
+    results = [ended(number, 0.5 + (0.3 if name == "b" else 0) + rate, training__learning_rate=rate, model__name=name)
+               for number, (rate, name) in enumerate(choices)]  # fmt: skip
+    bars = sweep_pictures(search, results)[-1].figure.axes[0]
+    shares = {
+        label.get_text(): bar.get_width() for label, bar in zip(bars.get_yticklabels(), bars.patches, strict=True)
+    }
+    assert shares["model.name"] > 0.9 > 0.1 > shares["training.learning_rate"]
+    assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_a_table_of_two_settings_shows_means_over_seeds_and_what_failed():
     words = [LEARNING_RATES, "model.name=a,b", "run.seed=1,2"]
-    rows = [row(seed, accuracy, training__learning_rate=1e-3, model__name="a", run__seed=seed)
-            for seed, accuracy in ((1, 0.5), (2, 0.7))]  # fmt: skip
-    rows.append(row(3, None, training__learning_rate=1e-2, model__name="b", run__seed=1))
-    [picture] = draw(read_search(words), rows)
+    results = [ended(seed, accuracy, training__learning_rate=rate, model__name="a", run__seed=seed)
+               for rate, seed, accuracy in ((1e-3, 1, 0.5), (1e-3, 2, 0.7))]  # fmt: skip
+    results.append(ended(3, None, training__learning_rate=1e-2, model__name="b", run__seed=1))
+    results.append(ended(4, 0.4, training__learning_rate=1e-2, model__name="a", run__seed=1))
+    [picture] = sweep_pictures(read_search(words), results)
     [axes] = picture.figure.axes
-    assert [text.get_text() for text in axes.texts] == ["60.0%", "-", "-", "failed"]
+    assert [text.get_text() for text in axes.texts] == ["60.0%", "-", "40.0%", "failed"]
 
 
 def test_means_over_seeds_are_those_of_numpy_and_the_best_comes_first():
     accuracies = {1e-3: [0.5, 0.6, 0.7], 1e-2: [0.65, 0.66, 0.61]}
-    rows = [row(seed, accuracy, training__learning_rate=rate, run__seed=seed) | {"seed": seed}
-            for rate, some in accuracies.items() for seed, accuracy in enumerate(some)]  # fmt: skip
-    first, second = over_seeds(rows)
-    assert [one["values"]["training.learning_rate"] for one in (first, second)] == [1e-2, 1e-3]
-    assert np.allclose([first["mean"], first["sd"]], [np.mean(accuracies[1e-2]), np.std(accuracies[1e-2], ddof=1)])
-    assert over_seeds([row(0, 0.5, run__seed=1)]) == []
+    results = [ended(seed, accuracy, seed=seed, training__learning_rate=rate, run__seed=seed)
+               for rate, some in accuracies.items() for seed, accuracy in enumerate(some)]  # fmt: skip
+    first, second = over_seeds(results)
+    assert [one.values for one in (first, second)] == [{"training.learning_rate": rate} for rate in (1e-2, 1e-3)]
+    assert np.allclose([first.mean, first.sd], [np.mean(accuracies[1e-2]), np.std(accuracies[1e-2], ddof=1)])
+    assert over_seeds([ended(0, 0.5, run__seed=1)]) == []
 
 
 def test_the_table_for_the_console_has_a_line_a_trial_and_cuts_long_notes():
-    failed = row(1, None, model__name="b") | {"note": "failed: " + "word " * 50}
-    lines = table([row(0, 0.51234, model__name="a"), failed]).splitlines()
+    failed = ended(1, None, note="failed: " + "word " * 50, model__name="b")
+    lines = trials_table([ended(0, 0.51234, model__name="a"), failed]).splitlines()
     assert lines[0].split() == ["trial", "model.name", "seed", "accuracy", "loss", "minutes", "weights", "note"]
     assert lines[1].split() == ["0", "a", "1", "0.5123", "1.0000", "1.00", "abababababab"]
     assert lines[2].startswith("1      b") and lines[2].endswith("...") and len(lines[2]) < 130
@@ -480,8 +554,8 @@ def disturbed(digits, folder, how):
 @pytest.mark.parametrize(("how", "status"), [("SIGKILL", -9), ("SIGKILL both", -9), ("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_sweep_ended_in_a_trial_goes_on_to_the_same_table(how, status, digits, undisturbed, tmp_path):
     folder = tmp_path / "sweep"
-    ended, said = disturbed(digits, folder, how)
-    assert ended == status
+    code, said = disturbed(digits, folder, how)
+    assert code == status
     assert not (folder / "trials" / "1" / "run.json").exists()
     assert len(json.loads((folder / "results.json").read_text())) == 1
     if not how.startswith("SIGKILL"):
@@ -579,7 +653,7 @@ def test_the_data_of_all_trials_is_processed_before_a_sweep(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["modeling.sweep", "modeling.sweep_data"])
+@pytest.mark.parametrize("module", ["modeling.sweep", "modeling.sweep.data"])
 def test_bad_words_are_one_message_without_a_traceback(module):
     done = run_module(module, "training.learning_rat=1e-3,1e-2")
     assert done.returncode == 1

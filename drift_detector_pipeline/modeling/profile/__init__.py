@@ -1,10 +1,7 @@
 """A few training steps -> where their time goes, and what to try.
 
-flops         arithmetic of one operator call
-operators     the operator calls of a trace
-summary       shares of a step, from one trace
-wording       a page of text, a table of operators
-bottleneck    one sentence: what to try
-peak          how much arithmetic this machine can do
+operators     the operator calls of a trace: time and arithmetic
+mean_step     shares of a step, from one trace
+wording       a page of text, a table of operators, one sentence: what to try
 __main__      make profile
 """

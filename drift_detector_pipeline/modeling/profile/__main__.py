@@ -12,25 +12,32 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch.nn import functional
 
 from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import write_atomically, write_json
-from drift_detector_pipeline.modeling.profile.bottleneck import Circumstances, name_bottleneck
-from drift_detector_pipeline.modeling.profile.peak import measure_peak
-from drift_detector_pipeline.modeling.profile.summary import summarize
-from drift_detector_pipeline.modeling.profile.wording import page, table
+from drift_detector_pipeline.modeling.profile.mean_step import mean_step_of
+from drift_detector_pipeline.modeling.profile.wording import (
+    Circumstances,
+    name_bottleneck,
+    operators_csv,
+    profile_page,
+)
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.facts import now, package_versions
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import OUTPUTS
 from drift_detector_pipeline.settings import Settings
 
+_SECONDS, _AT_LEAST = 1.5, 5  # of each kind of arithmetic, to find the peak: so long, and so often
 _PLANNED = ("wait=4", "warmup=1", "active=5")  # enough left alone to know what recording costs
 
 
@@ -56,7 +63,7 @@ def main() -> int:
     with prepared(run.model_copy(update={"precision": "auto"})) as machine:
         has_bf16 = machine.precision == "bf16"
         machine = machine._replace(precision=machine.precision if run.precision == "auto" else run.precision)
-        peak = measure_peak(machine)
+        peak = _measure_peak(machine)
     if machine.is_first:
         _tell(composed, machine, peak, has_bf16, _unrecorded_ms(composed, times))
     return 0
@@ -99,28 +106,57 @@ def _unrecorded_ms(composed: Composed, times: list[float]) -> float | None:
     return 1000 * statistics.median(after - before for before, after in pairwise(alone)) if len(alone) > 1 else None
 
 
+@torch.inference_mode()
+def _measure_peak(machine: Machine) -> dict[str, float]:
+    """Operations per second of a large matrix product and a 3 x 3 convolution: what this machine can do at most."""
+    dtype = torch.bfloat16 if machine.precision == "bf16" else torch.float32
+    large = machine.device.type == "cuda"
+    side, images, channels = (8192, 256, 256) if large else (2048, 32, 256)
+    left, right = (torch.randn(side, side, device=machine.device, dtype=dtype) for _ in range(2))
+    image = torch.randn(images, channels, 28, 28, device=machine.device, dtype=dtype)
+    kernel = torch.randn(channels, channels, 3, 3, device=machine.device, dtype=dtype)
+    image, kernel = (each.contiguous(memory_format=machine.memory_format) for each in (image, kernel))
+    return {
+        "matmul": 2 * side**3 / _fastest(lambda: left @ right, machine),
+        "convolution": 2 * images * 28**2 * kernel.numel()
+        / _fastest(lambda: functional.conv2d(image, kernel, padding=1), machine),
+    }  # fmt: skip
+
+
+def _fastest(compute: Callable[[], object], machine: Machine) -> float:
+    """Return the seconds of the fastest call."""
+    times: list[float] = []
+    while len(times) < _AT_LEAST or sum(times) < _SECONDS:
+        started = time.perf_counter()
+        compute()
+        if machine.device.type == "cuda":
+            torch.cuda.synchronize(machine.device)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
 def _tell(
     composed: Composed, machine: Machine, peak: dict[str, float], has_bf16: bool, unrecorded_ms: float | None
 ) -> None:
-    """Write the summary beside the trace and print it."""
+    """Write what the trace sums up to beside it, and print it."""
     folder = composed.run_folder / composed.settings.training.profiler.log_dir
     trace = max(folder.glob("worker_0.*.pt.trace.json.gz"))
-    summary = summarize(_events(trace))
+    step = mean_step_of(_events(trace))
     report = _facts(composed.settings, machine) | {
         "trace": trace.name,
-        "steps": summary.steps,
-        "step_ms": summary.step_ms,
+        "steps": step.steps,
+        "step_ms": step.step_ms,
         "unrecorded_step_ms": unrecorded_ms,
-        "phases_ms": summary.phases_ms,
-        "device_busy_ms": summary.device_busy_ms,
-        "flops_per_step": summary.flops,
-        "flops_per_second": summary.flops / summary.step_ms * 1000,
+        "phases_ms": step.phases_ms,
+        "device_busy_ms": step.device_busy_ms,
+        "flops_per_step": step.flops,
+        "flops_per_second": step.flops / step.step_ms * 1000,
         "peak_flops_per_second": peak,
-        "bottleneck": name_bottleneck(summary, _circumstances(composed.settings, machine, peak, has_bf16)),
+        "bottleneck": name_bottleneck(step, _circumstances(composed.settings, machine, peak, has_bf16)),
     }
     write_json(folder / "profile_summary.json", report)
-    write_atomically(folder / "operators.csv", table(summary).encode())
-    log.info("\n%s\n\ntrace, profile_summary.json, operators.csv: %s", page(report, summary), folder)
+    write_atomically(folder / "operators.csv", operators_csv(step).encode())
+    log.info("\n%s\n\ntrace, profile_summary.json, operators.csv: %s", profile_page(report, step), folder)
     log.info("  make tensorboard RUN=%s", composed.run_folder)
     log.info("  or open the trace in chrome://tracing (needs no network) or ui.perfetto.dev")
 
@@ -146,7 +182,7 @@ def _facts(settings: Settings, machine: Machine) -> dict[str, Any]:
 def _circumstances(settings: Settings, machine: Machine, peak: dict[str, float], has_bf16: bool) -> Circumstances:
     return Circumstances(
         machine.device.type, machine.precision, has_bf16, settings.data.dataloader_workers, os.cpu_count() or 1,
-        settings.training.optimizer, max(peak.values()),
+        machine.threads, settings.training.optimizer, max(peak.values()),
     )  # fmt: skip
 
 

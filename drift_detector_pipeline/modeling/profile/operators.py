@@ -1,19 +1,24 @@
 """The operator calls of a trace: what each took itself, on the CPU and on the GPU, and its arithmetic.
 
 In: complete events in Chrome's trace format, as PyTorch's profiler writes them; times in microseconds. Read by
-profile_summary.py.
+mean_step.py. Floating-point operations, a multiplication and an addition being two, are counted by PyTorch's own
+formulas, fed with the recorded shapes; the profiler's `with_flops` leaves out the backward convolutions.
 """
 
+import json
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from drift_detector_pipeline.modeling.profile.flops import count_flops
+import torch
+from torch.utils.flop_counter import flop_registry
 
-Event = dict[str, Any]
+Event = dict[str, Any]  # one of `traceEvents` in Chrome's trace format
+Shapes = Sequence[Sequence[int]]  # of each argument; empty for one that is no tensor
+Values = Sequence[str]  # of each argument that is no tensor, as PyTorch prints it
 _ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
 _LAUNCH = ("cuda_runtime", "cuda_driver")
 _ARITHMETIC = re.compile("conv|mm|linear|attention")
@@ -98,7 +103,7 @@ def _add_flops(nested: list[tuple[Call, Event]]) -> None:
     counts: dict[int, int] = {}
     for call, event in nested:
         whole = counted_in[id(call.caller)] if call.caller else None
-        if whole is None and (count := _flops(event)) is not None:
+        if whole is None and (count := _recorded_flops(event)) is not None:
             whole, counts[id(call)] = call, count
         counted_in[id(call)] = whole
         if whole is not None and (call is whole or _ARITHMETIC.search(call.name)):
@@ -107,8 +112,37 @@ def _add_flops(nested: list[tuple[Call, Event]]) -> None:
         worker[key].flops = count
 
 
-def _flops(event: Event) -> int | None:
+def _recorded_flops(event: Event) -> int | None:
     arguments = event.get("args", {})
     if "Input Dims" not in arguments:
         return None
     return count_flops(event["name"], arguments["Input Dims"], arguments.get("Concrete Inputs", ()))
+
+
+def count_flops(operator: str, shapes: Shapes, values: Values) -> int | None:
+    """Return the operations of a call, such as `aten::mm` with shapes [[2, 3], [3, 4]]: 48; None if not counted."""
+    name = operator.removeprefix("aten::").replace("attention_for_cpu", "attention")  # CPUs' name has no formula
+    formula = flop_registry.get(getattr(torch.ops.aten, name, None)) if operator.startswith("aten::") else None
+    if formula is None:
+        return None
+    if name == "convolution":
+        return _convolution_flops(formula, shapes, values)
+    if name == "convolution_backward":
+        return _convolution_backward_flops(formula, shapes, values)
+    return int(formula(*shapes))
+
+
+def _convolution_flops(formula: Callable[..., int], shapes: Shapes, values: Values) -> int:
+    """The profiler records no shape of a result; tensors without memory tell it."""
+    image, kernel = (torch.empty(shape, device="meta") for shape in shapes[:2])
+    options = [json.loads(value.lower()) for value in values[3:9]]  # stride, padding, dilation, transposed, ...
+    result = torch.convolution(image, kernel, None, *options)
+    return int(formula(image, kernel, None, *options, out_val=result))
+
+
+def _convolution_backward_flops(formula: Callable[..., int], shapes: Shapes, values: Values) -> int:
+    """A channel of a grouped convolution meets those of its group only, which PyTorch's formula does not know."""
+    gradient, image, kernel = shapes[:3]
+    transposed, groups, wanted = (json.loads(values[place].lower()) for place in (7, 9, 10))
+    met = [image[0], image[1] // groups, *image[2:]]
+    return int(formula(gradient, met, kernel, *[None] * 4, transposed, None, groups, wanted, out_val=(image, kernel)))

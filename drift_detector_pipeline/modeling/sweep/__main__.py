@@ -1,7 +1,7 @@
 """Try several settings: `python -m drift_detector_pipeline.modeling.sweep training.learning_rate=1e-3,1e-2`.
 
 In: processed data, words in Hydra's multirun grammar and `sweep.*` (conf/sweep.yaml). Out: a folder with sweep.json,
-a run folder a trial in trials/, and the results (sweep_results.py). Killed anywhere, it goes on to the same table.
+a run folder a trial in trials/, and the results (results.py). Killed anywhere, it goes on to the same table.
 """
 
 import sys
@@ -10,10 +10,18 @@ from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import TrainingError, exit_status
 from drift_detector_pipeline.modeling.interruption import Interruption, caught
 from drift_detector_pipeline.modeling.sweep.plan import Plan, open_plan, write_plan
-from drift_detector_pipeline.modeling.sweep.plots import Row
-from drift_detector_pipeline.modeling.sweep.results import result, resume_command, seeds_table, table, write_results
+from drift_detector_pipeline.modeling.sweep.results import resume_command, seeds_table, trials_table, write_results
 from drift_detector_pipeline.modeling.sweep.search import Choice, needed_data, suggest, trial_words
-from drift_detector_pipeline.modeling.sweep.trials import STARTED, Trial, held, read_trial, run_trial, write_trial
+from drift_detector_pipeline.modeling.sweep.trials import (
+    STARTED,
+    Trial,
+    TrialResult,
+    held,
+    read_result,
+    read_trial,
+    run_trial,
+    write_trial,
+)
 from drift_detector_pipeline.processed.manifest import open_processed
 
 
@@ -72,7 +80,7 @@ def _next(plan: Plan, trials: list[Trial], lock: int, interruption: Interruption
         ended = run_trial(plan.folder, trial, trial_words(plan.search, trial.choice), lock, interruption)
     if ended is not None:
         if ended.message or twins:
-            log.warning("trial %d: %s", number, result(plan, ended)["note"])
+            log.warning("trial %d: %s", number, read_result(plan, ended).note)
         write_results(plan, [*trials, ended])
     return ended
 
@@ -80,20 +88,21 @@ def _next(plan: Plan, trials: list[Trial], lock: int, interruption: Interruption
 def _choice(plan: Plan, trials: list[Trial]) -> Choice:
     if plan.listed is not None:
         return plan.listed[len(trials)]
-    return suggest(plan.search, [(trial.choice, result(plan, trial)["val_accuracy"]) for trial in trials])
+    return suggest(plan.search, [(trial.choice, read_result(plan, trial).score) for trial in trials])
 
 
-def _report(plan: Plan, rows: list[Row]) -> None:
+def _report(plan: Plan, results: list[TrialResult]) -> None:
     """Print the table and what to do next."""
-    log.info("\n%s\n", table(rows))
-    if means := seeds_table(rows):
+    log.info("\n%s\n", trials_table(results))
+    if means := seeds_table(results):
         log.info("over seeds:\n%s\n", means)
-    if rows[0]["val_accuracy"] is None:
+    best = results[0]
+    if best.score is None:
         raise TrainingError(
             f"none of the {plan.count} trials finished; their messages stand above and in {plan.folder}/results.csv"
         )
-    log.info("the best again, to the same bits:\n  %s", rows[0]["command"])
-    log.info("its run folder: %s\nthe report:     %s", rows[0]["folder"], plan.folder / "report.html")
+    log.info("the best again, to the same bits:\n  %s", best.command)
+    log.info("its run folder: %s\nthe report:     %s", best.folder, plan.folder / "report.html")
 
 
 if __name__ == "__main__":

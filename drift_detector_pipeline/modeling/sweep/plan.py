@@ -1,7 +1,7 @@
 """What a sweep was asked for: which values, how they are chosen, how many trials, in which folder.
 
 In: the words of `make sweep`, or the folder of a sweep that goes on. Out: a `Plan`, and its `sweep.json`. Read by
-sweep_data.py and sweep.py.
+the other modules of this folder.
 """
 
 import datetime

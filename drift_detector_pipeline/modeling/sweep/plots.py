@@ -1,27 +1,33 @@
-"""Pictures of a sweep: accuracy against what was varied. Readable without colour.
+"""Pictures of a sweep: Optuna's own, drawn of a study that is made from the results, for grids and searches alike.
 
-In: the search and its rows. Out: matplotlib figures with captions. Two settings with few values make a table of
-shades; all others a chart each, and two that are continuous a map as well. Fed by sweep_results.py.
+In: the search and the results so far. Out: matplotlib figures with captions, readable without colour. Of our own are a
+table of shades where two settings have few values each, since Optuna draws contours there, between names, too; and the
+crosses for what failed, which Optuna leaves out. Fed by results.py.
 """
 
 import statistics
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
+import optuna
 from hydra.core.override_parser.types import Override
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.importance import FanovaImportanceEvaluator
+from optuna.visualization import matplotlib as optuna_plots
 
-from drift_detector_pipeline.modeling.sweep.search import Search, is_log
+from drift_detector_pipeline.modeling.sweep.search import SEED, SEED_KEY, Search, is_log
+from drift_detector_pipeline.modeling.sweep.trials import TrialResult
 
-Row = dict[str, Any]  # see sweep_results.result
-SEED_KEY = "run.seed"
-INK, FAINT = "#1f4e79", "#999999"
 SIZE = (5, 3.2)  # inches: readable on a phone, where it is shrunk to half
 MANY = 10  # more distinct values than this are no ticks and no cells
+TRIALS_PER_SETTING = 6  # fewer finished trials say nothing about which setting matters
 
 
 class Picture(NamedTuple):
@@ -31,26 +37,28 @@ class Picture(NamedTuple):
     figure: Figure
 
 
-def draw(search: Search, rows: Sequence[Row]) -> list[Picture]:
-    """Draw the trials of a sweep; nothing if none has finished.
+def sweep_pictures(search: Search, results: Sequence[TrialResult]) -> list[Picture]:
+    """Draw the trials of a sweep; nothing as long as those that finished do not differ in any setting.
 
     Seeds are repetitions, drawn over each other, where other settings vary as well.
     """
     overrides = {key.lstrip("+"): override for key, override in search.swept.items()}
     names = [name for name in overrides if name != SEED_KEY] or [SEED_KEY]
-    finished = sorted((row for row in rows if row["val_accuracy"] is not None), key=lambda row: int(row["trial"]))
-    if not finished:
+    finished = [one for one in results if one.score is not None]
+    columns = {name: _distinct(results, name) for name in names}
+    varied = [name for name in names if len(_distinct(finished, name)) > 1]
+    if not varied:
         return []
-    with matplotlib.rc_context({"font.size": 12, "axes.spines.top": False, "axes.spines.right": False}):
-        columns = {name: [row["values"][name] for row in rows] for name in names}
-        if len(names) == 2 and all(len(set(column)) <= MANY for column in columns.values()):
-            pictures = [_shades(columns, rows)]
-        else:
-            pictures = [_chart(name, overrides[name], rows) for name in names]
-            if len(names) == 2 and all(map(_are_numbers, columns.values())):
-                pictures.append(_map(names, overrides, finished))
-        if any(override.is_interval_sweep() for override in overrides.values()):
-            pictures.append(_history(finished))
+    study = _study({name: overrides[name] for name in names}, results)
+    if len(names) == 2 and all(len(column) <= MANY for column in columns.values()):
+        pictures = [_shades(columns, results)]
+    else:
+        pictures = [_slice(study, name, overrides[name], results) for name in varied]
+        pictures += _together(study, {name: columns[name] for name in varied})
+    if len(varied) > 1 and len(finished) >= TRIALS_PER_SETTING * len(varied):
+        pictures.append(_importances(study, varied))
+    if any(override.is_interval_sweep() for override in overrides.values()):
+        pictures.append(_history(study))
     return pictures
 
 
@@ -59,40 +67,98 @@ def value_text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _chart(name: str, override: Override, rows: Sequence[Row]) -> Picture:
-    """Accuracy against one setting: a circle a trial, a line through the means, a cross for a failed trial."""
-    figure, axes = _canvas(name)
-    column = [row["values"][name] for row in rows]
-    scale = _scale(axes, column, override)
-    accuracies: dict[float, list[float]] = {}
-    for row, value in zip(rows, column, strict=True):
-        if row["val_accuracy"] is None:
-            axes.plot(scale[value], 0.03, "x", color=FAINT, transform=axes.get_xaxis_transform(), markersize=8)
+def _study(overrides: dict[str, Override], results: Sequence[TrialResult]) -> optuna.Study:
+    """The trials as Optuna knows them, with their own numbers.
+
+    What is a number is one there, too, also where it was listed, so that values lie in order and to scale.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space: dict[str, BaseDistribution] = {}
+    for name, override in overrides.items():
+        column = _distinct(results, name)
+        if _are_numbers(column):
+            space[name] = FloatDistribution(min(column), max(column), log=_wants_log(override, column))
         else:
-            accuracies.setdefault(scale[value], []).append(row["val_accuracy"])
-    xs = sorted(accuracies)
-    if not override.is_interval_sweep() and _are_numbers(column):
-        axes.plot(xs, [statistics.mean(accuracies[x]) for x in xs], color=FAINT, linewidth=1)
-    for x in xs:
-        axes.plot([x] * len(accuracies[x]), accuracies[x], "o", color=INK, markerfacecolor="none")
-    x, best = max(((x, accuracy) for x in xs for accuracy in accuracies[x]), key=lambda point: point[1])
-    _annotate(axes, x, best, f"{best:.1%}")
-    axes.margins(y=0.15)
-    crosses = " Crosses at the bottom are failed trials." if any(row["val_accuracy"] is None for row in rows) else ""
-    return Picture(f"Accuracy against {name}, a circle a trial.{crosses}", figure)
+            space[name] = CategoricalDistribution(column)
+    study = optuna.create_study(direction="maximize")
+    for one in sorted(results, key=lambda one: one.trial):
+        state = optuna.trial.TrialState.FAIL if one.score is None else optuna.trial.TrialState.COMPLETE
+        params = {name: one.values[name] for name in space}
+        study.add_trial(optuna.trial.create_trial(state=state, params=params, distributions=space, value=one.score))
+    return study
 
 
-def _shades(columns: dict[str, list[Any]], rows: Sequence[Row]) -> Picture:
+def _slice(study: optuna.Study, name: str, override: Override, results: Sequence[TrialResult]) -> Picture:
+    """Accuracy against one setting: a circle a trial, a cross for a failed trial."""
+    figure, axes = _drawn(optuna_plots.plot_slice, study, params=[name])
+    failed, values = [one.values[name] for one in results if one.score is None], _distinct(results, name)
+    numbers = _are_numbers(values)
+    places = failed if numbers else [repr(value) for value in failed]  # repr: how Optuna calls a word on this axis
+    axes.plot(places, [0.03] * len(places), "x", color="#555555", transform=axes.get_xaxis_transform(), markersize=8)
+    axes.autoscale(axis="x")  # Optuna's limits know of no failed trial
+    axes.margins(x=0.06, y=0.15)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if numbers and not override.is_interval_sweep() and len(values) <= MANY:
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        _name_ticks(axes, values)
+    crosses = " Crosses at the bottom are failed trials." if failed else ""
+    return Picture(f"Accuracy against {name}, a circle a trial, the later, the darker.{crosses}", figure)
+
+
+def _together(study: optuna.Study, columns: dict[str, list[Any]]) -> list[Picture]:
+    """What makes a trial good in several settings at once."""
+    names = list(columns)
+    if len(names) == 2 and all(map(_are_numbers, columns.values())):
+        figure, _ = _drawn(optuna_plots.plot_contour, study, params=names)
+        return [Picture(f"Accuracy by {names[0]} and {names[1]}: darker is better, a point a trial.", figure)]
+    if len(names) > 2:
+        figure, _ = _drawn(optuna_plots.plot_parallel_coordinate, study, params=names)
+        return [Picture("A line a trial, through what it tried: darker is better.", figure)]
+    return []
+
+
+def _importances(study: optuna.Study, names: list[str]) -> Picture:
+    """How much of the differences each setting explains, by analysis of variance over a forest (Hutter et al. 2014).
+
+    Optuna's default, PED-ANOVA, looks at the best tenth only and misleads where trials are few.
+    """
+    evaluator = FanovaImportanceEvaluator(seed=SEED)
+    figure, _ = _drawn(optuna_plots.plot_param_importances, study, params=names, evaluator=evaluator)
+    return Picture("How much of the differences in accuracy each setting explains.", figure)
+
+
+def _history(study: optuna.Study) -> Picture:
+    """Accuracy by trial, with the best so far: a flat end means that nothing better is found."""
+    figure, axes = _drawn(optuna_plots.plot_optimization_history, study)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return Picture("Accuracy by finished trial; the line is the best so far.", figure)
+
+
+def _drawn(plot: Callable[..., Any], study: optuna.Study, **options: Any) -> tuple[Figure, Axes]:
+    """Have Optuna draw, leaving pyplot as it was: Optuna's plots are marked experimental and set a style for all."""
+    plt.switch_backend("agg")  # files only, no window
+    with warnings.catch_warnings(), matplotlib.rc_context({"figure.figsize": SIZE}):
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        axes: Axes = np.ravel(plot(study, target_name="accuracy", **options))[0]
+    figure = plt.gcf()
+    plt.close(figure)
+    axes.set_title("")  # the caption says it
+    axes.set_title("", loc="left")
+    return figure, axes
+
+
+def _shades(columns: dict[str, list[Any]], results: Sequence[TrialResult]) -> Picture:
     """Accuracy of each combination of two settings, as number and shade; the mean where there are several."""
-    (down, down_values), (across, across_values) = columns.items()
-    ys, xs = _in_order(down_values), _in_order(across_values)
+    (down, ys), (across, xs) = columns.items()
     means = np.full((len(ys), len(xs)), np.nan)
     texts = np.full(means.shape, "-", dtype=object)
-    for y, x in dict.fromkeys(zip(down_values, across_values, strict=True)):
-        cell = [row["val_accuracy"] for row in rows if (row["values"][down], row["values"][across]) == (y, x)]
-        place, known = (ys.index(y), xs.index(x)), [accuracy for accuracy in cell if accuracy is not None]
+    for place in np.ndindex(means.shape):
+        wanted = (ys[place[0]], xs[place[1]])
+        cell = [one.score for one in results if (one.values[down], one.values[across]) == wanted]
+        known = [score for score in cell if score is not None]
         means[place] = statistics.mean(known) if known else np.nan
-        texts[place] = f"{means[place]:.1%}" if known else "failed"
+        texts[place] = f"{means[place]:.1%}" if known else "failed" if cell else "-"
     figure = Figure(figsize=(max(4.5, 1.6 + 1.0 * len(xs)), max(2.4, 1.2 + 0.6 * len(ys))))
     axes = figure.subplots()
     low, high = np.nanmin(means), np.nanmax(means)
@@ -100,81 +166,22 @@ def _shades(columns: dict[str, list[Any]], rows: Sequence[Row]) -> Picture:
     for (row, column), text in np.ndenumerate(texts):
         weight = "bold" if means[row, column] == high else "normal"
         axes.text(column, row, text, ha="center", va="center", weight=weight, color="black")
-    _name_ticks(axes, range(len(xs)), [value_text(value) for value in xs])
+    _name_ticks(axes, xs, range(len(xs)))
     axes.set_yticks(range(len(ys)), [value_text(value) for value in ys])
     axes.set_xlabel(across)
     axes.set_ylabel(down)
     return Picture(f"Accuracy by {down} and {across}: darker is better, the best is bold.", figure)
 
 
-def _map(names: list[str], overrides: dict[str, Override], finished: Sequence[Row]) -> Picture:
-    """Where in the plane of two continuous settings the trials were; the larger the circle, the better."""
-    across, up = names
-    xs, ys = ([row["values"][name] for row in finished] for name in names)
-    figure = Figure(figsize=SIZE)
-    axes = figure.subplots()
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
-    for axis, name, column in (("x", across, xs), ("y", up, ys)):
-        if _wants_log(overrides[name], column):
-            getattr(axes, f"set_{axis}scale")("log")
-    accuracies = [row["val_accuracy"] for row in finished]
-    order = np.argsort(np.argsort(accuracies)) / max(1, len(accuracies) - 1)
-    axes.scatter(xs, ys, s=15 + 250 * order**2, facecolors="none", edgecolors=INK)
-    best = int(np.argmax(accuracies))
-    _annotate(axes, xs[best], ys[best], f"{accuracies[best]:.1%}", above=12)
-    axes.margins(0.15)
-    return Picture(f"Trials by {across} and {up}: the larger the circle, the better.", figure)
-
-
-def _history(finished: Sequence[Row]) -> Picture:
-    """Accuracy by trial, with the best so far: a flat end means that nothing better is found."""
-    figure, axes = _canvas("trial")
-    numbers = [row["trial"] for row in finished]
-    accuracies = [row["val_accuracy"] for row in finished]
-    axes.plot(numbers, accuracies, "o", color=INK, markerfacecolor="none")
-    axes.step(numbers, np.maximum.accumulate(accuracies), where="post", color=FAINT)
-    return Picture("Accuracy by trial; the line is the best so far.", figure)
-
-
-def _canvas(label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE)
-    axes = figure.subplots()
-    axes.set_xlabel(label)
-    axes.set_ylabel("accuracy")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.grid(axis="y", color="#dddddd")
-    return figure, axes
-
-
-def _scale(axes: Axes, column: Sequence[Any], override: Override) -> dict[Any, float]:
-    """Place the values on the axis: numbers where they belong, words side by side."""
-    values = _in_order(column)
-    if not _are_numbers(values):
-        _name_ticks(axes, range(len(values)), [value_text(value) for value in values])
-        axes.set_xlim(-0.5, len(values) - 0.5)
-        return {value: float(number) for number, value in enumerate(values)}
-    if _wants_log(override, values):
-        axes.set_xscale("log")
-    if not override.is_interval_sweep() and len(values) <= MANY:
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        _name_ticks(axes, values, [value_text(value) for value in values])
-    return {value: float(value) for value in values}
-
-
-def _name_ticks(axes: Axes, places: Sequence[Any], names: Sequence[str]) -> None:
+def _name_ticks(axes: Axes, values: Sequence[Any], places: Sequence[Any] | None = None) -> None:
+    names = [value_text(value) for value in values]
     crowded = sum(map(len, names)) > 40
-    axes.set_xticks(places, names, rotation=30 if crowded else 0, ha="right" if crowded else "center")
+    axes.set_xticks(places or values, names, rotation=30 if crowded else 0, ha="right" if crowded else "center")
 
 
-def _annotate(axes: Axes, x: float, y: float, text: str, above: int = 7) -> None:
-    axes.annotate(text, (x, y), xytext=(0, above), textcoords="offset points", ha="center", weight="bold")
-
-
-def _in_order(column: Sequence[Any]) -> list[Any]:
-    """The distinct values: numbers by size, others as they came."""
-    values = list(dict.fromkeys(column))
+def _distinct(results: Sequence[TrialResult], name: str) -> list[Any]:
+    """The distinct values of a setting: numbers by size, others as they came."""
+    values = list(dict.fromkeys(one.values[name] for one in results))
     return sorted(values) if _are_numbers(values) else values
 
 

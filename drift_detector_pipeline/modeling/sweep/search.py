@@ -1,7 +1,7 @@
 """What a sweep tries: the values of some settings, listed as a grid or searched by Optuna.
 
 In: words in Hydra's multirun grammar, such as `training.learning_rate=1e-3,1e-2`. Out: a `Search`, and from it one
-`Choice` a trial. Fed by sweep_plan.py, read by the other sweep modules.
+`Choice` a trial. Fed by plan.py, read by the other modules of this folder.
 """
 
 import itertools
@@ -21,6 +21,7 @@ from drift_detector_pipeline.processed.manifest import deciding_settings
 from drift_detector_pipeline.settings import Data
 
 SEED = 0  # of Optuna's suggestions
+SEED_KEY = "run.seed"  # varied beside other settings, it makes repetitions
 Choice = dict[str, str]  # what one trial tries: key, as on the command line, and value
 
 

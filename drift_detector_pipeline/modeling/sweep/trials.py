@@ -1,13 +1,15 @@
 """One trial of a sweep: a training in a process and a run folder of its own, and the record of how it ended.
 
-In: a sweep's folder, the words of the training. Out: `trials/<k>/`, a run folder with `trial.json` beside the rest.
-Read by sweep.py and sweep_results.py.
+In: a sweep's folder, the words of the training. Out: `trials/<k>/`, a run folder with `trial.json` beside the rest, and
+from it a `TrialResult`. Read by __main__.py, plots.py and results.py.
 """
 
 import ctypes
 import fcntl
 import itertools
 import json
+import math
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,13 +28,15 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.modeling.interruption import Interruption
-from drift_detector_pipeline.modeling.sweep.search import Choice
+from drift_detector_pipeline.modeling.sweep.plan import Plan
+from drift_detector_pipeline.modeling.sweep.search import Choice, trial_words
 from drift_detector_pipeline.runs.checkpoints import load_checkpoint
-from drift_detector_pipeline.runs.receipts import RECEIPT
+from drift_detector_pipeline.runs.receipts import RECEIPT, read_receipt
 
 RECORD, STARTED, FINISHED, FAILED = "trial.json", "started", "finished", "failed"
 POLL_SECONDS = 0.2
 STOPPED = {128 + signal.SIGTERM, 128 + signal.SIGINT}  # how a training ends that was asked to stop
+HEADLINE = "val_accuracy"  # what decides, the larger the better; so it is called in receipts and in results.*
 
 
 class Trial(NamedTuple):
@@ -43,6 +47,22 @@ class Trial(NamedTuple):
     status: str
     message: str | None = None  # why it failed
     same_as: int | None = None  # the earlier trial of the same choice, whose result this is
+
+
+class TrialResult(NamedTuple):
+    """A trial as one row of the results: what it tried, how it ended, which bytes came out."""
+
+    trial: int
+    status: str
+    values: dict[str, int | float | str]  # names without Hydra's plus, numbers as numbers
+    folder: str  # its run folder
+    command: str  # trains it again
+    note: str  # empty, or why it failed, or whose result this is
+    seed: int | None = None  # from here on None unless it finished
+    score: float | None = None  # HEADLINE of the final weights: 0..1 on `val`
+    loss: float | None = None  # of the final weights on `val`, in nats
+    minutes: float | None = None  # spent training
+    weights_sha256: str | None = None
 
 
 def trial_folder(sweep_folder: Path, number: int) -> Path:
@@ -90,6 +110,37 @@ def run_trial(folder: Path, trial: Trial, words: list[str], lock: int, interrupt
     return write_trial(folder, trial._replace(status=FINISHED))
 
 
+def read_result(plan: Plan, trial: Trial) -> TrialResult:
+    """Read what came out of a trial that has ended. Raises ResumeError if its run folder is damaged."""
+    folder = trial_folder(plan.folder, trial.trial if trial.same_as is None else trial.same_as)
+    note = f"same as trial {trial.same_as}, not trained again" if trial.same_as is not None else None
+    failure = f"failed: {trial.message}" if trial.message else None
+    result = TrialResult(
+        trial.trial, trial.status, shown_values(trial.choice), str(folder),
+        train_command(trial_words(plan.search, trial.choice)), "; ".join(text for text in (note, failure) if text),
+    )  # fmt: skip
+    if trial.status != FINISHED:
+        return result
+    receipt = read_receipt(folder)
+    return result._replace(
+        seed=receipt["seed"],
+        score=receipt["final"][HEADLINE],
+        loss=receipt["final"]["val_loss"],
+        minutes=0.0 if trial.same_as is not None else round(_training_seconds(folder) / 60, 2),
+        weights_sha256=receipt["weights_sha256"]["final_model.safetensors"],
+    )
+
+
+def shown_values(choice: Choice) -> dict[str, int | float | str]:
+    """A choice for people: names without Hydra's plus, and numbers as numbers."""
+    return {key.lstrip("+"): _number(text) for key, text in choice.items()}
+
+
+def train_command(words: list[str]) -> str:
+    """The make command of a training with these words."""
+    return f'make train ARGS="{shlex.join(words)}"'
+
+
 @contextmanager
 def held(folder: Path, interruption: Interruption) -> Iterator[int | None]:
     """Hold the sweep's lock; None if asked to stop before it was free.
@@ -110,6 +161,21 @@ def held(folder: Path, interruption: Interruption) -> Iterator[int | None]:
                 yield file.fileno()
                 return
         yield None
+
+
+def _number(text: str) -> int | float | str:
+    for read in (int, float):
+        try:
+            number = read(text)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) else text
+    return text
+
+
+def _training_seconds(folder: Path) -> float:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return sum(float(json.loads(line)["seconds"]) for line in lines)
 
 
 def _has_checkpoint(place: Path) -> bool:

@@ -1,19 +1,18 @@
 """Where a training step's time goes, computed from the events of one trace. Pure: no files, no clock.
 
-Times of events are in microseconds, of the summary in milliseconds per step. Fed by profile.py with what tracing.py
-recorded; read by bottleneck.py.
+Times of events are in microseconds, of the mean step in milliseconds. Fed by __main__.py with what tracing.py
+recorded; read by wording.py.
 """
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from drift_detector_pipeline.modeling.profile.operators import Call, calls_in, launches_in
+from drift_detector_pipeline.modeling.profile.operators import Call, Event, calls_in, launches_in
 from drift_detector_pipeline.modeling.tracing import PHASES, STEP
 
-Event = dict[str, Any]  # one of `traceEvents` in Chrome's trace format
 REST = "rest"  # of a step: what belongs to no phase, the loop's bookkeeping
 
 
@@ -27,7 +26,7 @@ class Operator(NamedTuple):
     flops: float  # 0 where none are counted
 
 
-class ProfileSummary(NamedTuple):
+class MeanStep(NamedTuple):
     """A mean training step."""
 
     steps: int  # it is the mean of
@@ -46,7 +45,7 @@ class Span(NamedTuple):
     phase: str
 
 
-def summarize(events: Iterable[Event]) -> ProfileSummary:
+def mean_step_of(events: Iterable[Event]) -> MeanStep:
     """Compute the mean step of a trace.
 
     An instant counts for the phase whose work the GPU does and, while it is idle or there is none, for the phase the
@@ -70,7 +69,7 @@ def summarize(events: Iterable[Event]) -> ProfileSummary:
         phases_us[span.phase] += loop_before.within(span)
     per_step = 1000 * len(steps)
     operators = _operators(calls_in(complete, launches), loop, len(steps), on_device=bool(launches))
-    return ProfileSummary(
+    return MeanStep(
         len(steps), sum(phases_us.values()) / per_step, {name: us / per_step for name, us in phases_us.items()},
         sum(map(loop_before.within, busy)) / per_step if busy else None,
         operators, sum(operator.flops for operator in operators),
