@@ -26,7 +26,7 @@ from drift_detector_pipeline.runs.tracking.tracker import (
     NoTracker,
     Result,
     Row,
-    Sample,
+    SamplePrediction,
     Tracker,
     epoch_scalars,
     step_scalars,
@@ -181,7 +181,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _for_the_page(sample: Sample) -> dict[str, str]:
+def _for_the_page(sample: SamplePrediction) -> dict[str, str]:
     png = io.BytesIO()
     Image.fromarray(sample.image).save(png, "PNG")
     right = "right" if sample.predicted == sample.label else f"wrong, it is {sample.label}"
