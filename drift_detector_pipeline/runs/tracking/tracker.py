@@ -1,6 +1,6 @@
 """Where a run's numbers go: metrics.jsonl, always, and TensorBoard's event files beside it.
 
-Fed by modeling/train.py; wandb_tracking.py is one more place.
+Fed by modeling/train.py; mirror.py is the way to one more place.
 Losses are in nats, accuracy in 0..1, steps are optimizer steps done so far.
 """
 
