@@ -22,6 +22,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     DVC_GLOBAL_CONFIG_DIR=/tmp/dvc-settings \
     DVC_SITE_CACHE_DIR=/tmp/dvc-site \
     DVC_NO_ANALYTICS=1 \
+    HF_HUB_DISABLE_TELEMETRY=1 \
     GDRIVE_NON_INTERACTIVE=1 \
     GIT_PYTHON_REFRESH=quiet
 

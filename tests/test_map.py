@@ -99,6 +99,7 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("modeling.predict", "dvc cryptography optuna sklearn"),
         ("dataset", "torch timm dvc sklearn matplotlib"),
         ("drift.detector", "hydra pydantic timm dvc"),
+        ("runs.tracking.wandb_writer", "torch timm hydra"),
     ],
 )
 def test_what_importing_a_module_never_loads(name: str, never: str) -> None:

@@ -1,6 +1,6 @@
 """A few validation images and what a finished model says about them, for people who look at a run.
 
-In: a session at its end. Out: tracking.Sample, always the same images of a data set. Read by train.py.
+In: a session at its end. Out: tracking.SamplePrediction, always the same images of a data set. Read by train.py.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.modeling.inference import predict_outputs
 from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.modeling.session import Session
-from drift_detector_pipeline.runs.tracking.tracker import Sample
+from drift_detector_pipeline.runs.tracking.tracker import SamplePrediction
 from drift_detector_pipeline.tasks.task import Answer, Target, Task, View
 
 COUNT = 16
 
 
-def sample_predictions(session: Session) -> list[Sample]:
+def sample_predictions(session: Session) -> list[SamplePrediction]:
     """Predict up to `COUNT` validation images, evenly spaced over the split, with the final weights."""
     data, task = session.data, session.task
     split = data.images.indices("val")
@@ -31,6 +31,6 @@ def sample_predictions(session: Session) -> list[Sample]:
     ]
 
 
-def _sample(task: Task, pixels: Pixels, target: Target, answer: Answer, classes: list[str]) -> Sample:
+def _sample(task: Task, pixels: Pixels, target: Target, answer: Answer, classes: list[str]) -> SamplePrediction:
     caption = task.caption(answer, target, classes)
-    return Sample(task.draw(pixels, answer, target), caption.truth, caption.says, caption.probability)
+    return SamplePrediction(task.draw(pixels, answer, target), caption.truth, caption.says, caption.probability)

@@ -48,7 +48,11 @@ def preprocessing_in(path: Path) -> dict[str, Any]:
 
 
 def hub_or_cache() -> None:
-    """Let the hub's client use its cache only when the hub does not answer: by itself it retries for minutes."""
+    """Let the hub's client use its cache only when the hub does not answer: by itself it retries for minutes.
+
+    The client tells the hub nothing of this machine, also where HF_HUB_DISABLE_TELEMETRY=1 is not in the environment.
+    """
+    hub.HF_HUB_DISABLE_TELEMETRY = True
     if hub.HF_HUB_OFFLINE:
         return
     try:

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.modeling.evaluation_report import Evaluation, write_evaluation
-from drift_detector_pipeline.modeling.trained import answers
+from drift_detector_pipeline.modeling import evaluation_report
 from drift_detector_pipeline.tasks.classification.metrics import measure
+from drift_detector_pipeline.tasks.classification.task import CLASSIFICATION
+from drift_detector_pipeline.tasks.task import Evaluation
 
 ODD = ["$x^2$", "猫", "a name that is far too long to draw", "<b>&", os.fsdecode(b"caf\xe9"), "{{ 1 }}", "ok"]
 FACTS = {
@@ -30,10 +31,14 @@ def evaluation(classes, images=60, sharpness=1.0, seed=0):
     return Evaluation(
         FACTS, measure(logits, labels), classes,
         paths=[f"{classes[label]}/{number}.png" for number, label in enumerate(labels)],
-        true_labels=[classes[label] for label in labels],
-        answers=answers(logits, classes),
+        targets=labels.tolist(),
+        answers=CLASSIFICATION.answer(logits, classes),
         picture=lambda place: np.full((8, 8, 3), place % 256, dtype=np.uint8),
     )  # fmt: skip
+
+
+def write_evaluation(target, evaluation):
+    return evaluation_report.write_evaluation(target, evaluation, CLASSIFICATION)
 
 
 def page_of(folder):

@@ -5,16 +5,21 @@ import pytest
 import torch
 
 from drift_detector_pipeline.config import load
-from drift_detector_pipeline.modeling.inference import BATCH, predict_logits, score
+from drift_detector_pipeline.modeling.inference import BATCH, predict_outputs, score
 from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.networks.models import build, seed_everything
 from drift_detector_pipeline.runs.machine import prepared
+from drift_detector_pipeline.tasks.classification.task import CLASSIFICATION
 
 MODELS = [("mlp", 16), ("conv_small", 16), ("resnet18", 32), ("mobilenetv3_small_050", 32)]
 
 
 def batch_of(images, labels=None):
-    return Batch(images, torch.zeros(len(images), dtype=torch.int64) if labels is None else labels)
+    return Batch(images, None if labels is None else labels.tolist())
+
+
+def logits_of(module, batch, network, machine):
+    return predict_outputs(module, batch, network, machine, CLASSIFICATION)
 
 
 @pytest.fixture(params=["fp32", "bf16"])
@@ -37,16 +42,16 @@ def network_of(name, side, machine):
 def test_neighbours_order_and_number_change_no_bit(name, side, machine):
     network = network_of(name, side, machine)
     images = torch.randint(0, 256, (BATCH, 3, side, side), dtype=torch.uint8)
-    whole = predict_logits(network.module, batch_of(images), network, machine)
+    whole = logits_of(network.module, batch_of(images), network, machine)
     order = torch.randperm(BATCH)
-    assert (predict_logits(network.module, batch_of(images[order]), network, machine) == whole[order]).all()
+    assert (logits_of(network.module, batch_of(images[order]), network, machine) == whole[order]).all()
     for part in (slice(0, 1), slice(40, 47), slice(1, BATCH)):
-        assert (predict_logits(network.module, batch_of(images[part]), network, machine) == whole[part]).all()
+        assert (logits_of(network.module, batch_of(images[part]), network, machine) == whole[part]).all()
 
 
 def test_logits_are_float32_and_the_module_is_in_evaluation_mode(machine):
     network = network_of("conv_small", 16, machine)
-    logits = predict_logits(network.module.train(), batch_of(torch.zeros(3, 3, 16, 16).byte()), network, machine)
+    logits = logits_of(network.module.train(), batch_of(torch.zeros(3, 3, 16, 16).byte()), network, machine)
     assert (logits.dtype, logits.shape) == (np.float32, (3, 10))
     assert not network.module.training
 
@@ -54,7 +59,7 @@ def test_logits_are_float32_and_the_module_is_in_evaluation_mode(machine):
 def test_more_images_than_a_batch_are_refused(machine):
     network = network_of("mlp", 16, machine)
     with pytest.raises(ValueError, match="at most 64 images, got 65"):
-        predict_logits(network.module, batch_of(torch.zeros(BATCH + 1, 3, 16, 16).byte()), network, machine)
+        logits_of(network.module, batch_of(torch.zeros(BATCH + 1, 3, 16, 16).byte()), network, machine)
 
 
 def test_scores_do_not_depend_on_how_images_are_cut_into_batches(machine):
@@ -63,7 +68,7 @@ def test_scores_do_not_depend_on_how_images_are_cut_into_batches(machine):
 
     def scores(size):
         cut = zip(images.split(size), labels.split(size), strict=True)
-        return score(network.module, (batch_of(*one) for one in cut), network, machine)
+        return score(network.module, (batch_of(*one) for one in cut), network, machine, CLASSIFICATION)[:5]
 
     assert scores(64) == scores(7) == scores(1)
-    assert 0 < scores(64).accuracy < 1
+    assert 0 < scores(64)[1] < 1

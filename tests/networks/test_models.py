@@ -1,14 +1,17 @@
 """Networks by name, what they start from, and what of them learns."""
 
+import http.server
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT, needs_clone
 from torch.nn import functional
 
 from drift_detector_pipeline.config import load
@@ -280,3 +283,34 @@ def test_a_hub_that_is_off_or_silent_costs_seconds_not_minutes(tmp_path):
     assert ask_hub(tmp_path, HF_HUB_OFFLINE="1") < 60
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and never answers
         assert ask_hub(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}") < 60
+
+
+@pytest.mark.slow
+def test_the_hub_is_told_nothing_of_this_machine(tmp_path, monkeypatch):
+    clients = []
+
+    class Empty(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            clients.append(self.headers["User-Agent"])
+            self.send_error(404)
+
+        do_HEAD = do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *ignored):
+            pass
+
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        monkeypatch.delenv(name, raising=False)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        ask_hub(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.server_port}")
+        hub.shutdown()
+    asked = [client for client in clients if "hf_hub/" in client]
+    assert asked
+    assert [client for client in asked if "torch/" in client or "agent/" in client] == []  # what telemetry adds
+
+
+@needs_clone
+def test_make_turns_the_hubs_telemetry_off_for_all_it_starts():
+    command = ["make", "--no-print-directory", "--eval", "probe: ; @printenv HF_HUB_DISABLE_TELEMETRY", "probe"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout == "1\n"

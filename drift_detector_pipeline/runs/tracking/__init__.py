@@ -1,6 +1,11 @@
 """Where a run's numbers go while it happens.
 
 tracker         metrics.jsonl, always, and TensorBoard's event files
-wandb_writer    the process that talks to W&B
-wandb_tracking  hands a run's numbers to that process
+writer          the far end of a mirror: what every program that writes to another tracker has in common
+mirror          the near end: starts such a program, hands it a run's numbers, bounds its time
+wandb_writer    the program that writes to W&B
+wandb_tracking  what the settings say of W&B
+
+The two ends are two processes: a training never waits for a network, and a writer holds no torch. Another tracker is
+one more `Writer` (writer.py) in a module of its own, and a `Destination` (mirror.py) that names it.
 """

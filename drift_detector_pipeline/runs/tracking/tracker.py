@@ -1,6 +1,6 @@
 """Where a run's numbers go: metrics.jsonl, always, and TensorBoard's event files beside it.
 
-Fed by modeling/train.py; wandb_tracking.py is one more place.
+Fed by modeling/train.py; mirror.py is the way to one more place.
 Losses are in nats, steps are optimizer steps done so far.
 """
 
@@ -25,7 +25,7 @@ def columns(headline: Headline) -> list[str]:
     ]  # fmt: skip
 
 
-class Sample(NamedTuple):
+class SamplePrediction(NamedTuple):
     """An image and what the model says about it."""
 
     image: Pixels  # (S, S, 3), as the model sees it
@@ -40,7 +40,7 @@ class Result(NamedTuple):
     final: Row
     best: Row
     best_model: Path
-    samples: Callable[[], list[Sample]]  # made when asked for
+    samples: Callable[[], list[SamplePrediction]]  # made when asked for
 
 
 class Tracker(Protocol):

@@ -23,8 +23,8 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.modeling.reproduce import reproduce
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import read_receipt
-from drift_detector_pipeline.runs.tracking import wandb_tracking
-from drift_detector_pipeline.runs.tracking.tracker import AllOf, NoTracker
+from drift_detector_pipeline.runs.tracking import mirror
+from drift_detector_pipeline.runs.tracking.tracker import NoTracker
 from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_id, wandb_tracker
 
 STEPS_PER_EPOCH, EPOCHS, LOG_FREQ = 4, 3, 2
@@ -184,25 +184,6 @@ def test_the_id_depends_on_when_where_and_as_what_a_run_started():
     assert mine != wandb_id("2026-01-01T00:00:00+00:00", Path("outputs/a"), {"run.seed": 2})
 
 
-def test_all_of_passes_everything_on_in_order():
-    calls = []
-
-    class Noting:
-        def __init__(self, name):
-            self.name = name
-
-        def __getattr__(self, method):
-            return lambda *arguments: calls.append((self.name, method, *arguments))
-
-    both = AllOf(Noting("a"), Noting("b"))
-    both.batch(1, 2.0, 3.0)
-    both.epochs([{}])
-    both.finished("result")
-    both.close()
-    wanted = [("batch", 1, 2.0, 3.0), ("epochs", [{}]), ("finished", "result"), ("close",)]
-    assert calls == [(name, *call) for call in wanted for name in "ab"]
-
-
 @needs_clone
 def test_make_takes_the_key_from_its_command_line_or_from_env_and_hides_neither(tmp_path):
     for path in (ROOT / ".venv", ROOT / "Makefile", *ROOT.glob("*.mk")):
@@ -339,8 +320,8 @@ def test_a_wandb_that_cannot_be_imported_costs_one_warning(nobody, run, tmp_path
 
 @pytest.mark.slow
 def test_a_process_of_wandb_that_stands_still_is_ended_in_time(server, run, monkeypatch):
-    monkeypatch.setattr(wandb_tracking, "_SEND_S", 1)
-    monkeypatch.setattr(wandb_tracking, "_WRITER_SLACK_S", 2)
+    monkeypatch.setattr(mirror, "_SEND_S", 1)
+    monkeypatch.setattr(mirror, "_WRITER_SLACK_S", 2)
     stopped = []
 
     def stop(step):
@@ -353,36 +334,6 @@ def test_a_process_of_wandb_that_stands_still_is_ended_in_time(server, run, monk
     assert done.seconds < 20
     assert "came to no end" in one(done.err)
     wait_until(lambda: not Path(f"/proc/{stopped[0]}").exists())
-
-
-WRITER = """
-import json, time
-from pathlib import Path
-from drift_detector_pipeline.runs.tracking.wandb_writer import Parent, ParentGoneError
-parent, found = Parent(), []
-parent.tell({"ready": True})
-time.sleep(1)  # busy, while the training dies
-try:
-    found += parent.messages()
-except ParentGoneError:
-    pass
-Path("found.part").write_text(json.dumps(found))
-Path("found.part").rename("found")
-"""
-TRAINING = """
-import os, subprocess, sys
-writer = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-writer.stdout.readline()
-writer.stdin.write(b'{"step": 1}\\n{"step": 2}\\n')
-writer.stdin.flush()
-os._exit(0)
-"""
-
-
-def test_what_a_training_said_before_it_died_is_not_lost(tmp_path):
-    subprocess.run([sys.executable, "-c", TRAINING, WRITER], cwd=tmp_path, check=True)
-    wait_until(lambda: (tmp_path / "found").exists())
-    assert json.loads((tmp_path / "found").read_text()) == [{"step": 1}, {"step": 2}]
 
 
 @pytest.mark.slow
@@ -403,7 +354,7 @@ def test_a_killed_and_resumed_run_is_one_run(mode, server, digits, untracked, tm
 
 
 def interrupted(steps, name, at, overrides):
-    script = Path(__file__).parents[1] / "interrupted_training.py"
+    script = ROOT / "tests" / "interrupted_training.py"
     command = [sys.executable, "-W", "error", str(script), str(steps), name, str(at), *overrides]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
@@ -417,7 +368,7 @@ def test_a_run_that_is_told_to_end_does_not_wait_for_a_server_that_hangs(server,
     assert done.returncode == 143
     assert f"run.resume={folder}" in done.stdout
     assert done.stderr == ""
-    assert ended - (folder / "checkpoints" / "last.safetensors").stat().st_mtime < 10
+    assert ended - (folder / "checkpoints" / "last.safetensors").stat().st_mtime < 25  # waiting to the end is 40 s
 
 
 @pytest.mark.slow
