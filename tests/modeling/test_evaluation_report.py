@@ -77,9 +77,9 @@ def test_the_worst_mistakes_are_the_surest_ones(tmp_path):
     found = evaluation(["a", "b", "c"], sharpness=0)
     page = page_of(write_evaluation(tmp_path / "val", found))
     wrong = sorted(
-        (-answer.probability, path)
-        for answer, truth, path in zip(found.answers, found.true_labels, found.paths, strict=True)
-        if answer.label != truth
+        (-answer["probability"], path)
+        for answer, label, path in zip(found.answers, found.targets, found.paths, strict=True)
+        if answer["label"] != found.classes[label]
     )
     places = [page.rindex(f'alt="{path}"') for _, path in wrong[:12]]
     assert places == sorted(places)
