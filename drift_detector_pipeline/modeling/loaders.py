@@ -18,7 +18,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.transforms import augment, inference_crop
+from drift_detector_pipeline.images.augmentation import augment
+from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.settings import Data
 
