@@ -60,6 +60,8 @@ class Data(_Section):
     val_fraction: Fraction
     fit_fraction: Fraction
     max_bad_images: Annotated[int, Field(ge=0)]
+    balance: Literal["none", "sampling", "weights"] = "none"  # of the classes in train; see `class_balance`
+    limit: Positive | None = None  # most images of train and of val that a run uses; see `splits.some_of`
     augmentation: Augmentation
 
     @model_validator(mode="after")

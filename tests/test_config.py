@@ -94,6 +94,8 @@ def test_an_experiment_changes_what_it_names() -> None:
         ("data.augmentation.rand_augment={operations: 2, magnitude: 31}", "less than or equal to 30"),
         ("data.augmentation.mix=blend", "'mixup'"),
         ("data.augmentation.mix_alpha=0", "greater than 0"),
+        ("data.balance=true", "'sampling'"),
+        ("data.limit=0", "greater than or equal to 1"),
         ("data.name=a/b", "pattern"),
         ("run.device=gpu", "pattern"),
         ("run.seed=-1", "greater than or equal to 0"),
