@@ -1,7 +1,8 @@
 """Batches whose content is a function of (seed, epoch, position): nothing to save, nothing to restore.
 
-Sample order = f(seed, epoch); augmentation = f(seed, epoch, image). Worker processes only share the work, so any
-number of them gives the same batches. Fed by packing.py, read by modeling/train.py.
+Sample order = f(seed, epoch); augmentation = f(seed, epoch, image); partners to mix with = f(seed, epoch). Worker
+processes only share the work, so any number of them gives the same batches. B: images of a batch. Fed by packing.py,
+read by modeling/train.py.
 """
 
 import atexit
@@ -19,11 +20,14 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.augmentation import augment
+from drift_detector_pipeline.images.mixing import cutmix, mixup
 from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.processed.class_balance import balanced_draw
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.settings import Data
 
-_ORDER, _AUGMENTATION = 0, 1  # independent random streams
+_ORDER, _AUGMENTATION, _PARTNERS, _MIXING = 0, 1, 2, 3  # independent random streams
+_MIX = {"mixup": mixup, "cutmix": cutmix}
 _PREFETCH = 4  # batches ahead of time, for each worker
 
 
@@ -32,14 +36,18 @@ class Batch(NamedTuple):
 
     images: torch.Tensor  # uint8 (B, 3, S, S), channels last in memory
     labels: torch.Tensor  # int64 (B,)
+    partner_labels: torch.Tensor | None = None  # int64 (B,), of the images that are mixed in; None: nothing is
+    own_share: torch.Tensor | None = None  # float32 (B,) in 0..1, of `labels`; the rest is that of `partner_labels`
 
 
 class Request(NamedTuple):
     """Which images a batch holds and how they are made."""
 
-    indices: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int64]  # (B,)
     side_px: int
     epoch: int | None  # None: the inference crop, nothing random
+    repeats: npt.NDArray[np.int64]  # (B,): how often each image was drawn before in this epoch
+    partners: npt.NDArray[np.int64]  # (B,): the images to mix with, where images are mixed
 
 
 def epoch_order(indices: npt.NDArray[np.int64], seed: int, epoch: int) -> npt.NDArray[np.int64]:
@@ -49,20 +57,22 @@ def epoch_order(indices: npt.NDArray[np.int64], seed: int, epoch: int) -> npt.ND
 
 def training_requests(
     indices: npt.NDArray[np.int64], *, seed: int, first_step: int, batch_size: int, sizes_px: list[int],
-    rank: int = 0, processes: int = 1,
+    rank: int = 0, processes: int = 1, balance_by: npt.NDArray[np.int64] | None = None,
 ) -> Iterator[Request]:  # fmt: skip
     """Yield the batches from global step `first_step` to the end of the last epoch, `len(sizes_px)` epochs in all.
 
     A step takes `batch_size * processes` images of the epoch's order, and each process its own part of them; what
-    does not fill a step is left out, other images each epoch.
+    does not fill a step is left out, other images each epoch. `balance_by`: labels of `indices`, to show each class
+    equally often; None: each image once.
     """
     per_step = batch_size * processes
     steps = len(indices) // per_step
     for epoch in range(first_step // steps, len(sizes_px)):
-        order = epoch_order(indices, seed, epoch)
+        drawn, repeats, partners = _epoch(indices, seed, epoch, balance_by)
         for step in range(first_step % steps if epoch == first_step // steps else 0, steps):
             start = step * per_step + rank * batch_size
-            yield Request(order[start : start + batch_size], sizes_px[epoch], epoch)
+            part = slice(start, start + batch_size)
+            yield Request(drawn[part], sizes_px[epoch], epoch, repeats[part], partners[part])
 
 
 def evaluation_requests(
@@ -70,7 +80,8 @@ def evaluation_requests(
 ) -> Iterator[Request]:
     """Yield the batches of a split in its stored order; every `processes`-th batch belongs to this process."""
     for start in range(rank * batch_size, len(indices), batch_size * processes):
-        yield Request(indices[start : start + batch_size], side_px, None)
+        part = indices[start : start + batch_size]
+        yield Request(part, side_px, None, np.zeros_like(part), part)
 
 
 def load_batches(
@@ -107,12 +118,26 @@ def load_batches(
     return _received(made, places)
 
 
+def _epoch(
+    indices: npt.NDArray[np.int64], seed: int, epoch: int, balance_by: npt.NDArray[np.int64] | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Images in an epoch's order, how often each was drawn before, and the partners: the same in another order."""
+    if balance_by is None:
+        drawn, repeats = epoch_order(indices, seed, epoch), np.zeros_like(indices)
+    else:
+        positions, repeats = balanced_draw(balance_by, np.random.default_rng((_ORDER, seed, epoch)))
+        drawn = indices[positions]
+    return drawn, repeats, np.random.default_rng((_PARTNERS, seed, epoch)).permutation(drawn)
+
+
 class _Placed(NamedTuple):
     """A batch whose images lie in the memory that worker processes share with this one."""
 
     number: int
     side_px: int
     labels: npt.NDArray[np.int64]
+    partner_labels: npt.NDArray[np.int64] | None
+    own_share: npt.NDArray[np.float32] | None
 
 
 class _BatchMaker(Dataset[Batch | _Placed]):
@@ -121,19 +146,49 @@ class _BatchMaker(Dataset[Batch | _Placed]):
 
     def __getitem__(self, numbered: tuple[int, Request]) -> Batch | _Placed:
         number, request = numbered
-        views = [self._view(int(index), request) for index in request.indices]
+        views, own_share = self._views(request)
         labels = self._images.labels[request.indices]
+        partner_labels = None if own_share is None else self._images.labels[request.partners]
         if self._places is None or len(views) * request.side_px**2 * 3 > self._places.shape[1]:
-            return Batch(default_collate(views).permute(0, 3, 1, 2), torch.from_numpy(labels))
+            return _batch(default_collate(views), labels, partner_labels, own_share)
         torch.stack(views, out=_place(self._places, number, len(views), request.side_px))
-        return _Placed(number, request.side_px, labels)
+        return _Placed(number, request.side_px, labels, partner_labels, own_share)
 
-    def _view(self, index: int, request: Request) -> torch.Tensor:
-        stored = self._images[index]
+    def _views(self, request: Request) -> tuple[list[torch.Tensor], npt.NDArray[np.float32] | None]:
+        """The images of a batch as uint8 (S, S, 3) and, where they are mixed, the share of each one's own label."""
         if request.epoch is None:
-            return torch.from_numpy(inference_crop(stored, request.side_px))
-        rng = np.random.default_rng((_AUGMENTATION, self._seed, request.epoch, index))
-        return augment(stored, request.side_px, self._augmentation, rng)
+            crops = (inference_crop(self._images[int(index)], request.side_px) for index in request.indices)
+            return [torch.from_numpy(crop) for crop in crops], None
+        drawn = [_key(index, repeat) for index, repeat in zip(request.indices, request.repeats, strict=True)]
+        views = [self._view(key, request.epoch, request.side_px) for key in drawn]
+        if self._augmentation.mix is None:
+            return views, None
+        mix, alpha = _MIX[self._augmentation.mix], self._augmentation.mix_alpha
+        mixed = []
+        for key, view, partner in zip(drawn, views, request.partners, strict=True):
+            other = self._view(_key(partner), request.epoch, request.side_px)
+            mixed.append(mix(view, other, alpha, np.random.default_rng((_MIXING, self._seed, request.epoch, *key))))
+        return [image for image, _ in mixed], np.array([share for _, share in mixed], dtype=np.float32)
+
+    def _view(self, key: tuple[int, ...], epoch: int, side_px: int) -> torch.Tensor:
+        rng = np.random.default_rng((_AUGMENTATION, self._seed, epoch, *key))
+        return augment(self._images[key[0]], side_px, self._augmentation, rng)
+
+
+def _key(index: np.int64, repeat: np.int64 | int = 0) -> tuple[int, ...]:
+    """What an image's random numbers in an epoch depend on; an image that is shown again looks different."""
+    return (int(index), int(repeat)) if repeat else (int(index),)
+
+
+def _batch(
+    images: torch.Tensor,
+    labels: npt.NDArray[np.int64],
+    partner_labels: npt.NDArray[np.int64] | None,
+    own_share: npt.NDArray[np.float32] | None,
+) -> Batch:
+    """A batch of images (B, S, S, 3)."""
+    mixed = (None if values is None else torch.from_numpy(values) for values in (partner_labels, own_share))
+    return Batch(images.permute(0, 3, 1, 2), torch.from_numpy(labels), *mixed)
 
 
 def _shared(places: int, size: int) -> torch.Tensor:
@@ -165,7 +220,7 @@ def _received(made: Iterator[Batch | _Placed], places: torch.Tensor | None) -> I
             yield cast(Batch, batch)
             continue
         images = _place(places, batch.number, len(batch.labels), batch.side_px).clone()
-        yield Batch(images.permute(0, 3, 1, 2), torch.from_numpy(batch.labels))
+        yield _batch(images, batch.labels, batch.partner_labels, batch.own_share)
 
 
 def _as_it_is(batch: Any) -> Any:

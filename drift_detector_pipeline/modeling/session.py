@@ -91,7 +91,7 @@ class Session:
     @cached_property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch."""
-        return len(self.data.images.indices("train")) // self.images_per_step
+        return len(self.data.images.indices("train", self.settings.data.limit)) // self.images_per_step
 
     @property
     def result(self) -> nn.Module:
@@ -141,11 +141,13 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
 
 def training_batches(session: Session) -> Iterator[Batch]:
     """The batches from the step the run has reached to the end of its last epoch."""
-    settings, machine = session.settings, session.machine
+    settings, machine, images = session.settings, session.machine, session.data.images
     sizes = settings.training.sizes_px or [settings.data.img_size] * settings.training.epochs
+    indices = images.indices("train", settings.data.limit)
     requests = training_requests(
-        session.data.images.indices("train"), seed=settings.run.seed, first_step=session.progress.step,
-        batch_size=settings.training.batch_size, sizes_px=sizes, rank=machine.rank, processes=machine.processes,
+        indices, seed=settings.run.seed, first_step=session.progress.step, batch_size=settings.training.batch_size,
+        sizes_px=sizes, rank=machine.rank, processes=machine.processes,
+        balance_by=images.labels[indices] if settings.data.balance == "sampling" else None,
     )  # fmt: skip
     return _load(session, requests)
 
@@ -154,7 +156,7 @@ def validation_batches(session: Session) -> Iterator[Batch]:
     """The share this process has of the validation images."""
     settings, machine = session.settings, session.machine
     requests = evaluation_requests(
-        session.data.images.indices("val"), batch_size=BATCH, side_px=settings.data.img_size,
+        session.data.images.indices("val", settings.data.limit), batch_size=BATCH, side_px=settings.data.img_size,
         rank=machine.rank, processes=machine.processes,
     )  # fmt: skip
     return _load(session, requests)
@@ -200,7 +202,8 @@ def _load(session: Session, requests: Iterator[Request]) -> Iterator[Batch]:
 
 
 def _check_batch_size(settings: Settings, data: Processed, machine: Machine) -> None:
-    images, per_step = len(data.images.indices("train")), settings.training.batch_size * machine.processes
+    images = len(data.images.indices("train", settings.data.limit))
+    per_step = settings.training.batch_size * machine.processes
     if images < per_step:
         raise ConfigError(
             f"training.batch_size={settings.training.batch_size} on {machine.processes} process(es) needs {per_step} "
@@ -210,11 +213,11 @@ def _check_batch_size(settings: Settings, data: Processed, machine: Machine) -> 
 
 def _announce(session: Session, resumed: bool) -> None:
     machine, settings = session.machine, session.settings
+    train, val = (len(session.data.images.indices(split, settings.data.limit)) for split in ("train", "val"))
     log.info(
         "%s (%s weights to learn) on %s, %s, %d threads, %d process(es): %s train, %s val images",
         settings.model.name, f"{parameter_count(session.network.module):,}", machine.device, machine.precision,
-        machine.threads, machine.processes, f"{len(session.data.images.indices('train')):,}",
-        f"{len(session.data.images.indices('val')):,}",
+        machine.threads, machine.processes, f"{train:,}", f"{val:,}",
     )  # fmt: skip
     if resumed:
         log.info("continuing %s from step %d", session.folder, session.progress.step)

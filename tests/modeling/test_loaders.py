@@ -14,6 +14,7 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.loaders import epoch_order, evaluation_requests, load_batches, training_requests
 from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.settings import ColourJitter, RandAugment
 
 EPOCHS, BATCH, SIDE = 3, 4, 12
 STEPS = 4  # an epoch, of 18 images: two are left out
@@ -199,3 +200,124 @@ def test_evaluation_shows_the_inference_crop_in_stored_order(workers, data, imag
     assert torch.cat([batch.labels for batch in found]).tolist() == images.labels[val].tolist()
     expected = np.stack([inference_crop(images[int(index)], SIDE) for index in val])
     assert np.array_equal(torch.cat([batch.images for batch in found]).permute(0, 2, 3, 1).numpy(), expected)
+
+
+COLOURS = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
+OPTIONS = {
+    "colour_jitter": {"colour_jitter": ColourJitter(**COLOURS)},
+    "rand_augment": {"rand_augment": RandAugment(operations=2, magnitude=9)},
+    "mixup": {"mix": "mixup"},
+    "cutmix": {"mix": "cutmix"},
+}
+
+
+def rare(images):
+    """Indices to train on of which two are of the first class, and their labels."""
+    train = images.indices("train")
+    kept = np.concatenate([train[images.labels[train] == 0][:2], train[images.labels[train] != 0]])
+    return kept, images.labels[kept]
+
+
+@pytest.fixture(params=[*OPTIONS, "balance"])
+def option(request, data, images):
+    """What makes the batches of one option: settings, and requests from a step on."""
+    changed = {"augmentation": data.augmentation.model_copy(update=OPTIONS.get(request.param, {}))}
+    indices, labels = rare(images)
+    balance_by = labels if request.param == "balance" else None
+
+    def ask(first_step=0, batch_size=BATCH, **options):
+        return training_requests(
+            indices, seed=1, first_step=first_step, batch_size=batch_size, sizes_px=[SIDE] * 2, balance_by=balance_by,
+            **options,
+        )  # fmt: skip
+
+    return data.model_copy(update=changed), ask
+
+
+def assert_same_mixture(first, second):
+    assert_same(first, second)
+    for one, other in zip(first, second, strict=True):
+        for name in ("partner_labels", "own_share"):
+            values, others = getattr(one, name), getattr(other, name)
+            assert values is others or torch.equal(values, others)
+
+
+def test_an_option_changes_batches_and_any_number_of_workers_makes_the_same(option, data, images):
+    changed, ask = option
+    alone = batches(changed, images, ask())
+    for workers in (1, 3):
+        assert_same_mixture(batches(changed, images, ask(), workers), alone)
+    plain = batches(data, images, training_requests(rare(images)[0], seed=1, first_step=0, batch_size=BATCH,
+                                                    sizes_px=[SIDE] * 2))  # fmt: skip
+    assert len(plain) == len(alone)
+    assert all(not torch.equal(one.images, other.images) for one, other in zip(plain, alone, strict=True))
+
+
+def test_with_an_option_any_step_continues_the_sequence_and_processes_share_it(option, images):
+    changed, ask = option
+    whole = batches(changed, images, ask())
+    for first_step in (1, 3, 5):
+        assert_same_mixture(batches(changed, images, ask(first_step)), whole[first_step:])
+    parts = [batches(changed, images, ask(batch_size=2, rank=rank, processes=2)) for rank in (0, 1)]
+    for one, *shares in zip(whole, *parts, strict=True):
+        assert torch.equal(one.images, torch.cat([share.images for share in shares]))
+        if one.own_share is not None:
+            assert torch.equal(one.own_share, torch.cat([share.own_share for share in shares]))
+            assert torch.equal(one.partner_labels, torch.cat([share.partner_labels for share in shares]))
+
+
+def test_without_mixing_there_are_no_partners(data, images):
+    assert {(batch.partner_labels, batch.own_share) for batch in batches(data, images, requests(images))} == {
+        (None,) * 2
+    }
+    mixing = data.model_copy(update={"augmentation": data.augmentation.model_copy(update={"mix": "mixup"})})
+    val = batches(mixing, images, evaluation_requests(images.indices("val"), batch_size=4, side_px=SIDE))
+    assert {(batch.partner_labels, batch.own_share) for batch in val} == {(None, None)}
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_mixed_images_are_their_own_and_their_partners_views_by_share(mix, data, images):
+    mixing = data.model_copy(update={"augmentation": data.augmentation.model_copy(update={"mix": mix})})
+    asked = list(requests(images))
+    views = {}
+    for request, batch in zip(asked, batches(data, images, iter(asked)), strict=True):
+        views |= {(request.epoch, int(index)): view.double()
+                  for index, view in zip(request.indices, batch.images, strict=True)}  # fmt: skip
+    seen = 0
+    for request, batch in zip(asked, batches(mixing, images, iter(asked)), strict=True):
+        assert batch.own_share.dtype == torch.float32 and batch.partner_labels.dtype == torch.int64
+        assert batch.labels.tolist() == images.labels[request.indices].tolist()
+        assert batch.partner_labels.tolist() == images.labels[request.partners].tolist()
+        for place, (index, partner) in enumerate(zip(request.indices, request.partners, strict=True)):
+            own, other = views[request.epoch, int(index)], views.get((request.epoch, int(partner)))
+            if other is None:  # the epoch leaves its last images out, but not as partners
+                continue
+            seen += 1
+            share, mixed = float(batch.own_share[place]), batch.images[place].double()
+            if mix == "mixup":
+                assert (mixed - (share * own + (1 - share) * other)).abs().max() <= 0.51
+            else:
+                assert ((mixed == own) | (mixed == other)).all()
+    assert seen > 30
+
+
+def test_partners_are_other_images_of_the_epoch_each_once(images):
+    for epoch in range(EPOCHS):
+        found = [request for request in requests(images, batch_size=1) if request.epoch == epoch]
+        partners = [int(request.partners[0]) for request in found]
+        assert sorted(partners) == images.indices("train").tolist()
+        assert sum(partner == int(request.indices[0]) for partner, request in zip(partners, found, strict=True)) < 6
+
+
+def test_balanced_epochs_show_rare_images_again_each_time_in_another_view(data, images):
+    indices, labels = rare(images)
+    asked = list(training_requests(indices, seed=1, first_step=0, batch_size=7, sizes_px=[SIDE] * 20,
+                                   balance_by=labels))  # fmt: skip
+    drawn = np.concatenate([images.labels[request.indices] for request in asked])
+    assert np.bincount(drawn) / len(drawn) == pytest.approx(1 / 3, abs=0.02)
+    views = {}
+    for request, batch in zip(asked[:2], batches(data, images, iter(asked[:2])), strict=True):
+        for index, view in zip(request.indices.tolist(), batch.images, strict=True):
+            views.setdefault(index, []).append(view.numpy().tobytes())
+    again = [seen for seen in views.values() if len(seen) > 1]
+    assert again and all(len(set(seen)) == len(seen) for seen in again)
