@@ -99,8 +99,8 @@ def _check_name(override: Override) -> None:
 
 
 def _is_valid_key(key: str) -> bool:
-    known = {*valid_keys(), "data.augmentation", "training.profiler"}
-    return key in known or key.startswith(tuple(f"{name}." for name in _FREE_FORM))
+    sections = {name.rpartition(".")[0] for name in valid_keys()}
+    return key in {*valid_keys(), *sections} or key.startswith(tuple(f"{name}." for name in _FREE_FORM))
 
 
 def _valid_ones(key: str) -> str:

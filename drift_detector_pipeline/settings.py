@@ -18,13 +18,33 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class ColourJitter(_Section):
+    """How far the colours of a training image may stray; see `distortions.jitter_colours`. 0: not at all."""
+
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0  # 0.4: by a factor of 0.6 to 1.4; so are the next two
+    contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
+    saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # in turns of the colour circle, either way
+
+
+class RandAugment(_Section):
+    """A few of 14 distortions, all of one strength; see `distortions.rand_augment`."""
+
+    operations: Annotated[int, Field(ge=0, le=14)] = 0  # one after another, each drawn anew; 0: off
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # 0 hardly any, 30 the strongest
+
+
 class Augmentation(_Section):
-    """How a stored image becomes a training image; see `transforms.augment`."""
+    """How a stored image becomes a training image; see `augmentation.augment`."""
 
     min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
     shift_px: Annotated[int, Field(ge=0)]  # largest shift in each direction, at the training size; 0: off
     flip: bool  # mirror left and right, half of the time
     cutout_px: Annotated[int, Field(ge=0)] = 0  # side of a square that is covered, at the training size; 0: off
+    colour_jitter: ColourJitter = ColourJitter()
+    rand_augment: RandAugment = RandAugment()
+    mix: Literal["mixup", "cutmix"] | None = None  # with another training image, labels by share; see `mixing`
+    mix_alpha: Annotated[float, Field(gt=0)] = 1.0  # shares are drawn from Beta(alpha, alpha); 1: all equally likely
 
 
 class Data(_Section):
@@ -40,6 +60,8 @@ class Data(_Section):
     val_fraction: Fraction
     fit_fraction: Fraction
     max_bad_images: Annotated[int, Field(ge=0)]
+    balance: Literal["none", "sampling", "weights"] = "none"  # of the classes in train; see `class_balance`
+    limit: Positive | None = None  # most images of train and of val that a run uses; see `splits.some_of`
     augmentation: Augmentation
 
     @model_validator(mode="after")

@@ -90,6 +90,12 @@ def test_an_experiment_changes_what_it_names() -> None:
         ("data.fit_fraction=-0.1", "greater than or equal to 0"),
         ("data.augmentation.flip=maybe", "valid boolean"),
         ("data.augmentation={min_area: 3}", "less than or equal to 1"),
+        ("data.augmentation.colour_jitter.hue=0.6", "less than or equal to 0.5"),
+        ("data.augmentation.rand_augment={operations: 2, magnitude: 31}", "less than or equal to 30"),
+        ("data.augmentation.mix=blend", "'mixup'"),
+        ("data.augmentation.mix_alpha=0", "greater than 0"),
+        ("data.balance=true", "'sampling'"),
+        ("data.limit=0", "greater than or equal to 1"),
         ("data.name=a/b", "pattern"),
         ("run.device=gpu", "pattern"),
         ("run.seed=-1", "greater than or equal to 0"),
@@ -250,3 +256,13 @@ def test_a_command_shows_the_error_without_traceback(override: str) -> None:
 def test_nothing_is_left_behind_by_a_wrong_command(tmp_path: Path) -> None:
     assert run_module("dataset", "data.nam=x", cwd=tmp_path).returncode == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("data", config.group_choices()["data"])
+def test_settings_that_came_later_are_off_by_default_in_conf_as_in_receipts_without_them(data: str) -> None:
+    """A receipt from before reads as these defaults, and at its default a setting leaves no trace in an identity."""
+    composed = config.load([f"data={data}", *(["data.raw_path=x"] if data == "folder" else [])]).settings.data
+    for section in (composed, composed.augmentation, composed.augmentation.colour_jitter):
+        for name, field in type(section).model_fields.items():
+            if not field.is_required() and name != "cutout_px":
+                assert getattr(section, name) == field.default

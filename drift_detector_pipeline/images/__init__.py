@@ -3,5 +3,8 @@
 decode        the one decoder: a file's bytes -> uint8 RGB as it is stored
 decode_many   many files, on all cores
 named_files   the image files a person names: files, folders, patterns, archives
-transforms    stored image -> inference crop or training view -> normalised input
+transforms    stored image -> inference crop -> normalised input
+distortions   other colours and shapes for training
+augmentation  stored image -> one of its training views
+mixing        two training views -> one with the labels of both
 """

@@ -60,7 +60,7 @@ def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overri
     receipt = read_receipt(folder)
     data, run = _settings(folder, receipt, overrides)
     processed = _processed(folder, receipt, data)
-    indices = processed.images.indices(split)
+    indices = processed.images.indices(split, data.limit)
     if not len(indices):
         raise DataError(f"{processed.folder}: no images in the split {split}; choose another: split=val")
     with prepared(run) as machine:

@@ -1,7 +1,8 @@
 """Batches whose content is a function of (seed, epoch, position): nothing to save, nothing to restore.
 
-Sample order = f(seed, epoch); augmentation = f(seed, epoch, image). Worker processes only share the work, so any
-number of them gives the same batches. Fed by processed/packing.py and a task, read by session.py and evaluate.py.
+Sample order = f(seed, epoch); augmentation = f(seed, epoch, image); partners to mix with = f(seed, epoch). Worker
+processes only share the work, so any number of them gives the same batches. B: images of a batch. Fed by packing.py,
+read by modeling/train.py.
 """
 
 import atexit
@@ -17,12 +18,16 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.mixing import cutmix, mixup
+from drift_detector_pipeline.processed.class_balance import balanced_draw
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.settings import Data
 from drift_detector_pipeline.tasks.task import Target, Task, View
 
-_ORDER, _AUGMENTATION = 0, 1  # independent random streams
+_ORDER, _AUGMENTATION, _PARTNERS, _MIXING = 0, 1, 2, 3  # independent random streams
+_MIX = {"mixup": mixup, "cutmix": cutmix}
 _PREFETCH = 4  # batches ahead of time, for each worker
 
 
@@ -36,9 +41,11 @@ class Batch(NamedTuple):
 class Request(NamedTuple):
     """Which images a batch holds and how they are made."""
 
-    indices: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int64]  # (B,)
     side_px: int
     epoch: int | None  # None: the inference crop, nothing random
+    repeats: npt.NDArray[np.int64]  # (B,): how often each image was drawn before in this epoch
+    partners: npt.NDArray[np.int64]  # (B,): the images to mix with, where images are mixed
 
 
 def epoch_order(indices: npt.NDArray[np.int64], seed: int, epoch: int) -> npt.NDArray[np.int64]:
@@ -48,20 +55,22 @@ def epoch_order(indices: npt.NDArray[np.int64], seed: int, epoch: int) -> npt.ND
 
 def training_requests(
     indices: npt.NDArray[np.int64], *, seed: int, first_step: int, batch_size: int, sizes_px: list[int],
-    rank: int = 0, processes: int = 1,
+    rank: int = 0, processes: int = 1, balance_by: npt.NDArray[np.int64] | None = None,
 ) -> Iterator[Request]:  # fmt: skip
     """Yield the batches from global step `first_step` to the end of the last epoch, `len(sizes_px)` epochs in all.
 
     A step takes `batch_size * processes` images of the epoch's order, and each process its own part of them; what
-    does not fill a step is left out, other images each epoch.
+    does not fill a step is left out, other images each epoch. `balance_by`: labels of `indices`, to show each class
+    equally often; None: each image once.
     """
     per_step = batch_size * processes
     steps = len(indices) // per_step
     for epoch in range(first_step // steps, len(sizes_px)):
-        order = epoch_order(indices, seed, epoch)
+        drawn, repeats, partners = _epoch(indices, seed, epoch, balance_by)
         for step in range(first_step % steps if epoch == first_step // steps else 0, steps):
             start = step * per_step + rank * batch_size
-            yield Request(order[start : start + batch_size], sizes_px[epoch], epoch)
+            part = slice(start, start + batch_size)
+            yield Request(drawn[part], sizes_px[epoch], epoch, repeats[part], partners[part])
 
 
 def evaluation_requests(
@@ -69,7 +78,8 @@ def evaluation_requests(
 ) -> Iterator[Request]:
     """Yield the batches of a split in its stored order; every `processes`-th batch belongs to this process."""
     for start in range(rank * batch_size, len(indices), batch_size * processes):
-        yield Request(indices[start : start + batch_size], side_px, None)
+        part = indices[start : start + batch_size]
+        yield Request(part, side_px, None, np.zeros_like(part), part)
 
 
 def load_batches(
@@ -107,6 +117,18 @@ def load_batches(
     return _received(made, places)
 
 
+def _epoch(
+    indices: npt.NDArray[np.int64], seed: int, epoch: int, balance_by: npt.NDArray[np.int64] | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Images in an epoch's order, how often each was drawn before, and the partners: the same in another order."""
+    if balance_by is None:
+        drawn, repeats = epoch_order(indices, seed, epoch), np.zeros_like(indices)
+    else:
+        positions, repeats = balanced_draw(balance_by, np.random.default_rng((_ORDER, seed, epoch)))
+        drawn = indices[positions]
+    return drawn, repeats, np.random.default_rng((_PARTNERS, seed, epoch)).permutation(drawn)
+
+
 class _Made(NamedTuple):
     """A batch on its way, most often from a worker process."""
 
@@ -123,19 +145,48 @@ class _BatchMaker(Dataset[_Made]):
 
     def __getitem__(self, numbered: tuple[int, Request]) -> _Made:
         number, request = numbered
-        made = [self._view(int(index), request) for index in request.indices]
+        made = self._items(request)
         views, targets = [view for view, _ in made], [target for _, target in made]
         if self._places is None or len(views) * request.side_px**2 * 3 > self._places.shape[1]:
             return _Made(default_collate(views), targets, number, request.side_px)
         torch.stack(views, out=_place(self._places, number, len(views), request.side_px))
         return _Made(None, targets, number, request.side_px)
 
-    def _view(self, index: int, request: Request) -> tuple[torch.Tensor, Target]:
-        stored, target = self._images[index], int(self._images.labels[index])
+    def _items(self, request: Request) -> list[tuple[torch.Tensor, Target]]:
+        """The images of a batch as uint8 (S, S, 3), each with the truth about it."""
         if request.epoch is None:
-            return self._task.view(stored, target, View(request.side_px, None), None)
-        rng = np.random.default_rng((_AUGMENTATION, self._seed, request.epoch, index))
-        return self._task.view(stored, target, View(request.side_px, self._augmentation), rng)
+            how = View(request.side_px, None)
+            return [self._task.view(*self._stored(int(index)), how, None) for index in request.indices]
+        drawn = [_key(index, repeat) for index, repeat in zip(request.indices, request.repeats, strict=True)]
+        items = [self._view(key, request.epoch, request.side_px) for key in drawn]
+        if self._augmentation.mix is None:
+            return items
+        return [
+            self._mixed(item, partner, np.random.default_rng((_MIXING, self._seed, request.epoch, *key)), request)
+            for key, item, partner in zip(drawn, items, request.partners, strict=True)
+        ]
+
+    def _mixed(
+        self, item: tuple[torch.Tensor, Target], partner: np.int64, rng: np.random.Generator, request: Request
+    ) -> tuple[torch.Tensor, Target]:
+        assert self._augmentation.mix is not None
+        assert self._task.blend is not None
+        assert request.epoch is not None
+        (own, target), (other, other_target) = item, self._view(_key(partner), request.epoch, request.side_px)
+        image, share = _MIX[self._augmentation.mix](own, other, self._augmentation.mix_alpha, rng)
+        return image, self._task.blend(target, other_target, share)
+
+    def _view(self, key: tuple[int, ...], epoch: int, side_px: int) -> tuple[torch.Tensor, Target]:
+        rng = np.random.default_rng((_AUGMENTATION, self._seed, epoch, *key))
+        return self._task.view(*self._stored(key[0]), View(side_px, self._augmentation), rng)
+
+    def _stored(self, index: int) -> tuple[Pixels, Target]:
+        return self._images[index], int(self._images.labels[index])
+
+
+def _key(index: np.int64, repeat: np.int64 | int = 0) -> tuple[int, ...]:
+    """What an image's random numbers in an epoch depend on; an image that is shown again looks different."""
+    return (int(index), int(repeat)) if repeat else (int(index),)
 
 
 def _shared(places: int, size: int) -> torch.Tensor:

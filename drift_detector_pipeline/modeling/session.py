@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -31,6 +32,7 @@ from drift_detector_pipeline.modeling.optimization import build_optimizer
 from drift_detector_pipeline.modeling.tracing import Profiler, open_profiler
 from drift_detector_pipeline.networks.models import Network, build, parameter_count, seed_everything
 from drift_detector_pipeline.networks.weights import describe, save_weights
+from drift_detector_pipeline.processed.class_balance import class_weights
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.runs.checkpoints import (
     Checkpoint,
@@ -89,7 +91,15 @@ class Session:
     @cached_property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch."""
-        return len(self.data.images.indices("train")) // self.images_per_step
+        return len(self.data.images.indices("train", self.settings.data.limit)) // self.images_per_step
+
+    @cached_property
+    def class_weights(self) -> torch.Tensor | None:
+        """What the loss of each class counts, float32 (K,); None: all the same."""
+        if self.settings.data.balance != "weights":
+            return None
+        labels = self.data.images.labels[self.data.images.indices("train", self.settings.data.limit)]
+        return torch.from_numpy(class_weights(labels, len(self.data.classes))).to(self.machine.device)
 
     @property
     def best(self) -> Row:
@@ -113,6 +123,8 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     data = open_processed(settings.data)
     task = task_named(data.task)
     _check_batch_size(settings, data, machine)
+    if settings.data.augmentation.mix and task.blend is None:
+        raise ConfigError(f"data.augmentation.mix: views of the task {task.name} cannot be mixed; leave it null")
     seed_everything(settings.run.seed, INIT)
     network = build(settings.model, len(data.classes), settings.data.img_size, task.create, task.check)
     for side_px in sorted(set(settings.training.sizes_px or [])):
@@ -146,11 +158,13 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
 
 def training_batches(session: Session) -> Iterator[Batch]:
     """The batches from the step the run has reached to the end of its last epoch."""
-    settings, machine = session.settings, session.machine
+    settings, machine, images = session.settings, session.machine, session.data.images
     sizes = settings.training.sizes_px or [settings.data.img_size] * settings.training.epochs
+    indices = images.indices("train", settings.data.limit)
     requests = training_requests(
-        session.data.images.indices("train"), seed=settings.run.seed, first_step=session.progress.step,
-        batch_size=settings.training.batch_size, sizes_px=sizes, rank=machine.rank, processes=machine.processes,
+        indices, seed=settings.run.seed, first_step=session.progress.step, batch_size=settings.training.batch_size,
+        sizes_px=sizes, rank=machine.rank, processes=machine.processes,
+        balance_by=images.labels[indices] if settings.data.balance == "sampling" else None,
     )  # fmt: skip
     return _load(session, requests)
 
@@ -159,7 +173,7 @@ def validation_batches(session: Session) -> Iterator[Batch]:
     """The share this process has of the validation images."""
     settings, machine = session.settings, session.machine
     requests = evaluation_requests(
-        session.data.images.indices("val"), batch_size=BATCH, side_px=settings.data.img_size,
+        session.data.images.indices("val", settings.data.limit), batch_size=BATCH, side_px=settings.data.img_size,
         rank=machine.rank, processes=machine.processes,
     )  # fmt: skip
     return _load(session, requests)
@@ -206,7 +220,8 @@ def _load(session: Session, requests: Iterator[Request]) -> Iterator[Batch]:
 
 
 def _check_batch_size(settings: Settings, data: Processed, machine: Machine) -> None:
-    images, per_step = len(data.images.indices("train")), settings.training.batch_size * machine.processes
+    images = len(data.images.indices("train", settings.data.limit))
+    per_step = settings.training.batch_size * machine.processes
     if images < per_step:
         raise ConfigError(
             f"training.batch_size={settings.training.batch_size} on {machine.processes} process(es) needs {per_step} "
@@ -216,11 +231,11 @@ def _check_batch_size(settings: Settings, data: Processed, machine: Machine) -> 
 
 def _announce(session: Session, resumed: bool) -> None:
     machine, settings = session.machine, session.settings
+    train, val = (len(session.data.images.indices(split, settings.data.limit)) for split in ("train", "val"))
     log.info(
         "%s (%s weights to learn) on %s, %s, %d threads, %d process(es): %s train, %s val images",
         settings.model.name, f"{parameter_count(session.network.module):,}", machine.device, machine.precision,
-        machine.threads, machine.processes, f"{len(session.data.images.indices('train')):,}",
-        f"{len(session.data.images.indices('val')):,}",
+        machine.threads, machine.processes, f"{train:,}", f"{val:,}",
     )  # fmt: skip
     if resumed:
         log.info("continuing %s from step %d", session.folder, session.progress.step)

@@ -128,7 +128,8 @@ def _step(session: Session, batch: Batch) -> tuple[float, bool]:
     with phase("copy"):
         images = model_input(batch, session.network, machine)
     with phase("forward"):
-        loss = session.task.loss(partial(_forward, session), images, batch.targets or [], settings.training)
+        loss = session.task.loss(partial(_forward, session), images, batch.targets or [],
+                                 settings.training, session.class_weights)  # fmt: skip
         asked = session.interruption.signal is not None
         loss_sum, stops = sum_over_processes([loss.item(), float(asked)], machine)
     mean_loss = loss_sum / machine.processes

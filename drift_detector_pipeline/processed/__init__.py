@@ -1,11 +1,12 @@
 """What lies in data/processed, and which image plays which part.
 
-splits        train, fit, val
-packing       images.bin and index.csv
-manifest      manifest.json: what a processed folder says of itself
-roles         of fit and val, what the drift part uses for what
-freshness     does a processed folder still show its source?
-digits        scikit-learn's digits as a source
-duplicates    images that appear twice
-data_report   what a data set holds, in pictures
+splits         train, fit, val
+class_balance  classes of unequal size: equally often, or with weights
+packing        images.bin and index.csv
+manifest       manifest.json: what a processed folder says of itself
+roles          of fit and val, what the drift part uses for what
+freshness      does a processed folder still show its source?
+digits         scikit-learn's digits as a source
+duplicates     images that appear twice
+data_report    what a data set holds, in pictures
 """

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.processed.splits import SPLITS
+from drift_detector_pipeline.processed.splits import SPLITS, some_of
 
 _COLUMNS = ("path", "split", "label", "height", "width", "offset")
 
@@ -77,8 +77,11 @@ class PackedImages:
         height, width, offset = self._heights[index], self._widths[index], self._offsets[index]
         return self._bytes[offset : offset + height * width * 3].reshape(height, width, 3)
 
-    def indices(self, split: str) -> npt.NDArray[np.int64]:
-        """Positions of the images of a split, ascending."""
+    def indices(self, split: str, limit: int | None = None) -> npt.NDArray[np.int64]:
+        """Positions of the images of a split, ascending; with a limit, of `some_of` them."""
         if split not in SPLITS:
             raise ValueError(f"expected one of {SPLITS}, got {split!r}")
-        return np.flatnonzero(np.array(self.splits) == split)
+        found = np.flatnonzero(np.array(self.splits) == split)
+        if limit is None or limit >= len(found):
+            return found
+        return found[some_of([self.paths[index] for index in found], self.labels[found].tolist(), limit)]

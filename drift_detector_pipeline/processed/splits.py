@@ -39,5 +39,19 @@ def assign(images: Sequence[RawImage], val_fraction: float, fit_fraction: float)
     return splits
 
 
+def some_of(paths: Sequence[str], labels: Sequence[int], limit: int) -> list[int]:
+    """Return the positions of at most `limit` images, ascending, each class in proportion.
+
+    Within a class, images come in the order of the SHA-256 of their path. The first of every class come before all
+    others, and a smaller limit gives a part of what a larger one gives.
+    """
+    by_class: dict[int, list[int]] = defaultdict(list)
+    digests = [_digest(path) for path in paths]
+    for position in sorted(range(len(paths)), key=digests.__getitem__):
+        by_class[labels[position]].append(position)
+    ranks = {position: rank / len(members) for members in by_class.values() for rank, position in enumerate(members)}
+    return sorted(sorted(ranks, key=lambda position: (ranks[position], digests[position]))[:limit])
+
+
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

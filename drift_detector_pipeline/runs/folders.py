@@ -15,13 +15,13 @@ from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.runs.checkpoints import read_identity
 from drift_detector_pipeline.runs.machine import Machine
 from drift_detector_pipeline.runs.receipts import OUTPUTS, RECEIPT, compare_facts
-from drift_detector_pipeline.settings import Settings
+from drift_detector_pipeline.settings import Data, Settings
 
 
 def identify(settings: Settings, data: Processed, machine: Machine, pretrained_sha256: str | None) -> dict[str, Any]:
     """Everything that decides the bits of the weights, as flat JSON: equal identities may continue each other."""
     sections = {
-        "data": settings.data.model_dump(mode="json", include={"img_size", "augmentation"}),
+        "data": _deciding(settings.data),
         "model": settings.model.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", exclude={"profiler"}),
     }
@@ -73,6 +73,18 @@ def start_folder(folder: Path, composed: Composed) -> None:
     write_atomically(
         hydra / "overrides.yaml", "".join(f"- {text}\n" for text in composed.overrides).encode() or b"[]\n"
     )
+
+
+def _deciding(data: Data) -> dict[str, Any]:
+    """What of `data` decides the bits of the weights.
+
+    What has a default in settings.py came later than the first runs; at its default it leaves no trace here, so that
+    those go on and are compared as ever. `cutout_px` has been noted from its first day.
+    """
+    later = data.model_dump(
+        mode="json", include={"img_size", "augmentation", "balance", "limit"}, exclude_defaults=True
+    )
+    return later | {"augmentation": later["augmentation"] | {"cutout_px": data.augmentation.cutout_px}}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,6 +12,7 @@ class Headline(NamedTuple):
 
     name: str
     larger_is_better: bool
+    is_share: bool  # in 0..1, shown in percent
 
     @property
     def column(self) -> str:
@@ -22,9 +23,13 @@ class Headline(NamedTuple):
         """The row of the best value, the first of equals."""
         return (max if self.larger_is_better else min)(rows, key=lambda row: float(row[self.column]))
 
+    def text(self, value: float, digits: int = 1) -> str:
+        """A value for people."""
+        return f"{value:.{digits}%}" if self.is_share else f"{value:.4g}"
+
     def badness(self, value: float) -> float:
         """A number that is smaller for better values: what tables are sorted by."""
         return -value if self.larger_is_better else value
 
 
-ACCURACY = Headline("accuracy", larger_is_better=True)  # also of receipts from before there were tasks
+ACCURACY = Headline("accuracy", larger_is_better=True, is_share=True)  # also of receipts from before there were tasks

@@ -89,13 +89,19 @@ class Task(NamedTuple):
     view: Callable[[Pixels, Target, View, np.random.Generator | None], tuple[torch.Tensor, Target]]
     """Pixels (H, W, 3) and truth together -> uint8 (S, S, 3) and the truth of that view. The target may be None."""
 
+    blend: Callable[[Target, Target, float], Target] | None
+    """The truth of two views mixed, the first with this share in 0..1; None: views of this task cannot be mixed."""
+
     # batch -> network -> loss
     create: Callable[..., nn.Module]
     """(name, K, S, options, *, pretrained) -> a module. Raises ModelError."""
     check: Callable[[nn.Module, str, int, int], None]
     """Raise ModelError unless the module takes images of S px and answers as the task's outputs are; K, S last."""
-    loss: Callable[[Callable[..., Any], torch.Tensor, Sequence[Target], Training], torch.Tensor]
-    """(forward, float32 (N, 3, S, S), targets, settings) -> scalar. Forward included: detectors compute their own."""
+    loss: Callable[[Callable[..., Any], torch.Tensor, Sequence[Target], Training, torch.Tensor | None], torch.Tensor]
+    """(forward, float32 (N, 3, S, S), targets, settings, class weights float32 (K,) or None) -> scalar.
+
+    Forward included: detectors compute their own loss.
+    """
     infer: Callable[[nn.Module, torch.Tensor], Sequence[Output]]
     """One output an item, on the CPU, whatever its neighbours."""
 

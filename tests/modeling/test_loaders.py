@@ -14,6 +14,8 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.loaders import epoch_order, evaluation_requests, load_batches, training_requests
 from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.settings import ColourJitter, RandAugment
+from drift_detector_pipeline.tasks.classification.task import CLASSIFICATION
 
 EPOCHS, BATCH, SIDE = 3, 4, 12
 STEPS = 4  # an epoch, of 18 images: two are left out
@@ -45,14 +47,14 @@ def requests(images, first_step=0, seed=1, **options):
 
 
 def batches(data, images, found, workers=0, seed=1):
-    return list(load_batches(images, found, data=data, seed=seed, workers=workers))
+    return list(load_batches(images, found, CLASSIFICATION, data=data, seed=seed, workers=workers))
 
 
 def assert_same(first, second):
     assert len(first) == len(second)
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one.images, other.images)
-        assert torch.equal(one.labels, other.labels)
+        assert one.targets == other.targets
 
 
 def visited(found):
@@ -69,7 +71,7 @@ def test_a_batch_holds_uint8_images_in_channels_last_memory_and_their_labels(dat
         assert batch.images.dtype == torch.uint8
         assert batch.images.shape == (BATCH, 3, SIDE, SIDE)
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
-        assert batch.labels.tolist() == images.labels[request.indices].tolist()
+        assert batch.targets == images.labels[request.indices].tolist()
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -113,7 +115,7 @@ def test_the_parts_of_the_processes_make_up_the_batch_of_a_single_one(data, imag
     parts = [batches(data, images, requests(images, batch_size=2, rank=rank, processes=2)) for rank in (0, 1)]
     for one, *shares in zip(alone, *parts, strict=True):
         assert torch.equal(one.images, torch.cat([share.images for share in shares]))
-        assert torch.equal(one.labels, torch.cat([share.labels for share in shares]))
+        assert one.targets == [target for share in shares for target in share.targets]
 
 
 @pytest.mark.parametrize(("batch_size", "processes"), [(1, 1), (4, 1), (5, 1), (18, 1), (2, 3), (3, 2)])
@@ -196,6 +198,113 @@ def test_evaluation_covers_every_image_exactly_once(processes, batch_size, image
 def test_evaluation_shows_the_inference_crop_in_stored_order(workers, data, images):
     val = images.indices("val")
     found = batches(data, images, evaluation_requests(val, batch_size=4, side_px=SIDE), workers)
-    assert torch.cat([batch.labels for batch in found]).tolist() == images.labels[val].tolist()
+    assert [target for batch in found for target in batch.targets] == images.labels[val].tolist()
     expected = np.stack([inference_crop(images[int(index)], SIDE) for index in val])
     assert np.array_equal(torch.cat([batch.images for batch in found]).permute(0, 2, 3, 1).numpy(), expected)
+
+
+COLOURS = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
+OPTIONS = {
+    "colour_jitter": {"colour_jitter": ColourJitter(**COLOURS)},
+    "rand_augment": {"rand_augment": RandAugment(operations=2, magnitude=9)},
+    "mixup": {"mix": "mixup"},
+    "cutmix": {"mix": "cutmix"},
+}
+
+
+def rare(images):
+    """Indices to train on of which two are of the first class, and their labels."""
+    train = images.indices("train")
+    kept = np.concatenate([train[images.labels[train] == 0][:2], train[images.labels[train] != 0]])
+    return kept, images.labels[kept]
+
+
+@pytest.fixture(params=[*OPTIONS, "balance"])
+def option(request, data, images):
+    """What makes the batches of one option: settings, and requests from a step on."""
+    changed = {"augmentation": data.augmentation.model_copy(update=OPTIONS.get(request.param, {}))}
+    indices, labels = rare(images)
+    balance_by = labels if request.param == "balance" else None
+
+    def ask(first_step=0, batch_size=BATCH, **options):
+        return training_requests(
+            indices, seed=1, first_step=first_step, batch_size=batch_size, sizes_px=[SIDE] * 2, balance_by=balance_by,
+            **options,
+        )  # fmt: skip
+
+    return data.model_copy(update=changed), ask
+
+
+def test_an_option_changes_batches_and_any_number_of_workers_makes_the_same(option, data, images):
+    changed, ask = option
+    alone = batches(changed, images, ask())
+    for workers in (1, 3):
+        assert_same(batches(changed, images, ask(), workers), alone)
+    plain = batches(data, images, training_requests(rare(images)[0], seed=1, first_step=0, batch_size=BATCH,
+                                                    sizes_px=[SIDE] * 2))  # fmt: skip
+    assert len(plain) == len(alone)
+    assert all(not torch.equal(one.images, other.images) for one, other in zip(plain, alone, strict=True))
+
+
+def test_with_an_option_any_step_continues_the_sequence_and_processes_share_it(option, images):
+    changed, ask = option
+    whole = batches(changed, images, ask())
+    for first_step in (1, 3, 5):
+        assert_same(batches(changed, images, ask(first_step)), whole[first_step:])
+    parts = [batches(changed, images, ask(batch_size=2, rank=rank, processes=2)) for rank in (0, 1)]
+    for one, *shares in zip(whole, *parts, strict=True):
+        assert torch.equal(one.images, torch.cat([share.images for share in shares]))
+        assert one.targets == [target for share in shares for target in share.targets]
+
+
+def test_only_what_is_trained_on_is_mixed(data, images):
+    mixing = data.model_copy(update={"augmentation": data.augmentation.model_copy(update={"mix": "mixup"})})
+    val = batches(mixing, images, evaluation_requests(images.indices("val"), batch_size=4, side_px=SIDE))
+    assert all(isinstance(target, int) for batch in val for target in batch.targets)
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_mixed_images_are_their_own_and_their_partners_views_by_share(mix, data, images):
+    mixing = data.model_copy(update={"augmentation": data.augmentation.model_copy(update={"mix": mix})})
+    asked = list(requests(images))
+    views = {}
+    for request, batch in zip(asked, batches(data, images, iter(asked)), strict=True):
+        views |= {(request.epoch, int(index)): view.double()
+                  for index, view in zip(request.indices, batch.images, strict=True)}  # fmt: skip
+    seen = 0
+    for request, batch in zip(asked, batches(mixing, images, iter(asked)), strict=True):
+        assert [target.own for target in batch.targets] == images.labels[request.indices].tolist()
+        assert [target.other for target in batch.targets] == images.labels[request.partners].tolist()
+        for place, (index, partner) in enumerate(zip(request.indices, request.partners, strict=True)):
+            own, other = views[request.epoch, int(index)], views.get((request.epoch, int(partner)))
+            if other is None:  # the epoch leaves its last images out, but not as partners
+                continue
+            seen += 1
+            share, mixed = batch.targets[place].share, batch.images[place].double()
+            if mix == "mixup":
+                assert (mixed - (share * own + (1 - share) * other)).abs().max() <= 0.51
+            else:
+                assert ((mixed == own) | (mixed == other)).all()
+    assert seen > 30
+
+
+def test_partners_are_other_images_of_the_epoch_each_once(images):
+    for epoch in range(EPOCHS):
+        found = [request for request in requests(images, batch_size=1) if request.epoch == epoch]
+        partners = [int(request.partners[0]) for request in found]
+        assert sorted(partners) == images.indices("train").tolist()
+        assert sum(partner == int(request.indices[0]) for partner, request in zip(partners, found, strict=True)) < 6
+
+
+def test_balanced_epochs_show_rare_images_again_each_time_in_another_view(data, images):
+    indices, labels = rare(images)
+    asked = list(training_requests(indices, seed=1, first_step=0, batch_size=7, sizes_px=[SIDE] * 20,
+                                   balance_by=labels))  # fmt: skip
+    drawn = np.concatenate([images.labels[request.indices] for request in asked])
+    assert np.bincount(drawn) / len(drawn) == pytest.approx(1 / 3, abs=0.02)
+    views = {}
+    for request, batch in zip(asked[:2], batches(data, images, iter(asked[:2])), strict=True):
+        for index, view in zip(request.indices.tolist(), batch.images, strict=True):
+            views.setdefault(index, []).append(view.numpy().tobytes())
+    again = [seen for seen in views.values() if len(seen) > 1]
+    assert again and all(len(set(seen)) == len(seen) for seen in again)

@@ -3,10 +3,11 @@
 import hashlib
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
-from drift_detector_pipeline.processed.splits import SPLITS, assign
+from drift_detector_pipeline.processed.splits import SPLITS, assign, some_of
 from drift_detector_pipeline.raw.listing import RawImage
 
 
@@ -90,3 +91,30 @@ def test_names_that_are_no_utf8_are_hashed_by_their_bytes() -> None:
 
 def test_nothing_in_nothing_out() -> None:
     assert assign([], 0.2, 0.1) == []
+
+
+PATHS = [f"{label}/{number}.png" for label, count in enumerate((60, 30, 9, 1)) for number in range(count)]
+LABELS = [int(path[0]) for path in PATHS]
+
+
+@pytest.mark.parametrize("limit", [4, 7, 20, 50, 99])
+def test_a_limit_takes_each_class_in_proportion_and_the_first_of_each(limit: int) -> None:
+    chosen = some_of(PATHS, LABELS, limit)
+    assert len(chosen) == limit and chosen == sorted(set(chosen))
+    counts = Counter(LABELS[position] for position in chosen)
+    for label, size in enumerate((60, 30, 9, 1)):
+        assert abs(counts[label] - limit * size / 100) < 1.5
+        assert counts[label] >= 1
+        by_hash = sorted((hashlib.sha256(path.encode()).digest(), path) for path in PATHS if path[0] == str(label))
+        assert {PATHS[position] for position in chosen if LABELS[position] == label} == {
+            path for _, path in by_hash[: counts[label]]
+        }
+
+
+def test_a_smaller_limit_gives_a_part_of_what_a_larger_one_gives_whatever_the_order_of_the_images() -> None:
+    chosen = [{PATHS[position] for position in some_of(PATHS, LABELS, limit)} for limit in (1, 3, 10, 40, 100, 1000)]
+    assert all(small < large for small, large in pairwise(chosen[:4]))
+    assert chosen[4] == chosen[5] == set(PATHS)
+    order = random.Random(0).sample(range(100), 100)
+    moved = [PATHS[position] for position in order]
+    assert {moved[position] for position in some_of(moved, [LABELS[one] for one in order], 40)} == chosen[3]

@@ -4,7 +4,8 @@ N images, K classes, S side of the input in px. A target is an index into the cl
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,13 +13,22 @@ from torch import nn
 from torch.nn import functional
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.images.transforms import augment, inference_crop
+from drift_detector_pipeline.images.augmentation import augment
+from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.networks.models import check_input, create
 from drift_detector_pipeline.settings import Training
 from drift_detector_pipeline.tasks.classification.metrics import Metrics, measure, probabilities
 from drift_detector_pipeline.tasks.classification.report import report
 from drift_detector_pipeline.tasks.headline import ACCURACY
 from drift_detector_pipeline.tasks.task import Answer, Caption, Task, View
+
+
+class Mixed(NamedTuple):
+    """The label of an image that shows two."""
+
+    own: int
+    other: int
+    share: float  # of `own`, in 0..1
 
 
 def view(
@@ -30,12 +40,30 @@ def view(
     return augment(stored, how.side_px, how.augmentation, rng), target
 
 
+def blend(own: int, other: int, share: float) -> Mixed:
+    """The label of an image that shows two."""
+    return Mixed(own, other, share)
+
+
 def loss(
-    forward: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, targets: Sequence[int], training: Training
-) -> torch.Tensor:
-    """Mean cross entropy in nats, with the label smoothing of the settings."""
-    labels = torch.tensor(targets, dtype=torch.int64, device=images.device)
-    return functional.cross_entropy(forward(images).float(), labels, label_smoothing=training.label_smoothing)
+    forward: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, targets: Sequence[int] | Sequence[Mixed],
+    training: Training, class_weights: torch.Tensor | None,
+) -> torch.Tensor:  # fmt: skip
+    """Mean cross entropy in nats over images, with the label smoothing of the settings.
+
+    An image that shows two labels counts for each by its share.
+    """
+    logits = forward(images).float()
+    entropy = partial(functional.cross_entropy, logits, label_smoothing=training.label_smoothing)
+    if class_weights is None and not isinstance(targets[0], Mixed):
+        return entropy(torch.tensor(targets, dtype=torch.int64, device=logits.device))
+    mixed = [one if isinstance(one, Mixed) else Mixed(one, one, 1.0) for one in targets]
+    own, other = (
+        torch.tensor(labels, device=logits.device) for labels in zip(*((one.own, one.other) for one in mixed))
+    )
+    share = torch.tensor([one.share for one in mixed], device=logits.device)
+    each = partial(entropy, weight=class_weights, reduction="none")
+    return (share * each(own) + (1 - share) * each(other)).mean()
 
 
 def infer(module: nn.Module, images: torch.Tensor) -> Sequence[np.ndarray[Any, np.dtype[np.float32]]]:
@@ -76,6 +104,6 @@ def draw(pixels: Pixels, said: Answer, target: int | None) -> Pixels:
 
 CLASSIFICATION = Task(
     name="classification", headline=ACCURACY, columns=("label", "probability", "top3"), truth_column="true_label",
-    view=view, create=create, check=check_input, loss=loss, infer=infer,
+    view=view, blend=blend, create=create, check=check_input, loss=loss, infer=infer,
     measure=worth, answer=answer, caption=caption, draw=draw, report=report,
 )  # fmt: skip
