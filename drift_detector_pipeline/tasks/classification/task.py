@@ -58,9 +58,8 @@ def loss(
     if class_weights is None and not isinstance(targets[0], Mixed):
         return entropy(torch.tensor(targets, dtype=torch.int64, device=logits.device))
     mixed = [one if isinstance(one, Mixed) else Mixed(one, one, 1.0) for one in targets]
-    own, other = (
-        torch.tensor(labels, device=logits.device) for labels in zip(*((one.own, one.other) for one in mixed))
-    )
+    own = torch.tensor([one.own for one in mixed], device=logits.device)
+    other = torch.tensor([one.other for one in mixed], device=logits.device)
     share = torch.tensor([one.share for one in mixed], device=logits.device)
     each = partial(entropy, weight=class_weights, reduction="none")
     return (share * each(own) + (1 - share) * each(other)).mean()
