@@ -28,7 +28,7 @@ from drift_detector_pipeline.processed.packing import Entry, write_packed
 from drift_detector_pipeline.processed.splits import SPLITS, assign
 from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.raw.fetch import ensure_raw, verify
-from drift_detector_pipeline.raw.formats.imagefolder import list_images
+from drift_detector_pipeline.raw.formats import imagefolder
 from drift_detector_pipeline.raw.listing import Listing
 from drift_detector_pipeline.settings import Data
 
@@ -111,7 +111,7 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
     else:
         if raw.is_file():
             extract(raw, folder / "extracted")
-        listing = list_images(raw if raw.is_dir() else folder / "extracted")
+        listing = imagefolder.read(raw if raw.is_dir() else folder / "extracted")
         decoded = decode_all(listing, data.stored_side_px)
     splits = assign(listing.images, data.val_fraction, data.fit_fraction)
     classes = sorted({image.class_name for image in listing.images})
