@@ -4,4 +4,5 @@ decode        the one decoder: a file's bytes -> uint8 RGB as it is stored
 decode_many   many files, on all cores
 named_files   the image files a person names: files, folders, patterns, archives
 transforms    stored image -> inference crop or training view -> normalised input
+crops         image files -> inference crops, the unreadable ones put aside
 """
