@@ -1,7 +1,7 @@
 """Raw source to processed folder: `python -m drift_detector_pipeline.dataset data=digits`.
 
 In: an archive, a folder, or the embedded digits. Out: data/processed/<name>/ with packed images, index and, last of
-all, manifest.json. Read through manifest.py.
+all, manifest.json. Read through processed/manifest.py.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """From a stored image to model input: one inference crop for everything, and the training augmentation.
 
 H, W: a stored image's sides; S: the side of the model input. Everything is uint8 until `normalize`.
-Fed by packing.py or images.decode, read by loaders.py.
+Fed by processed/packing.py or decode.py, read by modeling/loaders.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Batches whose content is a function of (seed, epoch, position): nothing to save, nothing to restore.
 
 Sample order = f(seed, epoch); augmentation = f(seed, epoch, image). Worker processes only share the work, so any
-number of them gives the same batches. Fed by packing.py, read by modeling/train.py.
+number of them gives the same batches. Fed by processed/packing.py, read by modeling/train.py.
 """
 
 import atexit
