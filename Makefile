@@ -150,7 +150,7 @@ format: $(DEVELOPED) ## Put the code into shape
 	$(PYTHON) -m ruff format
 
 docs: $(DEVELOPED) ## The documentation as a site: site/index.html opens in a browser, no server needed
-	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet $(ARGS)
+	@$(PYTHON) -m mkdocs build --quiet $(ARGS)
 	@echo site/index.html
 
 check: lint ## What CI runs: style, types, all tests
