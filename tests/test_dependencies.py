@@ -41,7 +41,7 @@ def imported(folder):
     "folder, declared",
     [
         ("drift_detector_pipeline", PROJECT["dependencies"]),
-        ("tests", [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["dev"]]),
+        ("tests", [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["dev"], *EXTRAS["profiler"]]),
     ],
 )
 def test_whatever_is_imported_is_declared(folder, declared):
@@ -65,4 +65,4 @@ def test_the_two_locks_agree_and_hold_what_is_declared():
     run, dev = ({(name, version) for name, version, _ in PIN.findall(lock)} for lock in (RUN_LOCK, DEV_LOCK))
     assert run <= dev
     assert names(PROJECT["dependencies"]) | names(EXTRAS["test"]) <= {name for name, _ in run}
-    assert names(EXTRAS["dev"]) - {plain(PROJECT["name"])} <= {name for name, _ in dev}
+    assert (names(EXTRAS["dev"]) | names(EXTRAS["profiler"])) - {plain(PROJECT["name"])} <= {name for name, _ in dev}
