@@ -3,7 +3,7 @@
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS dependencies
-# First instruction on top of the base: image_size.py counts from here.
+# First instruction on top of the base: deploy/container_size.py counts from here.
 WORKDIR /app
 ARG TORCH_INDEX=""
 # One layer that changes with the lock only. What no run reads is removed in it: see docker-install.sh.

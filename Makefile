@@ -49,7 +49,7 @@ verify: $(INSTALLED) ## Try every stage, data to drift, on digits and say what w
 
 requirements: $(INSTALLED) ## Install the hash-pinned lock into .venv: all that running needs
 
-requirements_dev: $(DEVELOPED) ## ... and what tests, style, types and documentation need
+requirements_dev: $(DEVELOPED) ## ... and what tests, style, types, documentation and the views of profiles need
 
 $(INSTALLED): requirements.txt pyproject.toml
 	@test -x $(PYTHON) || $(MAKE) --no-print-directory create_environment
@@ -104,6 +104,8 @@ profile: process_data ## Where a training step's time goes: ARGS="+experiment=im
 
 tensorboard: $(INSTALLED) ## Curves and profiles in the browser, of RUN=outputs/DATE/TIME or of all runs
 	@test -d "$(or $(RUN),outputs)" || { echo "error: $(or $(RUN),outputs): no such folder; train first: make train" >&2; exit 1; }
+	@$(PYTHON) -c 'import torch_tb_profiler' 2>/dev/null || \
+		echo "curves only: what shows profiles, torch-tb-profiler, is missing; this adds it: make requirements_dev" >&2
 	@TORCH_PROFILER_LOG_LEVEL=WARNING $(PYTHON) -m tensorboard.main --logdir "$(or $(RUN),outputs)" $(ARGS)
 
 bench: $(INSTALLED) ## Measure training speed on this machine: reports/training_speed.json
@@ -151,7 +153,7 @@ format: $(DEVELOPED) ## Put the code into shape
 	$(PYTHON) -m ruff format
 
 docs: $(DEVELOPED) ## The documentation as a site: site/index.html opens in a browser, no server needed
-	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet $(ARGS)
+	@$(PYTHON) -m mkdocs build --quiet $(ARGS)
 	@echo site/index.html
 
 check: lint ## What CI runs: style, types, all tests

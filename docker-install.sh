@@ -25,7 +25,7 @@ fi
 packages=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 find "$packages/googleapiclient/discovery_cache/documents" -type f ! -name 'drive.v*' -delete
 find "$packages/botocore/data" -mindepth 1 -maxdepth 1 -type d ! -name 's3*' ! -name 'sts' ! -name 'sso*' -exec rm -rf {} +
-for name in pandas scipy sklearn numpy matplotlib networkx sympy fontTools joblib dulwich tornado; do
+for name in scipy sklearn numpy matplotlib networkx sympy fontTools joblib dulwich tornado; do
     [ -d "$packages/$name" ] || continue
     find "$packages/$name" -type d -name tests -prune -exec rm -rf {} +
     find "$packages/$name" -type f \( -name '*.c' -o -name '*.pyx' \) -delete

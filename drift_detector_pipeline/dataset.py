@@ -1,7 +1,7 @@
 """Raw source to processed folder: `python -m drift_detector_pipeline.dataset data=digits`.
 
 In: an archive, a folder, or the embedded digits. Out: data/processed/<name>/ with packed images, index and, last of
-all, manifest.json. Read through manifest.py.
+all, manifest.json. Read through processed/manifest.py.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from drift_detector_pipeline.processed.packing import Entry, write_packed
 from drift_detector_pipeline.processed.splits import SPLITS, assign
 from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.raw.fetch import ensure_raw, verify
-from drift_detector_pipeline.raw.formats.imagefolder import list_images
+from drift_detector_pipeline.raw.formats import imagefolder
 from drift_detector_pipeline.raw.listing import Listing
 from drift_detector_pipeline.settings import Data
 
@@ -111,7 +111,7 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
     else:
         if raw.is_file():
             extract(raw, folder / "extracted")
-        listing = list_images(raw if raw.is_dir() else folder / "extracted")
+        listing = imagefolder.read(raw if raw.is_dir() else folder / "extracted")
         decoded = decode_all(listing, data.stored_side_px)
     splits = assign(listing.images, data.val_fraction, data.fit_fraction)
     classes = sorted({image.class_name for image in listing.images})

@@ -6,7 +6,7 @@ PipelineError
 ├── ModelError     an unknown model or optimizer, weights that do not fit
 ├── TrainingError  a loss that is not finite
 ├── ResumeError    a run that cannot be continued or repeated
-└── ImageError     a container image that is larger than agreed
+└── ContainerError a container image that is larger than agreed
 
 Each message names the path or value, what was expected and the command that fixes it.
 """
@@ -40,7 +40,7 @@ class ResumeError(PipelineError):
     """A run that cannot be continued or repeated as asked."""
 
 
-class ImageError(PipelineError):
+class ContainerError(PipelineError):
     """A container image that is larger than agreed, or whose history cannot be read."""
 
 

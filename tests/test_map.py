@@ -63,6 +63,14 @@ def test_imports_point_upwards_on_the_map(name: str) -> None:
     assert {other for other in imported(modules()[name]) if order.index(other) >= order.index(name)} == set()
 
 
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_a_file_named_in_a_text_is_there(name: str) -> None:
+    """By its name alone beside the module that names it, else by its path below the package or the root."""
+    path = modules()[name]
+    named = set(re.findall(r"[\w/]+\.py\b", path.read_text()))
+    assert {one for one in named if not any((place / one).exists() for place in (path.parent, PACKAGE, ROOT))} == set()
+
+
 def test_packages_import_nothing() -> None:
     for path in PACKAGE.rglob("__init__.py"):
         assert not any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(ast.parse(path.read_text())))

@@ -1,6 +1,6 @@
 """Changes that do no harm: what a monitored model should stay calm about. N images, sides H and W.
 
-In: uint8 (N, H, W, 3). Out: the same shape. Nothing random. Read by corruptions.py.
+In: uint8 (N, H, W, 3). Out: the same shape. Nothing random. Read by corrupt.py.
 """
 
 from collections.abc import Callable

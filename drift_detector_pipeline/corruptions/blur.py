@@ -1,6 +1,6 @@
 """Blur of lens, glass, camera and approach. N images, sides H and W; values in 0..1.
 
-In: float32 (N, H, W, 3) and one random generator an image. Out: the same shape. Read by corruptions.py; `convolve`
+In: float32 (N, H, W, 3) and one random generator an image. Out: the same shape. Read by corrupt.py; `convolve`
 and `streak` also by weather.py.
 """
 

@@ -1,6 +1,6 @@
 """Contrast, elastic distortion, pixelation and JPEG. N images, sides H and W; values in 0..1.
 
-In: float32 (N, H, W, 3) and one random generator an image. Out: the same shape. Read by corruptions.py; `as_jpeg`
+In: float32 (N, H, W, 3) and one random generator an image. Out: the same shape. Read by corrupt.py; `as_jpeg`
 also by benign.py.
 """
 

@@ -1,6 +1,6 @@
 """Noise of sensors and transmission. N images, sides H and W; values in 0..1.
 
-In: float32 (N, H, W, 3) and one random generator an image. Out: the same shape. Read by corruptions.py.
+In: float32 (N, H, W, 3) and one random generator an image. Out: the same shape. Read by corrupt.py.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """How strong each severity of a kind is: the published values at 32 and 224 px, interpolated for other sides.
 
-In: kind, severity, side of the image. Out: named numbers. Read by the modules of kinds/ through corruptions.py.
+In: kind, severity, side of the image. Out: named numbers. Read by the other modules of this folder through corrupt.py.
 Source of the values: Hendrycks & Dietterich 2019 (arXiv 1903.12261), ImageNet-C at 224 px and CIFAR-10-C at 32 px.
 """
 

@@ -1,6 +1,6 @@
 """Snow, frost, fog and bright light. N images, sides H and W; values in 0..1.
 
-In: float32 (N, H, W, 3) and one random generator an image. Out: the same shape. Read by corruptions.py.
+In: float32 (N, H, W, 3) and one random generator an image. Out: the same shape. Read by corrupt.py.
 """
 
 import math

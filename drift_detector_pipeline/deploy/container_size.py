@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from drift_detector_pipeline.errors import ImageError, exit_status
+from drift_detector_pipeline.errors import ContainerError, exit_status
 
 LIMIT_BYTES = 600_000_000
 FIRST = "WORKDIR /app"  # the Dockerfile's first instruction; what is older is the base
@@ -43,10 +43,10 @@ def read_history(lines: Iterable[str]) -> list[Layer]:
 
 
 def report(layers: list[Layer], uncounted: int) -> None:
-    """Print size per layer and the sums. Raises ImageError above the limit or if the base cannot be told apart."""
+    """Print size per layer and the sums. Raises ContainerError above the limit or if the base cannot be told apart."""
     first = next((index for index, layer in enumerate(layers) if layer.command.startswith(FIRST)), None)
     if first is None:
-        raise ImageError(f"no {FIRST!r} in the image's history, so its base cannot be told apart")
+        raise ContainerError(f"no {FIRST!r} in the image's history, so its base cannot be told apart")
     print("      MB  layer, newest first")
     for layer in layers:
         if layer.size_bytes:
@@ -57,7 +57,7 @@ def report(layers: list[Layer], uncounted: int) -> None:
     print(f"{uncounted / 1e6:8.1f}  of that torch, torchvision, triton, nvidia-* and cuda-*")
     print(f"{(ours - uncounted) / 1e6:8.1f}  counted; {LIMIT_BYTES / 1e6:.0f} allowed")
     if ours - uncounted > LIMIT_BYTES:
-        raise ImageError("the image is too large: see which layer grew, and what docker-install.sh can leave out")
+        raise ContainerError("the image is too large: see which layer grew, and what docker-install.sh can leave out")
 
 
 def uncounted_bytes() -> int:

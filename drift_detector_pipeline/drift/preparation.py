@@ -12,7 +12,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode_many import decode_files
+from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 
 Images = Pixels | Sequence[str | Path]
@@ -25,7 +25,7 @@ class Preparation(NamedTuple):
     stored_side_px: int  # shorter side of a decoded file, before the crop
     mean: tuple[float, ...] = IMAGENET_MEAN  # of values in 0..1; of no use to a callable
     std: tuple[float, ...] = IMAGENET_STD
-    early: tuple[str, ...] | None = None  # names of layers; None: found as `signals.find_layers` does
+    early: tuple[str, ...] | None = None  # names of layers; None: found as `scores.signals.find_layers` does
     classifier: str | None = None
 
 
@@ -48,15 +48,10 @@ def open_images(images: Images, preparation: Preparation, names: Sequence[str] |
         shown = list(names or map(str, range(len(images))))
         return Window(_stacked([inference_crop(image, side) for image in images], side), shown, {})
     files = _as_paths(images)
-    shown, crops, unreadable = list[str](), list[Pixels](), dict[str, str]()
-    decoded = decode_files(files, preparation.stored_side_px)
-    for name, one in zip(names or map(str, files), decoded, strict=True):
-        if one.pixels is None:
-            unreadable[name] = str(one.problem)
-        else:
-            shown.append(name)
-            crops.append(inference_crop(one.pixels, side))
-    return Window(_stacked(crops, side), shown, unreadable)
+    unreadable = dict[str, str]()
+    named = list(zip(names or map(str, files), files, strict=True))
+    found = list(read_crops(named, preparation.stored_side_px, side, unreadable))
+    return Window(_stacked([crop for _, crop in found], side), [name for name, _ in found], unreadable)
 
 
 def all_readable(images: Images, preparation: Preparation) -> Pixels:

@@ -50,7 +50,7 @@ class Channel(NamedTuple):
     name: str
     score: str
     shift: float  # standard deviations of one image; for labels a difference of shares
-    moved: bool  # more than chance does to any score in one of twenty windows; see window.shifts
+    moved: bool  # more than chance does to any score in one of twenty windows; see permutation.shifts
 
 
 class Verdict(NamedTuple):

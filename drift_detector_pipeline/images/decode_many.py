@@ -1,7 +1,6 @@
 """Image files decoded once, on all cores: the pixels, or why there are none.
 
-In: a `Listing`, any files, or the digits inside scikit-learn. Out: one `Decoded` per image, in their order. Read by
-dataset.py and modeling/predict.py.
+In: a `Listing`, or any files. Out: one `Decoded` per image, in their order. Read by dataset.py and crops.py.
 """
 
 import hashlib

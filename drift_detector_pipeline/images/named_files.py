@@ -1,7 +1,7 @@
 """The image files a person means: files, folders, globs and archives, in the order they are named.
 
-In: words of a command line. Out: paths, each with the name to show. Read by everything that takes images from outside
-the processed data.
+In: words of a command line. Out: paths, each with the name to show, as crops.py takes them. Read by everything that
+takes images from outside the processed data.
 """
 
 import glob

@@ -1,8 +1,8 @@
 """Batches whose content is a function of (seed, epoch, position): nothing to save, nothing to restore.
 
 Sample order = f(seed, epoch); augmentation = f(seed, epoch, image); partners to mix with = f(seed, epoch). Worker
-processes only share the work, so any number of them gives the same batches. B: images of a batch. Fed by packing.py,
-read by modeling/train.py.
+processes only share the work, so any number of them gives the same batches. B: images of a batch. Fed by
+processed/packing.py and a task, read by modeling/session.py and evaluate.py.
 """
 
 import atexit

@@ -20,14 +20,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.commands import checked, overrides_among, own_words
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import dated_folder, disk_full_explained, write_json
-from drift_detector_pipeline.images.decode_many import decode_files
+from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.named_files import ImageFile, image_files
-from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.evaluation_report import answer_cells
 from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.loaders import Batch
@@ -77,10 +75,10 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
         if (recorded, machine.precision) == ("bf16", "fp32"):
             log.warning("%s: its run computed in bf16, here it is fp32; probabilities differ a little", file)
         trained = open_trained(file, machine)
-        unreadable: list[dict[str, str]] = []
+        unreadable = dict[str, str]()
         count = _write(partial, _predictions(trained, machine, found, unreadable), trained.task)
         if not count:
-            first = "".join(f"; {image['path']}: {image['reason']}" for image in unreadable[:1])
+            first = "".join(f"; {name}: {why}" for name, why in list(unreadable.items())[:1])
             raise DataError(f"{' '.join(images)}: no image among {len(found)} files{first}")
         write_json(partial / "summary.json", _summary(trained, machine, count, unreadable))
     return Predicted(final, count, len(unreadable))
@@ -114,26 +112,16 @@ def _new_folder(place: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _predictions(
-    trained: Trained, machine: Machine, found: Sequence[ImageFile], unreadable: list[dict[str, str]]
+    trained: Trained, machine: Machine, found: Sequence[ImageFile], unreadable: dict[str, str]
 ) -> Iterator[tuple[str, Answer]]:
     """Yield name and answer of each image, in order; add the others to `unreadable`."""
-    crops = _crops(trained, found, unreadable)
+    crops = read_crops(found, trained.stored_side_px, trained.img_size, unreadable)
     while group := list(itertools.islice(crops, BATCH)):
         pixels = torch.from_numpy(np.stack([crop for _, crop in group])).permute(0, 3, 1, 2)
         outputs = outputs_of(trained, Batch(pixels), machine)
         yield from zip((name for name, _ in group), trained.task.answer(outputs, trained.classes), strict=True)
-
-
-def _crops(
-    trained: Trained, found: Sequence[ImageFile], unreadable: list[dict[str, str]]
-) -> Iterator[tuple[str, Pixels]]:
-    decoded = decode_files([image.file for image in found], trained.stored_side_px)
-    for image, one in zip(found, decoded, strict=True):
-        if one.pixels is None:
-            log.warning("%s: %s", image.name, one.problem)
-            unreadable.append({"path": image.name, "reason": str(one.problem)})
-        else:
-            yield image.name, inference_crop(one.pixels, trained.img_size)
+    for name, why in unreadable.items():
+        log.warning("%s: %s", name, why)
 
 
 def _write(folder: Path, rows: Iterable[tuple[str, Answer]], task: Task) -> int:
@@ -162,10 +150,10 @@ def _print(line: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _summary(trained: Trained, machine: Machine, count: int, unreadable: list[dict[str, str]]) -> dict[str, Any]:
+def _summary(trained: Trained, machine: Machine, count: int, unreadable: dict[str, str]) -> dict[str, Any]:
     return {
         "predicted": count,
-        "unreadable": unreadable,
+        "unreadable": [{"path": name, "reason": why} for name, why in unreadable.items()],
         "weights": str(trained.file),
         "weights_sha256": trained.sha256,
         "model": trained.architecture,

@@ -1,6 +1,6 @@
 """A few validation images and what a finished model says about them, for people who look at a run.
 
-In: a session at its end. Out: tracking.SamplePrediction, always the same images of a data set. Read by train.py.
+In: a session at its end. Out: tracker.SamplePrediction, always the same images of a data set. Read by train.py.
 """
 
 import numpy as np

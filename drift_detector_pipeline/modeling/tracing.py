@@ -1,7 +1,7 @@
 """PyTorch's profiler around chosen training steps.
 
 In: `training.profiler.*` and the loop's steps and phases. Out: `<worker>.<ms>.pt.trace.json.gz` in the run's folder,
-for TensorBoard, Perfetto and profile.py. Fed by train.py; with the profiler off it is an object that does nothing.
+for TensorBoard, Perfetto and profile/. Fed by train.py; with the profiler off it is an object that does nothing.
 """
 
 import gzip

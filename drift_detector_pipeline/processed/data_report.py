@@ -21,7 +21,7 @@ from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
-from drift_detector_pipeline.processed.duplicates import Pair, find_pairs, thumbnail
+from drift_detector_pipeline.processed.duplicates import AlikePair, find_pairs, thumbnail
 from drift_detector_pipeline.processed.manifest import REPORT, Processed, open_processed
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.processed.splits import SPLITS
@@ -60,7 +60,7 @@ def write_report(data: Processed) -> Path:
     return folder / "report.html"
 
 
-def _facts(data: Processed, pairs: list[Pair]) -> dict[str, Any]:
+def _facts(data: Processed, pairs: list[AlikePair]) -> dict[str, Any]:
     images, counts = data.images, data.manifest["counts"]
     shapes = [images[index].shape[:2] for index in range(len(images))]
     across = [pair for pair in pairs if images.splits[pair.first] != images.splits[pair.second]]
@@ -82,7 +82,7 @@ def _facts(data: Processed, pairs: list[Pair]) -> dict[str, Any]:
     }
 
 
-def _described(images: PackedImages, pair: Pair) -> dict[str, Any]:
+def _described(images: PackedImages, pair: AlikePair) -> dict[str, Any]:
     both = (pair.first, pair.second)
     return {
         "images": list(both),

@@ -20,7 +20,7 @@ _PLAIN = 0.01  # standard deviation of a thumbnail's grey values (0..1) below wh
 _BLOCK = 2048  # rows of the similarity matrix at a time: at 60,000 images half a gigabyte of float32
 
 
-class Pair(NamedTuple):
+class AlikePair(NamedTuple):
     """Two images that look alike, `first` before `second`."""
 
     first: int
@@ -40,21 +40,21 @@ def thumbnail(pixels: Pixels) -> npt.NDArray[np.float32]:
 
 def find_pairs(
     images: Iterable[Pixels], thumbnails: npt.NDArray[np.float32], *, threshold: float, at_most: int = 100_000
-) -> list[Pair]:
+) -> list[AlikePair]:
     """All pairs whose pixels are equal, and those whose thumbnails (N, 256) correlate above `threshold`, best first.
 
     Compares every image with every other: N^2 / 2 scalar products of length 256, in blocks. Of the similar ones at
     most about `at_most` are kept, the most similar.
     """
     exact = _equal(images)
-    pairs = [Pair(*pair, 1.0, True) for pair in sorted(exact)]
-    similar: list[Pair] = []
+    pairs = [AlikePair(*pair, 1.0, True) for pair in sorted(exact)]
+    similar: list[AlikePair] = []
     for start in range(0, len(thumbnails), _BLOCK):
         block = thumbnails[start : start + _BLOCK] @ thumbnails[start:].T
         for row, column in np.argwhere(np.triu(block > threshold, k=1)):
             pair = (start + int(row), start + int(column))
             if pair not in exact:
-                similar.append(Pair(*pair, float(block[row, column]), False))
+                similar.append(AlikePair(*pair, float(block[row, column]), False))
         if len(similar) > 2 * at_most:
             similar = _best(similar)[:at_most]
     return pairs + _best(similar)[:at_most]
@@ -67,5 +67,5 @@ def _equal(images: Iterable[Pixels]) -> set[tuple[int, int]]:
     return {pair for indices in same.values() for pair in combinations(indices, 2)}
 
 
-def _best(pairs: list[Pair]) -> list[Pair]:
+def _best(pairs: list[AlikePair]) -> list[AlikePair]:
     return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first, pair.second))

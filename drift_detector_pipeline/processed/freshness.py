@@ -10,7 +10,7 @@ from pathlib import Path
 from drift_detector_pipeline.files import file_hash, write_json
 from drift_detector_pipeline.processed.manifest import read_manifest, why_unusable
 from drift_detector_pipeline.raw.fetch import verify
-from drift_detector_pipeline.raw.formats.imagefolder import list_images
+from drift_detector_pipeline.raw.formats import imagefolder
 from drift_detector_pipeline.settings import Data
 
 
@@ -37,7 +37,7 @@ def content_sha256(raw: Path) -> str:
     """SHA-256 of an archive, or over paths and bytes of a folder's images, as dataset.py sees them."""
     if raw.is_file():
         return file_hash(raw)
-    listing, digest = list_images(raw), hashlib.sha256()
+    listing, digest = imagefolder.read(raw), hashlib.sha256()
     for image in listing.images:
         digest.update(content_line(image.path, file_hash(listing.root / image.path)))
     return digest.hexdigest()

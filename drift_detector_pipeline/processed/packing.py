@@ -3,7 +3,7 @@
     images.bin   the images' rows one after another, each (H, W, 3) uint8
     index.csv    path,split,label,height,width,offset: one line per image, in the order of images.bin
 
-Written by dataset.py, read by loaders.py and everything that needs images by index.
+Written by dataset.py, read by modeling/loaders.py and everything that needs images by index.
 """
 
 import csv

@@ -24,9 +24,8 @@ from drift_detector_pipeline.drift.scores.phi import missing
 from drift_detector_pipeline.drift.scores.signals import Signals, read_signals, through
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.images.decode_many import decode_files
+from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.named_files import image_files
-from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.trained import Trained, open_trained
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import Indices, crops_of, roles_of
@@ -196,8 +195,10 @@ def _labelled(processed: Processed, indices: Indices, side_px: int) -> Labelled:
 
 def _decoded(names: Sequence[str], trained: Trained) -> Pixels:
     with image_files(names) as found:
-        decoded = decode_files([image.file for image in found], trained.stored_side_px)
-        crops = [inference_crop(one.pixels, trained.img_size) for one in decoded if one.pixels is not None]
+        unreadable = dict[str, str]()
+        crops = [crop for _, crop in read_crops(found, trained.stored_side_px, trained.img_size, unreadable)]
+    for name, why in unreadable.items():
+        log.warning("%s: %s", name, why)
     if not crops:
         raise DataError(f"{' '.join(names)}: no image can be read there")
     return np.stack(crops)

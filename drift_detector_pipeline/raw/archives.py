@@ -1,44 +1,48 @@
 """Archives on their way to files: nothing leaves the target folder, nothing damaged passes for whole.
 
-In: an archive (zip, or tar: plain, gz, bz2 or xz) or a folder. Out: files on disk and a `Listing`. Fed by sources.py,
-read by dataset.py.
+In: an archive (zip, or tar: plain, gz, bz2 or xz). Out: files on disk. Read by dataset.py, and by
+images/named_files.py for archives of anybody's images. What a path may be is `tarfile`'s judgement, also for a zip.
 """
 
 import bz2
 import gzip
 import io
 import lzma
+import shutil
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any, Self
 
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
 
 _DECOMPRESS: dict[bytes, Any] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
+_CLASHES = (IsADirectoryError, NotADirectoryError, FileExistsError)  # a file and a folder of one name in the archive
 
 
 def extract(archive: Path, target: Path) -> None:
     """Write the files of `archive` below `target`.
 
-    Raises DataError if it is damaged, of an unknown kind, or holds a path that climbs out, a link or a device.
+    Absolute paths are taken as below `target`. Raises DataError if the archive is damaged, of an unknown kind, or holds
+    a path that climbs out, a link, a device, or a file and a folder of one name.
     """
     damaged: tuple[type[Exception], ...] = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
     damaged += (EOFError, OSError, ValueError, RuntimeError)  # zipfile: unknown compression, encrypted
+    target.mkdir(parents=True, exist_ok=True)
     try:
         start = _first_bytes(archive)
-        members = _zip_members(archive) if start.startswith(b"PK") else _tar_members(archive, start)
+        files = _zip_files(archive, target) if start.startswith(b"PK") else _tar_files(archive, start, target)
         with progress_bar(total=None, title=f"extract {archive.name}", unit=" files") as bar:
-            for name, file in members:
-                path = target / _safe(name, archive)
+            for path, file in files:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(file.read())
+                with path.open("wb") as written:
+                    shutil.copyfileobj(file, written)
                 bar.update()
     except damaged as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, _CLASHES):
             raise  # the file system's error; that of a decompressor has no number
         raise DataError(
             f"{archive}: not a complete tar or zip archive ({error}). Fetch or pack it again, then: make process_data"
@@ -63,32 +67,46 @@ def _first_bytes(archive: Path) -> bytes:
         return file.read(6)
 
 
-def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip_files(archive: Path, target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
-            kind = info.external_attr >> 28  # the file type of Unix modes; 0 where the writer has none
-            if kind not in (0, 0o4, 0o10):
-                raise DataError(f"{archive}: {info.filename!r} is a link or a device; only plain files are extracted")
+            path = _place(_as_in_a_tar(info), target, archive)
             if not info.is_dir():
                 with opened.open(info) as file:
-                    yield info.filename, file
+                    yield path, file
 
 
-def _tar_members(archive: Path, start: bytes) -> Iterator[tuple[str, IO[bytes]]]:
+def _tar_files(archive: Path, start: bytes, target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     decompress = next((kind for magic, kind in _DECOMPRESS.items() if start.startswith(magic)), io.FileIO)
     with decompress(archive) as plain, tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header) as opened:
         for member in opened:
-            if not (member.isfile() or member.isdir()):
-                raise DataError(f"{archive}: {member.name!r} is a link or a device; only plain files are extracted")
-            file = opened.extractfile(member) if member.isfile() else None
-            if file is not None:
-                yield member.name, file
+            path = _place(member, target, archive)
+            if file := opened.extractfile(member):  # None: a folder
+                yield path, file
         while plain.read(1 << 20):
             pass  # to the end, where the checksum of the compressed stream is
 
 
-def _safe(name: str, archive: Path) -> PurePosixPath:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):
-        raise DataError(f"{archive}: {name!r} climbs out of the target folder; nothing of this archive is used")
-    return path
+def _as_in_a_tar(info: zipfile.ZipInfo) -> tarfile.TarInfo:
+    """Name and type of a zip's member, for the judgement that members of a tar get."""
+    member = tarfile.TarInfo(info.filename)
+    kind = info.external_attr >> 28  # the file type of Unix modes; 0 where the writer has none
+    member.type = tarfile.REGTYPE if kind in (0, 0o4, 0o10) else tarfile.SYMTYPE  # or a device: as little wanted
+    return member
+
+
+def _place(member: tarfile.TarInfo, target: Path, archive: Path) -> Path:
+    """Where a member goes, going by the `data` filter; DataError if that is outside `target`, or it is no plain file.
+
+    The filter would let links pass that stay inside. They are refused: images need none, and what was found wrong
+    with the filter itself (CVE-2025-4517 and its like) takes one.
+    """
+    if not (member.isfile() or member.isdir()):
+        raise DataError(f"{archive}: {member.name!r} is a link or a device; only plain files are extracted")
+    named = member.replace(name=member.name.replace("\\", "/"), deep=False)  # some Windows programs write such paths
+    try:
+        return target / tarfile.data_filter(named, str(target)).name
+    except tarfile.FilterError as error:
+        raise DataError(
+            f"{archive}: {member.name!r} climbs out of the target folder; nothing of this archive is used"
+        ) from error

@@ -1,6 +1,6 @@
 """One file from a public address, continued where a broken download stopped.
 
-In: a URL. Out: the file's bytes in a partial file, for sources.py to check and rename.
+In: a URL. Out: the file's bytes in a partial file, for fetch.py to check and rename.
 """
 
 import os
@@ -21,7 +21,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 class DownloadError(Exception):
-    """Why an address does not provide the file; caught by sources.py, which tries the next place."""
+    """Why an address does not provide the file; caught by fetch.py, which tries the next place."""
 
 
 class _BrokenOffError(Exception):

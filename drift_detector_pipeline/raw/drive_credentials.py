@@ -1,7 +1,7 @@
 """Tell whether a text is a service account's key for Google Drive, and whose.
 
 In: the text of a key file. Out: the account's e-mail, or a `DataError` that never repeats any of the key. Read by
-remote.py before dvc starts and by entrypoint.py when a container starts.
+remote.py before dvc starts and by deploy/entrypoint.py when a container starts.
 """
 
 import json

@@ -1,7 +1,7 @@
 """DVC without surprises: `python -m drift_detector_pipeline.raw.remote pull|push|status [-r REMOTE] [dvc arguments]`.
 
 In: .dvc/config and credentials. Out: what dvc does and, when it fails, one line that says what to do about it.
-Used by `make dvc_pull`, `dvc_push`, `dvc_status` and by sources.py. dvc is a process of its own here: it never
+Used by `make dvc_pull`, `dvc_push`, `dvc_status` and by fetch.py. dvc is a process of its own here: it never
 prompts, never waits for a browser, never reports usage, and keeps its notes inside the repository.
 """
 

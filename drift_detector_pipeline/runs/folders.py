@@ -2,7 +2,7 @@
 
     outputs/<date>/<time>/   .hydra/ train.log metrics.jsonl tensorboard/ checkpoints/ *_model.safetensors run.json
 
-Read and written by train.py and reproduce.py; the receipt is for everybody.
+Read and written by modeling/train.py and modeling/reproduce.py; the receipt is for everybody.
 """
 
 from pathlib import Path

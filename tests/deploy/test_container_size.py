@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from drift_detector_pipeline.deploy.container_size import Layer, read_history, report, uncounted_bytes
-from drift_detector_pipeline.errors import ImageError
+from drift_detector_pipeline.errors import ContainerError
 
 HISTORY = """0\tENV PIPELINE_IMAGE=x
 2500000\tRUN |2 IMAGE=a COMMIT=b /bin/sh -c chmod -R a+rX . # buildkit
@@ -31,13 +31,13 @@ def test_the_base_and_pytorch_are_not_counted(capsys: pytest.CaptureFixture[str]
 
 
 def test_too_large_an_image_is_refused_after_its_table(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ImageError, match="too large"):
+    with pytest.raises(ContainerError, match="too large"):
         report(read_history(HISTORY.splitlines()), 300_000_000)
     assert "   602.5  counted" in capsys.readouterr().out
 
 
 def test_a_history_without_the_first_instruction_is_refused() -> None:
-    with pytest.raises(ImageError, match="base cannot be told apart"):
+    with pytest.raises(ContainerError, match="base cannot be told apart"):
         report([Layer(1, "ADD file in /")], 0)
 
 

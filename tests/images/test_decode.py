@@ -1,4 +1,4 @@
-"""images.py: every kind of image a camera, a browser or a scanner writes, and what is no image."""
+"""decode.py: every kind of image a camera, a browser or a scanner writes, and what is no image."""
 
 import io
 import random

@@ -13,10 +13,7 @@ import time
 import urllib.request
 
 import pytest
-from conftest import ci_environment, module_command, run_module
-from torch_tb_profiler.consts import WORKER_PATTERN
-from torch_tb_profiler.profiler.data import RunProfileData
-from torch_tb_profiler.profiler.event_parser import ProfileRole
+from conftest import ROOT, ci_environment, module_command, needs_clone, run_module
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
@@ -28,6 +25,7 @@ from drift_detector_pipeline.runs import receipts
 from drift_detector_pipeline.runs.machine import prepared
 
 ON = "training.profiler.enabled=true"
+NO_PLUGIN = "torch-tb-profiler is installed for developing, not in the image"
 STEPS = 8  # of a run: two epochs
 
 
@@ -170,6 +168,11 @@ def test_an_error_in_a_recorded_step_leaves_no_trace_and_the_next_run_records(se
 
 @pytest.mark.slow
 def test_tensorboards_plugin_reads_name_steps_loader_and_modules(run):
+    pytest.importorskip("torch_tb_profiler", reason=NO_PLUGIN)
+    from torch_tb_profiler.consts import WORKER_PATTERN
+    from torch_tb_profiler.profiler.data import RunProfileData
+    from torch_tb_profiler.profiler.event_parser import ProfileRole
+
     [trace] = traces(run("with_modules=true", "profile_memory=true"))
     worker, milliseconds = WORKER_PATTERN.match(trace.name).groups()
     assert worker == "worker_0"
@@ -308,6 +311,7 @@ def test_a_disk_that_fills_up_while_a_trace_is_written_is_explained(settings, tm
 
 @pytest.mark.slow
 def test_tensorboard_finds_curves_and_profiles_below_outputs_and_in_the_run(profiled):
+    pytest.importorskip("torch_tb_profiler", reason=NO_PLUGIN)
     _, folder = profiled
     name = folder.relative_to(folder.parents[2]).as_posix()
     for logdir, prefix in ((folder.parents[2], f"{name}/"), (folder, "")):
@@ -320,6 +324,16 @@ def test_tensorboard_finds_curves_and_profiles_below_outputs_and_in_the_run(prof
                 assert asked(port, "runs") == [f"{prefix}tensorboard"]  # the curves
             finally:
                 server.terminate()
+
+
+@needs_clone
+@pytest.mark.parametrize("options, missing", [("", False), (" -S", True)], ids=["installed", "missing"])
+def test_make_tensorboard_says_when_profiles_would_not_show_and_what_adds_them(options, missing, tmp_path):
+    pytest.importorskip("torch_tb_profiler", reason=NO_PLUGIN)
+    words = ["make", "-o", ".venv/.installed", "tensorboard", f"RUN={tmp_path}", "ARGS=--version"]
+    command = [*words, f"PYTHON={sys.executable}{options}"]  # -S: as if nothing were installed
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stderr
+    assert ("torch-tb-profiler, is missing; this adds it: make requirements_dev" in said) == missing
 
 
 def asked(port, what):

@@ -1,7 +1,7 @@
 """Eight directions in which corrupted images part from clean ones, and ten in which what they show differs.
 
 In: raw material (N, R) of clean images, pixel scores and early feature maps together, and of their corrupted twins;
-penultimate features (N, D). Out: frozen `Directions`; scores (N, T). Read by scores.py. For corruptions the directions
+penultimate features (N, D). Out: frozen `Directions`; scores (N, T). Read by phi.py. For corruptions the directions
 of largest variance are not taken: what drift moves is small beside what differs from one image to the next, and each
 direction more makes every test of all of them weaker. For content nobody can make twins of what was never seen, and
 features were learned to differ where content does.

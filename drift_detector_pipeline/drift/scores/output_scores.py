@@ -1,7 +1,7 @@
 """From features and logits to six numbers: how strange an image is to its nearest class, and how sure the model is.
 
 In: features (N, D), logits (N, K) and labels of images the model was not trained on. Out: frozen `Late` parameters;
-scores (N, 6). Read by scores.py.
+scores (N, 6). Read by phi.py.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """What one forward pass says of an image, before anything is learned from it: the raw signals of the scores.
 
 In: uint8 (N, S, S, 3) inference crops and a way through a model: a module whose layers are watched, or a function.
-Out: `Signals`, float32 arrays of N rows. Read by scores.py, and by whoever fits it.
+Out: `Signals`, float32 arrays of N rows. Read by phi.py, and by whoever fits it.
 """
 
 from collections.abc import Callable, Iterator, Sequence

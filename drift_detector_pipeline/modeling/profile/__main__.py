@@ -1,6 +1,6 @@
 """Where the time of a training step goes: `python -m drift_detector_pipeline.modeling.profile data=digits`.
 
-In: what train.py takes. Out: a few steps of that training in outputs/profile/<date>/<time>/, with no receipt and no
+In: what a training takes. Out: a few steps of that training in outputs/profile/<date>/<time>/, with no receipt and no
 checkpoint, so that nobody takes it for a run; there pytorch_profiler_logs/ with the trace, profile_summary.json and
 operators.csv; and a page of text.
 """

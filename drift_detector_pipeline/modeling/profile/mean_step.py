@@ -1,6 +1,6 @@
 """Where a training step's time goes, computed from the events of one trace. Pure: no files, no clock.
 
-Times of events are in microseconds, of the mean step in milliseconds. Fed by __main__.py with what tracing.py
+Times of events are in microseconds, of the mean step in milliseconds. Fed by __main__.py with what modeling/tracing.py
 recorded; read by wording.py.
 """
 

@@ -1,4 +1,4 @@
-"""One reader a layout, each `list_images(source) -> Listing`.
+"""One reader a layout, each `read(source) -> Listing`; a further layout is a further module.
 
 imagefolder   one folder a class
 """

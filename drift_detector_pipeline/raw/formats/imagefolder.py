@@ -13,7 +13,7 @@ VAL_FOLDERS = ("val", "valid", "validation", "test")  # the first that exists be
 _LAYOUT = "expected one folder per class, for example PATH/cat/1.jpg, or PATH/train/cat/1.jpg and PATH/val/cat/2.jpg"
 
 
-def list_images(source: Path) -> Listing:
+def read(source: Path) -> Listing:
     """List the images below `source`, an ImageFolder layout with or without train and validation folders.
 
     Raises DataError if there are no class folders, fewer than two classes, or a class only in the validation part.
