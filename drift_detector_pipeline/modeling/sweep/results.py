@@ -24,7 +24,7 @@ from drift_detector_pipeline.modeling.sweep.plots import SEED_KEY, Row, draw, va
 from drift_detector_pipeline.modeling.sweep.search import new_study, trial_words
 from drift_detector_pipeline.modeling.sweep.trials import FINISHED, Trial, trial_folder
 from drift_detector_pipeline.pages import data_uri, figure_png, write_page
-from drift_detector_pipeline.runs.receipts import read_receipt
+from drift_detector_pipeline.runs.receipts import FINAL, read_receipt
 
 
 def write_results(plan: Plan, trials: Sequence[Trial]) -> list[Row]:
@@ -49,11 +49,11 @@ def result(plan: Plan, trial: Trial) -> Row:
     if trial.status == FINISHED:
         receipt = read_receipt(folder)
         row |= {
-            "seed": receipt["seed"],
-            "val_accuracy": receipt["final"]["val_accuracy"],
-            "val_loss": receipt["final"]["val_loss"],
+            "seed": receipt.seed,
+            "val_accuracy": receipt.final.val_accuracy,
+            "val_loss": receipt.final.val_loss,
             "minutes": 0.0 if trial.same_as is not None else round(_seconds(folder) / 60, 2),
-            "weights_sha256": receipt["weights_sha256"]["final_model.safetensors"],
+            "weights_sha256": receipt.weights_sha256[FINAL],
         }
     note = f"same as trial {trial.same_as}, not trained again" if trial.same_as is not None else None
     failure = f"failed: {trial.message}" if trial.message else None
