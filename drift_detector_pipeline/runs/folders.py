@@ -5,6 +5,7 @@
 Read and written by modeling/train.py and modeling/reproduce.py; the receipt is for everybody.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from drift_detector_pipeline.runs.receipts import OUTPUTS, RECEIPT, compare_fact
 from drift_detector_pipeline.settings import Data, Settings
 
 
-def identify(settings: Settings, data: Processed, machine: Machine, pretrained_sha256: str | None) -> dict[str, Any]:
+def identify(settings: Settings, data: Processed, machine: Machine, pretrained_sha256: str | None) -> dict[str, object]:
     """Everything that decides the bits of the weights, as flat JSON: equal identities may continue each other."""
     sections = {
         "data": _deciding(settings.data),
@@ -36,7 +37,7 @@ def identify(settings: Settings, data: Processed, machine: Machine, pretrained_s
     }
 
 
-def choose_folder(composed: Composed, identity: dict[str, Any]) -> tuple[Path, bool]:
+def choose_folder(composed: Composed, identity: dict[str, object]) -> tuple[Path, bool]:
     """Return the run's folder and whether a run is continued there, as `run.resume` says.
 
     Raises ResumeError if that run is finished, not there, was another one, or has another folder.
@@ -75,20 +76,20 @@ def start_folder(folder: Path, composed: Composed) -> None:
     )
 
 
-def _deciding(data: Data) -> dict[str, Any]:
+def _deciding(data: Data) -> dict[str, object]:
     """What of `data` decides the bits of the weights.
 
     What has a default in settings.py came later than the first runs; at its default it leaves no trace here, so that
     those go on and are compared as ever. `cutout_px` has been noted from its first day.
     """
-    later = data.model_dump(
+    later: dict[str, Any] = data.model_dump(
         mode="json", include={"img_size", "augmentation", "balance", "limit"}, exclude_defaults=True
     )
     return later | {"augmentation": later["augmentation"] | {"cutout_px": data.augmentation.cutout_px}}
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
@@ -101,7 +102,7 @@ def _refuse_used_folder(folder: Path) -> None:
         )
 
 
-def _newest_unfinished(identity: dict[str, Any]) -> Path | None:
+def _newest_unfinished(identity: dict[str, object]) -> Path | None:
     checkpoints = sorted(OUTPUTS.glob("**/checkpoints"), key=lambda path: path.stat().st_mtime, reverse=True)
     for folder in checkpoints:
         if not (folder.parent / RECEIPT).exists() and read_identity(folder) == identity:

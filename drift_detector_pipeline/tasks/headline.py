@@ -4,7 +4,7 @@ Stands in every receipt, so that readers of receipts need no task. Imports nothi
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Headline(NamedTuple):
@@ -26,6 +26,11 @@ class Headline(NamedTuple):
     def text(self, value: float, digits: int = 1) -> str:
         """A value for people."""
         return f"{value:.{digits}%}" if self.is_share else f"{value:.4g}"
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """What Optuna calls it."""
+        return "maximize" if self.larger_is_better else "minimize"
 
     def badness(self, value: float) -> float:
         """A number that is smaller for better values: what tables are sorted by."""

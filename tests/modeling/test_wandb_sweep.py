@@ -15,6 +15,7 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.runs.receipts import read_receipt
 from drift_detector_pipeline.runs.tracking.tracker import epoch_scalars
 from drift_detector_pipeline.settings import valid_keys
+from drift_detector_pipeline.tasks.headline import ACCURACY
 
 SWEEP = CONF / "wandb_sweep.yaml"
 WANDB = ROOT / ".venv" / "bin" / "wandb"
@@ -67,9 +68,9 @@ def test_wandbs_sweep_and_agent_run_a_trial_that_arrives_under_the_agents_id(swe
         said = wandb_command(["agent", "somebody/mine/sweep"], environment, tmp_path)
     assert "warning" not in said
     assert list(server.config) == ["trial"]
-    final = read_receipt(tmp_path / "outputs" / "wandb_sweep" / "trial")["final"]
+    final = read_receipt(tmp_path / "outputs" / "wandb_sweep" / "trial").final
     accuracies = [line["val/accuracy"] for line in server.history["trial"] if "val/accuracy" in line]
-    assert accuracies == [final["val_accuracy"]]
+    assert accuracies == [final.value(ACCURACY)]
     assert server.exit_codes["trial"] == [0]
 
 

@@ -106,9 +106,9 @@ def test_a_task_of_ones_own_goes_through_training_evaluation_and_prediction(digi
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     errors = [row["val_error"] for row in rows]
     assert errors[-1] < errors[0]  # it has learned
-    assert receipt.best["val_error"] == min(errors)  # the smaller the better
+    assert receipt.best.value(receipt.headline) == min(errors)  # the smaller the better
     metrics = json.loads((evaluate(folder) / "metrics.json").read_text())
-    assert metrics["mean_absolute_error"] == receipt.final["val_error"]
+    assert metrics["mean_absolute_error"] == receipt.score
     assert metrics["training"]["equal"] is True
     page = (folder / "evaluation" / "val" / "report.html").read_text()
     assert f"off by {errors[-1]:.4f}" in page

@@ -16,6 +16,7 @@ from drift_detector_pipeline.modeling.sweep.trials import (
     STARTED,
     Trial,
     TrialResult,
+    earlier_scores,
     held,
     read_result,
     read_trial,
@@ -88,7 +89,7 @@ def _next(plan: Plan, trials: list[Trial], lock: int, interruption: Interruption
 def _choice(plan: Plan, trials: list[Trial]) -> Choice:
     if plan.listed is not None:
         return plan.listed[len(trials)]
-    return suggest(plan.search, [(trial.choice, read_result(plan, trial).score) for trial in trials])
+    return suggest(plan.search, *earlier_scores(plan, trials))
 
 
 def _report(plan: Plan, results: list[TrialResult]) -> None:

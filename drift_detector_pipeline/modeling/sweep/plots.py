@@ -23,7 +23,8 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.visualization import matplotlib as optuna_plots
 
 from drift_detector_pipeline.modeling.sweep.search import SEED, SEED_KEY, Search, is_log
-from drift_detector_pipeline.modeling.sweep.trials import TrialResult
+from drift_detector_pipeline.modeling.sweep.trials import TrialResult, headline_of
+from drift_detector_pipeline.tasks.headline import Headline
 
 SIZE = (5, 3.2)  # inches: readable on a phone, where it is shrunk to half
 MANY = 10  # more distinct values than this are no ticks and no cells
@@ -54,11 +55,11 @@ def sweep_pictures(search: Search, results: Sequence[TrialResult]) -> list[Pictu
         pictures = [_shades(columns, results)]
     else:
         pictures = [_slice(study, name, overrides[name], results) for name in varied]
-        pictures += _together(study, {name: columns[name] for name in varied})
+        pictures += _together(study, {name: columns[name] for name in varied}, headline_of(results))
     if len(varied) > 1 and len(finished) >= TRIALS_PER_SETTING * len(varied):
-        pictures.append(_importances(study, varied))
+        pictures.append(_importances(study, varied, headline_of(results)))
     if any(override.is_interval_sweep() for override in overrides.values()):
-        pictures.append(_history(study))
+        pictures.append(_history(study, headline_of(results)))
     return pictures
 
 
@@ -80,7 +81,7 @@ def _study(overrides: dict[str, Override], results: Sequence[TrialResult]) -> op
             space[name] = FloatDistribution(min(column), max(column), log=_wants_log(override, column))
         else:
             space[name] = CategoricalDistribution(column)
-    study = optuna.create_study(direction="maximize")
+    study = optuna.create_study(direction=headline_of(results).direction)
     for one in sorted(results, key=lambda one: one.trial):
         state = optuna.trial.TrialState.FAIL if one.score is None else optuna.trial.TrialState.COMPLETE
         params = {name: one.values[name] for name in space}
@@ -89,58 +90,62 @@ def _study(overrides: dict[str, Override], results: Sequence[TrialResult]) -> op
 
 
 def _slice(study: optuna.Study, name: str, override: Override, results: Sequence[TrialResult]) -> Picture:
-    """Accuracy against one setting: a circle a trial, a cross for a failed trial."""
-    figure, axes = _drawn(optuna_plots.plot_slice, study, params=[name])
+    """The score against one setting: a circle a trial, a cross for a failed trial."""
+    headline = headline_of(results)
+    figure, axes = _drawn(optuna_plots.plot_slice, study, headline, params=[name])
     failed, values = [one.values[name] for one in results if one.score is None], _distinct(results, name)
     numbers = _are_numbers(values)
     places = failed if numbers else [repr(value) for value in failed]  # repr: how Optuna calls a word on this axis
     axes.plot(places, [0.03] * len(places), "x", color="#555555", transform=axes.get_xaxis_transform(), markersize=8)
     axes.autoscale(axis="x")  # Optuna's limits know of no failed trial
     axes.margins(x=0.06, y=0.15)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _name_scores(axes, headline)
     if numbers and not override.is_interval_sweep() and len(values) <= MANY:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
         _name_ticks(axes, values)
     crosses = " Crosses at the bottom are failed trials." if failed else ""
-    return Picture(f"Accuracy against {name}, a circle a trial, the later, the darker.{crosses}", figure)
+    return Picture(
+        f"{headline.name.capitalize()} against {name}, a circle a trial, the later, the darker.{crosses}", figure
+    )
 
 
-def _together(study: optuna.Study, columns: dict[str, list[Any]]) -> list[Picture]:
+def _together(study: optuna.Study, columns: dict[str, list[Any]], headline: Headline) -> list[Picture]:
     """What makes a trial good in several settings at once."""
     names = list(columns)
     if len(names) == 2 and all(map(_are_numbers, columns.values())):
-        figure, _ = _drawn(optuna_plots.plot_contour, study, params=names)
-        return [Picture(f"Accuracy by {names[0]} and {names[1]}: darker is better, a point a trial.", figure)]
+        figure, _ = _drawn(optuna_plots.plot_contour, study, headline, params=names)
+        by = f"{headline.name.capitalize()} by {names[0]} and {names[1]}"
+        return [Picture(f"{by}: darker is better, a point a trial.", figure)]
     if len(names) > 2:
-        figure, _ = _drawn(optuna_plots.plot_parallel_coordinate, study, params=names)
+        figure, _ = _drawn(optuna_plots.plot_parallel_coordinate, study, headline, params=names)
         return [Picture("A line a trial, through what it tried: darker is better.", figure)]
     return []
 
 
-def _importances(study: optuna.Study, names: list[str]) -> Picture:
+def _importances(study: optuna.Study, names: list[str], headline: Headline) -> Picture:
     """How much of the differences each setting explains, by analysis of variance over a forest (Hutter et al. 2014).
 
     Optuna's default, PED-ANOVA, looks at the best tenth only and misleads where trials are few.
     """
     evaluator = FanovaImportanceEvaluator(seed=SEED)
-    figure, _ = _drawn(optuna_plots.plot_param_importances, study, params=names, evaluator=evaluator)
-    return Picture("How much of the differences in accuracy each setting explains.", figure)
+    figure, _ = _drawn(optuna_plots.plot_param_importances, study, headline, params=names, evaluator=evaluator)
+    return Picture(f"How much of the differences in {headline.name} each setting explains.", figure)
 
 
-def _history(study: optuna.Study) -> Picture:
-    """Accuracy by trial, with the best so far: a flat end means that nothing better is found."""
-    figure, axes = _drawn(optuna_plots.plot_optimization_history, study)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    return Picture("Accuracy by finished trial; the line is the best so far.", figure)
+def _history(study: optuna.Study, headline: Headline) -> Picture:
+    """The score by trial, with the best so far: a flat end means that nothing better is found."""
+    figure, axes = _drawn(optuna_plots.plot_optimization_history, study, headline)
+    _name_scores(axes, headline)
+    return Picture(f"{headline.name.capitalize()} by finished trial; the line is the best so far.", figure)
 
 
-def _drawn(plot: Callable[..., Any], study: optuna.Study, **options: Any) -> tuple[Figure, Axes]:
+def _drawn(plot: Callable[..., Any], study: optuna.Study, headline: Headline, **options: Any) -> tuple[Figure, Axes]:
     """Have Optuna draw, leaving pyplot as it was: Optuna's plots are marked experimental and set a style for all."""
     plt.switch_backend("agg")  # files only, no window
     with warnings.catch_warnings(), matplotlib.rc_context({"figure.figsize": SIZE}):
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        axes: Axes = np.ravel(plot(study, target_name="accuracy", **options))[0]
+        axes: Axes = np.ravel(plot(study, target_name=headline.name, **options))[0]
     figure = plt.gcf()
     plt.close(figure)
     axes.set_title("")  # the caption says it
@@ -149,8 +154,8 @@ def _drawn(plot: Callable[..., Any], study: optuna.Study, **options: Any) -> tup
 
 
 def _shades(columns: dict[str, list[Any]], results: Sequence[TrialResult]) -> Picture:
-    """Accuracy of each combination of two settings, as number and shade; the mean where there are several."""
-    (down, ys), (across, xs) = columns.items()
+    """The score of each combination of two settings, as number and shade; the mean where there are several."""
+    headline, ((down, ys), (across, xs)) = headline_of(results), columns.items()
     means = np.full((len(ys), len(xs)), np.nan)
     texts = np.full(means.shape, "-", dtype=object)
     for place in np.ndindex(means.shape):
@@ -158,19 +163,25 @@ def _shades(columns: dict[str, list[Any]], results: Sequence[TrialResult]) -> Pi
         cell = [one.score for one in results if (one.values[down], one.values[across]) == wanted]
         known = [score for score in cell if score is not None]
         means[place] = statistics.mean(known) if known else np.nan
-        texts[place] = f"{means[place]:.1%}" if known else "failed" if cell else "-"
+        texts[place] = headline.text(means[place]) if known else "failed" if cell else "-"
     figure = Figure(figsize=(max(4.5, 1.6 + 1.0 * len(xs)), max(2.4, 1.2 + 0.6 * len(ys))))
     axes = figure.subplots()
-    low, high = np.nanmin(means), np.nanmax(means)
-    axes.imshow(means, cmap="Greys", vmin=low - 0.1 * (high - low), vmax=high + 0.9 * (high - low), aspect="auto")
+    shades = means if headline.larger_is_better else -means
+    low, high = np.nanmin(shades), np.nanmax(shades)
+    axes.imshow(shades, cmap="Greys", vmin=low - 0.1 * (high - low), vmax=high + 0.9 * (high - low), aspect="auto")
     for (row, column), text in np.ndenumerate(texts):
-        weight = "bold" if means[row, column] == high else "normal"
+        weight = "bold" if shades[row, column] == high else "normal"
         axes.text(column, row, text, ha="center", va="center", weight=weight, color="black")
     _name_ticks(axes, xs, range(len(xs)))
     axes.set_yticks(range(len(ys)), [value_text(value) for value in ys])
     axes.set_xlabel(across)
     axes.set_ylabel(down)
-    return Picture(f"Accuracy by {down} and {across}: darker is better, the best is bold.", figure)
+    return Picture(f"{headline.name.capitalize()} by {down} and {across}: darker is better, the best is bold.", figure)
+
+
+def _name_scores(axes: Axes, headline: Headline) -> None:
+    if headline.is_share:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
 def _name_ticks(axes: Axes, values: Sequence[Any], places: Sequence[Any] | None = None) -> None:

@@ -19,7 +19,14 @@ from drift_detector_pipeline.files import write_atomically, write_json
 from drift_detector_pipeline.modeling.sweep.plan import Plan
 from drift_detector_pipeline.modeling.sweep.plots import sweep_pictures, value_text
 from drift_detector_pipeline.modeling.sweep.search import SEED_KEY, new_study
-from drift_detector_pipeline.modeling.sweep.trials import HEADLINE, Trial, TrialResult, read_result, shown_values
+from drift_detector_pipeline.modeling.sweep.trials import (
+    Trial,
+    TrialResult,
+    earlier_scores,
+    headline_of,
+    read_result,
+    shown_values,
+)
 from drift_detector_pipeline.pages import data_uri, figure_png, write_page
 
 
@@ -35,7 +42,7 @@ class SeedsMean(NamedTuple):
 def write_results(plan: Plan, trials: Sequence[Trial]) -> list[TrialResult]:
     """Write all files that show the results so far; return them, the best first, failed trials last."""
     results = sorted((read_result(plan, trial) for trial in trials), key=_rank)
-    write_json(plan.folder / "results.json", [_as_json(result) for result in results])
+    write_json(plan.folder / "results.json", [_as_json(result, headline_of(results).column) for result in results])
     write_atomically(plan.folder / "results.csv", _csv(plan, results).encode())
     pictures = [(picture.caption, figure_png(picture.figure)) for picture in sweep_pictures(plan.search, results)]
     for number, (_, png) in enumerate(pictures, start=1):
@@ -62,13 +69,14 @@ def over_seeds(results: Sequence[TrialResult]) -> list[SeedsMean]:
         )
         for choice, scores in groups.items()
     ]
-    return sorted(means, key=lambda one: -one.mean)
+    return sorted(means, key=lambda one: headline_of(results).badness(one.mean))
 
 
 def trials_table(results: Sequence[TrialResult]) -> str:
     """A line a trial, for a console."""
     names = list(dict.fromkeys(name for result in results for name in result.values))
-    cells = [["trial", *names, *("seed",) * (SEED_KEY not in names), "accuracy", "loss", "minutes", "weights", "note"]]
+    seed_column, name = ("seed",) * (SEED_KEY not in names), headline_of(results).name
+    cells = [["trial", *names, *seed_column, name, "loss", "minutes", "weights", "note"]]
     for result in results:
         seed = [] if SEED_KEY in names else [_cell(result.seed, "d")]
         numbers = [_cell(result.score, ".4f"), _cell(result.loss, ".4f"), _cell(result.minutes, ".2f")]
@@ -83,7 +91,7 @@ def seeds_table(results: Sequence[TrialResult]) -> str:
     means = over_seeds(results)
     if not means:
         return ""
-    cells = [[*means[0].values, "mean accuracy", "sd", "seeds"]]
+    cells = [[*means[0].values, f"mean {headline_of(results).name}", "sd", "seeds"]]
     for one in means:
         cells.append([*map(value_text, one.values.values()), f"{one.mean:.4f}", _cell(one.sd, ".4f"), str(one.n)])
     return _aligned(cells)
@@ -107,17 +115,17 @@ def _aligned(cells: list[list[str]]) -> str:
 def _rank(result: TrialResult) -> tuple[bool, float, float, int]:
     if result.score is None or result.loss is None:
         return True, 0.0, 0.0, result.trial
-    return False, -result.score, result.loss, result.trial
+    return False, result.headline.badness(result.score), result.loss, result.trial
 
 
-def _as_json(result: TrialResult) -> dict[str, Any]:
+def _as_json(result: TrialResult, column: str) -> dict[str, Any]:
     """The result by the names of its columns, which are those of receipts."""
     return {
         "trial": result.trial,
         "status": result.status,
         "values": result.values,
         "seed": result.seed,
-        HEADLINE: result.score,
+        column: result.score,
         "val_loss": result.loss,
         "minutes": result.minutes,
         "weights_sha256": result.weights_sha256,
@@ -129,12 +137,13 @@ def _as_json(result: TrialResult) -> dict[str, Any]:
 
 def _csv(plan: Plan, results: Sequence[TrialResult]) -> str:
     names = _names(plan)
-    other = ["seed", HEADLINE, "val_loss", "minutes", "weights_sha256", "folder", "note"]
+    column = headline_of(results).column
+    other = ["seed", column, "val_loss", "minutes", "weights_sha256", "folder", "note"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "status", *names, *(name for name in other if name not in names)])
     for result in results:
-        row = _as_json(result)
+        row = _as_json(result, column)
         writer.writerow([result.trial, result.status, *(result.values[name] for name in names), *map(row.get, other)])
     return text.getvalue()
 
@@ -147,8 +156,8 @@ def _write_study(plan: Plan, trials: Sequence[Trial]) -> None:
     """Write the trials as Optuna's own file, for its dashboard; a sweep goes on from the records, not from it."""
     path, partial = plan.folder / "optuna.journal", plan.folder / ".optuna.journal.partial"
     partial.unlink(missing_ok=True)
-    earlier = [(trial.choice, read_result(plan, trial).score) for trial in trials]
-    new_study(plan.search, earlier, storage=JournalStorage(JournalFileBackend(str(partial))))
+    storage = JournalStorage(JournalFileBackend(str(partial)))
+    new_study(plan.search, *earlier_scores(plan, trials), storage=storage)
     partial.replace(path)
 
 
@@ -161,6 +170,7 @@ def _write_report(plan: Plan, results: list[TrialResult], pictures: list[tuple[s
         plan=plan,
         names=names,
         results=results,
+        headline=headline_of(results),
         best=results[0] if results and results[0].score is not None else None,
         seeds=over_seeds(results),
         finished=sum(result.score is not None for result in results),

@@ -19,6 +19,7 @@ from drift_detector_pipeline.config import group_choices, load, parse
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.processed.manifest import deciding_settings
 from drift_detector_pipeline.settings import Data
+from drift_detector_pipeline.tasks.headline import Headline
 
 SEED = 0  # of Optuna's suggestions
 SEED_KEY = "run.seed"  # varied beside other settings, it makes repetitions
@@ -93,33 +94,34 @@ def grid(search: Search) -> list[Choice]:
     return [dict(zip(search.swept, combination, strict=True)) for combination in itertools.product(*values)]
 
 
-def suggest(search: Search, earlier: Sequence[tuple[Choice, float | None]]) -> Choice:
-    """Optuna's suggestion after the `earlier` trials, each with its accuracy (None: failed).
+def suggest(search: Search, earlier: Sequence[tuple[Choice, float | None]], headline: Headline) -> Choice:
+    """Optuna's suggestion after the `earlier` trials, each with its score (None: failed).
 
     It depends on SEED, how many trials there were and how they ended, and on nothing else: a sweep that was killed
     goes on as if it had not been. Method: tree-structured Parzen estimator (Bergstra et al. 2011), ten random trials
     first.
     """
     seed = int(np.random.SeedSequence([SEED, len(earlier)]).generate_state(1)[0])
-    study = new_study(search, earlier, optuna.samplers.TPESampler(seed=seed))
+    study = new_study(search, earlier, headline, optuna.samplers.TPESampler(seed=seed))
     return {key: _text(value) for key, value in study.ask(search_space(search)).params.items()}
 
 
 def new_study(
     search: Search,
     earlier: Sequence[tuple[Choice, float | None]],
+    headline: Headline,
     sampler: optuna.samplers.BaseSampler | None = None,
     storage: optuna.storages.BaseStorage | None = None,
 ) -> optuna.Study:
     """An Optuna study, in memory unless there is a `storage`, that has seen the `earlier` trials."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(storage=storage, sampler=sampler, study_name="sweep", direction="maximize")
+    study = optuna.create_study(storage=storage, sampler=sampler, study_name="sweep", direction=headline.direction)
     space = search_space(search)
-    for choice, accuracy in earlier:
+    for choice, score in earlier:
         params = {key: _param(distribution, choice[key]) for key, distribution in space.items()}
-        state = optuna.trial.TrialState.FAIL if accuracy is None else optuna.trial.TrialState.COMPLETE
+        state = optuna.trial.TrialState.FAIL if score is None else optuna.trial.TrialState.COMPLETE
         study.add_trial(
-            optuna.trial.create_trial(state=state, params=params, distributions=space, value=accuracy),
+            optuna.trial.create_trial(state=state, params=params, distributions=space, value=score),
         )
     return study
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -31,12 +31,12 @@ from drift_detector_pipeline.modeling.interruption import Interruption
 from drift_detector_pipeline.modeling.sweep.plan import Plan
 from drift_detector_pipeline.modeling.sweep.search import Choice, trial_words
 from drift_detector_pipeline.runs.checkpoints import load_checkpoint
-from drift_detector_pipeline.runs.receipts import RECEIPT, read_receipt
+from drift_detector_pipeline.runs.receipts import FINAL, RECEIPT, read_receipt
+from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
 RECORD, STARTED, FINISHED, FAILED = "trial.json", "started", "finished", "failed"
 POLL_SECONDS = 0.2
 STOPPED = {128 + signal.SIGTERM, 128 + signal.SIGINT}  # how a training ends that was asked to stop
-HEADLINE = "val_accuracy"  # what decides, the larger the better; so it is called in receipts and in results.*
 
 
 class Trial(NamedTuple):
@@ -59,10 +59,11 @@ class TrialResult(NamedTuple):
     command: str  # trains it again
     note: str  # empty, or why it failed, or whose result this is
     seed: int | None = None  # from here on None unless it finished
-    score: float | None = None  # HEADLINE of the final weights: 0..1 on `val`
+    score: float | None = None  # the headline of the final weights on `val`
     loss: float | None = None  # of the final weights on `val`, in nats
     minutes: float | None = None  # spent training
     weights_sha256: str | None = None
+    headline: Headline = ACCURACY  # what `score` is of
 
 
 def trial_folder(sweep_folder: Path, number: int) -> Path:
@@ -123,12 +124,25 @@ def read_result(plan: Plan, trial: Trial) -> TrialResult:
         return result
     receipt = read_receipt(folder)
     return result._replace(
-        seed=receipt["seed"],
-        score=receipt["final"][HEADLINE],
-        loss=receipt["final"]["val_loss"],
+        seed=receipt.seed,
+        score=receipt.score,
+        loss=receipt.final.val_loss,
         minutes=0.0 if trial.same_as is not None else round(_training_seconds(folder) / 60, 2),
-        weights_sha256=receipt["weights_sha256"]["final_model.safetensors"],
+        weights_sha256=receipt.weights_sha256[FINAL],
+        headline=receipt.headline,
     )
+
+
+def headline_of(results: Sequence[TrialResult]) -> Headline:
+    """What the trials that finished are judged by."""
+    return next((result.headline for result in results if result.score is not None), ACCURACY)
+
+
+def earlier_scores(plan: Plan, trials: Sequence[Trial]) -> tuple[list[tuple[Choice, float | None]], Headline]:
+    """What a search may learn from: each choice with its score, None if it failed, and what the scores are of."""
+    results = [read_result(plan, trial) for trial in trials]
+    scores = [(trial.choice, result.score) for trial, result in zip(trials, results, strict=True)]
+    return scores, headline_of(results)
 
 
 def shown_values(choice: Choice) -> dict[str, int | float | str]:
