@@ -1,4 +1,4 @@
-"""What a processed folder says of itself, and whether it serves some settings: manifest.json beside images.bin and index.csv.
+"""What a processed folder says of itself, and whether it serves given settings: manifest.json.
 
 Written last by dataset.py, so a folder with a manifest is complete; read by everything that uses processed data,
 through `open_processed`.

@@ -1,6 +1,7 @@
 """The receipt of a finished run, run.json: which code, data, settings and machine made which weights.
 
-Written by modeling/train.py as the last file of a run, read by everybody who asks a run anything: parsed and checked once, here.
+Written by modeling/train.py as the last file of a run, read by everybody who asks a run anything: parsed and checked
+once, here.
 """
 
 import json

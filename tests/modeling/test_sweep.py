@@ -42,6 +42,7 @@ from drift_detector_pipeline.modeling.sweep.search import (
 from drift_detector_pipeline.modeling.sweep.trials import TrialResult
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import read_receipt
+from drift_detector_pipeline.tasks.headline import ACCURACY
 
 LEARNING_RATES = "training.learning_rate=1e-3,1e-2"
 SEARCHED = "training.learning_rate=tag(log,interval(1e-4,1e-1))"
@@ -157,7 +158,7 @@ def goodness(choice):
 def searched(count, history=()):
     search, trials = read_search([SEARCHED, "training.optimizer=a,b"]), list(history)
     while len(trials) < count:
-        choice = suggest(search, trials)
+        choice = suggest(search, trials, ACCURACY)
         trials.append((choice, None if len(trials) % 7 == 3 else goodness(choice)))
     return trials
 
@@ -180,7 +181,7 @@ def test_other_results_lead_to_other_suggestions():
     trials = searched(20)
     others = [(choice, None if accuracy is None else 1 - accuracy) for choice, accuracy in trials]
     search = read_search([SEARCHED, "training.optimizer=a,b"])
-    assert suggest(search, trials) != suggest(search, others)
+    assert suggest(search, trials, ACCURACY) != suggest(search, others, ACCURACY)
 
 
 # which sweep goes on

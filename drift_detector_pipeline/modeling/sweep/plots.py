@@ -105,9 +105,8 @@ def _slice(study: optuna.Study, name: str, override: Override, results: Sequence
         axes.xaxis.set_minor_formatter(NullFormatter())
         _name_ticks(axes, values)
     crosses = " Crosses at the bottom are failed trials." if failed else ""
-    return Picture(
-        f"{headline.name.capitalize()} against {name}, a circle a trial, the later, the darker.{crosses}", figure
-    )
+    what = f"{headline.name.capitalize()} against {name}, a circle a trial, the later, the darker."
+    return Picture(what + crosses, figure)
 
 
 def _together(study: optuna.Study, columns: dict[str, list[Any]], headline: Headline) -> list[Picture]:
@@ -163,7 +162,7 @@ def _shades(columns: dict[str, list[Any]], results: Sequence[TrialResult]) -> Pi
         cell = [one.score for one in results if (one.values[down], one.values[across]) == wanted]
         known = [score for score in cell if score is not None]
         means[place] = statistics.mean(known) if known else np.nan
-        texts[place] = headline.text(means[place]) if known else "failed" if cell else "-"
+        texts[place] = headline.text(float(means[place])) if known else "failed" if cell else "-"
     figure = Figure(figsize=(max(4.5, 1.6 + 1.0 * len(xs)), max(2.4, 1.2 + 0.6 * len(ys))))
     axes = figure.subplots()
     shades = means if headline.larger_is_better else -means
