@@ -104,6 +104,8 @@ class Training(_Section):
 
     epochs: Positive
     batch_size: Positive
+    accumulate_steps: Positive = 1  # batches whose gradients make one optimizer step
+    max_steps: Positive | None = None  # optimizer steps in all, if that is less than the epochs have
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     optimizer: str

@@ -6,6 +6,7 @@ optimization       optimizer by name, learning rate by step
 inference          images through a model without learning
 tracing            PyTorch's profiler around chosen steps
 session            what one process holds while a run goes on
+step               one optimizer step
 samples            a few validation images and what the model says
 train              batches -> outputs/<date>/<time>/, killed and continued to the same bits
 trained            a weight file ready to compute with

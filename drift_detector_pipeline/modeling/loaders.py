@@ -10,7 +10,7 @@ import itertools
 import multiprocessing
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,6 +71,17 @@ def training_requests(
             start = step * per_step + rank * batch_size
             part = slice(start, start + batch_size)
             yield Request(drawn[part], sizes_px[epoch], epoch, repeats[part], partners[part])
+
+
+def in_parts(requests: Iterable[Request], parts: int) -> Iterator[Request]:
+    """Yield each batch as `parts` smaller ones of equal size."""
+    for request in requests:
+        size = len(request.indices) // parts
+        for start in range(0, size * parts, size):
+            part = slice(start, start + size)
+            yield request._replace(
+                indices=request.indices[part], repeats=request.repeats[part], partners=request.partners[part]
+            )
 
 
 def evaluation_requests(

@@ -4,11 +4,12 @@ In: the composed settings, a processed folder and, when a run continues, its che
 train; its checkpoints and weight files. Read by train.py.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from timm.utils import ModelEmaV3
@@ -25,6 +26,7 @@ from drift_detector_pipeline.modeling.loaders import (
     Batch,
     Request,
     evaluation_requests,
+    in_parts,
     load_batches,
     training_requests,
 )
@@ -61,7 +63,16 @@ class Progress:
     step: int = 0  # optimizer steps done
     loss_sum: float = 0.0  # of the steps of the unfinished epoch
     seconds: float = 0.0  # spent training in it
+    timed_steps: int = 0  # of it, those that count for the speed: none of a process's first ones
+    timed_seconds: float = 0.0
     history: list[Row] = field(default_factory=list)  # one row per finished epoch
+
+
+class Said(NamedTuple):
+    """What the processes say of an optimizer step, on its way."""
+
+    step: int
+    values: torch.Tensor  # float64 (2,): sum of their losses; how many were asked to stop
 
 
 @dataclass(frozen=True)
@@ -82,11 +93,14 @@ class Session:
     tracker: Tracker
     profiler: Profiler
     interruption: Interruption
+    first_step: int  # where this process began
+    unseen: list[Said] = field(default_factory=list)
 
     @property
     def images_per_step(self) -> int:
         """Images of an optimizer step, over all processes."""
-        return self.settings.training.batch_size * self.machine.processes
+        training = self.settings.training
+        return training.batch_size * training.accumulate_steps * self.machine.processes
 
     @cached_property
     def steps_per_epoch(self) -> int:
@@ -106,6 +120,18 @@ class Session:
         """The finished epoch of the best headline, the first of equals."""
         row: Row = self.task.headline.best(self.progress.history)
         return row
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training, unless it stops early."""
+        training = self.settings.training
+        steps = self.steps_per_epoch * training.epochs
+        return steps if training.max_steps is None else min(steps, training.max_steps)
+
+    @property
+    def steps_unseen(self) -> int:
+        """The newest steps whose loss is not looked at yet: a GPU goes on computing meanwhile."""
+        return 1 if self.machine.device.type == "cuda" else 0
 
     @property
     def result(self) -> nn.Module:
@@ -150,23 +176,25 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     forward = DistributedDataParallel(network.module) if machine.processes > 1 else network.module
     session = Session(
         settings, machine, data, task, folder, identity, network, forward, average, optimizer, progress, tracker,
-        profiler, interruption,
+        profiler, interruption, progress.step,
     )  # fmt: skip
     _announce(session, resumed)
     return session
 
 
 def training_batches(session: Session) -> Iterator[Batch]:
-    """The batches from the step the run has reached to the end of its last epoch."""
+    """The batches from the step the run has reached to its last one, `accumulate_steps` of them a step."""
     settings, machine, images = session.settings, session.machine, session.data.images
     sizes = settings.training.sizes_px or [settings.data.img_size] * settings.training.epochs
     indices = images.indices("train", settings.data.limit)
     requests = training_requests(
-        indices, seed=settings.run.seed, first_step=session.progress.step, batch_size=settings.training.batch_size,
+        indices, seed=settings.run.seed, first_step=session.progress.step,
+        batch_size=settings.training.batch_size * settings.training.accumulate_steps,
         sizes_px=sizes, rank=machine.rank, processes=machine.processes,
         balance_by=images.labels[indices] if settings.data.balance == "sampling" else None,
     )  # fmt: skip
-    return _load(session, requests)
+    left = itertools.islice(requests, session.total_steps - session.progress.step)
+    return _load(session, in_parts(left, settings.training.accumulate_steps))
 
 
 def validation_batches(session: Session) -> Iterator[Batch]:
@@ -221,11 +249,13 @@ def _load(session: Session, requests: Iterator[Request]) -> Iterator[Batch]:
 
 def _check_batch_size(settings: Settings, data: Processed, machine: Machine) -> None:
     images = len(data.images.indices("train", settings.data.limit))
-    per_step = settings.training.batch_size * machine.processes
+    training = settings.training
+    per_step = training.batch_size * training.accumulate_steps * machine.processes
     if images < per_step:
+        accumulated = f", {training.accumulate_steps} times," if training.accumulate_steps > 1 else ""
         raise ConfigError(
-            f"training.batch_size={settings.training.batch_size} on {machine.processes} process(es) needs {per_step} "
-            f"images a step, {data.folder} has {images} to train on; pass a smaller training.batch_size"
+            f"training.batch_size={training.batch_size}{accumulated} on {machine.processes} process(es) needs "
+            f"{per_step} images a step, {data.folder} has {images} to train on; pass a smaller training.batch_size"
         )
 
 

@@ -4,27 +4,24 @@ In: a processed folder and settings. Out: a run folder (runs/folders.py). Can be
 the same bits, because everything random is a function of (seed, epoch, step, image) and the rest is in the checkpoint.
 """
 
+import itertools
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
 from tqdm import tqdm
 
 from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log, progress_bar
-from drift_detector_pipeline.errors import TrainingError, exit_status
-from drift_detector_pipeline.modeling.inference import model_input, score
+from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.modeling.inference import score
 from drift_detector_pipeline.modeling.interruption import Interruption, caught
 from drift_detector_pipeline.modeling.loaders import Batch
-from drift_detector_pipeline.modeling.optimization import learning_rate_factor, set_learning_rate
 from drift_detector_pipeline.modeling.samples import sample_predictions
 from drift_detector_pipeline.modeling.session import (
-    STEP,
     Session,
     open_session,
     save_progress,
@@ -32,7 +29,8 @@ from drift_detector_pipeline.modeling.session import (
     training_batches,
     validation_batches,
 )
-from drift_detector_pipeline.networks.models import seed_everything, set_training
+from drift_detector_pipeline.modeling.step import count_time, images_per_second, learning_rate, look_at_steps, take_step
+from drift_detector_pipeline.networks.models import set_training
 from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.runs.machine import lost_process_explained, prepared, share_buffers, sum_over_processes
 from drift_detector_pipeline.runs.receipts import environment_facts, write_receipt
@@ -87,7 +85,7 @@ def _run(session: Session, after_step: Callable[[int], None]) -> bool:
             save_progress(session)
             return False
         _close_epoch(session, epoch, metrics)
-    if len(progress.history) < training.epochs:
+    if progress.step < session.total_steps:
         column = session.task.headline.column
         log.info("stopped early: %d epochs without a better %s", training.early_stopping_patience, column)
     return True
@@ -96,7 +94,8 @@ def _run(session: Session, after_step: Callable[[int], None]) -> bool:
 def _train_epoch(session: Session, batches: Iterator[Batch], epoch: int, after_step: Callable[[int], None]) -> bool:
     """Do the epoch's remaining steps; False if asked to stop before its end."""
     progress, settings = session.progress, session.settings
-    end, done = (epoch + 1) * session.steps_per_epoch, progress.step - epoch * session.steps_per_epoch
+    end = min((epoch + 1) * session.steps_per_epoch, session.total_steps)
+    done = progress.step - epoch * session.steps_per_epoch
     title = f"epoch {epoch + 1}/{settings.training.epochs}"
     set_training(session.network.module)
     with _bar(session, title, done) as bar:
@@ -104,53 +103,21 @@ def _train_epoch(session: Session, batches: Iterator[Batch], epoch: int, after_s
             with session.profiler.step():
                 started = time.monotonic()
                 with session.profiler.phase("data_wait"):
-                    batch = next(batches)
-                loss, stop = _step(session, batch)
-                progress.step += 1
-                progress.loss_sum += loss
-                progress.seconds += time.monotonic() - started
+                    parts = list(itertools.islice(batches, settings.training.accumulate_steps))
+                take_step(session, parts)
+                save_now = progress.step % settings.run.checkpoint_every == 0
+                seen = look_at_steps(session, 0 if save_now or progress.step == end else session.steps_unseen)
+                count_time(session, time.monotonic() - started)
                 bar.update(session.images_per_step)
-                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            if stop:
+                if seen.loss is not None:
+                    bar.set_postfix(loss=f"{seen.loss:.3f}", refresh=False)
+            if seen.stop:
+                look_at_steps(session, 0)
                 return False
-            if progress.step % settings.run.checkpoint_every == 0:
+            if save_now:
                 save_progress(session)
             after_step(progress.step)
     return True
-
-
-def _step(session: Session, batch: Batch) -> tuple[float, bool]:
-    """Do one optimizer step; return the loss over all processes, and whether any of them was asked to stop."""
-    settings, machine, step = session.settings, session.machine, session.progress.step
-    phase = session.profiler.phase
-    seed_everything(settings.run.seed, STEP, step, machine.rank)
-    set_learning_rate(session.optimizer, _factor(session, step))
-    with phase("copy"):
-        images = model_input(batch, session.network, machine)
-    with phase("forward"):
-        loss = session.task.loss(partial(_forward, session), images, batch.targets or [],
-                                 settings.training, session.class_weights)  # fmt: skip
-        asked = session.interruption.signal is not None
-        loss_sum, stops = sum_over_processes([loss.item(), float(asked)], machine)
-    mean_loss = loss_sum / machine.processes
-    _check_finite(session, mean_loss)
-    with phase("backward"):
-        session.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-    with phase("optimizer"):
-        if settings.training.gradient_clip_norm is not None:
-            nn.utils.clip_grad_norm_(session.network.module.parameters(), settings.training.gradient_clip_norm)
-        session.optimizer.step()
-        if session.average is not None:
-            session.average.update(session.network.module, step=step)
-    session.tracker.batch(step + 1, mean_loss, settings.training.learning_rate * _factor(session, step))
-    return mean_loss, stops > 0
-
-
-def _forward(session: Session, *given: Any) -> Any:
-    """The network on its input, in the machine's precision; the loss of what comes out is taken in fp32."""
-    with session.machine.autocast():
-        return session.forward(*given)
 
 
 def _validate(session: Session) -> Metrics | None:
@@ -164,19 +131,20 @@ def _validate(session: Session) -> Metrics | None:
 
 def _close_epoch(session: Session, epoch: int, metrics: Metrics) -> None:
     """Write the epoch's row and, if it is the best so far, its weights."""
-    progress, steps, column = session.progress, session.steps_per_epoch, session.task.headline.column
+    progress, column = session.progress, session.task.headline.column
     row: Row = {
         "epoch": epoch + 1,
         "step": progress.step,
-        "train_loss": progress.loss_sum / steps,
+        "train_loss": progress.loss_sum / (progress.step - epoch * session.steps_per_epoch),
         "val_loss": metrics.loss,
         column: metrics.headline,
-        "learning_rate": session.settings.training.learning_rate * _factor(session, progress.step - 1),
-        "images_per_second": round(steps * session.images_per_step / progress.seconds, 1),
+        "learning_rate": learning_rate(session, progress.step - 1),
+        "images_per_second": round(images_per_second(session), 1),
         "seconds": round(progress.seconds, 2),
     }
     progress.history.append(row)
-    progress.loss_sum = progress.seconds = 0.0
+    progress.loss_sum = progress.seconds = progress.timed_seconds = 0.0
+    progress.timed_steps = 0
     if session.best is row:
         save_result(session, "best_model.safetensors")
     session.tracker.epochs(progress.history)
@@ -221,31 +189,15 @@ def _until_asked(batches: Iterator[Batch], interruption: Interruption) -> Iterat
 
 def _is_finished(session: Session) -> bool:
     history, patience = session.progress.history, session.settings.training.early_stopping_patience
-    if len(history) == session.settings.training.epochs:
+    if history and history[-1]["step"] == session.total_steps:
         return True
     return bool(patience and history and len(history) - session.best["epoch"] >= patience)
-
-
-def _factor(session: Session, step: int) -> float:
-    training = session.settings.training
-    return learning_rate_factor(training, step, session.steps_per_epoch * training.epochs)
 
 
 def _bar(session: Session, title: str, steps_done: int) -> "tqdm[Any]":
     per_step, hidden = session.images_per_step, not session.machine.is_first
     total, done = session.steps_per_epoch * per_step, steps_done * per_step
     return progress_bar(total=total, title=title, unit=" images", done=done, hidden=hidden)
-
-
-def _check_finite(session: Session, loss: float) -> None:
-    if loss - loss != 0:  # true of nan and of both infinities
-        step = session.progress.step
-        epoch, batch = divmod(step, session.steps_per_epoch)
-        raise TrainingError(
-            f"the loss is {loss} at step {step + 1} (epoch {epoch + 1}, batch {batch + 1} of "
-            f"{session.steps_per_epoch}). Try a smaller training.learning_rate (now "
-            f"{session.settings.training.learning_rate}), training.gradient_clip_norm=1.0 or run.precision=fp32"
-        )
 
 
 def _say_how_to_continue(session: Session, composed: Composed) -> None:

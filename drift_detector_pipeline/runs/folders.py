@@ -20,11 +20,15 @@ from drift_detector_pipeline.settings import Data, Settings
 
 
 def identify(settings: Settings, data: Processed, machine: Machine, pretrained_sha256: str | None) -> dict[str, object]:
-    """Everything that decides the bits of the weights, as flat JSON: equal identities may continue each other."""
+    """Everything that decides the bits of the weights, as flat JSON: equal identities may continue each other.
+
+    What has a default in settings.py came later than the first runs; at its default it leaves no trace here, so that
+    those go on and are compared as ever.
+    """
     sections = {
-        "data": _deciding(settings.data),
+        "data": _deciding_data(settings.data),
         "model": settings.model.model_dump(mode="json"),
-        "training": settings.training.model_dump(mode="json", exclude={"profiler"}),
+        "training": settings.training.model_dump(mode="json", exclude={"profiler"}, exclude_defaults=True),
     }
     return _flat(sections) | {
         "data.fingerprint": data.fingerprint,
@@ -76,12 +80,8 @@ def start_folder(folder: Path, composed: Composed) -> None:
     )
 
 
-def _deciding(data: Data) -> dict[str, object]:
-    """What of `data` decides the bits of the weights.
-
-    What has a default in settings.py came later than the first runs; at its default it leaves no trace here, so that
-    those go on and are compared as ever. `cutout_px` has been noted from its first day.
-    """
+def _deciding_data(data: Data) -> dict[str, object]:
+    """What of `data` decides the bits of the weights; `cutout_px` has been noted from its first day."""
     later: dict[str, Any] = data.model_dump(
         mode="json", include={"img_size", "augmentation", "balance", "limit"}, exclude_defaults=True
     )
