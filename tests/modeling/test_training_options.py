@@ -8,8 +8,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
-from drift_detector_pipeline.errors import ConfigError, ModelError
+from drift_detector_pipeline.errors import ConfigError, ModelError, TrainingError
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.modeling.session import Session
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.weights import load_model, unpack_tensors
 from drift_detector_pipeline.runs.checkpoints import load_checkpoint
@@ -270,3 +271,41 @@ def test_the_threads_of_one_run_do_not_become_those_of_the_next(digits, tmp_path
     before = torch.get_num_threads()
     train(load([*digits, "run.threads=1", f"hydra.run.dir={tmp_path}/run"]))
     assert torch.get_num_threads() == before
+
+
+def test_accumulated_batches_learn_as_the_large_batch_does(run, plain):
+    """The same images a step, in four parts: the same losses but for rounding, in the same number of steps."""
+    parts = run("parts", "training.batch_size=30", "training.accumulate_steps=4")
+    assert batch_losses(parts) == pytest.approx(batch_losses(plain), rel=1e-4)
+    assert rows(parts)[-1]["step"] == rows(plain)[-1]["step"]
+    assert rows(parts)[-1]["val_loss"] == pytest.approx(rows(plain)[-1]["val_loss"], rel=1e-4)
+    assert distance(weights(parts), weights(plain)) < 1e-3 * distance(weights(plain), raw(plain))
+
+
+def test_a_number_of_steps_ends_a_training_within_an_epoch_at_the_end_of_its_learning_rate(run):
+    folder = run("steps", "training.max_steps=6", "training.epochs=50", "training.scheduler=CosineAnnealingLR")
+    assert [row["step"] for row in rows(folder)] == [4, 6]
+    assert len(batch_losses(folder)) == 6
+    assert rows(folder)[-1]["train_loss"] == pytest.approx(sum(batch_losses(folder)[4:]) / 2)
+    rates = [event.value for event in scalars(folder, "train/learning_rate")]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.1 * rates[0]
+
+
+def test_a_loss_that_is_looked_at_a_step_late_changes_nothing(run, plain, monkeypatch):
+    """What a GPU does, so that it never waits; checkpoints and epochs still hold every loss."""
+    monkeypatch.setattr(Session, "steps_unseen", 1)
+    late = run("late", "run.checkpoint_every=3")
+    assert file_hash(late / "final_model.safetensors") == file_hash(plain / "final_model.safetensors")
+    assert batch_losses(late) == batch_losses(plain)
+    assert [row["train_loss"] for row in rows(late)] == [row["train_loss"] for row in rows(plain)]
+    with pytest.raises(TrainingError, match="the loss is nan at step"):
+        run("late_nan", "training.learning_rate=1e30")
+
+
+def test_a_process_s_first_steps_do_not_count_in_its_speed(run, plain):
+    """The first step of a process takes many times as long as another: an epoch's speed is not that of its seconds."""
+    first, second = rows(run("again"))
+    images = STEPS_PER_EPOCH * 120
+    assert first["images_per_second"] > 1.05 * images / first["seconds"]
+    assert second["images_per_second"] == pytest.approx(images / second["seconds"], rel=0.3)
