@@ -12,18 +12,26 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import PIL
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import DataError, exit_status
-from drift_detector_pipeline.files import disk_full_explained, exclusive, file_hash, write_json
+from drift_detector_pipeline.files import disk_full_explained, exclusive, file_hash
 from drift_detector_pipeline.images.decode_many import Decoded, decode_all
 from drift_detector_pipeline.processed.digits import digits
 from drift_detector_pipeline.processed.freshness import content_line, stat_digest, why_stale
-from drift_detector_pipeline.processed.manifest import FILES, FORMAT, REPORT, deciding_settings
+from drift_detector_pipeline.processed.manifest import (
+    FILES,
+    FORMAT,
+    REPORT,
+    BadImage,
+    Manifest,
+    Source,
+    deciding_settings,
+    write_manifest,
+)
 from drift_detector_pipeline.processed.packing import Entry, write_packed
 from drift_detector_pipeline.processed.splits import SPLITS, assign
 from drift_detector_pipeline.raw.archives import extract
@@ -119,25 +127,25 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
     fingerprint = write_packed(folder, packer.entries(decoded))
     _check_bad(packer.bad, packer.counts.total(), data, raw)
     shutil.rmtree(folder / "extracted", ignore_errors=True)
-    manifest = {
-        "format": FORMAT,
-        "name": data.name,
-        "fingerprint": hashlib.sha256(f"{fingerprint} {classes}".encode("utf-8", "surrogateescape")).hexdigest(),
-        "classes": classes,
-        "counts": {split: {name: packer.counts[split, name] for name in classes} for split in SPLITS},
-        "images": packer.counts.total(),
-        "settings": deciding_settings(data),
-        "source": {
-            "path": str(raw) if raw else "scikit-learn's loaddigits",
-            "sha256": file_hash(raw) if raw and raw.is_file() else packer.content.hexdigest(),
-            "stat": before,
-        },
-        "bad_images": packer.bad,
-        "ignored_files": listing.ignored,
-        "unused_folders": listing.unused_folders,
-        "pillow": PIL.__version__,
-    }
-    write_json(folder / "manifest.json", manifest)
+    manifest = Manifest(
+        format=FORMAT,
+        name=data.name,
+        fingerprint=hashlib.sha256(f"{fingerprint} {classes}".encode("utf-8", "surrogateescape")).hexdigest(),
+        classes=classes,
+        counts={split: {name: packer.counts[split, name] for name in classes} for split in SPLITS},
+        images=packer.counts.total(),
+        settings=deciding_settings(data),
+        source=Source(
+            path=str(raw) if raw else "scikit-learn's loaddigits",
+            sha256=file_hash(raw) if raw and raw.is_file() else packer.content.hexdigest(),
+            stat=before,
+        ),
+        bad_images=packer.bad,
+        ignored_files=listing.ignored,
+        unused_folders=listing.unused_folders,
+        pillow=PIL.__version__,
+    )
+    write_manifest(folder, manifest)
     _report(manifest, time.monotonic() - started)
 
 
@@ -147,7 +155,7 @@ class _Packer:
     def __init__(self, listing: Listing, splits: list[str], classes: list[str]) -> None:
         self._rows = list(zip(listing.images, splits, strict=True))
         self._labels = {name: label for label, name in enumerate(classes)}
-        self.bad: list[dict[str, str]] = []
+        self.bad: list[BadImage] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self.content = hashlib.sha256()
 
@@ -155,33 +163,31 @@ class _Packer:
         for (image, split), found in zip(self._rows, decoded, strict=True):
             self.content.update(content_line(image.path, found.content_sha256))
             if found.pixels is None:
-                self.bad.append({"path": image.path, "reason": found.problem or ""})
+                self.bad.append(BadImage(image.path, found.problem or ""))
                 continue
             self.counts[split, image.class_name] += 1
             yield Entry(image.path, split, self._labels[image.class_name], found.pixels)
 
 
-def _check_bad(bad: list[dict[str, str]], images: int, data: Data, raw: Path | None) -> None:
+def _check_bad(bad: list[BadImage], images: int, data: Data, raw: Path | None) -> None:
     for image in bad[:10]:
-        log.warning("%s: %s", image["path"], image["reason"])
+        log.warning("%s: %s", image.path, image.reason)
     if len(bad) > data.max_bad_images:
         raise DataError(
-            f"{raw}: {len(bad)} files are no complete images (the first: {bad[0]['path']}), data.max_bad_images allows "
+            f"{raw}: {len(bad)} files are no complete images (the first: {bad[0].path}), data.max_bad_images allows "
             f"{data.max_bad_images}. Repair or remove them, or leave them out: data.max_bad_images={len(bad)}"
         )
     if not images:
         raise DataError(f"{raw}: none of its {len(bad)} files is a complete image")
 
 
-def _report(manifest: dict[str, Any], seconds: float) -> None:
-    counts = ", ".join(f"{sum(classes.values()):,} {split}" for split, classes in manifest["counts"].items())
-    log.info(
-        "%s images of %d classes: %s (%.1f s)", f"{manifest['images']:,}", len(manifest["classes"]), counts, seconds
-    )
-    if manifest["bad_images"]:
-        log.warning("%d bad images were left out; the manifest names them", len(manifest["bad_images"]))
-    if manifest["unused_folders"]:
-        log.warning("not used: the folders %s", ", ".join(manifest["unused_folders"]))
+def _report(manifest: Manifest, seconds: float) -> None:
+    counts = ", ".join(f"{sum(classes.values()):,} {split}" for split, classes in manifest.counts.items())
+    log.info("%s images of %d classes: %s (%.1f s)", f"{manifest.images:,}", len(manifest.classes), counts, seconds)
+    if manifest.bad_images:
+        log.warning("%d bad images were left out; the manifest names them", len(manifest.bad_images))
+    if manifest.unused_folders:
+        log.warning("not used: the folders %s", ", ".join(manifest.unused_folders))
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def _tried(name: str, stage: Callable[[], str]) -> Finding:
 def _process() -> str:
     _command("dataset", *_DATA)
     manifest = open_processed(_settings()).manifest
-    return f"{manifest['images']:,} images, fingerprint {manifest['fingerprint'][:12]}"
+    return f"{manifest.images:,} images, fingerprint {manifest.fingerprint[:12]}"
 
 
 def _train() -> str:

@@ -22,7 +22,7 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.decode import decode
 from drift_detector_pipeline.images.transforms import inference_crop
-from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.processed.manifest import open_processed, write_manifest
 from drift_detector_pipeline.processed.splits import SPLITS
 from drift_detector_pipeline.settings import Data
 
@@ -68,14 +68,34 @@ def test_the_manifest_tells_counts_classes_and_source(image_tgz: Path, data_of: 
     assert manifest["bad_images"] == manifest["ignored_files"] == manifest["unused_folders"] == []
 
 
+def test_a_manifest_is_read_and_written_back_to_the_same_bytes(spoiled: Path, tmp_path: Path, data_of: DataOf) -> None:
+    data = data_of(spoiled, max_bad_images=4)
+    written = process(data) / "manifest.json"
+    keys = (
+        "format name fingerprint classes counts images settings source bad_images ignored_files unused_folders pillow"
+    )
+    assert list(manifest_of(data.processed_path)) == [*keys.split(), "pillow"]
+    write_manifest(tmp_path, open_processed(data).manifest)
+    assert (tmp_path / "manifest.json").read_bytes() == written.read_bytes()
+
+
+def test_a_manifest_that_lacks_a_key_is_damaged(image_tgz: Path, data_of: DataOf) -> None:
+    data = data_of(image_tgz)
+    values = manifest_of(process(data))
+    del values["source"]["stat"]
+    (data.processed_path / "manifest.json").write_text(json.dumps(values))
+    with pytest.raises(DataError, match=r"manifest\.json: no whole manifest .*stat.* run: make process_data"):
+        open_processed(data)
+
+
 def test_the_opened_folder_agrees_with_its_manifest(image_tgz: Path, data_of: DataOf) -> None:
     data = data_of(image_tgz)
     process(data)
     opened = open_processed(data)
-    assert len(opened.images) == opened.manifest["images"]
+    assert len(opened.images) == opened.manifest.images
     for split in SPLITS:
         counts = np.bincount(opened.images.labels[opened.images.indices(split)], minlength=len(opened.classes))
-        assert counts.tolist() == list(opened.manifest["counts"][split].values())
+        assert counts.tolist() == list(opened.manifest.counts[split].values())
     for path, label in zip(opened.images.paths, opened.images.labels, strict=True):
         assert path.split("/")[0] == opened.classes[label]
     everything = np.concatenate([opened.images.indices(split) for split in SPLITS])
@@ -226,7 +246,7 @@ def test_a_changed_setting_is_told_and_done(image_tgz: Path, data_of: DataOf, ca
     with pytest.raises(DataError, match=f"data.{key}={getattr(old, key)}, now {value}; run: make process_data"):
         open_processed(changed)
     assert f"data.{key}={getattr(old, key)}, now {value}" in reasons(caplog, changed)
-    assert open_processed(changed).manifest["settings"][key] == value
+    assert open_processed(changed).manifest.settings[key] == value
 
 
 @pytest.mark.parametrize(("key", "value"), [("img_size", 8), ("dataloader_workers", 4), ("max_bad_images", 3)])
@@ -544,14 +564,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Data]:
 
 def test_digits_have_the_documented_counts(digits: list[Data]) -> None:
     manifest = open_processed(digits[0]).manifest
-    assert manifest["images"] == 1797 and manifest["classes"] == list("0123456789")
-    assert [sum(manifest["counts"][split].values()) for split in SPLITS] == [1295, 143, 359]
+    assert manifest.images == 1797 and manifest.classes == list("0123456789")
+    assert [sum(manifest.counts[split].values()) for split in SPLITS] == [1295, 143, 359]
 
 
 def test_digits_are_the_same_bytes_in_every_process(digits: list[Data]) -> None:
     first, second = map(open_processed, digits)
     assert first.fingerprint == second.fingerprint
-    assert first.manifest["source"] == second.manifest["source"]
+    assert first.manifest.source == second.manifest.source
 
 
 def test_digits_show_what_scikit_learn_has(digits: list[Data]) -> None:

@@ -7,6 +7,7 @@ pictures, images that appear twice. Read by people before they train.
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def write_report(data: Processed) -> Path:
     write_page(
         folder / "report.html",
         "data_report.html",
-        title=f"The data set {data.manifest['name']}",
+        title=f"The data set {data.manifest.name}",
         facts=facts,
         balance=data_uri(figure_png(_balance(facts["counts"]))),
         samples={name: _samples(data, label) for label, name in enumerate(data.classes)},
@@ -61,17 +62,17 @@ def write_report(data: Processed) -> Path:
 
 
 def _facts(data: Processed, pairs: list[AlikePair]) -> dict[str, Any]:
-    images, counts = data.images, data.manifest["counts"]
+    images, counts = data.images, data.manifest.counts
     shapes = [images[index].shape[:2] for index in range(len(images))]
     across = [pair for pair in pairs if images.splits[pair.first] != images.splits[pair.second]]
     return {
-        "name": data.manifest["name"],
+        "name": data.manifest.name,
         "fingerprint": data.fingerprint,
         "images": len(images),
         "classes": data.classes,
         "counts": {split: counts[split] for split in SPLITS if any(counts.get(split, {}).values())},
         "largest_class_to_smallest": _imbalance(counts["train"]),
-        "bad_images": data.manifest["bad_images"],
+        "bad_images": [asdict(image) for image in data.manifest.bad_images],
         "sizes": _sizes(shapes),
         "equal_pairs": sum(pair.exact for pair in pairs),
         "similar_pairs": sum(not pair.exact for pair in pairs),

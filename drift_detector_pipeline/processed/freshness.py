@@ -5,10 +5,11 @@ that whoever opens processed data needs nothing of how a source is fetched.
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
-from drift_detector_pipeline.files import file_hash, write_json
-from drift_detector_pipeline.processed.manifest import read_manifest, why_unusable
+from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.processed.manifest import NOTHING, Manifest, find_manifest, write_manifest
 from drift_detector_pipeline.raw.fetch import verify
 from drift_detector_pipeline.raw.formats import imagefolder
 from drift_detector_pipeline.settings import Data
@@ -16,20 +17,18 @@ from drift_detector_pipeline.settings import Data
 
 def why_stale(data: Data, raw: Path | None) -> str | None:
     """Why the processed folder must be built, or None; notices changed files and settings."""
-    manifest = read_manifest(data.processed_path)
-    if manifest is None:
-        return "nothing is there yet"
-    if unusable := why_unusable(data, manifest):
-        return unusable
-    if len(manifest["bad_images"]) > data.max_bad_images:
-        return f"it has {len(manifest['bad_images'])} bad images, more than data.max_bad_images={data.max_bad_images}"
-    source = manifest["source"]
-    if raw is None or source["stat"] == stat_digest(raw):
+    manifest = find_manifest(data)
+    if not isinstance(manifest, Manifest):
+        return "nothing is there yet" if manifest == NOTHING else manifest
+    if len(manifest.bad_images) > data.max_bad_images:
+        return f"it has {len(manifest.bad_images)} bad images, more than data.max_bad_images={data.max_bad_images}"
+    source = manifest.source
+    if raw is None or source.stat == stat_digest(raw):
         return None
-    if source["sha256"] != content_sha256(raw):
-        return f"{raw} has changed" if source["path"] == str(raw) else f"it was made from {source['path']}, now {raw}"
+    if source.sha256 != content_sha256(raw):
+        return f"{raw} has changed" if source.path == str(raw) else f"it was made from {source.path}, now {raw}"
     verify(raw)
-    write_json(data.processed_path / "manifest.json", manifest | {"source": source | {"stat": stat_digest(raw)}})
+    write_manifest(data.processed_path, replace(manifest, source=replace(source, stat=stat_digest(raw))))
     return None
 
 

@@ -5,34 +5,74 @@ through `open_processed`.
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.settings import Data
 
 FORMAT = 1  # of the processed folder; another number in a manifest means: build it again
-FILES = {"images.bin", "index.csv", "manifest.json"}
+MANIFEST = "manifest.json"
+FILES = {"images.bin", "index.csv", MANIFEST}
+NOTHING = "no processed data"
 REPORT = "data_report"  # folder that data_report.py adds; it goes with the images it describes
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a folder was made from."""
+
+    path: str
+    sha256: str  # of an archive; of a folder over the paths and bytes of its images
+    stat: str  # digest of names, sizes and times: equal means the bytes need no second look
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """An image that could not be read and was left out."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json; its keys are these, in this order. No pydantic: file names here may be no UTF-8."""
+
+    format: int
+    name: str
+    fingerprint: str  # SHA-256 over pixels, index and class names
+    classes: list[str]  # a label is an index into them
+    counts: dict[str, dict[str, int]]  # images by split and class
+    images: int
+    settings: dict[str, object]  # `deciding_settings`
+    source: Source
+    bad_images: list[BadImage]
+    ignored_files: list[str]
+    unused_folders: list[str]
+    pillow: str  # version
 
 
 class Processed(NamedTuple):
     """A finished processed folder."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     images: PackedImages
 
     @property
     def classes(self) -> list[str]:
         """Class names; a label is an index into them."""
-        return list(self.manifest["classes"])
+        return self.manifest.classes
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over pixels, index and class names."""
-        return str(self.manifest["fingerprint"])
+        return self.manifest.fingerprint
 
 
 def open_processed(data: Data, remedy: str | None = None) -> Processed:
@@ -40,46 +80,66 @@ def open_processed(data: Data, remedy: str | None = None) -> Processed:
 
     Raises DataError if it is not there or was made with other settings, naming the command that makes it: `remedy`.
     """
-    manifest = read_manifest(data.processed_path)
-    remedy = remedy or f'run: make process_data ARGS="data={data.name}" (with the overrides of this command)'
-    if manifest is None:
-        raise DataError(f"{data.processed_path}: no processed data; {remedy}")
-    if stale := why_unusable(data, manifest):
-        raise DataError(f"{data.processed_path}: {stale}; {remedy}")
-    return Processed(data.processed_path, manifest, PackedImages(data.processed_path))
+    found = find_manifest(data)
+    if not isinstance(found, Manifest):
+        remedy = remedy or f'run: make process_data ARGS="data={data.name}" (with the overrides of this command)'
+        raise DataError(f"{data.processed_path}: {found}; {remedy}")
+    return Processed(data.processed_path, found, PackedImages(data.processed_path))
 
 
-def deciding_settings(data: Data) -> dict[str, Any]:
+def find_manifest(data: Data) -> Manifest | str:
+    """The manifest of a processed folder that serves these settings, or why there is none; the source is not looked at.
+
+    Raises DataError if what lies there is damaged or not ours.
+    """
+    values = _read(data.processed_path)
+    if values is None:
+        return NOTHING
+    if values.get("format") != FORMAT:
+        return f"its format is {values.get('format')}, now {FORMAT}"
+    if missing := sorted(name for name in FILES if not (data.processed_path / name).exists()):
+        return f"{missing[0]} is missing"
+    manifest = _parsed(values, data.processed_path)
+    if manifest.settings != deciding_settings(data):
+        return f"it was made with {_difference(manifest.settings, deciding_settings(data))}"
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json, the last file of a processed folder."""
+    write_json(folder / MANIFEST, asdict(manifest))
+
+
+def deciding_settings(data: Data) -> dict[str, object]:
     """The settings that decide what a processed folder holds."""
     return data.model_dump(include={"name", "stored_side_px", "val_fraction", "fit_fraction"})
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
-    return ", ".join(f"data.{key}={old.get(key)}, now {value}" for key, value in new.items() if old.get(key) != value)
-
-
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Read manifest.json; None where there is no processed data. Raises DataError if it is damaged or foreign."""
-    path = folder / "manifest.json"
+def _read(folder: Path) -> dict[str, Any] | None:
+    path = folder / MANIFEST
     if not path.is_file():
         if folder.is_dir() and any(folder.iterdir()):
             raise DataError(f"{folder}: holds files but no manifest.json; choose an empty data.processed_path=PATH")
         return None
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path}: no readable JSON ({error}); remove {folder} and run: make process_data") from error
-    if not isinstance(manifest, dict) or "fingerprint" not in manifest:
+    if not isinstance(values, dict) or "fingerprint" not in values:
         raise DataError(f"{path}: not the manifest of processed data; choose another data.processed_path=PATH")
-    return manifest
+    return dict(values)
 
 
-def why_unusable(data: Data, manifest: dict[str, Any]) -> str | None:
-    """Why a processed folder does not serve these settings, or None; does not look at the source."""
-    if manifest.get("format") != FORMAT:
-        return f"its format is {manifest.get('format')}, now {FORMAT}"
-    if missing := sorted(name for name in FILES if not (data.processed_path / name).exists()):
-        return f"{missing[0]} is missing"
-    if manifest["settings"] != deciding_settings(data):
-        return f"it was made with {_difference(manifest['settings'], deciding_settings(data))}"
-    return None
+def _parsed(values: Mapping[str, Any], folder: Path) -> Manifest:
+    try:
+        known = {field.name: values[field.name] for field in fields(Manifest)}
+        parts = {"source": Source(**values["source"]), "bad_images": [BadImage(**bad) for bad in values["bad_images"]]}
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder / MANIFEST}: no whole manifest ({error}); remove {folder} and run: make process_data"
+        ) from error
+    return Manifest(**(known | parts))
+
+
+def _difference(old: Mapping[str, object], new: Mapping[str, object]) -> str:
+    return ", ".join(f"data.{key}={old.get(key)}, now {value}" for key, value in new.items() if old.get(key) != value)
