@@ -6,9 +6,9 @@ names the key, the nearest valid one and the file. Every command of the package 
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from drift_detector_pipeline.errors import ConfigError
@@ -27,6 +27,8 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 _FREE_FORM = ("model.options", "training.optimizer_options")  # dictionaries whose keys others define
+_GIVEN = "given on the command line"
+_Section = TypeVar("_Section", bound=BaseModel)
 
 
 class Composed(NamedTuple):
@@ -52,7 +54,7 @@ def load(overrides: Sequence[str]) -> Composed:
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, overrides, composed)) from error
+        raise ConfigError(_explain(error, lambda key: _origin(key, overrides, composed))) from error
     return Composed(
         settings,
         list(overrides),
@@ -60,6 +62,27 @@ def load(overrides: Sequence[str]) -> Composed:
         run_folder,
         any(override.key_or_group == "hydra.run.dir" for override in parsed),
     )
+
+
+def load_section(section: type[_Section], words: Sequence[str], values: Mapping[str, object] | None = None) -> _Section:
+    """One section of the settings: what `words` say of it, the rest from conf/<section>/default.yaml or from `values`.
+
+    Nothing else is composed: a command that needs a device needs no data set. Words of other sections are passed over.
+    Raises ConfigError if a key, type or value is wrong.
+    """
+    name = section.__name__.lower()
+    given = {
+        override.key_or_group.removeprefix(f"{name}."): _value(override)
+        for override in parse(words)
+        if override.key_or_group.startswith(f"{name}.")
+    }
+    kept = _file(f"{name}/default.yaml") if values is None else values
+    try:
+        return section.model_validate({**kept, **given})
+    except ValidationError as error:
+        keys = [f"{name}.{key}" for key in given]
+        explained = _explain(error, lambda key: _GIVEN if key in keys else f"in conf/{name}/default.yaml", name)
+        raise ConfigError(explained) from error
 
 
 def group_choices() -> dict[str, list[str]]:
@@ -137,14 +160,36 @@ def _plain(composed: DictConfig) -> tuple[dict[str, Any], Path]:
         raise ConfigError(f"cannot resolve a value: {str(error).strip()}") from error
 
 
-def _explain(error: ValidationError, overrides: Sequence[str], composed: DictConfig) -> str:
+def _value(override: Override) -> object:
+    """The one value of a word such as run.threads=2, interpolations resolved."""
+    if override.is_sweep_override() or override.is_delete():
+        raise ConfigError(f"{override.input_line}: one value is expected here")
+    return _resolved(OmegaConf.create({"value": override.value()}))["value"]
+
+
+def _file(name: str) -> dict[str, Any]:
+    try:
+        return _resolved(OmegaConf.load(CONF / name))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read conf/{name}: {str(error).strip()}") from error
+
+
+def _resolved(config: Any) -> dict[str, Any]:
+    try:
+        values: Any = OmegaConf.to_container(config, resolve=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"cannot resolve a value: {str(error).strip()}") from error
+    return dict(values)
+
+
+def _explain(error: ValidationError, origin: Callable[[str], str], section: str = "") -> str:
     lines = []
     for problem in error.errors():
-        key = ".".join(_known_part(problem["loc"]))
+        key = ".".join(_known_part((section, *problem["loc"]) if section else problem["loc"]))
         if problem["type"] == "value_error":  # of several keys, which it names itself
             line = problem["msg"].removeprefix("Value error, ")
         else:
-            line = f"{key}: {_reason(problem, key)} ({_origin(key, overrides, composed)})"
+            line = f"{key}: {_reason(problem, key)} ({origin(key)})"
         if line not in lines:
             lines.append(line)
     return "\n       ".join(lines)
@@ -172,7 +217,7 @@ def _origin(key: str, overrides: Sequence[str], composed: DictConfig) -> str:
     """The place a value came from: the command line or a file below conf/."""
     given = {override.key_or_group for override in parse(overrides)} - set(group_choices())
     if any(f"{key}.".startswith(f"{name}.") for name in given):
-        return "given on the command line"
+        return _GIVEN
     choices, section = composed.hydra.runtime.choices, key.split(".")[0]
     files = [f"{group}/{choices[group]}.yaml" for group in ("experiment", section) if choices.get(group)]
     files += [file for file in (f"{section}/_base.yaml", "config.yaml") if (CONF / file).exists()]

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from drift_detector_pipeline import config, settings
 from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.settings import Run, Wandb
 
 
 def refusal(*overrides: str) -> str:
@@ -159,6 +160,43 @@ def test_the_run_folder_is_known_to_be_chosen() -> None:
     chosen = config.load(["hydra.run.dir=outputs/mine"])
     assert (chosen.run_folder, chosen.run_folder_chosen) == (Path("outputs/mine"), True)
     assert not config.load([]).run_folder_chosen
+
+
+def test_a_section_is_read_without_the_others(own_conf: Path) -> None:
+    shutil.rmtree(own_conf / "data")
+    run = config.load_section(Run, ["run.threads=2", "training.epochs=3", "run.device='cpu'"])
+    assert (run.threads, run.device, run.seed) == (2, "cpu", 42)
+
+
+def test_a_section_resolves_what_its_file_and_words_take_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    found = config.load_section(Wandb, ["wandb.entity=${oc.env:WANDB_PROJECT}"])
+    assert (found.project, found.entity) == ("mine", "mine")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("run.threads=0", r"run\.threads: .*got 0 \(given on the command line\)"),
+        ("run.thread=1", r"run\.thread: no such key; valid keys, the nearest first: run\.threads, "),
+        ("run.threads=1,2", "run.threads=1,2: one value is expected"),
+        ("~run.threads", "~run.threads: one value is expected"),
+        ("run.device=${nowhere}", "cannot resolve a value"),
+    ],
+)
+def test_a_wrong_word_for_a_section_is_refused_as_everywhere(word: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        config.load_section(Run, [word])
+
+
+def test_a_wrong_value_in_the_file_of_a_section_names_that_file(own_conf: Path) -> None:
+    file = own_conf / "run" / "default.yaml"
+    file.write_text(file.read_text().replace("checkpoint_every: 100", "checkpoint_every: never"))
+    with pytest.raises(ConfigError, match=r"run\.checkpoint_every: .*got 'never' \(in conf/run/default\.yaml\)"):
+        config.load_section(Run, [])
+    file.write_text("seed: [1")
+    with pytest.raises(ConfigError, match=r"cannot read conf/run/default\.yaml"):
+        config.load_section(Run, [])
 
 
 @pytest.mark.parametrize(
