@@ -33,7 +33,7 @@ COMMAND_drift_reference = $(PACKAGE).drift.build_reference "$(RUN)"
 COMMAND_drift = $(PACKAGE).drift "$(RUN)" "$(IMAGES)"
 COMMAND_test = python -m pytest -o cache_dir=/tmp/pytest $(SIDE_BY_SIDE)
 COMMAND_quickstart := $(PACKAGE).quickstart
-COMMAND_receipt = $(PACKAGE).modeling.receipt_text "$(RUN)"
+COMMAND_receipt = $(PACKAGE).modeling.summary "$(RUN)"
 
 # Environment variables that are handed on if they are set; secrets are better kept in .env and the key file, which
 # `docker inspect` does not show.
@@ -113,7 +113,7 @@ docker_smoke: ## The same in the container
 	@$(MAKE) --silent docker_train ARGS="$(or $(ARGS),$(SMOKE))"
 
 receipt: $(INSTALLED) ## A finished run as Markdown, appended to MARKDOWN if that is set: RUN=outputs/DATE/TIME
-	@$(MODULE).modeling.receipt_text "$(RUN)" $(TO_MARKDOWN)
+	@$(MODULE).modeling.summary "$(RUN)" $(TO_MARKDOWN)
 
 RUNS := $(addprefix docker_,shell dvc_pull process_data train evaluate predict profile drift_reference drift test \
 	quickstart receipt)

@@ -1,50 +1,69 @@
-"""The words of a command: which are its own, which are settings, which are names of files.
+"""The words of a command: which run it is about, which images, which words are its own and which are settings.
 
-In: sys.argv. Out: what the command asked for, checked. Read by every command that takes more than settings.
+In: sys.argv. Out: a `Command`. Read by every command that takes more than settings.
 """
 
 import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from drift_detector_pipeline.config import load
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.files import is_there
-from drift_detector_pipeline.settings import Settings
+
+_NO_CHOICES: Mapping[str, Sequence[str]] = {}
 
 
-def own_words(words: Sequence[str], choices: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
-    """Take words such as `split=val` out of a command line; return them and the others.
+class Command(NamedTuple):
+    """What was typed, sorted."""
 
-    Raises ConfigError if the value is none of the choices.
+    target: Path | None  # a run's folder or a weight file; None: not named
+    images: list[str]  # files, folders, patterns, archives
+    own: dict[str, str]  # words of this command alone, such as split=val
+    overrides: list[str]  # other words of the form key=value
+
+
+def read_command(
+    words: Sequence[str], own: Mapping[str, Sequence[str]] = _NO_CHOICES, *, takes_images: bool = False
+) -> Command:
+    """Sort the words of a command; `own` names its own ones, each with the values it may have.
+
+    The first name is the target; with `takes_images` also if it is empty, as `make predict` without RUN has it, and the
+    names after it are images. Raises ConfigError for a value that is none of the choices, or a second name where there
+    is no place for one.
     """
+    chosen, others = _own_words(words, own)
+    overrides = [word for word in others if _is_override(word)]
+    names = [word for word in others if word not in overrides and (word or takes_images)]
+    target, *images = names or [""]
+    if images and not takes_images:
+        raise ConfigError(f"{' '.join(images)}: one run at a time, and {target} is named before")
+    return Command(Path(target) if target else None, images, chosen, overrides)
+
+
+def refuse_others(overrides: Sequence[str], allowed: Sequence[str], says: str) -> None:
+    """Raise ConfigError with `says` and the allowed keys, the nearest first, if a word sets another key."""
+    for word in overrides:
+        if (key := word.partition("=")[0]) not in allowed:
+            order = difflib.get_close_matches(key, allowed, n=len(allowed) or 1, cutoff=0)
+            further = f"; further words may be {', '.join(f'{one}=...' for one in order)}" if order else ""
+            raise ConfigError(f"{word}: {says}{further}")
+
+
+def _own_words(words: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
     found, others = dict[str, str](), list[str]()
     for word in words:
         name, _, value = word.partition("=")
-        if name not in choices or word == name:
+        if name not in own or word == name:
             others.append(word)
-        elif value in choices[name]:
+        elif value in own[name]:
             found[name] = value
         else:
-            raise ConfigError(f"{word}: choose from {', '.join(choices[name])}")
+            raise ConfigError(f"{word}: choose from {', '.join(own[name])}")
     return found, others
 
 
-def overrides_among(words: Sequence[str]) -> list[str]:
-    """The words that look like `key=value` and are no file's name."""
-    return [word for word in words if re.match(r"[\w.]+=", word) and not is_there(Path(word))]
-
-
-def checked(
-    overrides: Sequence[str], allowed: Sequence[str] = (), says: str = "", fixed: Sequence[str] = ()
-) -> Settings:
-    """Read the overrides a command takes, and `fixed` ones it does not.
-
-    Raises ConfigError with `says` and the nearest valid key if one is not among the `allowed` keys.
-    """
-    for word in overrides:
-        if (key := word.partition("=")[0]) not in allowed:
-            order = difflib.get_close_matches(key, allowed, n=len(allowed), cutoff=0)
-            raise ConfigError(f"{word}: {says}; further words may be {', '.join(f'{one}=...' for one in order)}")
-    return load(["data=digits", *fixed, *overrides]).settings
+def _is_override(word: str) -> bool:
+    """Whether a word reads `key=value` and is no file's name."""
+    return bool(re.match(r"\+{0,2}[\w.]+=", word)) and not is_there(Path(word))

@@ -13,7 +13,7 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.modeling.evaluate import evaluate
 from drift_detector_pipeline.modeling.train import train
-from drift_detector_pipeline.runs.receipts import read_receipt
+from drift_detector_pipeline.runs.receipts import FINAL, read_receipt
 
 
 @exit_status
@@ -29,17 +29,16 @@ def main() -> int:
     report = evaluate(outcome.folder)
     receipt = read_receipt(outcome.folder)
     install, training = int(os.environ.get("INSTALL_SECONDS", 0)), time.monotonic() - started
-    sha256 = receipt["weights_sha256"]["final_model.safetensors"]
     print(f"""
   Look       {report}/predictions.png   what it says about twelve images
              {report}/report.html       everything measured, as one page for a browser
 
-  Accuracy   {receipt["final"]["val_accuracy"]:.1%} on validation images never trained on
+  Accuracy   {receipt.final.val_accuracy:.1%} on validation images never trained on
   Time       {install} s to install, {training:.0f} s to process the data, train and evaluate
   Data       {data}/manifest.json  counts, classes, fingerprint
   Run        {outcome.folder}/
                run.json                 which exact bytes, settings and machine made this model
-               final_model.safetensors  the weights, sha256 {sha256[:16]}...
+               final_model.safetensors  the weights, sha256 {receipt.weights_sha256[FINAL][:16]}...
                metrics.jsonl            one line per epoch
                train.log, tensorboard/, checkpoints/
 

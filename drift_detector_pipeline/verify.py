@@ -29,7 +29,7 @@ from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.roles import roles_of
 from drift_detector_pipeline.raw.remote import check_ready, open_repository
 from drift_detector_pipeline.runs.machine import instruction_set
-from drift_detector_pipeline.runs.receipts import OUTPUTS, read_receipt
+from drift_detector_pipeline.runs.receipts import FINAL, OUTPUTS, read_receipt
 from drift_detector_pipeline.settings import Data
 
 _FOLDER = OUTPUTS / "verify"
@@ -249,11 +249,11 @@ def _settings() -> Data:
 
 
 def _weights(run: str) -> str:
-    return str(read_receipt(_FOLDER / run)["weights_sha256"]["final_model.safetensors"])
+    return read_receipt(_FOLDER / run).weights_sha256[FINAL]
 
 
 def _accuracy(run: str) -> float:
-    return float(read_receipt(_FOLDER / run)["final"]["val_accuracy"])
+    return read_receipt(_FOLDER / run).final.val_accuracy
 
 
 def _print(title: str, findings: list[Finding]) -> None:

@@ -50,8 +50,8 @@ def assert_trains(overrides):
     outcome = train(composed)
     receipt = read_receipt(outcome.folder)
     assert outcome.exit_status == 0
-    assert receipt["final"]["epoch"] == 2
-    assert receipt["final"]["step"] >= 4
+    assert receipt.final.epoch == 2
+    assert receipt.final.step >= 4
     return receipt
 
 
@@ -59,8 +59,8 @@ def assert_trains(overrides):
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_every_data_set_trains_with_the_default_model(name, archive, tmp_path):
     receipt = assert_trains(shrunk([f"data={name}"], archive, tmp_path))
-    assert receipt["settings"]["data"]["name"] == name
-    assert receipt["settings"]["model"]["name"] == load(["data=digits"]).settings.model.name
+    assert receipt.recorded["data"]["name"] == name
+    assert receipt.recorded["model"]["name"] == load(["data=digits"]).settings.model.name
 
 
 @pytest.mark.slow
@@ -69,8 +69,8 @@ def test_every_experiment_trains(name, archive, tmp_path):
     overrides = [f"+experiment={name}"]
     receipt = assert_trains(shrunk(overrides, archive, tmp_path))
     shipped = load(overrides).settings
-    assert receipt["settings"]["model"]["name"] == shipped.model.name
-    assert receipt["settings"]["training"]["optimizer"] == shipped.training.optimizer
+    assert receipt.recorded["model"]["name"] == shipped.model.name
+    assert receipt.recorded["training"]["optimizer"] == shipped.training.optimizer
 
 
 @pytest.mark.parametrize("path", DESCRIBED, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -85,8 +85,8 @@ def test_the_quick_start_says_what_came_out_and_what_is_next(archive, tmp_path, 
     assert quickstart.main() == 0
     said = capsys.readouterr().out
     receipt = read_receipt(tmp_path / "run")
-    assert f"Accuracy   {receipt['final']['val_accuracy']:.1%} on validation images" in said
-    assert receipt["weights_sha256"]["final_model.safetensors"][:16] in said
+    assert f"Accuracy   {receipt.final.val_accuracy:.1%} on validation images" in said
+    assert receipt.weights_sha256["final_model.safetensors"][:16] in said
     assert f"make reproduce RUN={tmp_path}/run" in said
     for name in ("predictions.png", "report.html"):
         assert f"{tmp_path}/run/evaluation/val/{name}" in said

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from drift_detector_pipeline.commands import checked, overrides_among
+from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Window
@@ -23,6 +24,7 @@ from drift_detector_pipeline.modeling.trained import open_trained
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import prepared
 from drift_detector_pipeline.runs.receipts import newest_finished
+from drift_detector_pipeline.settings import Drift, Run
 
 _ALLOWED = (
     "run.device",
@@ -38,13 +40,11 @@ _MOST_NAMED = 5  # unreadable files on the console; all are in verdict.json
 @exit_status
 def main() -> int:
     """Judge the images named on the command line with the run named before them."""
-    words = sys.argv[1:]
-    overrides = overrides_among(words)
-    target, *images = [word for word in words if word not in overrides] or [""]
-    if not any(images):
+    command = read_command(sys.argv[1:], takes_images=True)
+    if not any(command.images):
         raise ConfigError("name images: make drift RUN=outputs/DATE/TIME IMAGES=FOLDER")
     set_up_logging()
-    verdict = judge_images(Path(target) if target else newest_finished(), images, overrides)
+    verdict = judge_images(command.target or newest_finished(), command.images, command.overrides)
     return EXIT_STATUS[verdict.level]
 
 
@@ -53,13 +53,15 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
 
     Raises a PipelineError if there is no file, no reference, or it is another model's.
     """
-    settings = checked(overrides, _ALLOWED, "a reference fixes the rest", fixed=["run.precision=fp32"])
-    with prepared(settings.run) as machine, image_files(images) as found:
+    refuse_others(overrides, _ALLOWED, "a reference fixes the rest")
+    limits = Limits(**load_section(Drift, overrides).model_dump())
+    run = load_section(Run, ["run.precision=fp32", *overrides])
+    with prepared(run) as machine, image_files(images) as found:
         if not any(is_there(image.file) for image in found):
             raise DataError(f"{' '.join(images)}: no files there; name a folder, a pattern, files or an archive")
         trained = open_trained(folder / "final_model.safetensors", machine)
         detector = DriftDetector.load(folder, trained.network.module)
-        detector.limits = Limits(**settings.drift.model_dump())
+        detector.limits = limits
         window = detector.open([image.file for image in found], [image.name for image in found])
         verdict = detector.check_window(window)
     facts: dict[str, Any] = {"run": str(folder), "named": list(images), "command": this_command(), "when": now()}

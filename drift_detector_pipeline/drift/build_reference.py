@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from drift_detector_pipeline.commands import checked
+from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.reference import FACTS, FILE
@@ -17,7 +18,8 @@ from drift_detector_pipeline.modeling.trained import open_trained
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import prepared
-from drift_detector_pipeline.runs.receipts import data_of, newest_finished, read_receipt
+from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt
+from drift_detector_pipeline.settings import Run
 
 _ALLOWED = ("run.device", "run.threads")
 
@@ -25,18 +27,17 @@ _ALLOWED = ("run.device", "run.threads")
 @exit_status
 def main() -> int:
     """Build the reference of the run named on the command line, or of the newest finished one."""
-    words = [word for word in sys.argv[1:] if word]
-    runs = [word for word in words if "=" not in word]
+    command = read_command(sys.argv[1:])
     set_up_logging()
-    build_reference(Path(runs[0]) if runs else newest_finished(), [word for word in words if word not in runs])
+    build_reference(command.target or newest_finished(), command.overrides)
     return 0
 
 
 def build_reference(folder: Path, overrides: list[str]) -> DriftDetector:
     """Learn on `fit`, describe `ref`, save both in the run's folder. Raises a PipelineError if something is missing."""
     receipt, started = read_receipt(folder), time.perf_counter()
-    run = checked(overrides, _ALLOWED, "the rest is in the receipt", fixed=["run.precision=fp32"]).run
-    processed = data_of(folder, receipt)
+    refuse_others(overrides, _ALLOWED, "the rest is in the receipt")
+    run, processed = load_section(Run, ["run.precision=fp32", *overrides]), receipt.data()
     roles = roles_of(processed)
     with prepared(run) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)

@@ -15,8 +15,7 @@ evaluation_report  the files of an evaluation
 evaluate           what a run's model is worth, as numbers and one page
 predict            labels for anybody's images
 reproduce          a receipt -> the same bits again?
-summary            several receipts -> one claim with its spread
-receipt_text       a receipt as Markdown
+summary            a receipt as Markdown; several as one claim with its spread
 sweep/             several values of some settings -> a run each, a table and pictures
 profile/           a few training steps -> where their time goes, and what to try
 """

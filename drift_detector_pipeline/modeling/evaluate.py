@@ -11,22 +11,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
-from drift_detector_pipeline.commands import checked, own_words
+from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
-from drift_detector_pipeline.errors import DataError, ModelError, ResumeError, exit_status
+from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.evaluation_report import Evaluation, write_evaluation
 from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.loaders import evaluation_requests, load_batches
 from drift_detector_pipeline.modeling.metrics import Labels, Logits, Metrics, measure
 from drift_detector_pipeline.modeling.trained import WEIGHTS, Trained, answers, logits_of, open_trained, precision_of
-from drift_detector_pipeline.processed.manifest import Processed, open_processed
+from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.splits import SPLITS
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
-from drift_detector_pipeline.runs.receipts import RECEIPT, newest_finished, read_receipt
+from drift_detector_pipeline.runs.receipts import Receipt, newest_finished, read_receipt
 from drift_detector_pipeline.settings import Data, Run
 
 _ALLOWED = ("run.device", "run.precision", "run.threads", "data.processed_path", "data.dataloader_workers")
@@ -42,11 +41,9 @@ class _Outputs(NamedTuple):
 @exit_status
 def main() -> int:
     """Evaluate the run named on the command line, or the newest finished one."""
-    own, words = own_words(sys.argv[1:], {"split": SPLITS, "weights": WEIGHTS})
-    runs = [word for word in words if word and ("=" not in word or Path(word).exists())]
+    command = read_command(sys.argv[1:], {"split": SPLITS, "weights": WEIGHTS})
     set_up_logging()
-    folder = Path(runs[0]) if runs else newest_finished()
-    evaluate(folder, overrides=[word for word in words if word and word not in runs[:1]], **own)
+    evaluate(command.target or newest_finished(), overrides=command.overrides, **command.own)
     return 0
 
 
@@ -57,14 +54,14 @@ def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overri
     what the run was trained on.
     """
     receipt = read_receipt(folder)
-    data, run = _settings(folder, receipt, overrides)
-    processed = _processed(folder, receipt, data)
+    data, run = _settings(receipt, overrides)
+    processed = receipt.data(data)
     indices = processed.images.indices(split)
     if not len(indices):
         raise DataError(f"{processed.folder}: no images in the split {split}; choose another: split=val")
     with prepared(run) as machine:
         trained = open_trained(folder / f"{weights}_model.safetensors", machine)
-        _check_weights(folder, receipt, trained)
+        receipt.check_weights(trained.file, trained.sha256)
         outputs = _outputs(trained, machine, processed, data, indices)
         facts: dict[str, Any] = {"split": split, "weights": weights, "selected_on_val": weights == "best"}
         facts |= _surroundings(folder, processed, trained, machine)
@@ -83,42 +80,12 @@ def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overri
     return target
 
 
-def _settings(folder: Path, receipt: dict[str, Any], overrides: Sequence[str]) -> tuple[Data, Run]:
+def _settings(receipt: Receipt, overrides: Sequence[str]) -> tuple[Data, Run]:
     """The run's own data and run settings; what it was trained with may be said again."""
-    try:
-        given = [word for word in overrides if word not in receipt["overrides"]]
-        asked = checked(given, _ALLOWED, "what is evaluated stands in the run's receipt")
-        sections: dict[str, dict[str, Any]] = {name: dict(receipt["settings"][name]) for name in ("data", "run")}
-        sections["run"] |= {"precision": precision_of(receipt["precision"]), "resume": None}
-        for word in given:
-            section, name = word.partition("=")[0].split(".")
-            sections[section][name] = getattr(getattr(asked, section), name)
-        return Data.model_validate(sections["data"]), Run.model_validate(sections["run"])
-    except (KeyError, TypeError) as error:
-        raise ResumeError(f"{folder / RECEIPT}: no whole receipt ({type(error).__name__}: {error})") from error
-    except ValidationError as error:
-        raise ResumeError(f"{folder / RECEIPT}: settings this version does not know ({error})") from error
-
-
-def _processed(folder: Path, receipt: dict[str, Any], data: Data) -> Processed:
-    """The data the run was trained on, and no other."""
-    words = [word for word in receipt["overrides"] if word.startswith(("data=", "data.", "+experiment="))]
-    remedy = "run: make process_data" + f' ARGS="{" ".join(words)}"' * bool(words)
-    processed = open_processed(data, remedy)
-    if processed.fingerprint != receipt["data_fingerprint"]:
-        raise DataError(
-            f"{processed.folder}: not the data that {folder} was trained on (fingerprint {processed.fingerprint[:12]}, "
-            f"the receipt has {receipt['data_fingerprint'][:12]}); with the source as it was then, {remedy}"
-        )
-    return processed
-
-
-def _check_weights(folder: Path, receipt: dict[str, Any], trained: Trained) -> None:
-    if trained.sha256 != receipt["weights_sha256"].get(trained.file.name):
-        raise ModelError(
-            f"{trained.file}: SHA-256 {trained.sha256[:12]}..., not what {folder / RECEIPT} says; this file is of "
-            "another run. Train again: make reproduce RUN=..."
-        )
+    given = [word for word in overrides if word not in receipt.overrides]
+    refuse_others(given, _ALLOWED, "what is evaluated stands in the run's receipt")
+    precision = f"run.precision={precision_of(receipt.precision)}"
+    return receipt.section(Data, given), receipt.section(Run, [precision, "run.resume=null", *given])
 
 
 def _outputs(trained: Trained, machine: Machine, processed: Processed, data: Data, indices: Labels) -> _Outputs:
@@ -159,11 +126,12 @@ def _surroundings(folder: Path, processed: Processed, trained: Trained, machine:
     }
 
 
-def _as_training_said(receipt: dict[str, Any], split: str, weights: str, metrics: Metrics) -> dict[str, Any] | None:
+def _as_training_said(receipt: Receipt, split: str, weights: str, metrics: Metrics) -> dict[str, Any] | None:
     """Training's own figures for these weights on `val`, and whether they are equal to the last digit."""
     if split != "val":
         return None
-    accuracy, loss = (receipt[weights][name] for name in ("val_accuracy", "val_loss"))
+    said = receipt.best if weights == "best" else receipt.final
+    accuracy, loss = said.val_accuracy, said.val_loss
     return {"accuracy": accuracy, "loss": loss, "equal": (accuracy, loss) == (metrics.accuracy, metrics.loss)}
 
 

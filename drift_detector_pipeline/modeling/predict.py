@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from drift_detector_pipeline.commands import checked, overrides_among, own_words
+from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import dated_folder, disk_full_explained, write_json
@@ -44,6 +45,7 @@ from drift_detector_pipeline.networks.weights import read_header
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import newest_finished
+from drift_detector_pipeline.settings import Run
 
 _ALLOWED = ("run.device", "run.precision", "run.threads")
 
@@ -59,13 +61,11 @@ class Predicted(NamedTuple):
 @exit_status
 def main() -> int:
     """Predict the images named on the command line with the run or weight file named before them."""
-    own, words = own_words(sys.argv[1:], {"weights": WEIGHTS})
-    overrides = overrides_among(words)
-    target, *images = [word for word in words if word not in overrides] or [""]
-    if not any(images):
+    command = read_command(sys.argv[1:], {"weights": WEIGHTS}, takes_images=True)
+    if not any(command.images):
         raise ConfigError('name images: make predict RUN=outputs/DATE/TIME IMAGES="photos/*.jpg"')
     set_up_logging()
-    done = predict(_weight_file(target, own.get("weights")), images, overrides)
+    done = predict(_weight_file(command.target, command.own.get("weights")), command.images, command.overrides)
     print(f"{done.predicted} predicted, {done.unreadable} unreadable: {done.folder}/", file=sys.stderr)
     return 0
 
@@ -77,8 +77,8 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
     """
     recorded = read_header(file).get("precision")
     precision = precision_of(recorded)
-    given = [f"run.precision={precision}", *overrides]
-    run = checked(given, _ALLOWED, "what else a prediction needs stands in the weight file").run
+    refuse_others(overrides, _ALLOWED, "what else a prediction needs stands in the weight file")
+    run = load_section(Run, [f"run.precision={precision}", *overrides])
     with prepared(run) as machine, image_files(images) as found, _new_folder(file.parent / "predictions") as folders:
         partial, final = folders
         if (recorded, machine.precision) == ("bf16", "fp32"):
@@ -93,8 +93,8 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
     return Predicted(final, count, len(unreadable))
 
 
-def _weight_file(target: str, weights: str | None) -> Path:
-    path = Path(target) if target else newest_finished()
+def _weight_file(target: Path | None, weights: str | None) -> Path:
+    path = target or newest_finished()
     if path.is_dir():
         return path / f"{weights or 'final'}_model.safetensors"
     if weights:

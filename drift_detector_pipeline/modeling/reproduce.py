@@ -7,17 +7,15 @@ Exit status 0 if they agree, 2 if not.
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
+from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.modeling.train import train
-from drift_detector_pipeline.runs.receipts import RECEIPT, compare_facts, newest_finished, read_receipt
-from drift_detector_pipeline.settings import Settings
+from drift_detector_pipeline.runs.receipts import Receipt, compare_facts, newest_finished, read_receipt
 
 FACTS = ("git", "where", "packages", "python", "instruction_set", "identity")  # beside the identity, what can matter
 
@@ -25,8 +23,9 @@ FACTS = ("git", "where", "packages", "python", "instruction_set", "identity")  #
 @exit_status
 def main() -> int:
     """Repeat the run named on the command line, or the newest finished one."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else newest_finished()
-    return 0 if reproduce(folder) else 2
+    command = read_command(sys.argv[1:])
+    refuse_others(command.overrides, (), "a run is done again as its receipt says")
+    return 0 if reproduce(command.target or newest_finished()) else 2
 
 
 def reproduce(folder: Path) -> bool:
@@ -35,24 +34,24 @@ def reproduce(folder: Path) -> bool:
     Raises ResumeError if there is no receipt or it was written by a pipeline with other settings.
     """
     before = read_receipt(folder)
-    composed = _composed(folder, before)
+    composed = _composed(before)
     _check_processes(before)
     outcome = train(composed)
     if outcome.exit_status:
         raise ResumeError(f"the repetition was stopped; nothing can be said about {folder}")
     if int(os.environ.get("RANK", 0)):
         return True  # the first process writes the receipt and compares
-    return _report(folder, before, outcome.folder, read_receipt(outcome.folder))
+    return _report(before, read_receipt(outcome.folder))
 
 
-def _report(folder: Path, before: dict[str, Any], new_folder: Path, after: dict[str, Any]) -> bool:
+def _report(before: Receipt, after: Receipt) -> bool:
     """Say whether the weights of two runs agree, and what else differs."""
-    for name, sha256 in after["weights_sha256"].items():
-        log.info("%s %s\n%s %s", before["weights_sha256"].get(name), folder / name, sha256, new_folder / name)
-    agree = bool(before["weights_sha256"] == after["weights_sha256"])
+    for name, sha256 in after.weights_sha256.items():
+        log.info("%s %s\n%s %s", before.weights_sha256.get(name), before.folder / name, sha256, after.folder / name)
+    agree = before.weights_sha256 == after.weights_sha256
     differences = "; ".join(_differences(before, after))
     if agree:
-        log.info("the same bits: %s is reproduced", folder)
+        log.info("the same bits: %s is reproduced", before.folder)
     else:
         log.warning("the bits differ; recorded facts that differ: %s", differences or "none")
     if agree and differences:
@@ -60,30 +59,16 @@ def _report(folder: Path, before: dict[str, Any], new_folder: Path, after: dict[
     return agree
 
 
-def _composed(folder: Path, receipt: Any) -> Composed:
-    """The receipt's settings, with the resolved device, precision and threads, for a new run folder."""
-    new = load(["data=digits"])  # only for the new run's folder, and where it is tracked
-    try:
-        resolved = {key: receipt[key] for key in ("device", "precision", "threads")} | {"resume": None}
-        now = {"wandb": new.settings.wandb.model_dump(mode="json")}  # where it is tracked decides nothing
-        values = receipt["settings"] | {"run": receipt["settings"]["run"] | resolved} | now
-        profiler = {"profiler": new.settings.training.profiler.model_dump(mode="json")}  # nor does what is recorded
-        values["training"] = values["training"] | profiler
-        overrides = [*receipt["overrides"]]
-        _ = receipt["processes"], receipt["weights_sha256"].items()
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ResumeError(f"{folder / RECEIPT}: no whole receipt ({type(error).__name__}: {error})") from error
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ResumeError(f"{folder}: its receipt has settings this version does not know ({problems})") from error
+def _composed(receipt: Receipt) -> Composed:
+    """What the run was told, for a new run folder: where that lies, and what decides no bit, is as it is today."""
+    today = load([])
+    settings = receipt.settings(today.settings)
     config_yaml = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-    return Composed(settings, overrides, config_yaml, new.run_folder, run_folder_chosen=False)
+    return Composed(settings, receipt.overrides, config_yaml, today.run_folder, run_folder_chosen=False)
 
 
-def _check_processes(receipt: dict[str, Any]) -> None:
-    wanted, now = receipt["processes"], int(os.environ.get("WORLD_SIZE", 1))
+def _check_processes(receipt: Receipt) -> None:
+    wanted, now = receipt.processes, int(os.environ.get("WORLD_SIZE", 1))
     if wanted != now:
         raise ResumeError(
             f"the run had {wanted} process(es), this command {now}: start it with "
@@ -91,10 +76,11 @@ def _check_processes(receipt: dict[str, Any]) -> None:
         )
 
 
-def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    differences: list[str] = []
+def _differences(before: Receipt, after: Receipt) -> list[str]:
+    differences = list[str]()
+    told = [receipt.model_dump(include=set(FACTS)) for receipt in (before, after)]
     for fact in FACTS:
-        old, new = before.get(fact), after.get(fact)
+        old, new = (facts[fact] for facts in told)
         if isinstance(old, dict) and isinstance(new, dict):
             differences += [f"{fact}: {line}" for line in compare_facts(old, new)]
         elif old != new:

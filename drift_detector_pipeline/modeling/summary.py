@@ -1,68 +1,104 @@
-"""Several finished runs as one claim: `python -m drift_detector_pipeline.modeling.summary REPORT RUN RUN ...`.
+"""What finished runs came to: `python -m drift_detector_pipeline.modeling.summary [RUN]` or `... REPORT.json RUN RUN`.
 
-In: receipts of runs that differ in their seed only. Out: a JSON file in reports/ with n, mean, spread, minutes and
-hardware, from which the README's numbers are taken.
+In: receipts. Out: of one run, the newest if none is named, a few lines of Markdown on stdout, which a workflow shows as
+its summary or as a comment; of runs that differ in their seed only, a JSON file in reports/ with n, mean, spread,
+minutes and hardware, from which the README's numbers are taken.
 """
 
 import json
 import statistics
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.runs.receipts import compare_facts, read_receipt
+from drift_detector_pipeline.runs.receipts import FINAL, Receipt, compare_facts, newest_finished, read_receipt
+from drift_detector_pipeline.runs.tracking.tracker import Row
+
+_USAGE = 'name a report and at least one run: make summary ARGS="reports/NAME.json RUN RUN"; or one run alone'
 
 
 @exit_status
 def main() -> int:
-    """Summarize the runs named on the command line."""
-    if len(sys.argv) < 3:
-        raise ResumeError('name a report and at least one run: make summary ARGS="reports/NAME.json RUN RUN"')
-    report = summarize([Path(name) for name in sys.argv[2:]])
-    Path(sys.argv[1]).parent.mkdir(parents=True, exist_ok=True)
-    write_json(Path(sys.argv[1]), report)
-    print(f"{report['val_accuracy_mean']:.4f} +- {report['val_accuracy_sd']:.4f} (n={report['n']})")
+    """Describe the run named on the command line, or summarize the runs that follow a report's name."""
+    words = [Path(word) for word in sys.argv[1:] if word]
+    if words and words[0].suffix == ".json":
+        _write(words[0], words[1:])
+    elif len(words) > 1:
+        raise ResumeError(_USAGE)
+    else:
+        print(describe(read_receipt(words[0] if words else newest_finished())))
     return 0
 
 
-def summarize(folders: list[Path]) -> dict[str, Any]:
+def describe(receipt: Receipt) -> str:
+    """Return accuracy, speed and what decided them, as a heading and a table."""
+    final, best = receipt.final, receipt.best
+    rows = {
+        "accuracy": f"**{final.val_accuracy:.2%}** after epoch {final.epoch} (best {best.val_accuracy:.2%})",
+        "loss": f"{final.train_loss:.4f} train, {final.val_loss:.4f} val",
+        "speed": f"{final.images_per_second:.0f} images/s in training, {final.seconds:.1f} s the last epoch",
+        "machine": f"{receipt.instruction_set}, {receipt.device}, {receipt.precision}, {receipt.threads} threads, "
+        f"{receipt.processes} process(es)",
+        "where": receipt.where,
+        "commit": f"{receipt.git.commit}{' with changes' if receipt.git.dirty else ''}",
+        "data": f"`{receipt.data_fingerprint[:16]}`",
+        "weights": f"`{receipt.weights_sha256[FINAL]}`",
+        "overrides": f"`{' '.join(receipt.overrides)}`",
+    }
+    name, model = receipt.recorded["data"]["name"], receipt.identity["model.name"]
+    return f"### {name}, {model}\n\n| | |\n|---|---|\n" + "".join(f"| {row} | {says} |\n" for row, says in rows.items())
+
+
+def summarize(folders: Sequence[Path]) -> dict[str, object]:
     """Mean, spread and cost of the final weights' validation accuracy, over runs that differ in their seed only.
 
     Raises ResumeError if a run is not finished or differs in another setting that decides its bits.
     """
     receipts = [read_receipt(folder) for folder in folders]
     first = receipts[0]
-    for folder, receipt in zip(folders, receipts, strict=True):
-        differences = compare_facts(_without_seed(first["identity"]), _without_seed(receipt["identity"]))
-        if differences:
-            raise ResumeError(f"{folder} differs from {folders[0]} in more than its seed: {', '.join(differences)}")
-    accuracies = [receipt["final"]["val_accuracy"] for receipt in receipts]
+    for receipt in receipts:
+        if differences := compare_facts(_without_seed(first.identity), _without_seed(receipt.identity)):
+            raise ResumeError(
+                f"{receipt.folder} differs from {first.folder} in more than its seed: {', '.join(differences)}"
+            )
+    accuracies = [receipt.final.val_accuracy for receipt in receipts]
+    rows = [_rows(folder) for folder in folders]
     return {
         "n": len(receipts),
         "val_accuracy_mean": round(statistics.mean(accuracies), 5),
         "val_accuracy_sd": round(statistics.stdev(accuracies), 5) if len(accuracies) > 1 else 0.0,
         "val_accuracy": accuracies,
-        "seeds": [receipt["seed"] for receipt in receipts],
-        "training_minutes": [round(_seconds(folder) / 60, 1) for folder in folders],
-        "command": f'make train ARGS="{" ".join(first["overrides"])}"',
-        **{key: first[key] for key in ("instruction_set", "device", "precision", "threads", "processes", "packages")},
-        "data_fingerprint": first["data_fingerprint"],
-        "weights_sha256": [receipt["weights_sha256"]["final_model.safetensors"] for receipt in receipts],
-        "epochs": [[row["val_accuracy"] for row in _rows(folder)] for folder in folders],
+        "seeds": [receipt.seed for receipt in receipts],
+        "training_minutes": [round(sum(float(row["seconds"]) for row in of_run) / 60, 1) for of_run in rows],
+        "command": f'make train ARGS="{" ".join(first.overrides)}"',
+        "instruction_set": first.instruction_set,
+        "device": first.device,
+        "precision": first.precision,
+        "threads": first.threads,
+        "processes": first.processes,
+        "packages": first.packages,
+        "data_fingerprint": first.data_fingerprint,
+        "weights_sha256": [receipt.weights_sha256[FINAL] for receipt in receipts],
+        "epochs": [[row["val_accuracy"] for row in of_run] for of_run in rows],
     }
 
 
-def _without_seed(identity: dict[str, Any]) -> dict[str, Any]:
+def _write(path: Path, folders: Sequence[Path]) -> None:
+    if not folders:
+        raise ResumeError(_USAGE)
+    report = summarize(folders)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, report)
+    print(f"{report['val_accuracy_mean']:.4f} +- {report['val_accuracy_sd']:.4f} (n={report['n']})")
+
+
+def _without_seed(identity: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in identity.items() if key != "run.seed"}
 
 
-def _seconds(folder: Path) -> float:
-    return sum(float(row["seconds"]) for row in _rows(folder))
-
-
-def _rows(folder: Path) -> list[dict[str, Any]]:
+def _rows(folder: Path) -> list[Row]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 

@@ -32,15 +32,15 @@ def main() -> int:
             found.append(_rate(target, words, folder / f"{target}_{pair}"))
         print(f"pair {pair + 1}: host {rates['train'][-1]:.0f}, container {rates['docker_train'][-1]:.0f} images/s")
     ratios = [inside / outside for outside, inside in zip(*rates.values(), strict=True)]
-    receipts = [read_receipt(folder / f"{target}_0") for target in rates]
+    host, container = (read_receipt(folder / f"{target}_0") for target in rates)
     write_json(
         REPORT,
         {
             "when": now(),
             "command": f'make docker_bench ARGS="{" ".join(words)}"',
-            **{key: receipts[0][key] for key in ("instruction_set", "precision", "threads", "packages")},
-            "image": receipts[1]["where"],
-            "same_weights": receipts[0]["weights_sha256"] == receipts[1]["weights_sha256"],
+            **{key: getattr(host, key) for key in ("instruction_set", "precision", "threads", "packages")},
+            "image": container.where,
+            "same_weights": host.weights_sha256 == container.weights_sha256,
             "pairs": PAIRS,
             "ratios": {
                 "container_vs_host": {

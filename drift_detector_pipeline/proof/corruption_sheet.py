@@ -5,19 +5,20 @@ same as JSON: in reports/ and outputs/corruptions/ for a data set, in the run's 
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from pydantic import ValidationError
 
 from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import BENIGN, KINDS, SEVERITIES, change_benignly, corrupt
-from drift_detector_pipeline.errors import DataError, ResumeError, exit_status
+from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.files import write_atomically, write_json
 from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.trained import open_trained
@@ -35,13 +36,12 @@ TILE_PX, LABEL_PX, ROW_GAP_PX = 128, 110, 4
 @exit_status
 def main() -> int:
     """Draw and measure for the run or the data set named on the command line."""
-    words = [word for word in sys.argv[1:] if word]
-    run = next((Path(word) for word in words if "=" not in word), None)
+    command = read_command(sys.argv[1:])
+    run = command.target
     set_up_logging()
-    data, machine_settings = _settings(run, [word for word in words if "=" in word])
+    processed, data, machine_settings = _opened(run, command.overrides)
     sheet = (run or Path("outputs/corruptions")) / f"corruptions_{data.name}_{data.img_size}px.png"
     report = (run or Path("reports")) / sheet.with_suffix(".json").name
-    processed = open_processed(data)
     chosen = _choose(processed, data.img_size, JUDGED if run else COMPARED)
     with prepared(machine_settings) as machine:
         trained = open_trained(run / "final_model.safetensors", machine) if run else None
@@ -76,18 +76,14 @@ def draw(chosen: Chosen) -> Pixels:
     return np.array(canvas)
 
 
-def _settings(run: Path | None, overrides: list[str]) -> tuple[Data, Run]:
+def _opened(run: Path | None, overrides: Sequence[str]) -> tuple[Processed, Data, Run]:
+    """The data of a run, or those that the overrides name, and with which settings."""
     if run is None:
         settings = load(overrides).settings
-        return settings.data, settings.run
-    if overrides:
-        raise ResumeError(f"{' '.join(overrides)}: a run's data and settings stand in its receipt; leave ARGS out")
+        return open_processed(settings.data), settings.data, settings.run
+    refuse_others(overrides, (), "a run's data and settings stand in its receipt; leave ARGS out")
     receipt = read_receipt(run)
-    try:
-        sections = receipt["settings"]
-        return Data.model_validate(sections["data"]), Run.model_validate(sections["run"] | {"resume": None})
-    except (KeyError, TypeError, ValidationError) as error:
-        raise ResumeError(f"{run}: its receipt has settings this version does not know ({error})") from error
+    return receipt.data(), receipt.section(Data), receipt.section(Run, ["run.resume=null"])
 
 
 def _surroundings(processed: Processed, side_px: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.commands import checked
+from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.scores.signals import BATCH
@@ -30,6 +30,7 @@ from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD, normalize
 from drift_detector_pipeline.runs.facts import now, package_versions
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
+from drift_detector_pipeline.settings import Run
 
 REPORT = Path("reports/drift_cost.json")
 PAIRS, WINDOW, CLASSES, FIT, REFERENCE = 21, 64, 10, 100, 1000
@@ -40,7 +41,7 @@ REPEATS = {224: 1, 32: 16}  # windows in each half of a pair, by side in px
 def main() -> int:
     """Measure and write the report."""
     set_up_logging()
-    with prepared(checked([], fixed=["run.precision=fp32"]).run) as machine:
+    with prepared(load_section(Run, ["run.precision=fp32"])) as machine:
         cost = {f"{side}px": measure(side) for side in REPEATS}
         report = {
             "when": now(), "command": "make bench_drift", "model": "resnet18", "window": WINDOW, "pairs": PAIRS,

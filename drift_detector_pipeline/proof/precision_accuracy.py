@@ -56,15 +56,15 @@ def main() -> int:
         log.info("stopped; the same command goes on")
         return stopped.status
     receipt, other = (read_receipt(_folder(precision, SEEDS[0])) for precision in ("auto", "fp32"))
-    if receipt["precision"] == other["precision"]:
+    if receipt.precision == other.precision:
         raise ConfigError("this machine's own precision is fp32: there is nothing to compare")
     report = compare_precisions(chosen, plain) | {
-        "precision": receipt["precision"],
-        "compared_with": other["precision"],
+        "precision": receipt.precision,
+        "compared_with": other.precision,
         "seeds": list(SEEDS),
         "command": f'make bench_accuracy ARGS="{" ".join(sys.argv[1:])}"',
         "recipe": list(RECIPE),
-        **{key: receipt[key] for key in _SAME},
+        **{key: getattr(receipt, key) for key in _SAME},
     }
     REPORT.parent.mkdir(exist_ok=True)
     write_json(REPORT, report)

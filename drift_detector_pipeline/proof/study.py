@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.commands import checked
+from drift_detector_pipeline.commands import read_command
+from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import FAMILIES
 from drift_detector_pipeline.drift.reference import Learned, learn, mistakes, one_blas_thread
@@ -36,7 +37,8 @@ from drift_detector_pipeline.proof.study_mixes import class_mixes, unseen_classe
 from drift_detector_pipeline.proof.study_windows import SIZES, Effort, detection, false_alarms
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
-from drift_detector_pipeline.runs.receipts import data_of, newest_finished, read_receipt
+from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt
+from drift_detector_pipeline.settings import Run
 
 DRAWN = ("windows", "splits", "windows_per_split", "permutations")  # of Effort
 UNSEEN = "unseen="
@@ -48,13 +50,11 @@ LEAST = {"images": min(SIZES), "windows": 1, "splits": 2, "windows_per_split": 1
 @exit_status
 def main() -> int:
     """Study the run named on the command line, or the newest finished one."""
-    words = [word for word in sys.argv[1:] if word]
-    runs = [word for word in words if "=" not in word]
-    unseen = [word.removeprefix(UNSEEN) for word in words if word.startswith(UNSEEN)]
-    numbers = DEFAULTS | _numbers([word for word in words if "=" in word and not word.startswith(UNSEEN)])
+    command = read_command(sys.argv[1:])
+    unseen = [word.removeprefix(UNSEEN) for word in command.overrides if word.startswith(UNSEEN)]
+    numbers = DEFAULTS | _numbers([word for word in command.overrides if not word.startswith(UNSEEN)])
     set_up_logging()
-    folder = Path(runs[0]) if runs else newest_finished()
-    found = study(folder, numbers, unseen)
+    found = study(command.target or newest_finished(), numbers, unseen)
     again = f"_seed{numbers['seed']}" if numbers["seed"] else ""
     report = Path("reports") / f"drift_study_{found['data']}{again}.json"
     report.parent.mkdir(exist_ok=True)
@@ -70,10 +70,9 @@ def study(folder: Path, numbers: dict[str, int], unseen: Sequence[str] = ()) -> 
     Raises a PipelineError if the run has no receipt, no `fit` split or other data, or no unseen image can be read.
     """
     started = time.perf_counter()
-    receipt = read_receipt(folder)
-    processed = data_of(folder, receipt)
+    processed = read_receipt(folder).data()
     roles = roles_of(processed)
-    with prepared(checked([], fixed=["run.precision=fp32"]).run) as machine:
+    with prepared(load_section(Run, ["run.precision=fp32"])) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)
         forward = through(trained.network.module, trained.network.mean, trained.network.std)
         fit, ref, pool = (_labelled(processed, indices, trained.img_size) for indices in roles)

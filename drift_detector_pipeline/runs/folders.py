@@ -5,8 +5,8 @@
 Read and written by modeling/train.py and modeling/reproduce.py; the receipt is for everybody.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from drift_detector_pipeline.config import Composed
 from drift_detector_pipeline.errors import ResumeError
@@ -18,7 +18,7 @@ from drift_detector_pipeline.runs.receipts import OUTPUTS, RECEIPT, compare_fact
 from drift_detector_pipeline.settings import Settings
 
 
-def identify(settings: Settings, data: Processed, machine: Machine, pretrained_sha256: str | None) -> dict[str, Any]:
+def identify(settings: Settings, data: Processed, machine: Machine, pretrained_sha256: str | None) -> dict[str, object]:
     """Everything that decides the bits of the weights, as flat JSON: equal identities may continue each other."""
     sections = {
         "data": settings.data.model_dump(mode="json", include={"img_size", "augmentation"}),
@@ -36,7 +36,7 @@ def identify(settings: Settings, data: Processed, machine: Machine, pretrained_s
     }
 
 
-def choose_folder(composed: Composed, identity: dict[str, Any]) -> tuple[Path, bool]:
+def choose_folder(composed: Composed, identity: dict[str, object]) -> tuple[Path, bool]:
     """Return the run's folder and whether a run is continued there, as `run.resume` says.
 
     Raises ResumeError if that run is finished, not there, was another one, or has another folder.
@@ -75,8 +75,8 @@ def start_folder(folder: Path, composed: Composed) -> None:
     )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
@@ -89,7 +89,7 @@ def _refuse_used_folder(folder: Path) -> None:
         )
 
 
-def _newest_unfinished(identity: dict[str, Any]) -> Path | None:
+def _newest_unfinished(identity: dict[str, object]) -> Path | None:
     checkpoints = sorted(OUTPUTS.glob("**/checkpoints"), key=lambda path: path.stat().st_mtime, reverse=True)
     for folder in checkpoints:
         if not (folder.parent / RECEIPT).exists() and read_identity(folder) == identity:

@@ -1,17 +1,20 @@
 """The receipt of a finished run, run.json: which code, data, settings and machine made which weights.
 
-Written by modeling/train.py as the last file of a run, read by everybody who asks a run anything.
+Written by modeling/train.py as the last file of a run, read by everybody who asks a run anything: parsed and checked
+once, here.
 """
 
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from drift_detector_pipeline.errors import DataError, ResumeError
+from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.errors import DataError, ModelError, ResumeError
 from drift_detector_pipeline.files import file_hash, write_json
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.runs.facts import git_state, package_versions, this_command
@@ -20,16 +23,137 @@ from drift_detector_pipeline.settings import Data, Settings
 
 OUTPUTS = Path("outputs")
 RECEIPT = "run.json"
-WEIGHT_FILES = ("final_model.safetensors", "best_model.safetensors")
+FINAL, BEST = WEIGHT_FILES = ("final_model.safetensors", "best_model.safetensors")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
-def write_receipt(folder: Path, facts: dict[str, Any]) -> None:
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)  # what a later version adds is passed over
+
+
+class Epoch(_Part):
+    """A row of metrics.jsonl: an epoch and what it came to, with whatever other columns it has."""
+
+    model_config = ConfigDict(extra="allow")
+
+    epoch: int
+    step: int
+    train_loss: float
+    val_loss: float
+    val_accuracy: float  # in 0..1
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+
+
+class Commit(_Part):
+    """The state of the code; None where neither git nor the image knows it."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class Receipt(_Part):
+    """What a finished run says of itself."""
+
+    folder: Path  # the run's; not in the file
+    start: str  # ISO 8601, UTC
+    end: str
+    command: list[str]
+    git: Commit
+    where: str  # host, container, or the image's name
+    processed_path: str
+    data_fingerprint: str
+    packages: dict[str, str]
+    python: str
+    seed: int
+    device: str
+    instruction_set: str
+    threads: int
+    precision: str  # as computed: bf16 or fp32
+    processes: int
+    final: Epoch
+    best: Epoch
+    identity: dict[str, object]  # the settings that decide the bits, flat
+    overrides: list[str]
+    recorded: dict[str, dict[str, object]] = Field(alias="settings")  # as written: an older version had fewer
+    weights_sha256: dict[str, str]  # of WEIGHT_FILES
+
+    @field_validator("recorded")
+    @classmethod
+    def _has_what_all_versions_had(cls, recorded: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+        if missing := sorted({"data", "run"} - recorded.keys()):
+            raise ValueError(f"no {' and no '.join(missing)}")
+        return recorded
+
+    @property
+    def file(self) -> Path:
+        """Where it is written."""
+        return self.folder / RECEIPT
+
+    def section(self, section: type[_Model], words: Sequence[str] = ()) -> _Model:
+        """The run's own settings of one section, such as `Data`, changed by `words`.
+
+        Raises ResumeError if this version does not know them as they stand there, ConfigError if a word is wrong.
+        """
+        name = section.__name__.lower()
+        recorded = self._rebuilt(section, self.recorded.get(name, {}), f"{name}.")
+        return load_section(section, words, recorded.model_dump(mode="json")) if words else recorded
+
+    def settings(self, today: Settings) -> Settings:
+        """All of the run's settings, with the device, precision and threads it had; it may be done again with them.
+
+        What decides no bit is as `today` has it: where a run is tracked, what is profiled, how drift is judged.
+        Raises ResumeError if the receipt was written by a version with other settings.
+        """
+        free = today.model_dump(mode="json", include={"wandb": True, "drift": True, "training": {"profiler"}})
+        values = {**self.recorded, "wandb": free["wandb"], "drift": free["drift"]}
+        resolved = {"device": self.device, "precision": self.precision, "threads": self.threads, "resume": None}
+        values["run"] = self.recorded.get("run", {}) | resolved
+        values["training"] = self.recorded.get("training", {}) | free["training"]
+        return self._rebuilt(Settings, values)
+
+    def data(self, settings: Data | None = None) -> Processed:
+        """The processed data the run was trained on, and no other, where `settings` say, or as the run had it.
+
+        Raises ResumeError if the receipt has other settings than this version, DataError if the data is missing or not
+        the same, with the command that makes it.
+        """
+        words = [word for word in self.overrides if word.startswith(("data=", "data.", "+experiment="))]
+        remedy = "run: make process_data" + f' ARGS="{" ".join(words)}"' * bool(words)
+        processed = open_processed(settings or self.section(Data), remedy)
+        if processed.fingerprint != self.data_fingerprint:
+            raise DataError(
+                f"{processed.folder}: not the data that {self.folder} was trained on (fingerprint "
+                f"{processed.fingerprint[:12]}, the receipt has {self.data_fingerprint[:12]}); with the source as it "
+                f"was then, {remedy}"
+            )
+        return processed
+
+    def check_weights(self, file: Path, sha256: str) -> None:
+        """Raise ModelError if a weight file, of this SHA-256, is not the one of that name the run has written."""
+        if sha256 != self.weights_sha256.get(file.name):
+            raise ModelError(
+                f"{file}: SHA-256 {sha256[:12]}..., not what {self.file} says; this file is of another run. "
+                "Train again: make reproduce RUN=..."
+            )
+
+    def _rebuilt(self, model: type[_Model], values: Mapping[str, object], prefix: str = "") -> _Model:
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            raise ResumeError(
+                f"{self.file}: settings this version does not know ({_problems(error, prefix)})"
+            ) from error
+
+
+def write_receipt(folder: Path, facts: Mapping[str, object]) -> None:
     """Write run.json, the last file of a finished run."""
     hashes = {name: file_hash(folder / name) for name in WEIGHT_FILES}
-    write_json(folder / RECEIPT, facts | {"weights_sha256": hashes})
+    write_json(folder / RECEIPT, {**facts, "weights_sha256": hashes})
 
 
-def environment_facts(settings: Settings, data: Processed, machine: Machine) -> dict[str, Any]:
+def environment_facts(settings: Settings, data: Processed, machine: Machine) -> dict[str, object]:
     """What a receipt records about the code, the data and the machine."""
     return {
         "command": this_command(),
@@ -48,17 +172,18 @@ def environment_facts(settings: Settings, data: Processed, machine: Machine) -> 
     }
 
 
-def read_receipt(folder: Path) -> dict[str, Any]:
-    """Read the receipt of a finished run. Raises ResumeError if there is none or it cannot be read."""
+def read_receipt(folder: Path) -> Receipt:
+    """Read the receipt of a finished run. Raises ResumeError if there is none or it is not whole."""
+    path = folder / RECEIPT
     try:
-        receipt: dict[str, Any] = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
-        receipt["end"]
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Receipt.model_validate({**values, "folder": folder})
     except FileNotFoundError as error:
         raise ResumeError(f"{folder}: no {RECEIPT}, so no finished run; pass RUN=outputs/DATE/TIME") from error
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ResumeError(f"{folder / RECEIPT}: no whole receipt ({reason})") from error
-    return receipt
+    except ValidationError as error:
+        raise ResumeError(f"{path}: no whole receipt ({_problems(error)})") from error
+    except (ValueError, TypeError) as error:
+        raise ResumeError(f"{path}: no whole receipt ({type(error).__name__}: {error})") from error
 
 
 def newest_finished() -> Path:
@@ -66,10 +191,10 @@ def newest_finished() -> Path:
     finished = [path.parent for path in OUTPUTS.glob(f"**/{RECEIPT}")]
     if not finished:
         raise ResumeError(f"no finished run under {OUTPUTS}/; train one first: make train")
-    return max(finished, key=lambda folder: str(read_receipt(folder)["end"]))
+    return max(finished, key=lambda folder: read_receipt(folder).end)
 
 
-def compare_facts(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def compare_facts(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """Describe each value that differs between two flat dictionaries."""
     return [
         f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
@@ -78,16 +203,5 @@ def compare_facts(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-def data_of(folder: Path, receipt: dict[str, Any]) -> Processed:
-    """The processed data a run was trained on, and no other.
-
-    Raises ResumeError if the receipt is not whole, DataError if the data is missing or another.
-    """
-    try:
-        data, fingerprint = Data.model_validate(receipt["settings"]["data"]), receipt["data_fingerprint"]
-    except (KeyError, TypeError, ValidationError) as error:
-        raise ResumeError(f"{folder}: its receipt has settings this version does not know ({error})") from error
-    processed = open_processed(data)
-    if processed.fingerprint != fingerprint:
-        raise DataError(f"{processed.folder}: not the data that {folder} was trained on; run: make process_data")
-    return processed
+def _problems(error: ValidationError, prefix: str = "") -> str:
+    return "; ".join(f"{prefix}{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())

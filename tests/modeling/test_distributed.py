@@ -108,7 +108,7 @@ def test_two_processes_with_half_the_batch_have_the_loss_curve_of_one(settings, 
     assert status == 0, stderr
     assert stdout.count("everything of this run") == 1  # one process speaks
     assert_same_curve(tmp_path / "run", alone)
-    assert read_receipt(tmp_path / "run")["processes"] == 2
+    assert read_receipt(tmp_path / "run").processes == 2
 
 
 def test_a_run_of_two_processes_is_reproduced_by_two(settings, tmp_path):
@@ -160,7 +160,7 @@ def test_sigterm_to_torchrun_writes_a_checkpoint_and_the_run_continues_to_the_sa
     assert status == 0, stderr
     [line] = [line for line in stdout.splitlines() if line.startswith(f"continuing {folder} from step")]
     assert int(line.split()[-1]) >= 8  # the checkpoint that SIGTERM wrote: the interval alone has only that of step 0
-    assert read_receipt(folder)["weights_sha256"] == read_receipt(undisturbed)["weights_sha256"]
+    assert read_receipt(folder).weights_sha256 == read_receipt(undisturbed).weights_sha256
 
 
 def test_another_number_of_processes_is_refused_by_resume(settings, tmp_path):

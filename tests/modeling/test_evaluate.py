@@ -90,9 +90,9 @@ def test_accuracy_and_loss_are_those_of_the_last_epoch_to_the_last_digit(either)
 
 
 def test_the_best_weights_have_the_numbers_of_their_epoch_and_say_that_val_chose_them(copy):
-    best = read_receipt(copy)["best"]
+    best = read_receipt(copy).best
     found = metrics_of(copy, weights="best")
-    assert (found["accuracy"], found["loss"]) == (best["val_accuracy"], best["val_loss"])
+    assert (found["accuracy"], found["loss"]) == (best.val_accuracy, best.val_loss)
     assert (found["weights"], found["selected_on_val"]) == ("best", True)
     assert "These weights were selected on" in (copy / "evaluation" / "val" / "report.html").read_text()
     assert metrics_of(copy)["selected_on_val"] is False
@@ -138,8 +138,8 @@ def test_two_processes_validate_to_the_same_digits_as_one_evaluates(tmp_path):
 
 def test_metrics_json_says_what_was_evaluated_and_all_numbers_of_it(copy):
     found, receipt = metrics_of(copy), read_receipt(copy)
-    assert found["weights_sha256"] == receipt["weights_sha256"]["final_model.safetensors"]
-    assert found["data_fingerprint"] == receipt["data_fingerprint"]
+    assert found["weights_sha256"] == receipt.weights_sha256["final_model.safetensors"]
+    assert found["data_fingerprint"] == receipt.data_fingerprint
     assert found["run"] == str(copy)
     assert found["command"]
     low, high = found["accuracy_interval_95"]
@@ -256,7 +256,7 @@ def test_weights_that_give_no_numbers_are_refused(copy, monkeypatch):
 
 
 def test_a_run_from_before_a_setting_existed_can_be_evaluated(copy):
-    settings = read_receipt(copy)["settings"]
+    settings = read_receipt(copy).recorded
     with_receipt(copy, settings={name: settings[name] for name in ("data", "run")})
     assert metrics_of(copy)["training"]["equal"]
 

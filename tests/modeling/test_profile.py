@@ -90,8 +90,8 @@ def of_rows(folder):
 def test_a_profiled_run_ends_with_the_same_bits_as_one_that_is_not(profiler, run, plain):
     folder = run(*profiler)
     assert traces(folder)
-    assert receipts.read_receipt(folder)["weights_sha256"] == receipts.read_receipt(plain)["weights_sha256"]
-    assert receipts.read_receipt(folder)["identity"] == receipts.read_receipt(plain)["identity"]
+    assert receipts.read_receipt(folder).weights_sha256 == receipts.read_receipt(plain).weights_sha256
+    assert receipts.read_receipt(folder).identity == receipts.read_receipt(plain).identity
     assert of_rows(folder) == of_rows(plain)
 
 
@@ -115,7 +115,7 @@ def test_the_profiler_may_be_switched_on_and_off_between_two_pieces_of_a_run(set
         train(load([*settings, saved_often, ON, "training.profiler.wait=0", f"run.resume={folder}"]), gone_after(6))
     train(load([*settings, f"run.resume={folder}"]))
     assert len(traces(folder)) == 1
-    assert receipts.read_receipt(folder)["weights_sha256"] == receipts.read_receipt(plain)["weights_sha256"]
+    assert receipts.read_receipt(folder).weights_sha256 == receipts.read_receipt(plain).weights_sha256
 
 
 @pytest.mark.parametrize("from_before_the_profiler", [False, True])
@@ -124,7 +124,7 @@ def test_a_profiled_run_and_one_without_these_settings_are_reproduced(
 ):
     folder = run()
     if from_before_the_profiler:
-        receipt = receipts.read_receipt(folder)
+        receipt = json.loads((folder / "run.json").read_text())
         del receipt["settings"]["training"]["profiler"]
         (folder / "run.json").write_text(json.dumps(receipt))
     monkeypatch.chdir(tmp_path)

@@ -50,8 +50,8 @@ def only_new_run(tmp_path):
 def test_a_fresh_run_is_reproduced_to_the_bit_in_a_folder_of_its_own(copy, tmp_path, capsys):
     assert reproduce(copy)
     again = only_new_run(tmp_path)
-    assert read_receipt(again)["weights_sha256"] == read_receipt(copy)["weights_sha256"]
-    assert read_receipt(again)["settings"]["training"] == read_receipt(copy)["settings"]["training"]
+    assert read_receipt(again).weights_sha256 == read_receipt(copy).weights_sha256
+    assert read_receipt(again).recorded["training"] == read_receipt(copy).recorded["training"]
     assert (again / "final_model.safetensors").read_bytes() == (copy / "final_model.safetensors").read_bytes()
     assert f"the same bits: {copy} is reproduced" in capsys.readouterr().out
 

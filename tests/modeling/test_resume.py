@@ -64,12 +64,12 @@ def rows(folder):
 
 
 def assert_same(folder, undisturbed):
-    assert read_receipt(folder)["weights_sha256"] == read_receipt(undisturbed)["weights_sha256"]
+    assert read_receipt(folder).weights_sha256 == read_receipt(undisturbed).weights_sha256
     assert [list(row.items()) for row in rows(folder)] == [list(row.items()) for row in rows(undisturbed)]  # in order
 
 
 def test_the_steps_are_as_many_as_these_tests_count_on(undisturbed):
-    assert read_receipt(undisturbed)["final"]["step"] == STEPS
+    assert read_receipt(undisturbed).final.step == STEPS
     assert len(rows(undisturbed)) == EPOCHS
 
 
@@ -101,7 +101,7 @@ def test_workers_and_checkpoint_interval_may_change_between_pieces_of_a_run(sett
 def test_another_seed_gives_other_bits(settings, undisturbed, tmp_path):
     folder = tmp_path / "run"
     train(load([*settings, f"hydra.run.dir={folder}", "run.seed=7"]))
-    assert read_receipt(folder)["weights_sha256"] != read_receipt(undisturbed)["weights_sha256"]
+    assert read_receipt(folder).weights_sha256 != read_receipt(undisturbed).weights_sha256
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing", "empty"])

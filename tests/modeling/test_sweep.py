@@ -443,9 +443,9 @@ def test_a_trial_has_the_bits_of_the_same_command_alone_and_the_best_is_first(li
     assert words == [*digits, "training.learning_rate=0.01", *GRID[1:]]
     assert rows[0]["command"] in done.stdout
     alone = read_receipt(train(load([*words, f"hydra.run.dir={tmp_path}/alone"])).folder)
-    assert rows[0]["weights_sha256"] == alone["weights_sha256"]["final_model.safetensors"]
-    assert rows[0]["val_accuracy"] == alone["final"]["val_accuracy"]
-    assert rows[0]["val_loss"] == alone["final"]["val_loss"]
+    assert rows[0]["weights_sha256"] == alone.weights_sha256["final_model.safetensors"]
+    assert rows[0]["val_accuracy"] == alone.final.val_accuracy
+    assert rows[0]["val_loss"] == alone.final.val_loss
     assert rows[0]["seed"] == 42
     assert rows[0]["minutes"] > 0
 

@@ -108,8 +108,8 @@ def test_clipping_to_a_tiny_norm_keeps_the_weights_near_the_start(run):
 def test_early_stopping_stops_after_patience_and_says_so(run, capsys):
     folder = run("early", "training.epochs=50", "training.learning_rate=1e-30", "training.early_stopping_patience=2")
     assert [row["epoch"] for row in rows(folder)] == [1, 2, 3]
-    assert read_receipt(folder)["best"]["epoch"] == 1
-    assert read_receipt(folder)["final"]["epoch"] == 3
+    assert read_receipt(folder).best.epoch == 1
+    assert read_receipt(folder).final.epoch == 3
     assert "stopped early: 2 epochs without a better val_accuracy" in capsys.readouterr().out
 
 
@@ -159,8 +159,8 @@ def test_the_rate_that_is_written_is_the_one_that_moves_the_weights(run):
 def test_both_precisions_learn_alike_but_not_the_same_bits(run):
     full, half = (run(name, f"run.precision={name}", "training.learning_rate=0.01") for name in ("fp32", "bf16"))
     assert rows(full)[-1]["train_loss"] == pytest.approx(rows(half)[-1]["train_loss"], rel=0.05)
-    assert read_receipt(full)["weights_sha256"] != read_receipt(half)["weights_sha256"]
-    assert {read_receipt(full)["precision"], read_receipt(half)["precision"]} == {"fp32", "bf16"}
+    assert read_receipt(full).weights_sha256 != read_receipt(half).weights_sha256
+    assert {read_receipt(full).precision, read_receipt(half).precision} == {"fp32", "bf16"}
     assert {tensor.dtype for tensor in weights(half).values()} == {torch.float32}
 
 
@@ -218,18 +218,18 @@ def test_the_receipt_holds_what_it_takes_to_explain_the_weights(plain, digits):
         "instruction_set", "threads", "precision", "processes", "start", "end", "where", "best", "final",
         "weights_sha256", "settings", "overrides",
     }  # fmt: skip
-    assert promised <= receipt.keys()
-    assert receipt["git"].keys() == {"commit", "dirty"}
-    assert receipt["data_fingerprint"] == manifest["fingerprint"]
-    assert receipt["packages"]["torch"] == torch.__version__.partition("+")[0]
-    assert receipt["seed"] == 42
-    assert receipt["threads"] == torch.get_num_threads()
-    assert receipt["processes"] == 1
-    assert receipt["start"] <= receipt["end"]
-    assert receipt["final"] == rows(plain)[-1]
-    assert receipt["best"] == max(rows(plain), key=lambda row: row["val_accuracy"])
+    assert promised <= json.loads((plain / "run.json").read_text()).keys()
+    assert receipt.git.model_dump().keys() == {"commit", "dirty"}
+    assert receipt.data_fingerprint == manifest["fingerprint"]
+    assert receipt.packages["torch"] == torch.__version__.partition("+")[0]
+    assert receipt.seed == 42
+    assert receipt.threads == torch.get_num_threads()
+    assert receipt.processes == 1
+    assert receipt.start <= receipt.end
+    assert receipt.final.model_dump() == rows(plain)[-1]
+    assert receipt.best.model_dump() == max(rows(plain), key=lambda row: row["val_accuracy"])
     names = ("final_model.safetensors", "best_model.safetensors")
-    assert receipt["weights_sha256"] == {name: file_hash(plain / name) for name in names}
+    assert receipt.weights_sha256 == {name: file_hash(plain / name) for name in names}
 
 
 def manifest_path(overrides):

@@ -67,9 +67,9 @@ def test_wandbs_sweep_and_agent_run_a_trial_that_arrives_under_the_agents_id(swe
         said = wandb_command(["agent", "somebody/mine/sweep"], environment, tmp_path)
     assert "warning" not in said
     assert list(server.config) == ["trial"]
-    final = read_receipt(tmp_path / "outputs" / "wandb_sweep" / "trial")["final"]
+    final = read_receipt(tmp_path / "outputs" / "wandb_sweep" / "trial").final
     accuracies = [line["val/accuracy"] for line in server.history["trial"] if "val/accuracy" in line]
-    assert accuracies == [final["val_accuracy"]]
+    assert accuracies == [final.val_accuracy]
     assert server.exit_codes["trial"] == [0]
 
 

@@ -31,7 +31,7 @@ from drift_detector_pipeline.modeling.interruption import Interruption
 from drift_detector_pipeline.modeling.sweep.plan import Plan
 from drift_detector_pipeline.modeling.sweep.search import Choice, trial_words
 from drift_detector_pipeline.runs.checkpoints import load_checkpoint
-from drift_detector_pipeline.runs.receipts import RECEIPT, read_receipt
+from drift_detector_pipeline.runs.receipts import FINAL, RECEIPT, read_receipt
 
 RECORD, STARTED, FINISHED, FAILED = "trial.json", "started", "finished", "failed"
 POLL_SECONDS = 0.2
@@ -123,11 +123,11 @@ def read_result(plan: Plan, trial: Trial) -> TrialResult:
         return result
     receipt = read_receipt(folder)
     return result._replace(
-        seed=receipt["seed"],
-        score=receipt["final"][HEADLINE],
-        loss=receipt["final"]["val_loss"],
+        seed=receipt.seed,
+        score=getattr(receipt.final, HEADLINE),
+        loss=receipt.final.val_loss,
         minutes=0.0 if trial.same_as is not None else round(_training_seconds(folder) / 60, 2),
-        weights_sha256=receipt["weights_sha256"]["final_model.safetensors"],
+        weights_sha256=receipt.weights_sha256[FINAL],
     )
 
 

@@ -53,7 +53,7 @@ def untracked(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("untracked") / "run"
     train(load([*digits, f"hydra.run.dir={folder}", "wandb.mode=disabled"]))
     assert not (folder / "wandb").exists()
-    return read_receipt(folder)["weights_sha256"]
+    return read_receipt(folder).weights_sha256
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def run(digits, tmp_path, capsys, untracked):
         outcome = train(load([*digits, f"hydra.run.dir={folder}", *overrides]), after_step)
         seconds, said = time.monotonic() - started, capsys.readouterr()
         assert outcome.exit_status == 0
-        assert read_receipt(folder)["weights_sha256"] == untracked
+        assert read_receipt(folder).weights_sha256 == untracked
         assert not writers()
         out, err = ([line for line in text.splitlines() if "W&B" in line and "finishing" not in line] for text in said)
         return SimpleNamespace(folder=folder, seconds=seconds, out=out, err=err, everything=said.out + said.err)
@@ -108,7 +108,7 @@ def segments(folder):
 
 def the_id(folder):
     receipt = read_receipt(folder)
-    return wandb_id(receipt["start"], folder, receipt["identity"])
+    return wandb_id(receipt.start, folder, receipt.identity)
 
 
 def rows(folder):
@@ -131,12 +131,12 @@ def assert_tracked(server, folder, *, steps=STEPS):
     samples = one(line["val/samples"] for line in lines if "val/samples" in line)
     assert samples["count"] == 16 == len(set(samples["filenames"]) & server.files.keys())
     right = sum(caption.endswith("right") for caption in samples["captions"])
-    assert right / 16 == pytest.approx(receipt["final"]["val_accuracy"], abs=0.4)
+    assert right / 16 == pytest.approx(receipt.final.val_accuracy, abs=0.4)
     artifact = one(server.artifacts)
     assert (artifact["artifactCollectionName"], artifact["artifactTypeName"]) == ("digits-mlp", "model")
     best = (folder / "best_model.safetensors").read_bytes()
     assert server.files["best_model.safetensors"] == best
-    assert server.config[name]["model"]["value"] | {"options": {}} == receipt["settings"]["model"]  # {} is not sent
+    assert server.config[name]["model"]["value"] | {"options": {}} == receipt.recorded["model"]  # {} is not sent
     assert server.exit_codes[name][-1] == 0
     assert server.unknown == []
 
@@ -205,7 +205,7 @@ def test_make_takes_the_key_from_its_command_line_or_from_env_and_hides_neither(
 def test_a_run_is_reproduced_with_the_tracking_of_today(digits, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     train(load([*digits, f"hydra.run.dir={folder}", "wandb.mode=disabled"]))
-    receipt = read_receipt(folder)
+    receipt = json.loads((folder / "run.json").read_text())
     del receipt["settings"]["wandb"]  # as receipts were before there was any
     (folder / "run.json").write_text(json.dumps(receipt))
     monkeypatch.chdir(tmp_path)
@@ -344,7 +344,7 @@ def test_a_killed_and_resumed_run_is_one_run(mode, server, digits, untracked, tm
     interrupted(steps, "SIGKILL", 7, [*settings, f"hydra.run.dir={folder}"])
     done = interrupted(steps, "SIGKILL", 0, [*settings, f"run.resume={folder}"])
     assert done.returncode == 0, done.stderr
-    assert read_receipt(folder)["weights_sha256"] == untracked
+    assert read_receipt(folder).weights_sha256 == untracked
     assert len(segments(folder)) == 2
     assert all(name.endswith(the_id(folder)) for name in segments(folder))
     if mode == "offline":
@@ -387,7 +387,7 @@ def test_stop_on_the_page_of_the_run_stops_it_as_ctrl_c_does(server, digits, unt
     assert f"run.resume={folder}" in capsys.readouterr().out
     server.stopped = False
     train(load([*tracked, f"run.resume={folder}"]))
-    assert read_receipt(folder)["weights_sha256"] == untracked
+    assert read_receipt(folder).weights_sha256 == untracked
     assert server.exit_codes[the_id(folder)] == [1, 0]
 
 

@@ -1,0 +1,66 @@
+"""The words of a command, sorted in one place."""
+
+from pathlib import Path
+
+import pytest
+
+from drift_detector_pipeline.commands import Command, read_command, refuse_others
+from drift_detector_pipeline.errors import ConfigError
+
+OWN = {"split": ("train", "val")}
+
+
+@pytest.mark.parametrize(
+    ("words", "target", "overrides"),
+    [
+        ([], None, []),
+        (["", "run.threads=1"], None, ["run.threads=1"]),
+        (["", "outputs/run"], "outputs/run", []),
+        (["outputs/run", "+experiment=quickstart"], "outputs/run", ["+experiment=quickstart"]),
+        (["run.threads=1", "outputs/run"], "outputs/run", ["run.threads=1"]),
+        (["outputs/a=b"], "outputs/a=b", []),
+    ],
+)
+def test_a_command_on_a_run(words: list[str], target: str | None, overrides: list[str]) -> None:
+    assert read_command(words) == Command(Path(target) if target else None, [], {}, overrides)
+
+
+@pytest.mark.parametrize(
+    ("words", "target", "images"),
+    [
+        ([], None, []),
+        (["", "photos"], None, ["photos"]),
+        (["outputs/run", "a.png", "b.png", "run.threads=1"], "outputs/run", ["a.png", "b.png"]),
+        (["outputs/run", ""], "outputs/run", [""]),
+    ],
+)
+def test_a_command_on_images(words: list[str], target: str | None, images: list[str]) -> None:
+    found = read_command(words, takes_images=True)
+    assert (found.target, found.images) == (Path(target) if target else None, images)
+
+
+def test_a_file_whose_name_has_an_equals_sign_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x=1.png").touch()
+    found = read_command(["outputs/run", "x=1.png", "y=1.png"], takes_images=True)
+    assert (found.images, found.overrides) == (["x=1.png"], ["y=1.png"])
+
+
+def test_own_words_are_taken_out_and_their_values_checked() -> None:
+    assert read_command(["outputs/run", "split=val"], OWN) == Command(Path("outputs/run"), [], {"split": "val"}, [])
+    with pytest.raises(ConfigError, match="split=test: choose from train, val"):
+        read_command(["split=test"], OWN)
+
+
+def test_a_second_run_is_refused_where_there_is_no_place_for_it() -> None:
+    with pytest.raises(ConfigError, match="two: one run at a time, and one is named before"):
+        read_command(["one", "two"])
+
+
+def test_other_settings_are_refused_with_the_nearest_allowed_first() -> None:
+    allowed = ("run.device", "run.threads")
+    refuse_others(["run.threads=1"], allowed, "no more is needed")
+    with pytest.raises(ConfigError, match=r"run\.thread=1: no more is needed; further words may be run\.threads="):
+        refuse_others(["run.thread=1"], allowed, "no more is needed")
+    with pytest.raises(ConfigError, match=r"x=1: nothing may be said$"):
+        refuse_others(["x=1"], (), "nothing may be said")
