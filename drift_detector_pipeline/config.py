@@ -144,7 +144,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(f"cannot compose conf/config.yaml: {str(error).strip()}") from error
 
 
-def _plain(composed: DictConfig) -> tuple[dict[str, Any], Path]:
+def _plain(composed: DictConfig) -> tuple[dict[str, object], Path]:
     """Nested dictionaries with interpolations resolved, and the run folder, all that is needed of hydra's own part."""
     try:
         plain = {
@@ -167,14 +167,14 @@ def _value(override: Override) -> object:
     return _resolved(OmegaConf.create({"value": override.value()}))["value"]
 
 
-def _file(name: str) -> dict[str, Any]:
+def _file(name: str) -> dict[str, object]:
     try:
         return _resolved(OmegaConf.load(CONF / name))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read conf/{name}: {str(error).strip()}") from error
 
 
-def _resolved(config: Any) -> dict[str, Any]:
+def _resolved(config: Any) -> dict[str, object]:
     try:
         values: Any = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, ValueError) as error:

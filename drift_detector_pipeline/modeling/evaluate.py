@@ -126,7 +126,7 @@ def _surroundings(folder: Path, processed: Processed, trained: Trained, machine:
     }
 
 
-def _as_training_said(receipt: Receipt, split: str, weights: str, metrics: Metrics) -> dict[str, Any] | None:
+def _as_training_said(receipt: Receipt, split: str, weights: str, metrics: Metrics) -> dict[str, object] | None:
     """Training's own figures for these weights on `val`, and whether they are equal to the last digit."""
     if split != "val":
         return None

@@ -83,7 +83,7 @@ def _facts(data: Processed, pairs: list[AlikePair]) -> dict[str, Any]:
     }
 
 
-def _described(images: PackedImages, pair: AlikePair) -> dict[str, Any]:
+def _described(images: PackedImages, pair: AlikePair) -> dict[str, object]:
     both = (pair.first, pair.second)
     return {
         "images": list(both),
@@ -100,7 +100,7 @@ def _imbalance(counts: dict[str, int]) -> float | None:
     return round(max(counts.values()) / min(counts.values()), 2) if min(counts.values()) else None
 
 
-def _sizes(shapes: list[tuple[int, ...]]) -> dict[str, Any]:
+def _sizes(shapes: list[tuple[int, ...]]) -> dict[str, object]:
     """The stored sizes: the most common ones, and the spread of width over height."""
     aspects = np.array([width / height for height, width in shapes])
     low, middle, high = (round(float(value), 2) for value in np.quantile(aspects, [0.05, 0.5, 0.95]))

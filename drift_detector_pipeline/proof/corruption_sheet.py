@@ -7,7 +7,6 @@ same as JSON: in reports/ and outputs/corruptions/ for a data set, in the run's 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -86,7 +85,7 @@ def _opened(run: Path | None, overrides: Sequence[str]) -> tuple[Processed, Data
     return receipt.data(), receipt.section(Data), receipt.section(Run, ["run.resume=null"])
 
 
-def _surroundings(processed: Processed, side_px: int) -> dict[str, Any]:
+def _surroundings(processed: Processed, side_px: int) -> dict[str, object]:
     return {
         "side_px": side_px,
         "data": str(processed.folder),

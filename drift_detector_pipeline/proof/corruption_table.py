@@ -35,7 +35,7 @@ class Chosen(NamedTuple):
     keys: list[int]  # their places in the processed data
 
 
-def measure(chosen: Chosen, trained: Trained | None, machine: Machine) -> dict[str, Any]:
+def measure(chosen: Chosen, trained: Trained | None, machine: Machine) -> dict[str, object]:
     """Median SSIM per kind and severity, images per second, and with a model its accuracy; as JSON."""
     compared = _part(chosen, 0, COMPARED)
     small = np.stack([inference_crop(image, SMALL_PX) for image in compared.images])

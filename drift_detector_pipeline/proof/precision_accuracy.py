@@ -72,7 +72,7 @@ def main() -> int:
     return 0
 
 
-def compare_precisions(chosen: Right, plain: Right) -> dict[str, Any]:
+def compare_precisions(chosen: Right, plain: Right) -> dict[str, object]:
     """Accuracies of both, and the mean difference with two 95 % intervals, in points.
 
     Over images: the normal interval of the paired differences of each image, averaged over seeds; it treats the

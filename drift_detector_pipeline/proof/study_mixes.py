@@ -27,7 +27,7 @@ UNSEEN = (0.05, 0.1, 0.25, 0.5)  # shares of images of classes the model does no
 LOOKS = 100  # windows whose looks are tested apart, which takes longer
 
 
-def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int = 0) -> dict[str, Any]:
+def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int = 0) -> dict[str, object]:
     """For each mix and window size, mean over the classes: noticed, paged, and called different in looks.
 
     Sizes for which a class has too few images to be drawn so often are left out.
@@ -57,7 +57,7 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
 
 def unseen_classes(
     material: Material, strangers: Signals, learned: Learned, effort: Effort, seed: int = 0
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """For each share of `strangers` in a window, at least one, and each window size: noticed, paged, estimate."""
     limits, classes = Limits(permutations=effort.permutations), material.pool.logits.shape[1]
     reference = refer(learned, material.ref, material.ref_labels)

@@ -28,7 +28,7 @@ class Checkpoint(NamedTuple):
 
     tensors: dict[str, torch.Tensor]
     progress: dict[str, Any]  # JSON: see train.Progress
-    identity: dict[str, Any]  # the settings that decide the bits
+    identity: dict[str, object]  # the settings that decide the bits
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -68,11 +68,11 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     )
 
 
-def read_identity(folder: Path) -> dict[str, Any] | None:
+def read_identity(folder: Path) -> dict[str, object] | None:
     """The bit-deciding settings of the run that left checkpoints in `folder`; None if no header can be read."""
     for name in NAMES:
         try:
-            identity: dict[str, Any] = read_header(folder / name)["identity"]
+            identity: dict[str, object] = read_header(folder / name)["identity"]
         except (ModelError, KeyError):
             continue
         return identity

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 
 def now() -> str:
@@ -31,7 +30,7 @@ def package_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in sorted(names)}
 
 
-def git_state() -> dict[str, Any]:
+def git_state() -> dict[str, object]:
     """Commit and dirty flag of the code, or of the image it was built into; None where neither is known."""
     if commit := os.environ.get("PIPELINE_COMMIT"):
         return {"commit": commit.removesuffix("-dirty"), "dirty": commit.endswith("-dirty")}

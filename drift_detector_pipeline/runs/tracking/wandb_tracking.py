@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from drift_detector_pipeline.runs.tracking.mirror import Destination, mirror_to
 from drift_detector_pipeline.runs.tracking.tracker import NoTracker, Tracker
@@ -30,7 +29,7 @@ def wandb_tracker(settings: Settings, folder: Path, run_id: str, weight_bytes: i
     return mirror_to(destination, settings, run_id, weight_bytes)
 
 
-def wandb_id(started: str, folder: Path, identity: dict[str, Any]) -> str:
+def wandb_id(started: str, folder: Path, identity: dict[str, object]) -> str:
     """W&B's id of a run, the same after a resume: 12 hexadecimal digits of when, where and as what it started."""
     text = json.dumps([started, folder.resolve().name, identity], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
