@@ -7,6 +7,7 @@ Read and written by modeling/train.py and modeling/reproduce.py; the receipt is 
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from drift_detector_pipeline.config import Composed
 from drift_detector_pipeline.errors import ResumeError
