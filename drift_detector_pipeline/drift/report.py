@@ -28,7 +28,7 @@ _TILE_PX = 128
 _TITLES = {
     "quiet": "Quiet: these images look like the training world",
     "notice": "Notice: these images look different",
-    "page": "Page: these images look different, and accuracy has probably fallen",
+    "alert": "Alert: these images look different, and accuracy has probably fallen",
     "too few images": "Too few images for a verdict",
 }
 

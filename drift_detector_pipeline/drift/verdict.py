@@ -31,15 +31,15 @@ _CERTAIN = 0.05  # p of one thing that is said to have moved; whether anything d
 _INVERSE = ("confidence", "margin", "feature_norm")  # scores that fall as mistakes and novelty become likelier
 _NO_SIDE = ("black_level", "blockiness", "anisotropy", "red_green", "yellow_blue")  # whose sign is not the channel's
 
-Level = Literal["quiet", "notice", "page", "too few images"]
-EXIT_STATUS: dict[Level, int] = {"quiet": 0, "notice": 3, "page": 4, "too few images": 5}
+Level = Literal["quiet", "notice", "alert", "too few images"]
+EXIT_STATUS: dict[Level, int] = {"quiet": 0, "notice": 3, "alert": 4, "too few images": 5}
 
 
 class Limits(NamedTuple):
     """What is asked of a verdict."""
 
     alpha: float = 0.01  # the share of windows without change that may raise a notice
-    tolerated_loss: float = 0.05  # of accuracy; a notice is a page if more is probably lost
+    tolerated_loss: float = 0.05  # of accuracy; a notice is an alert if more is probably lost
     permutations: int = 999
     min_images: int = 16
 
@@ -126,7 +126,7 @@ def summary(verdict: Verdict) -> list[str]:
     first = {
         "quiet": f"These {verdict.images} images look like the training world",
         "notice": f"These {verdict.images} images do not look like the training world",
-        "page": f"These {verdict.images} images do not look like the training world, and it probably hurts",
+        "alert": f"These {verdict.images} images do not look like the training world, and it probably hurts",
     }[verdict.level]
     words = [f"{first} (p = {verdict.p:.3g})."]
     if verdict.copies:
@@ -160,7 +160,7 @@ def level_of(p: float, loss: float, limits: Limits) -> Level:
     """How loud to be, from the test's p and the `loss` of accuracy that is likely."""
     if p > limits.alpha:
         return "quiet"
-    return "page" if loss > limits.tolerated_loss else "notice"
+    return "alert" if loss > limits.tolerated_loss else "notice"
 
 
 def _channels(

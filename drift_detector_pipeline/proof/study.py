@@ -124,7 +124,7 @@ def examine(material: Material, numbers: dict[str, int], strangers: Signals | No
 def summarise(rows: dict[str, dict[str, Any]], clean: float) -> dict[str, Any]:
     """Means over the cells, severity 1 alone, the worst cells by window size; errors of the accuracy estimates.
 
-    `paged`: windows of cells that lose so much of the `clean` accuracy, in points; None where no cell does.
+    `alerted`: windows that raise an alert, of cells that lose so much of the `clean` accuracy, in points; None where no cell does.
     """
     sizes = list(next(iter(rows.values()))["windows"])
     lost = {name: clean - row["accuracy"] for name, row in rows.items()}
@@ -140,9 +140,9 @@ def summarise(rows: dict[str, dict[str, Any]], clean: float) -> dict[str, Any]:
             size: sorted((round(row["windows"][size]["noticed"], 3), name) for name, row in rows.items())[:10]
             for size in sizes
         },
-        "paged": {
+        "alerted": {
             words: {
-                size: _paged([row for name, row in rows.items() if low <= lost[name] < high], size) for size in sizes
+                size: _alerted([row for name, row in rows.items() if low <= lost[name] < high], size) for size in sizes
             }
             for words, (low, high) in LOSSES.items()
         },
@@ -204,8 +204,8 @@ def _decoded(names: Sequence[str], trained: Trained) -> Pixels:
     return np.stack(crops)
 
 
-def _paged(rows: Sequence[dict[str, Any]], size: str) -> float | None:
-    return _mean(row["windows"][size]["paged"] for row in rows) if rows else None
+def _alerted(rows: Sequence[dict[str, Any]], size: str) -> float | None:
+    return _mean(row["windows"][size]["alerted"] for row in rows) if rows else None
 
 
 def _mean(values: Any) -> float:

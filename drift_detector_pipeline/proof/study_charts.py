@@ -76,8 +76,8 @@ def table(found: dict[str, Any]) -> str:
             [f"{words}: estimated accuracy off by, points", *_percents(summary["accuracy_error_windows"], sign="")]
         )
         rows.append([f"{words}: truth inside the 90 % interval", *_percents(summary["coverage"])])
-        for lost, shares in summary["paged"].items():
-            rows.append([f"{words}: paged where {lost} points are lost", *_percents(shares)])
+        for lost, shares in summary["alerted"].items():
+            rows.append([f"{words}: alerts where {lost} points are lost", *_percents(shares)])
     for method, by_size in found["side_by_side"].items():
         equal = {size: row["found_at_equal_false_alarms"] for size, row in by_size.items()}
         rows.append([f"{method}, at equal false alarms: mean of the cells", *_percents(equal)])

@@ -28,7 +28,7 @@ LOOKS = 100  # windows whose looks are tested apart, which takes longer
 
 
 def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int = 0) -> dict[str, Any]:
-    """For each mix and window size, mean over the classes: noticed, paged, and called different in looks.
+    """For each mix and window size, mean over the classes: noticed, alerted, and called different in looks.
 
     Sizes for which a class has too few images to be drawn so often are left out.
     """
@@ -58,7 +58,7 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
 def unseen_classes(
     material: Material, strangers: Signals, learned: Learned, effort: Effort, seed: int = 0
 ) -> dict[str, Any]:
-    """For each share of `strangers` in a window, at least one, and each window size: noticed, paged, estimate."""
+    """For each share of `strangers` in a window, at least one, and each window size: noticed, alerted, estimate."""
     limits, classes = Limits(permutations=effort.permutations), material.pool.logits.shape[1]
     reference = refer(learned, material.ref, material.ref_labels)
     known, new = len(material.pool_labels), len(strangers.logits)

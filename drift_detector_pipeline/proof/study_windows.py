@@ -77,7 +77,7 @@ def false_alarms(material: Material, learned: Learned, effort: Effort, seed: int
 def detection(
     material: Material, cells: Sequence[Cell], learned_for: Callable[[str], Learned], effort: Effort, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """For each cell: true accuracy, its estimate, and by window size the shares noticed and paged.
+    """For each cell: true accuracy, its estimate, and by window size the shares that raise a notice and an alert.
 
     `learned_for` gives what may be known about a kind of change.
     """
@@ -121,11 +121,11 @@ def judged(
     images: Scored, windows: Sequence[Labels], reference: Reference, null: Null, limits: Limits,
     weights: Doubles | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Shares of windows noticed, paged and with the truth in the interval; the estimate's error.
+    """Shares of windows noticed, alerted and with the truth in the interval; the estimate's error.
 
     The error is against the accuracy on all `images`, weighted as windows draw them.
     """
-    noticed, paged, off, held = list[bool](), list[bool](), list[float](), list[bool]()
+    noticed, alerted, off, held = list[bool](), list[bool](), list[float](), list[bool]()
     truth, model = 1 - float(np.average(images.wrong, weights=weights)), reference.learned.accuracy
     for pick in windows:
         p = compare(null, images.scores[pick], images.predicted[pick]).p
@@ -133,12 +133,12 @@ def judged(
         level = level_of(p, likely_loss(window, reference.known, model), limits)
         found = estimate(window, reference.known, model)
         noticed.append(level != "quiet")
-        paged.append(level == "page")
+        alerted.append(level == "alert")
         off.append(abs(found.accuracy - truth))
         held.append(found.low <= 1 - images.wrong[pick].mean() <= found.high)
     return {
         "noticed": float(np.mean(noticed)),
-        "paged": float(np.mean(paged)),
+        "alerted": float(np.mean(alerted)),
         "mean_absolute_error": float(np.mean(off)),
         "coverage": float(np.mean(held)),
     }

@@ -40,7 +40,7 @@ def example(tmp_path_factory):
 
 def test_the_documented_example_tells_clean_from_dark(example):
     clean, dark = example["clean"], example["dark"]
-    assert (clean.level, dark.level) == ("quiet", "page")
+    assert (clean.level, dark.level) == ("quiet", "alert")
     assert clean.p > 0.01 >= dark.p > 0
     assert clean.accuracy.low <= clean.accuracy.accuracy <= clean.accuracy.high
     assert dark.accuracy.accuracy < clean.accuracy.accuracy
@@ -195,7 +195,7 @@ def test_a_function_will_do_and_names_its_own_identity(example, tmp_path):
     detector = DriftDetector.build(Callable(), images[:200], labels[:200], images[200:400])
     detector.save(tmp_path)
     verdict = DriftDetector.load(tmp_path, Callable()).check(255 - images[400:440])
-    assert verdict.level in ("notice", "page")
+    assert verdict.level in ("notice", "alert")
     assert not detector.reference.labelled
     with pytest.raises(ModelError, match="attribute `identity`"):
         DriftDetector.load(tmp_path, lambda images: None)
