@@ -75,6 +75,7 @@ class Estimate(NamedTuple):
     accuracy: float
     low: float
     high: float
+    likely_loss: float  # of accuracy (-1..1), at odds of three to one at least so much; negative if probably none
 
 
 def learn_accuracy(samples: Sequence[Sample], folds: Labels, classes: int) -> Accuracy:
@@ -93,15 +94,10 @@ def estimate(window: Evidence, known: Known, model: Accuracy) -> Estimate:
     """Accuracy of a window, from what is known of the training world."""
     accuracy, unit = _guess(window, known, model.lookalikes)
     place, sizes = np.log(len(window.risks)), np.log(SIZES)
-    low, high = (np.interp(place, sizes, values) for values in model.errors)
-    reached = accuracy, accuracy + low * unit, accuracy + high * unit
-    return Estimate(*(float(np.clip(value, 0, 1)) for value in reached))
-
-
-def likely_loss(window: Evidence, known: Known, model: Accuracy) -> float:
-    """How much accuracy (-1..1) a window has lost at least, at odds of three to one; negative if probably none."""
-    accuracy, unit = _guess(window, known, model.lookalikes)
-    return known.accuracy - accuracy - float(norm.isf(1 / (1 + _ODDS))) * unit
+    offs = (np.interp(place, sizes, values) * unit for values in model.errors)
+    low, high = (float(np.clip(accuracy + off, 0, 1)) for off in offs)
+    loss = known.accuracy - accuracy - float(norm.isf(1 / (1 + _ODDS))) * unit
+    return Estimate(accuracy, low, high, loss)
 
 
 def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Doubles]) -> Lookalikes:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from drift_detector_pipeline.drift.accuracy import Estimate, estimate, likely_loss
+from drift_detector_pipeline.drift.accuracy import Estimate, estimate
 from drift_detector_pipeline.drift.permutation import (
     STATISTICS,
     Null,
@@ -106,15 +106,13 @@ def judge(
     """Judge a window (m, S) with predicted classes (m,), of as many images as `null` is for."""
     outcome = compare(null, scores, predicted)
     looks, left_out = appearance((reference.scores, reference.predicted), (scores, predicted), null.scale, EXPLAINING)
-    model = reference.learned.accuracy
-    seen = evidence_of(scores, reference.learned)
-    loss = likely_loss(seen, reference.known, model)
+    accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, null.scale, scores)
     return Verdict(
-        level_of(outcome.p, loss, limits), len(scores), outcome.p, looks,
+        level_of(outcome.p, accuracy.likely_loss, limits), len(scores), outcome.p, looks,
         outcome.p_values, _channels(reference, null.scale, scores, mix, outcome.p_values["classes"]),
-        estimate(seen, reference.known, model), reference.known.accuracy, reference.labelled, mix,
+        accuracy, reference.known.accuracy, reference.labelled, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
     )  # fmt: skip
 
@@ -146,11 +144,12 @@ def summary(verdict: Verdict) -> list[str]:
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as plain values, words included."""
+    """The verdict as plain values, words included; the likely loss is in its level."""
+    found = verdict.accuracy
     plain = verdict._asdict() | {
         "summary": summary(verdict),
         "channels": [channel._asdict() for channel in verdict.channels],
-        "accuracy": None if verdict.accuracy is None else verdict.accuracy._asdict(),
+        "accuracy": found and {"accuracy": found.accuracy, "low": found.low, "high": found.high},
         "mix": None if verdict.mix is None else {"reference": verdict.mix[0], "window": verdict.mix[1]},
     }
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}

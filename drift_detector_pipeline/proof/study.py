@@ -124,7 +124,8 @@ def examine(material: Material, numbers: dict[str, int], strangers: Signals | No
 def summarise(rows: dict[str, dict[str, Any]], clean: float) -> dict[str, Any]:
     """Means over the cells, severity 1 alone, the worst cells by window size; errors of the accuracy estimates.
 
-    `alerted`: windows that raise an alert, of cells that lose so much of the `clean` accuracy, in points; None where no cell does.
+    `alerted`: windows that raise an alert, of cells that lose so much of the `clean` accuracy, in points; None where no
+    cell does.
     """
     sizes = list(next(iter(rows.values()))["windows"])
     lost = {name: clean - row["accuracy"] for name, row in rows.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.accuracy import Evidence, estimate, likely_loss
+from drift_detector_pipeline.drift.accuracy import Evidence, estimate
 from drift_detector_pipeline.drift.permutation import Null, compare, null_of
 from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of, mistakes, predictions, refer
 from drift_detector_pipeline.drift.scores.phi import phi
@@ -129,9 +129,8 @@ def judged(
     truth, model = 1 - float(np.average(images.wrong, weights=weights)), reference.learned.accuracy
     for pick in windows:
         p = compare(null, images.scores[pick], images.predicted[pick]).p
-        window = images.evidence.take(pick)
-        level = level_of(p, likely_loss(window, reference.known, model), limits)
-        found = estimate(window, reference.known, model)
+        found = estimate(images.evidence.take(pick), reference.known, model)
+        level = level_of(p, found.likely_loss, limits)
         noticed.append(level != "quiet")
         alerted.append(level == "alert")
         off.append(abs(found.accuracy - truth))
