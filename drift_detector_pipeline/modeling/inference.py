@@ -1,7 +1,7 @@
 """Images through a model without learning: the one way for validation, evaluation and prediction.
 
 N images, K classes. Every batch is filled up to one size, so that an image's logits do not depend on its neighbours.
-Fed by loaders.py and predict.py.
+Fed by loaders.py and predict.py. Drift has a way of its own, and its reasons: drift/scores/signals.py.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from drift_detector_pipeline.images.transforms import normalize
+from drift_detector_pipeline.images.transforms import filled, normalize
 from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.modeling.metrics import cross_entropies
 from drift_detector_pipeline.networks.models import Network
@@ -41,7 +41,7 @@ def predict_logits(module: nn.Module, batch: Batch, network: Network, machine: M
     if module.training:
         module.eval()
     with machine.autocast():
-        logits = module(model_input(_filled(batch), network, machine))
+        logits = module(model_input(batch._replace(images=filled(batch.images, BATCH)), network, machine))
     return logits[: len(batch.images)].float().cpu().numpy()  # type: ignore[no-any-return]
 
 
@@ -60,12 +60,3 @@ def score(module: nn.Module, batches: Iterable[Batch], network: Network, machine
     total = sum(len(share) for share, _ in shares)
     loss = math.fsum(loss for share, _ in shares for loss in share)
     return Scores(loss / total, sum(right for _, right in shares) / total)
-
-
-def _filled(batch: Batch) -> Batch:
-    missing = BATCH - len(batch.images)
-    if missing < 0:
-        raise ValueError(f"expected at most {BATCH} images, got {len(batch.images)}")
-    if missing == 0:
-        return batch
-    return batch._replace(images=torch.cat([batch.images, batch.images.new_zeros(missing, *batch.images.shape[1:])]))

@@ -170,6 +170,15 @@ def test_batches_of_any_size_give_the_same_numbers(forward):
                 np.testing.assert_allclose(one, all_[start : start + size], rtol=0, atol=1e-5)
 
 
+def test_images_that_cannot_be_written_to_or_lie_reversed_in_memory_are_read_as_others(forward):
+    images = soft_images(5)
+    fixed, reversed_ = images.copy(), images[::-1].copy()[::-1]
+    fixed.flags.writeable = False
+    for given in (fixed, reversed_):
+        for one, other in zip(read_signals(given, forward), read_signals(images, forward), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_neighbours_do_not_matter(forward):
     images = soft_images(4)
     for neighbour in (np.zeros_like(images), np.full_like(images, 255), soft_images(4, seed=5)):

@@ -2,6 +2,10 @@
 
 In: uint8 (N, S, S, 3) inference crops and a way through a model: a module whose layers are watched, or a function.
 Out: `Signals`, float32 arrays of N rows. Read by phi.py, and by whoever fits it.
+
+This is the second way through a model. The first, modeling/inference.py, gives the logits of a run's own network in
+whatever precision the machine has. This one computes in float32 always, for a reference made on one machine is compared
+with windows on others, watches layers on the way, and takes anybody's model or function. Both fill their batches up.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +19,11 @@ from torch import nn
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
-from drift_detector_pipeline.images.transforms import normalize
+from drift_detector_pipeline.images.transforms import filled, normalize
 
 Floats = npt.NDArray[np.float32]
 
-BATCH = 16  # images of every forward pass, filled up with black ones: with another number some kernels round otherwise
+BATCH = 16  # images of every forward pass, see `filled`
 EARLY_LAYERS, COARSEST = 3, 8  # so many, none of them more than 8 times coarser than the image
 EARLY = "gives {}, expected float maps (N, C, h, w); leave it out of `early`"
 CLASSIFIER = "is given {}, expected float features (N, D) or maps (N, D, h, w); name another: Layers(early, classifier)"
@@ -72,6 +76,7 @@ def read_signals(images: Pixels, forward: Forward) -> Signals:
 
     Raises ValueError if a shape is not as `Outputs` says or a value is not finite.
     """
+    images = np.require(images, requirements=["C", "W"])  # as tensors are
     parts = [_part(images[start : start + BATCH], forward) for start in range(0, len(images), BATCH)]
     if not parts:
         raise ValueError("expected at least one image")
@@ -201,9 +206,7 @@ def _name(dtype: torch.dtype) -> str:
 
 def _part(images: Pixels, forward: Forward) -> tuple[Floats, Floats, Floats]:
     """Means of early maps, features and logits of at most BATCH images."""
-    missing = BATCH - len(images)
-    filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)]) if missing else images
-    given = forward(filled)
+    given = forward(filled(torch.from_numpy(images), BATCH).numpy())
     if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
         raise ValueError(f"expected logits, features and perhaps early maps from the function, got {_in_words(given)}")
     found = Outputs(*given)
