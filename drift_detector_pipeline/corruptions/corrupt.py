@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.corruptions import benign, blur, digital, noise, weather
-from drift_detector_pipeline.corruptions.noise import Floats
 from drift_detector_pipeline.corruptions.strength import strength
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALLEST_PX = 8
 
-_FAMILIES: dict[str, dict[str, Callable[..., Floats]]] = {
+_FAMILIES: dict[str, dict[str, Callable[..., Float32s]]] = {
     "noise": {
         "gaussian_noise": noise.gaussian_noise,
         "shot_noise": noise.shot_noise,

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from drift_detector_pipeline.drift.risk import CLEAN_SHARE, Doubles, Labels, Risk, Sample, fit_risk, unseen_risks
-from drift_detector_pipeline.drift.scores.signals import Floats
+from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
+from drift_detector_pipeline.drift.risk import CLEAN_SHARE, Risk, Sample, fit_risk, unseen_risks
 
 SIZES = (16, 32, 64, 128, 256, 512)  # of the windows on which errors are measured
 COVERAGE = 0.9
@@ -29,17 +29,17 @@ _REACH = 0.1  # distance of looks, per column, at which windows still have much 
 class Lookalikes(NamedTuple):
     """How far off risks were for known kinds: a Gaussian process over mean looks (Rasmussen & Williams 2006)."""
 
-    places: Floats  # (T, Q) mean looks of each sample
-    weights: Floats  # (T,)
-    inverse: Floats  # (T, T) of the kernel with noise, times the squared amplitude
-    amplitude: Floats  # (1,) of accuracy by which risks may be off, under which the samples are likeliest
+    places: Float32s  # (T, Q) mean looks of each sample
+    weights: Float32s  # (T,)
+    inverse: Float32s  # (T, T) of the kernel with noise, times the squared amplitude
+    amplitude: Float32s  # (1,) of accuracy by which risks may be off, under which the samples are likeliest
 
 
 class Errors(NamedTuple):
     """Quantiles of (true accuracy - estimate) / its expected spread, by window size."""
 
-    low: Floats  # (len(SIZES),)
-    high: Floats  # (len(SIZES),)
+    low: Float32s  # (len(SIZES),)
+    high: Float32s  # (len(SIZES),)
 
 
 class Accuracy(NamedTuple):
@@ -53,10 +53,10 @@ class Accuracy(NamedTuple):
 class Evidence(NamedTuple):
     """What estimates need to know of m images."""
 
-    risks: Doubles  # (m,) the probability that each prediction is wrong
-    looks: Floats  # (m, Q)
+    risks: Float64s  # (m,) the probability that each prediction is wrong
+    looks: Float32s  # (m, Q)
 
-    def take(self, chosen: Labels) -> "Evidence":
+    def take(self, chosen: Indices) -> "Evidence":
         """What is known of some of the images."""
         return Evidence(self.risks[chosen], self.looks[chosen])
 
@@ -100,7 +100,7 @@ def estimate(window: Evidence, known: Known, model: Accuracy) -> Estimate:
     return Estimate(accuracy, low, high, loss)
 
 
-def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Doubles]) -> Lookalikes:
+def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Float64s]) -> Lookalikes:
     """Learn how far off `unseen_risks` were for each sample."""
     places = np.stack([sample.looks.mean(axis=0) for sample in samples]).astype(np.float64)
     wrong = np.array([sample.wrong.mean() for sample in samples])
@@ -113,13 +113,13 @@ def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Doubles]) -> Looka
     return Lookalikes(*(np.asarray(part, dtype=np.float32) for part in parts))
 
 
-def _log_likelihood(values: Doubles, covariance: Doubles) -> float:
+def _log_likelihood(values: Float64s, covariance: Float64s) -> float:
     """Of values around 0 with this covariance, but for a constant."""
     return float(-(values @ np.linalg.solve(covariance, values) + np.linalg.slogdet(covariance).logabsdet) / 2)
 
 
 def measure_errors(
-    samples: Sequence[Sample], risks: Sequence[Doubles], folds: Labels, classes: int, seed: int = 0
+    samples: Sequence[Sample], risks: Sequence[Float64s], folds: Labels, classes: int, seed: int = 0
 ) -> Errors:
     """Estimate windows of every sample as if its kind, or only its severity, was new, and see how far off that is.
 
@@ -145,8 +145,8 @@ def measure_errors(
 
 
 def _omissions(
-    samples: Sequence[Sample], risks: Sequence[Doubles], folds: Labels, classes: int
-) -> Iterator[tuple[list[int], Sequence[Doubles], float]]:
+    samples: Sequence[Sample], risks: Sequence[Float64s], folds: Labels, classes: int
+) -> Iterator[tuple[list[int], Sequence[Float64s], float]]:
     """Samples to act as if never seen, the risks of all then, and a weight: every kind once, and every sample once."""
     for kind in sorted({sample.kind for sample in samples} - {""}):
         left_out = [number for number, sample in enumerate(samples) if sample.kind == kind]
@@ -155,7 +155,7 @@ def _omissions(
 
 
 def _misses(
-    sample: Sample, risks: Doubles, lookalikes: Lookalikes, known: Known, size: int, rng: np.random.Generator
+    sample: Sample, risks: Float64s, lookalikes: Lookalikes, known: Known, size: int, rng: np.random.Generator
 ) -> list[float]:  # fmt: skip
     """(True accuracy - estimate) / its expected spread, in windows of one size.
 
@@ -189,11 +189,11 @@ def _expected(window: Evidence, lookalikes: Lookalikes) -> tuple[float, float]:
     return float(np.clip(wrong, 0, 1)), float(lookalikes.amplitude[0]) * left**0.5
 
 
-def _kernel(squared: Doubles) -> Doubles:
+def _kernel(squared: Float64s) -> Float64s:
     return np.asarray(np.exp(-squared / (2 * _REACH**2)))
 
 
-def _quantiles(values: Doubles, weights: Doubles) -> tuple[float, float]:
+def _quantiles(values: Float64s, weights: Float64s) -> tuple[float, float]:
     order = np.argsort(values)
     reached = np.cumsum(weights[order]) / weights.sum()
     tails = (1 - COVERAGE) / 2, (1 + COVERAGE) / 2

@@ -20,12 +20,11 @@ import numpy.typing as npt
 from PIL import Image
 from torch import nn
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.drift.permutation import Null
 from drift_detector_pipeline.drift.preparation import Images, Preparation, Window, all_readable, open_images
 from drift_detector_pipeline.drift.reference import (
-    Labels,
     Reference,
     learn,
     load_reference,
@@ -35,7 +34,7 @@ from drift_detector_pipeline.drift.reference import (
     save_reference,
 )
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import Floats, Forward, Layers, Outputs, read_signals, through
+from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals, through
 from drift_detector_pipeline.drift.twins import make_twins
 from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, null_for, scale_for
 from drift_detector_pipeline.errors import DataError, ModelError
@@ -189,7 +188,7 @@ class DriftDetector:
         copies = len(crops) - len({hashlib.sha256(crop.tobytes()).digest() for crop in crops})
         return self.check_scores(scores, predictions(signals))._replace(copies=copies)
 
-    def check_scores(self, scores: Floats, predicted: Labels) -> Verdict:
+    def check_scores(self, scores: Float32s, predicted: Labels) -> Verdict:
         """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known.
 
         Raises DataError if shapes do not fit, a score is not finite or a class not in 0..K-1.
@@ -260,7 +259,7 @@ def _thumbnails(reference: Reference, crops: Pixels, classes: Sequence[str]) -> 
     return found[:THUMBNAILS]
 
 
-def _jpeg(crop: npt.NDArray[np.uint8]) -> bytes:
+def _jpeg(crop: Pixels) -> bytes:
     image = Image.fromarray(crop)
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()

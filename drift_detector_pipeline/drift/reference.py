@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
+from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import (
     Accuracy,
     Errors,
@@ -37,14 +38,12 @@ from drift_detector_pipeline.drift.scores.phi import (
     to_arrays,
     unseen_scores,
 )
-from drift_detector_pipeline.drift.scores.signals import Floats, Signals, Twin
+from drift_detector_pipeline.drift.scores.signals import Signals, Twin
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically, write_json
 
 FILE, FACTS = "reference.npz", "reference.json"
 _LIBRARIES = ThreadpoolController()  # that are loaded by now
-
-Labels = npt.NDArray[np.int64]
 
 
 class Learned(NamedTuple):
@@ -58,7 +57,7 @@ class Reference(NamedTuple):
     """The training world as the model sees it."""
 
     learned: Learned
-    scores: Floats  # (n, S) phi of the reference images
+    scores: Float32s  # (n, S) phi of the reference images
     predicted: Labels  # (n,)
     known: Known
     labelled: bool  # the accuracy is measured; if not, it is what is expected
@@ -95,7 +94,7 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-def evidence_of(scores: Floats, learned: Learned) -> Evidence:
+def evidence_of(scores: Float32s, learned: Learned) -> Evidence:
     """What estimates of accuracy need to know of images with phi (N, S)."""
     signals, looks = _for_accuracy(scores, learned.parameters)
     return Evidence(risk(signals, learned.accuracy.risk), looks)
@@ -179,7 +178,7 @@ def _accuracy_from(arrays: Mapping[str, npt.NDArray[Any]]) -> Accuracy:
     )
 
 
-def _for_accuracy(scores: Floats, parameters: Parameters) -> tuple[Floats, Floats]:
+def _for_accuracy(scores: Float32s, parameters: Parameters) -> tuple[Float32s, Float32s]:
     """Signals that risks are computed from, and looks by which images are found alike.
 
     Signals: the late scores, and one distance from clean images in all scores of appearance: with the scores themselves

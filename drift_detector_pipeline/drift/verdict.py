@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
 from drift_detector_pipeline.drift.permutation import (
     STATISTICS,
@@ -20,9 +21,8 @@ from drift_detector_pipeline.drift.permutation import (
     scale_of,
     shifts,
 )
-from drift_detector_pipeline.drift.reference import Labels, Learned, Reference, evidence_of
+from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of
 from drift_detector_pipeline.drift.scores.phi import CHANNELS, describe
-from drift_detector_pipeline.drift.scores.signals import Floats
 from drift_detector_pipeline.errors import ConfigError
 
 SHOWN = 8  # images that carry a change
@@ -101,7 +101,7 @@ def null_for(reference: Reference, classes: int, size: int, limits: Limits) -> N
 
 
 def judge(
-    reference: Reference, null: Null, scores: Floats, predicted: Labels, classes: list[str], limits: Limits
+    reference: Reference, null: Null, scores: Float32s, predicted: Labels, classes: list[str], limits: Limits
 ) -> Verdict:
     """Judge a window (m, S) with predicted classes (m,), of as many images as `null` is for."""
     outcome = compare(null, scores, predicted)
@@ -163,7 +163,7 @@ def level_of(p: float, loss: float, limits: Limits) -> Level:
 
 
 def _channels(
-    reference: Reference, scale: Scale, scores: Floats, mix: tuple[dict[str, float], ...], p_labels: float
+    reference: Reference, scale: Scale, scores: Float32s, mix: tuple[dict[str, float], ...], p_labels: float
 ) -> tuple[Channel, ...]:
     shift, certain = shifts(reference.scores, scores, scale)
     found = list[Channel]()
@@ -194,7 +194,7 @@ def _shares(predicted: Labels, classes: list[str]) -> dict[str, float]:
     return dict(zip(classes, counts.tolist(), strict=True))
 
 
-def _carriers(reference: Reference, scale: Scale, scores: Floats) -> tuple[int, ...]:
+def _carriers(reference: Reference, scale: Scale, scores: Float32s) -> tuple[int, ...]:
     """The images that lie furthest along the way from the reference's mean to the window's."""
     whitened = (scores - reference.scores.mean(axis=0)) @ scale.whitener
     along = whitened @ whitened.mean(axis=0)

@@ -9,10 +9,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Labels, Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.corrupt import KINDS, SEVERITIES, corrupt
 from drift_detector_pipeline.images.transforms import inference_crop
@@ -31,7 +30,7 @@ class Chosen(NamedTuple):
     """Images to corrupt."""
 
     images: Pixels  # (N, S, S, 3) inference crops
-    labels: npt.NDArray[np.int64]
+    labels: Labels
     keys: list[int]  # their places in the processed data
 
 

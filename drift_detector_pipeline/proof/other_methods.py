@@ -7,23 +7,20 @@ estimates of accuracy. n: reference images, m: window images. Read by the study.
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import kolmogorov, softmax
 from scipy.stats import f as f_distribution
 
+from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
 from drift_detector_pipeline.drift.scores.output_scores import temperature_of
-from drift_detector_pipeline.drift.scores.signals import Floats, Signals
+from drift_detector_pipeline.drift.scores.signals import Signals
 
 NINE = (
     "luma", "contrast", "saturation", "red_green", "yellow_blue", "gradient", "laplacian", "noise", "black_level",
 )  # fmt: skip
 MMD_REFERENCE, MMD_PERMUTATIONS = 500, 100
 
-Doubles = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
 
-
-def softmax_ks(reference: Floats, window: Floats) -> float:
+def softmax_ks(reference: Float32s, window: Float32s) -> float:
     """Kolmogorov-Smirnov on each class probability (n, K), (m, K); the smallest p times K (Rabanser et al. 2019)."""
     n, m = len(reference), len(window)
     smallest = 1.0
@@ -37,12 +34,12 @@ def softmax_ks(reference: Floats, window: Floats) -> float:
 class Kernel(NamedTuple):
     """A reference for kernel tests: at most MMD_REFERENCE rows of features, standardised."""
 
-    rows: Doubles
-    inside: Doubles  # (n, n) Gaussian kernel of the rows
+    rows: Float64s
+    inside: Float64s  # (n, n) Gaussian kernel of the rows
     width: float
 
 
-def kernel_of(reference: Floats) -> Kernel:
+def kernel_of(reference: Float32s) -> Kernel:
     """Prepare features (n, D) with the median distance as width (Gretton et al. 2012)."""
     some = np.random.default_rng(0).permutation(len(reference))[:MMD_REFERENCE]  # rows may be sorted by class
     rows = reference[some].astype(np.float64)
@@ -51,7 +48,7 @@ def kernel_of(reference: Floats) -> Kernel:
     return Kernel(rows, np.exp(-squared / width), width)
 
 
-def mmd(kernel: Kernel, window: Floats, rng: np.random.Generator) -> float:
+def mmd(kernel: Kernel, window: Float32s, rng: np.random.Generator) -> float:
     """The permutation p-value of the squared maximum mean discrepancy of a window's features (m, D)."""
     new = window.astype(np.float64)
     n, m = len(kernel.rows), len(new)
@@ -65,7 +62,7 @@ def mmd(kernel: Kernel, window: Floats, rng: np.random.Generator) -> float:
     return float((found >= found[0] - 1e-12).mean())
 
 
-def hotelling(reference: Floats, window: Floats) -> float:
+def hotelling(reference: Float32s, window: Float32s) -> float:
     """Hotelling's T2 for two samples with its F distribution: (n, S), (m, S)."""
     n, m, size = len(reference), len(window), reference.shape[1]
     old, new = reference.astype(np.float64), window.astype(np.float64)
@@ -85,7 +82,7 @@ class Calibration(NamedTuple):
     at_entropy: float
 
 
-def calibrate(logits: Floats, labels: Labels) -> Calibration:
+def calibrate(logits: Float32s, labels: Labels) -> Calibration:
     """Learn temperature and thresholds on labelled images the model was not trained on."""
     temperature = temperature_of(logits, labels)
     wrong = float((logits.argmax(axis=1) != labels).mean())
@@ -94,7 +91,7 @@ def calibrate(logits: Floats, labels: Labels) -> Calibration:
     return Calibration(temperature, 1 - wrong, float(top.mean()), *thresholds)
 
 
-def estimates(logits: Floats, known: Calibration) -> dict[str, float]:
+def estimates(logits: Float32s, known: Calibration) -> dict[str, float]:
     """Accuracy by average confidence, difference of confidences (Guillory et al. 2021), ATC (Garg et al. 2022)."""
     top, negentropy = _confidence(logits, known.temperature)
     return {
@@ -105,16 +102,16 @@ def estimates(logits: Floats, known: Calibration) -> dict[str, float]:
     }
 
 
-def probabilities(signals: Signals) -> Floats:
+def probabilities(signals: Signals) -> Float32s:
     """Softmax of the logits, (N, K)."""
     return np.asarray(softmax(signals.logits, axis=1))
 
 
-def _confidence(logits: Floats, temperature: float) -> tuple[Doubles, Doubles]:
+def _confidence(logits: Float32s, temperature: float) -> tuple[Float64s, Float64s]:
     chances = softmax(logits.astype(np.float64) / temperature, axis=1)
     return chances.max(axis=1), (chances * np.log(chances + 1e-30)).sum(axis=1)
 
 
-def _squared_distances(one: Doubles, other: Doubles) -> Doubles:
+def _squared_distances(one: Float64s, other: Float64s) -> Float64s:
     squared = (one**2).sum(axis=1)[:, None] - 2 * one @ other.T + (other**2).sum(axis=1)
     return np.asarray(np.maximum(squared, 0))

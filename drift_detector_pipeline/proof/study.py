@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.commands import checked
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import FAMILIES
@@ -28,7 +28,7 @@ from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.modeling.trained import Trained, open_trained
 from drift_detector_pipeline.processed.manifest import Processed
-from drift_detector_pipeline.processed.roles import Indices, crops_of, roles_of
+from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.proof.study_baselines import accuracy_estimates, side_by_side
 from drift_detector_pipeline.proof.study_charts import draw, table
 from drift_detector_pipeline.proof.study_material import Labelled, Material, gather

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from drift_detector_pipeline.arrays import Float64s
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.scores.pixels import pixel_names
 from drift_detector_pipeline.drift.scores.signals import Signals
@@ -28,7 +28,6 @@ from drift_detector_pipeline.proof.study_windows import Effort
 ALPHA = 0.01
 CLEAN_WINDOWS = 1000  # from which the threshold of equal false alarms is read
 
-Doubles = npt.NDArray[np.float64]
 Test = Callable[[Signals], float]
 
 
@@ -79,6 +78,6 @@ def accuracy_estimates(material: Material) -> dict[str, Any]:
     return {name: {"mean": float(np.mean(off)), "worst": float(np.max(off))} for name, off in errors.items()}
 
 
-def _p_values(signals: Signals, test: Test, size: int, windows: int, rng: np.random.Generator) -> Doubles:
+def _p_values(signals: Signals, test: Test, size: int, windows: int, rng: np.random.Generator) -> Float64s:
     picks = (rng.choice(len(signals.logits), size, replace=False) for _ in range(windows))
     return np.array([test(signals.take(pick)) for pick in picks])

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from drift_detector_pipeline.arrays import Float64s, Indices, Labels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.permutation import Null, appearance
 from drift_detector_pipeline.drift.reference import Learned, Reference, refer
 from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.drift.verdict import Limits, null_for
 from drift_detector_pipeline.proof.study_material import Material
-from drift_detector_pipeline.proof.study_windows import Doubles, Effort, Labels, Scored, judged, scored
+from drift_detector_pipeline.proof.study_windows import Effort, Scored, judged, scored
 
 # How much more often images of one class are drawn than others, from the number of classes.
 MIXES: dict[str, Callable[[int], float]] = {
@@ -84,7 +85,7 @@ def unseen_classes(
 
 
 def _look_different(
-    images: Scored, windows: Sequence[Labels], reference: Reference, null: Null, limits: Limits
+    images: Scored, windows: Sequence[Indices], reference: Reference, null: Null, limits: Limits
 ) -> float:
     """The share of windows that look different when their mix of predicted classes is held fixed."""
     found = list[bool]()
@@ -106,11 +107,11 @@ def _enough(labels: Labels, classes: int, factor: float, size: int) -> bool:
     return True
 
 
-def _weights(labels: Labels, label: int, factor: float) -> Doubles:
+def _weights(labels: Labels, label: int, factor: float) -> Float64s:
     """The chance of each image to be drawn, when those of one class are drawn `factor` times as often."""
     each = np.where(labels == label, factor, 1.0)
     return np.asarray(each / each.sum())
 
 
-def _drawn(weights: Doubles, size: int, windows: int, rng: np.random.Generator) -> list[Labels]:
+def _drawn(weights: Float64s, size: int, windows: int, rng: np.random.Generator) -> list[Indices]:
     return [rng.choice(len(weights), size, replace=False, p=weights) for _ in range(windows)]

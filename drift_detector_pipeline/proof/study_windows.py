@@ -9,20 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.accuracy import Evidence, estimate
 from drift_detector_pipeline.drift.permutation import Null, compare, null_of
 from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of, mistakes, predictions, refer
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import Floats, Signals
+from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.drift.verdict import Limits, level_of, null_for, scale_for
 from drift_detector_pipeline.proof.study_material import Cell, Material
 
 SIZES = (16, 32, 64, 128, 256)
 ALPHAS = (0.01, 0.05)
-
-Labels = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 
 
 class Effort(NamedTuple):
@@ -38,7 +36,7 @@ class Effort(NamedTuple):
 class Scored(NamedTuple):
     """Images as a detector sees them."""
 
-    scores: Floats  # (N, S)
+    scores: Float32s  # (N, S)
     predicted: Labels  # (N,)
     evidence: Evidence
     wrong: npt.NDArray[np.bool_]  # (N,)
@@ -60,7 +58,7 @@ def false_alarms(material: Material, learned: Learned, effort: Effort, seed: int
     classes, reference = material.pool.logits.shape[1], len(material.ref_labels)
     scale = scale_for(learned)
     rng = np.random.default_rng(seed)
-    found: dict[str, list[Doubles]] = {str(size): [] for size in effort.sizes}
+    found: dict[str, list[Float64s]] = {str(size): [] for size in effort.sizes}
     with progress_bar(total=effort.splits, title="false alarms", unit=" splits") as bar:
         for split in range(effort.splits):
             order = rng.permutation(len(scores))
@@ -112,14 +110,14 @@ def detection(
     return found
 
 
-def uniform(images: int, size: int, windows: int, rng: np.random.Generator) -> list[Labels]:
+def uniform(images: int, size: int, windows: int, rng: np.random.Generator) -> list[Indices]:
     """Windows of some of the images, each as likely as any other."""
     return [rng.choice(images, size, replace=False) for _ in range(windows)]
 
 
 def judged(
-    images: Scored, windows: Sequence[Labels], reference: Reference, null: Null, limits: Limits,
-    weights: Doubles | None = None,
+    images: Scored, windows: Sequence[Indices], reference: Reference, null: Null, limits: Limits,
+    weights: Float64s | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Shares of windows noticed, alerted and with the truth in the interval; the estimate's error.
 
@@ -143,7 +141,7 @@ def judged(
     }
 
 
-def _rates(rates: Doubles) -> dict[str, Any]:
+def _rates(rates: Float64s) -> dict[str, Any]:
     """Mean rate and 95 % interval for each alpha, from rates (splits, alphas)."""
     error = rates.std(axis=0, ddof=1) / np.sqrt(len(rates)) if len(rates) > 1 else np.full(len(ALPHAS), np.nan)
     return {

@@ -12,17 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.covariance import ledoit_wolf
 
+from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.scores.directions import Directions, direction_scores, fit_directions, fit_features
 from drift_detector_pipeline.drift.scores.output_scores import LATE, Late, fit_late, late_scores
 from drift_detector_pipeline.drift.scores.pixels import PIXELS, SMALLEST_PX, pixel_names
-from drift_detector_pipeline.drift.scores.signals import Floats, Signals, Twin
+from drift_detector_pipeline.drift.scores.signals import Signals, Twin
 
 # "labels", the ninth, is no score: it is the predicted class, of which the window test counts.
 CHANNELS = ("error", "energy", "novelty", "texture", "sharpness", "brightness", "contrast", "colour", "labels")
 FOLDS = 5
 _LEAST_SPREAD = 0.01  # a score that is constant on clean images still has a scale
-
-Labels = npt.NDArray[np.int64]
 
 
 class Axes(NamedTuple):
@@ -39,8 +38,8 @@ class Parameters(NamedTuple):
     early_maps: int  # C, 0 for a model without
     axes: Axes
     late: Late
-    centre: Floats  # (S,) mean of the scores on clean images
-    covariance: Floats  # (S, S) of the scores on clean images, shrunk (Ledoit & Wolf 2004)
+    centre: Float32s  # (S,) mean of the scores on clean images
+    covariance: Float32s  # (S, S) of the scores on clean images, shrunk (Ledoit & Wolf 2004)
 
 
 class Score(NamedTuple):
@@ -68,7 +67,7 @@ def fit_scores(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: i
     return Parameters(side_px, clean.early.shape[1], axes, late, own.mean(axis=0), covariance)
 
 
-def phi(signals: Signals, parameters: Parameters) -> Floats:
+def phi(signals: Signals, parameters: Parameters) -> Float32s:
     """The scores of N images: float32 (N, S), columns as `describe` names them. Raises ValueError for other shapes."""
     expected = (len(pixel_names(parameters.side_px)), parameters.early_maps, len(parameters.late.centre))
     if (found := tuple(values.shape[1] for values in signals[:3])) != expected:
@@ -78,7 +77,7 @@ def phi(signals: Signals, parameters: Parameters) -> Floats:
 
 def unseen_scores(
     clean: Signals, labels: Labels, twins: Sequence[Twin], axes: Axes, folds: Labels
-) -> tuple[Floats, list[Floats]]:
+) -> tuple[Float32s, list[Float32s]]:
     """Compute phi of the very images that are learned from, (N, S) and a (n, S) per twin, as if they were new.
 
     What knows single images, temperature and distances, is learned anew for each of `folds` (N,) without its images;
@@ -153,12 +152,12 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Parameters:
     return Parameters(*sizes, axes, late, arrays["centre"], arrays["covariance"])
 
 
-def _material(signals: Signals) -> Floats:
+def _material(signals: Signals) -> Float32s:
     """What directions are learned from."""
     return np.concatenate([signals.pixels, signals.early], axis=1)
 
 
-def _joined(signals: Signals, axes: Axes, late: Floats) -> Floats:
+def _joined(signals: Signals, axes: Axes, late: Float32s) -> Float32s:
     looks = direction_scores(_material(signals), axes.looks)
     return np.concatenate([signals.pixels, looks, late, direction_scores(signals.features, axes.features)], axis=1)
 

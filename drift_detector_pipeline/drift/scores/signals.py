@@ -13,15 +13,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Float32s, Indices, Pixels
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
 from drift_detector_pipeline.images.transforms import filled, normalize
-
-Floats = npt.NDArray[np.float32]
 
 BATCH = 16  # images of every forward pass, see `filled`
 EARLY_LAYERS, COARSEST = 3, 8  # so many, none of them more than 8 times coarser than the image
@@ -49,12 +46,12 @@ class Outputs(NamedTuple):
 class Signals(NamedTuple):
     """Raw signals of N images, float32, in the order of the images."""
 
-    pixels: Floats  # (N, P), see pixels.py
-    early: Floats  # (N, C) means over space of early feature maps; C may be 0
-    features: Floats  # (N, D)
-    logits: Floats  # (N, K)
+    pixels: Float32s  # (N, P), see pixels.py
+    early: Float32s  # (N, C) means over space of early feature maps; C may be 0
+    features: Float32s  # (N, D)
+    logits: Float32s  # (N, K)
 
-    def take(self, chosen: npt.NDArray[np.int64] | slice) -> "Signals":
+    def take(self, chosen: Indices | slice) -> "Signals":
         """The signals of some images."""
         return Signals(*(values[chosen] for values in self))
 
@@ -64,7 +61,7 @@ class Twin(NamedTuple):
 
     kind: str
     severity: int
-    rows: npt.NDArray[np.int64]  # (n,) which of the clean images these are
+    rows: Indices  # (n,) which of the clean images these are
     signals: Signals  # n rows
 
 
@@ -204,7 +201,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _part(images: Pixels, forward: Forward) -> tuple[Floats, Floats, Floats]:
+def _part(images: Pixels, forward: Forward) -> tuple[Float32s, Float32s, Float32s]:
     """Means of early maps, features and logits of at most BATCH images."""
     given = forward(filled(torch.from_numpy(images), BATCH).numpy())
     if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
