@@ -1,8 +1,8 @@
 """How accurate is the model on images without labels? The risks of the images, corrected by what looks like them.
 
-In: signals of images with known mistakes, clean and corrupted (`Sample`). Out: `Accuracy`, what was learned from them;
-an `Estimate` for a window, with an interval from windows whose kind or severity of corruption was left out. Read by the
-reference, the verdict and the study.
+In: signals of images with known mistakes, clean and corrupted (`MistakeSample`). Out: `Accuracy`, what was learned from
+them; an `Estimate` for a window, with an interval from windows whose kind or severity of corruption was left out. Read
+by the reference, the verdict and the study.
 
 It assumes that images which look alike to the model are mistaken alike: a change of what things are called, without a
 change of how they look, cannot be seen by this or any method without labels.
@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import norm
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
-from drift_detector_pipeline.drift.risk import CLEAN_SHARE, Risk, Sample, fit_risk, unseen_risks
+from drift_detector_pipeline.drift.risk import CLEAN_SHARE, MistakeSample, Risk, fit_risk, unseen_risks
 
 SIZES = (16, 32, 64, 128, 256, 512)  # of the windows on which errors are measured
 COVERAGE = 0.9
@@ -78,7 +78,7 @@ class Estimate(NamedTuple):
     likely_loss: float  # of accuracy (-1..1), at odds of three to one at least so much; negative if probably none
 
 
-def learn_accuracy(samples: Sequence[Sample], folds: Labels, classes: int) -> Accuracy:
+def learn_accuracy(samples: Sequence[MistakeSample], folds: Labels, classes: int) -> Accuracy:
     """Learn from samples and the fold of each clean image. Raises ValueError if all are right, or all wrong."""
     risks = unseen_risks(samples, folds, classes)
     errors = measure_errors(samples, risks, folds, classes)
@@ -100,7 +100,7 @@ def estimate(window: Evidence, known: Known, model: Accuracy) -> Estimate:
     return Estimate(accuracy, low, high, loss)
 
 
-def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Float64s]) -> Lookalikes:
+def fit_lookalikes(samples: Sequence[MistakeSample], risks: Sequence[Float64s]) -> Lookalikes:
     """Learn how far off `unseen_risks` were for each sample."""
     places = np.stack([sample.looks.mean(axis=0) for sample in samples]).astype(np.float64)
     wrong = np.array([sample.wrong.mean() for sample in samples])
@@ -119,7 +119,7 @@ def _log_likelihood(values: Float64s, covariance: Float64s) -> float:
 
 
 def measure_errors(
-    samples: Sequence[Sample], risks: Sequence[Float64s], folds: Labels, classes: int, seed: int = 0
+    samples: Sequence[MistakeSample], risks: Sequence[Float64s], folds: Labels, classes: int, seed: int = 0
 ) -> Errors:
     """Estimate windows of every sample as if its kind, or only its severity, was new, and see how far off that is.
 
@@ -145,7 +145,7 @@ def measure_errors(
 
 
 def _omissions(
-    samples: Sequence[Sample], risks: Sequence[Float64s], folds: Labels, classes: int
+    samples: Sequence[MistakeSample], risks: Sequence[Float64s], folds: Labels, classes: int
 ) -> Iterator[tuple[list[int], Sequence[Float64s], float]]:
     """Samples to act as if never seen, the risks of all then, and a weight: every kind once, and every sample once."""
     for kind in sorted({sample.kind for sample in samples} - {""}):
@@ -155,7 +155,7 @@ def _omissions(
 
 
 def _misses(
-    sample: Sample, risks: Float64s, lookalikes: Lookalikes, known: Known, size: int, rng: np.random.Generator
+    sample: MistakeSample, risks: Float64s, lookalikes: Lookalikes, known: Known, size: int, rng: np.random.Generator
 ) -> list[float]:  # fmt: skip
     """(True accuracy - estimate) / its expected spread, in windows of one size.
 

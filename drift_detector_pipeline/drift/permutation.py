@@ -1,6 +1,6 @@
 """Does a window of images look like the reference? One exact p-value from four statistics, by permutation.
 
-In: scores (n, S) and predicted classes (n,) of the reference, the same (m, ...) of a window. Out: `Outcome`.
+In: scores (n, S) and predicted classes (n,) of the reference, the same (m, ...) of a window. Out: `WindowTest`.
 n: reference images, m: window images, S: scores, K: classes, R: random labellings. Read by the verdict and the study.
 
 Exact means: if the n + m images are exchangeable, P(p <= alpha) <= alpha, averaged over references and labellings,
@@ -32,14 +32,14 @@ class Scale(NamedTuple):
     features: int  # the last so many of the S columns, which have a distance of their own
 
 
-class Outcome(NamedTuple):
+class WindowTest(NamedTuple):
     """What a test says."""
 
     p: float  # in (0, 1]
     p_values: dict[str, float]  # that each of STATISTICS would have alone
 
 
-class Null(NamedTuple):
+class Labellings(NamedTuple):
     """A reference and R + 1 ways to call m of n + m rows the window; the first way is the observed one."""
 
     size: int  # m
@@ -65,9 +65,9 @@ def scale_of(centre: Float32s, covariance: Float32s, features: int = 0) -> Scale
     return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32), features)
 
 
-def null_of(
+def labellings_of(
     scores: Float32s, predicted: Labels, classes: int, size: int, scale: Scale, permutations: int = 999, seed: int = 0
-) -> Null:
+) -> Labellings:
     """Prepare tests of windows of `size` images; all windows of that size share the labellings.
 
     Raises ValueError if a number is not positive.
@@ -78,27 +78,29 @@ def null_of(
     rows = len(scores) + size
     observed = np.concatenate([np.zeros(len(scores)), np.ones(size)])[None]
     sums, chosen = list[Float64s](), list[Float64s]()
-    for part in chain([observed], _labellings(rows, size, permutations, np.random.default_rng(seed))):
+    for part in chain([observed], _random_labellings(rows, size, permutations, np.random.default_rng(seed))):
         sums.append(part[:, : len(scores)] @ columns)
         chosen.append(part[:, len(scores) :].copy())
-    return Null(size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores))
+    return Labellings(
+        size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores)
+    )
 
 
-def compare(null: Null, scores: Float32s, predicted: Labels) -> Outcome:
+def test_window(labellings: Labellings, scores: Float32s, predicted: Labels) -> WindowTest:
     """Test a window (m, S) with predicted classes (m,). Raises ValueError for another number of images."""
-    if len(scores) != null.size:
-        raise ValueError(f"expected a window of {null.size} images, got {len(scores)}")
-    columns = _columns(scores, predicted, null.classes, null.scale)
-    inside, total = null.sums + null.chosen @ columns, null.total + columns.sum(axis=0)
-    return combine(_statistics(inside, total, null))
+    if len(scores) != labellings.size:
+        raise ValueError(f"expected a window of {labellings.size} images, got {len(scores)}")
+    columns = _columns(scores, predicted, labellings.classes, labellings.scale)
+    inside, total = labellings.sums + labellings.chosen @ columns, labellings.total + columns.sum(axis=0)
+    return combine(_statistics(inside, total, labellings))
 
 
-def combine(statistics: Float64s) -> Outcome:
+def combine(statistics: Float64s) -> WindowTest:
     """Turn statistics (R + 1, J) of all labellings, the observed first, into one p-value; ties count against it."""
     ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
     smallest = ranks.min(axis=1)
     p = float((smallest <= smallest[0]).mean())
-    return Outcome(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)))
+    return WindowTest(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)))
 
 
 def appearance(
@@ -154,13 +156,13 @@ def _whitened(scores: Float32s, scale: Scale) -> Float64s:
     return np.asarray((scores - scale.centre).astype(np.float64) @ scale.whitener)
 
 
-def _statistics(inside: Float64s, total: Float64s, null: Null) -> Float64s:
+def _statistics(inside: Float64s, total: Float64s, labellings: Labellings) -> Float64s:
     """STATISTICS of each labelling (R + 1, 4) from the sums of what it calls window."""
-    old, new = null.reference, null.size
-    count = len(null.scale.centre)
+    old, new = labellings.reference, labellings.size
+    count = len(labellings.scale.centre)
     difference = inside / new - (total - inside) / old
     expected = np.maximum(total[2 * count :] / (old + new), 1e-12)
-    whitened, first = difference[:, :count] ** 2, count - null.scale.features
+    whitened, first = difference[:, :count] ** 2, count - labellings.scale.features
     distance, features = whitened[:, :first].sum(axis=1), whitened[:, first:].sum(axis=1)
     largest = np.abs(difference[:, count : 2 * count]).max(axis=1)
     classes = (difference[:, 2 * count :] ** 2 / expected).sum(axis=1)
@@ -168,7 +170,7 @@ def _statistics(inside: Float64s, total: Float64s, null: Null) -> Float64s:
     return np.round(statistics, 9)  # equal but for the order of adding is equal
 
 
-def _labellings(rows: int, size: int, count: int, rng: np.random.Generator) -> Iterator[Float64s]:
+def _random_labellings(rows: int, size: int, count: int, rng: np.random.Generator) -> Iterator[Float64s]:
     """Random subsets of `size` of `rows` as 0 and 1, in parts of (a few, rows), `count` in all."""
     step = max(1, _CELLS // rows)
     for start in range(0, count, step):
@@ -182,7 +184,7 @@ def _differences(old: Float64s, new: Float64s, count: int, rng: np.random.Genera
     """Differences of the means, (count + 1, S): as observed, then with labels permuted."""
     both = np.concatenate([old, new])
     total = both.sum(axis=0)
-    drawn = [part @ both for part in _labellings(len(both), len(new), count, rng)]
+    drawn = [part @ both for part in _random_labellings(len(both), len(new), count, rng)]
     inside = np.concatenate([new.sum(axis=0)[None], *drawn])
     return np.asarray(inside / len(new) - (total - inside) / len(old))
 

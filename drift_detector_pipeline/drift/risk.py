@@ -20,7 +20,7 @@ _KNOTS = 200  # of the isotonic curve
 Wrong = npt.NDArray[np.bool_]
 
 
-class Sample(NamedTuple):
+class MistakeSample(NamedTuple):
     """Images of one kind of change with known mistakes."""
 
     kind: str  # "" for clean ones
@@ -39,7 +39,7 @@ class Risk(NamedTuple):
     value: Float32s  # (V,) probabilities
 
 
-def fit_risk(samples: Sequence[Sample], folds: Labels, classes: int) -> Risk:
+def fit_risk(samples: Sequence[MistakeSample], folds: Labels, classes: int) -> Risk:
     """Learn from samples and the fold of each clean image; the curve sees only images the logistic model did not.
 
     Nothing is riskier than guessing one of `classes`: a model that is led astray is still right by accident.
@@ -69,7 +69,7 @@ def risk(signals: Float32s, model: Risk) -> Float64s:
     return np.asarray(np.interp(values, model.at, model.value))
 
 
-def unseen_risks(samples: Sequence[Sample], folds: Labels, classes: int, kind: str = "") -> list[Float64s]:
+def unseen_risks(samples: Sequence[MistakeSample], folds: Labels, classes: int, kind: str = "") -> list[Float64s]:
     """The risks of each sample from models that saw neither its images nor, if given, any of `kind`."""
     found = [np.empty(len(sample.rows)) for sample in samples]
     others = [sample for sample in samples if not kind or sample.kind != kind]
@@ -88,7 +88,7 @@ def _logistic(signals: Float64s, wrong: Wrong, weight: Float64s) -> tuple[Float6
     return centre, model.coef_[0] / spread
 
 
-def _weights(samples: Sequence[Sample]) -> Float64s:
+def _weights(samples: Sequence[MistakeSample]) -> Float64s:
     """Of each image, adding up to 1."""
     twins = sum(bool(sample.kind) for sample in samples)
     shares = [(1 - CLEAN_SHARE) / twins if sample.kind else CLEAN_SHARE for sample in samples]
@@ -97,6 +97,6 @@ def _weights(samples: Sequence[Sample]) -> Float64s:
     return np.asarray(weight / weight.sum())
 
 
-def _take(sample: Sample, chosen: Wrong) -> Sample:
+def _take(sample: MistakeSample, chosen: Wrong) -> MistakeSample:
     rows, signals, looks, wrong = sample[1:]
-    return Sample(sample.kind, rows[chosen], signals[chosen], looks[chosen], wrong[chosen])
+    return MistakeSample(sample.kind, rows[chosen], signals[chosen], looks[chosen], wrong[chosen])

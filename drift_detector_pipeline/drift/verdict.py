@@ -13,16 +13,16 @@ from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
 from drift_detector_pipeline.drift.permutation import (
     STATISTICS,
-    Null,
+    Labellings,
     Scale,
     appearance,
-    compare,
-    null_of,
+    labellings_of,
     scale_of,
     shifts,
+    test_window,
 )
 from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of
-from drift_detector_pipeline.drift.scores.phi import CHANNELS, describe
+from drift_detector_pipeline.drift.scores.phi import CHANNELS, describe_scores
 from drift_detector_pipeline.errors import ConfigError
 
 SHOWN = 8  # images that carry a change
@@ -94,24 +94,31 @@ def scale_for(learned: Learned) -> Scale:
     return scale_of(parameters.centre, parameters.covariance, parameters.axes.features.weights.shape[1])
 
 
-def null_for(reference: Reference, classes: int, size: int, limits: Limits) -> Null:
+def labellings_for(reference: Reference, classes: int, size: int, limits: Limits) -> Labellings:
     """What windows of one size are compared with; costs more than a verdict, so keep it."""
     scale = scale_for(reference.learned)
-    return null_of(reference.scores, reference.predicted, classes, size, scale, limits.permutations)
+    return labellings_of(reference.scores, reference.predicted, classes, size, scale, limits.permutations)
 
 
 def judge(
-    reference: Reference, null: Null, scores: Float32s, predicted: Labels, classes: list[str], limits: Limits
+    reference: Reference,
+    labellings: Labellings,
+    scores: Float32s,
+    predicted: Labels,
+    classes: list[str],
+    limits: Limits,
 ) -> Verdict:
-    """Judge a window (m, S) with predicted classes (m,), of as many images as `null` is for."""
-    outcome = compare(null, scores, predicted)
-    looks, left_out = appearance((reference.scores, reference.predicted), (scores, predicted), null.scale, EXPLAINING)
+    """Judge a window (m, S) with predicted classes (m,), of as many images as `labellings` are for."""
+    tested = test_window(labellings, scores, predicted)
+    looks, left_out = appearance(
+        (reference.scores, reference.predicted), (scores, predicted), labellings.scale, EXPLAINING
+    )
     accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
-    carriers = _carriers(reference, null.scale, scores)
+    carriers = _carriers(reference, labellings.scale, scores)
     return Verdict(
-        level_of(outcome.p, accuracy.likely_loss, limits), len(scores), outcome.p, looks,
-        outcome.p_values, _channels(reference, null.scale, scores, mix, outcome.p_values["classes"]),
+        level_of(tested.p, accuracy.likely_loss, limits), len(scores), tested.p, looks,
+        tested.p_values, _channels(reference, labellings.scale, scores, mix, tested.p_values["classes"]),
         accuracy, reference.known.accuracy, reference.labelled, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
     )  # fmt: skip
@@ -167,7 +174,7 @@ def _channels(
 ) -> tuple[Channel, ...]:
     shift, certain = shifts(reference.scores, scores, scale)
     found = list[Channel]()
-    columns = describe(reference.learned.parameters)
+    columns = describe_scores(reference.learned.parameters)
     for name in CHANNELS[:-1]:
         own = [number for number, one in enumerate(columns) if one.channel == name and one.group != "features"]
         if own:

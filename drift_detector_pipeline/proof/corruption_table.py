@@ -34,7 +34,7 @@ class Chosen(NamedTuple):
     keys: list[int]  # their places in the processed data
 
 
-def measure(chosen: Chosen, trained: Trained | None, machine: Machine) -> dict[str, Any]:
+def measure_corruptions(chosen: Chosen, trained: Trained | None, machine: Machine) -> dict[str, Any]:
     """Median SSIM per kind and severity, images per second, and with a model its accuracy; as JSON."""
     compared = _part(chosen, 0, COMPARED)
     small = np.stack([inference_crop(image, SMALL_PX) for image in compared.images])
@@ -42,14 +42,14 @@ def measure(chosen: Chosen, trained: Trained | None, machine: Machine) -> dict[s
     kinds: dict[str, dict[str, Any]] = {}
     with progress_bar(total=len(KINDS), title="corrupt", unit=" kinds") as bar:
         for kind in KINDS:
-            seconds, similar = _compare(compared, kind)
+            seconds, similar = _compared(compared, kind)
             kinds[kind] = {
                 "ssim": similar,
                 "ssim_falls": all(later < earlier for earlier, later in pairwise(similar)),
                 "images_per_second": round(len(SEVERITIES) * len(compared.images) / seconds, 1),
             }
             if compared.images.shape[1] > SMALL_PX:
-                kinds[kind][SMALL] = _compare(compared._replace(images=small), kind)[1]
+                kinds[kind][SMALL] = _compared(compared._replace(images=small), kind)[1]
             if trained:
                 kinds[kind]["accuracy"] = [_accuracy(chosen, kind, level, trained, machine) for level in SEVERITIES]
             bar.update()
@@ -82,7 +82,7 @@ def as_text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _compare(chosen: Chosen, kind: str) -> tuple[float, list[float]]:
+def _compared(chosen: Chosen, kind: str) -> tuple[float, list[float]]:
     """Processor seconds of one thread for all severities, and the median SSIM of each."""
     seconds, similar = 0.0, list[float]()
     threads = torch.get_num_threads()

@@ -30,7 +30,7 @@ from drift_detector_pipeline.modeling.trained import Trained, open_trained
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.proof.study_baselines import accuracy_estimates, side_by_side
-from drift_detector_pipeline.proof.study_charts import draw, table
+from drift_detector_pipeline.proof.study_charts import draw_study, study_table
 from drift_detector_pipeline.proof.study_material import Labelled, Material, gather
 from drift_detector_pipeline.proof.study_mixes import class_mixes, unseen_classes
 from drift_detector_pipeline.proof.study_windows import SIZES, Effort, detection, false_alarms
@@ -59,8 +59,8 @@ def main() -> int:
     report = Path("reports") / f"drift_study_{found['data']}{again}.json"
     report.parent.mkdir(exist_ok=True)
     write_json(report, found)
-    print(f"{as_text(found)}\n\n{table(found)}")
-    log.info("%s", " ".join(map(str, [report, *draw(found, report)])))
+    print(f"{as_text(found)}\n\n{study_table(found)}")
+    log.info("%s", " ".join(map(str, [report, *draw_study(found, report)])))
     return 0
 
 

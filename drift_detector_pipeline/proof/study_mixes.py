@@ -11,10 +11,10 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Float64s, Indices, Labels
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.permutation import Null, appearance
+from drift_detector_pipeline.drift.permutation import Labellings, appearance
 from drift_detector_pipeline.drift.reference import Learned, Reference, refer
 from drift_detector_pipeline.drift.scores.signals import Signals
-from drift_detector_pipeline.drift.verdict import Limits, null_for
+from drift_detector_pipeline.drift.verdict import Limits, labellings_for
 from drift_detector_pipeline.proof.study_material import Material
 from drift_detector_pipeline.proof.study_windows import Effort, Scored, judged, scored
 
@@ -39,7 +39,7 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
     found: dict[str, Any] = {name: {} for name in MIXES}
     with progress_bar(total=len(MIXES) * len(effort.sizes), title="class mixes", unit=" mixes") as bar:
         for size in effort.sizes:
-            null = null_for(reference, classes, size, limits)
+            labellings = labellings_for(reference, classes, size, limits)
             for number, (name, factor_of) in enumerate(MIXES.items()):
                 bar.update()
                 if not _enough(material.pool_labels, classes, factor_of(classes), size):
@@ -49,9 +49,11 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
                 for label in range(classes):
                     weights = _weights(material.pool_labels, label, factor_of(classes))
                     windows = _drawn(weights, size, max(2, effort.windows // classes), rng)
-                    row = judged(images, windows, reference, null, limits, weights)
+                    row = judged(images, windows, reference, labellings, limits, weights)
                     checked = windows[: max(1, LOOKS // classes)]
-                    rows.append(row | {"looks_different": _look_different(images, checked, reference, null, limits)})
+                    rows.append(
+                        row | {"looks_different": _look_different(images, checked, reference, labellings, limits)}
+                    )
                 found[name][str(size)] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
     return found
 
@@ -67,7 +69,7 @@ def unseen_classes(
     images = scored(together, np.concatenate([material.pool_labels, np.full(new, -1)]), learned)
     found: dict[str, Any] = {str(share): {} for share in UNSEEN}
     for size in effort.sizes:
-        null = null_for(reference, classes, size, limits)
+        labellings = labellings_for(reference, classes, size, limits)
         for number, share in enumerate(UNSEEN):
             rng, count = np.random.default_rng((seed, size, number)), max(1, round(share * size))
             windows = [
@@ -80,18 +82,18 @@ def unseen_classes(
                 for _ in range(effort.windows)
             ]
             weights = np.repeat([(size - count) / known, count / new], [known, new])
-            found[str(share)][str(size)] = judged(images, windows, reference, null, limits, weights)
+            found[str(share)][str(size)] = judged(images, windows, reference, labellings, limits, weights)
     return found
 
 
 def _look_different(
-    images: Scored, windows: Sequence[Indices], reference: Reference, null: Null, limits: Limits
+    images: Scored, windows: Sequence[Indices], reference: Reference, labellings: Labellings, limits: Limits
 ) -> float:
     """The share of windows that look different when their mix of predicted classes is held fixed."""
     found = list[bool]()
     for pick in windows:
         window = images.scores[pick], images.predicted[pick]
-        p, _ = appearance((reference.scores, reference.predicted), window, null.scale, limits.permutations)
+        p, _ = appearance((reference.scores, reference.predicted), window, labellings.scale, limits.permutations)
         found.append(p is not None and p <= limits.alpha)
     return float(np.mean(found))
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.accuracy import Evidence, estimate
-from drift_detector_pipeline.drift.permutation import Null, compare, null_of
+from drift_detector_pipeline.drift.permutation import Labellings, labellings_of, test_window
 from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of, mistakes, predictions, refer
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import Signals
-from drift_detector_pipeline.drift.verdict import Limits, level_of, null_for, scale_for
+from drift_detector_pipeline.drift.verdict import Limits, labellings_for, level_of, scale_for
 from drift_detector_pipeline.proof.study_material import Cell, Material
 
 SIZES = (16, 32, 64, 128, 256)
@@ -64,9 +64,11 @@ def false_alarms(material: Material, learned: Learned, effort: Effort, seed: int
             order = rng.permutation(len(scores))
             ref, rest = order[:reference], order[reference:]
             for size in effort.sizes:
-                null = null_of(scores[ref], predicted[ref], classes, size, scale, effort.permutations, seed + split)
+                labellings = labellings_of(
+                    scores[ref], predicted[ref], classes, size, scale, effort.permutations, seed + split
+                )
                 picks = [rng.choice(rest, size, replace=False) for _ in range(effort.windows_per_split)]
-                p = np.array([compare(null, scores[pick], predicted[pick]).p for pick in picks])
+                p = np.array([test_window(labellings, scores[pick], predicted[pick]).p for pick in picks])
                 found[str(size)].append(np.array([(p <= alpha).mean() for alpha in ALPHAS]))
             bar.update()
     return {size: _rates(np.array(rates)) for size, rates in found.items()}
@@ -81,15 +83,15 @@ def detection(
     """
     limits, classes = Limits(permutations=effort.permutations), material.pool.logits.shape[1]
     found: dict[str, dict[str, Any]] = {}
-    references: dict[int, tuple[Reference, dict[int, Null]]] = {}
+    references: dict[int, tuple[Reference, dict[int, Labellings]]] = {}
     with progress_bar(total=len(cells), title="detection", unit=" cells") as bar:
         for cell in cells:
             learned = learned_for(cell.kind)
             if id(learned) not in references:
                 reference = refer(learned, material.ref, material.ref_labels)
-                nulls = {size: null_for(reference, classes, size, limits) for size in effort.sizes}
-                references[id(learned)] = reference, nulls
-            reference, nulls = references[id(learned)]
+                labellings_by_size = {size: labellings_for(reference, classes, size, limits) for size in effort.sizes}
+                references[id(learned)] = reference, labellings_by_size
+            reference, labellings_by_size = references[id(learned)]
             images = scored(cell.signals, cell.labels, learned)
             whole = estimate(images.evidence, reference.known, learned.accuracy)
             row: dict[str, Any] = {
@@ -101,9 +103,9 @@ def detection(
             rng = np.random.default_rng((seed, len(found)))
             row["windows"] = {
                 str(size): judged(
-                    images, uniform(len(images.wrong), size, effort.windows, rng), reference, null, limits
+                    images, uniform(len(images.wrong), size, effort.windows, rng), reference, labellings, limits
                 )
-                for size, null in nulls.items()
+                for size, labellings in labellings_by_size.items()
             }
             found[cell.name] = row
             bar.update()
@@ -116,7 +118,7 @@ def uniform(images: int, size: int, windows: int, rng: np.random.Generator) -> l
 
 
 def judged(
-    images: Scored, windows: Sequence[Indices], reference: Reference, null: Null, limits: Limits,
+    images: Scored, windows: Sequence[Indices], reference: Reference, labellings: Labellings, limits: Limits,
     weights: Float64s | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Shares of windows noticed, alerted and with the truth in the interval; the estimate's error.
@@ -126,7 +128,7 @@ def judged(
     noticed, alerted, off, held = list[bool](), list[bool](), list[float](), list[bool]()
     truth, model = 1 - float(np.average(images.wrong, weights=weights)), reference.learned.accuracy
     for pick in windows:
-        p = compare(null, images.scores[pick], images.predicted[pick]).p
+        p = test_window(labellings, images.scores[pick], images.predicted[pick]).p
         found = estimate(images.evidence.take(pick), reference.known, model)
         level = level_of(p, found.likely_loss, limits)
         noticed.append(level != "quiet")

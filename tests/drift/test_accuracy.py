@@ -15,7 +15,7 @@ from drift_detector_pipeline.drift.accuracy import (
     learn_accuracy,
     share_wrong,
 )
-from drift_detector_pipeline.drift.risk import Sample, fit_risk, risk, unseen_risks
+from drift_detector_pipeline.drift.risk import MistakeSample, fit_risk, risk, unseen_risks
 
 IMAGES = 600
 FOLDS = np.arange(IMAGES) % 5
@@ -33,7 +33,7 @@ def sample(kind, harder, seed, *, place=0.0, wrongly_sure=0.0):
     chance = 1 / (1 + np.exp(2.2 - signals[:, 0] - signals[:, 1]))
     wrong = (rng.random(IMAGES) < chance) | (rng.random(IMAGES) < wrongly_sure)
     looks = rng.normal([place, 0.2 * harder], 0.3, size=(IMAGES, 2))
-    return Sample(kind, np.arange(IMAGES), signals.astype(np.float32), looks.astype(np.float32), wrong)
+    return MistakeSample(kind, np.arange(IMAGES), signals.astype(np.float32), looks.astype(np.float32), wrong)
 
 
 def world():

@@ -16,7 +16,7 @@ from PIL import Image
 
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.report import write_report
-from drift_detector_pipeline.drift.scores.phi import describe, phi
+from drift_detector_pipeline.drift.scores.phi import describe_scores, phi
 from drift_detector_pipeline.drift.scores.signals import Outputs, read_signals
 from drift_detector_pipeline.drift.verdict import Limits, as_json, summary
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
@@ -54,7 +54,7 @@ def test_features_that_moved_while_looks_did_not_are_reported_as_content(example
     detector, window = example["detector"], example["images"][example["new"]]
     signals = read_signals(window, detector.forward)
     scores = phi(signals, detector.reference.learned.parameters)
-    groups = [score.group for score in describe(detector.reference.learned.parameters)]
+    groups = [score.group for score in describe_scores(detector.reference.learned.parameters)]
     assert groups[-2:] == ["features", "features"]
     scores[:, -2:] += 1
     verdict = detector.check_scores(scores, signals.logits.argmax(axis=1))

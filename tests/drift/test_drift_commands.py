@@ -243,7 +243,7 @@ def test_a_class_mix_is_drawn_as_its_name_says():
 def test_the_cost_of_a_verdict_is_a_share_of_inference(monkeypatch):
     for name, value in {"PAIRS": 1, "WINDOW": 16, "REFERENCE": 100}.items():
         monkeypatch.setattr(drift_cost, name, value)
-    found = drift_cost.measure(32)
+    found = drift_cost.measure_cost(32)
     assert found["inference_fp32_ms"] > 0
     assert found["share_of_fp32"] == pytest.approx(found["verdict_ms"] / found["inference_fp32_ms"])
 
