@@ -1,7 +1,7 @@
 """Fifteen kinds of corruption at five severities, and benign changes, for uint8 images of any side from 8 px on.
 
 In: uint8 (N, H, W, 3) inference crops and a key an image. Out: the same shape. What becomes of an image depends on
-(seed, its key, kind, severity) alone, whatever else is in the batch. Read by scores' learning, study and sheet.
+(seed, its key, kind, severity) alone, whatever else is in the batch. Read by twins, study and sheet.
 Kinds and severities: Hendrycks & Dietterich 2019 (arXiv 1903.12261), written from the description.
 """
 

@@ -29,7 +29,7 @@ from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.modeling.trained import Trained, open_trained
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
-from drift_detector_pipeline.proof.study_baselines import accuracy_estimates, side_by_side
+from drift_detector_pipeline.proof.other_methods import accuracy_estimates, side_by_side
 from drift_detector_pipeline.proof.study_charts import draw_study, study_table
 from drift_detector_pipeline.proof.study_material import Labelled, Material, gather
 from drift_detector_pipeline.proof.study_mixes import class_mixes, unseen_classes
