@@ -122,7 +122,7 @@ include docker.mk
 drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: RUN=outputs/DATE/TIME
 	@$(MODULE).drift.build_reference "$(RUN)" $(ARGS)
 
-# Statuses 3, 4 and 5 are verdicts: notice, page, too few images. Ask the module itself to act on them.
+# Statuses 3, 4 and 5 are verdicts: notice, alert, too few images. Ask the module itself to act on them.
 A_VERDICT_IS_SUCCESS = || case $$? in 3|4|5) ;; *) exit 1;; esac
 drift: $(INSTALLED) ## Do images look like the training world, how accurate is the model on them? IMAGES=FOLDER RUN=...
 	@$(MODULE).drift "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)

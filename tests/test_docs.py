@@ -11,7 +11,7 @@ from conftest import needs_clone
 
 from drift_detector_pipeline.config import group_choices
 from drift_detector_pipeline.proof import study_charts
-from drift_detector_pipeline.proof.study_charts import overview, repeat_table, table
+from drift_detector_pipeline.proof.study_charts import overview_table, repeat_table, study_table
 from drift_detector_pipeline.settings import valid_keys
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,13 +76,13 @@ def test_the_tables_of_drift_equal_the_reports_they_come_from():
             first = json.loads((ROOT / "reports" / f"drift_study_{found['data']}.json").read_text())
             assert repeat_table(first, found) in page, report
         else:
-            assert table(found) in page, f"python -m {study_charts.__name__} {report}"
+            assert study_table(found) in page, f"python -m {study_charts.__name__} {report}"
 
 
 def test_the_drift_table_of_the_readme_equals_the_reports_it_comes_from():
     reports = [ROOT / "reports" / f"drift_study_{name}.json" for name in ("cifar10", "imagenette_fit")]
     found = [json.loads(report.read_text()) for report in reports]
-    assert overview(found) in (ROOT / "README.md").read_text()
+    assert overview_table(found) in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.slow

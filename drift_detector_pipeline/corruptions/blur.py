@@ -11,18 +11,19 @@ import torch
 from scipy import fft, ndimage
 from torch.nn import functional
 
-from drift_detector_pipeline.corruptions.noise import Floats, Generators
+from drift_detector_pipeline.arrays import Float32s
+from drift_detector_pipeline.corruptions.noise import Generators
 
 MOST_ZOOMS = 16
 
 
-def defocus_blur(images: Floats, rngs: Generators, *, radius_px: float, smooth_px: float) -> Floats:
+def defocus_blur(images: Float32s, rngs: Generators, *, radius_px: float, smooth_px: float) -> Float32s:
     """Spread each pixel over a disk with a soft edge: out of focus."""
     del rngs
     return convolve(images, [disk(radius_px, smooth_px)] * len(images))
 
 
-def glass_blur(images: Floats, rngs: Generators, *, sigma_px: float, scatter_px: float) -> Floats:
+def glass_blur(images: Float32s, rngs: Generators, *, sigma_px: float, scatter_px: float) -> Float32s:
     """Exchange pixels for near ones, between two slight blurs: behind frosted glass."""
     soft = (0, sigma_px, sigma_px, 0)
     mixed = ndimage.gaussian_filter(images, soft, truncate=3)
@@ -30,13 +31,13 @@ def glass_blur(images: Floats, rngs: Generators, *, sigma_px: float, scatter_px:
     return np.asarray(ndimage.gaussian_filter(mixed, soft, truncate=3))
 
 
-def motion_blur(images: Floats, rngs: Generators, *, radius_px: float, sigma_px: float) -> Floats:
+def motion_blur(images: Float32s, rngs: Generators, *, radius_px: float, sigma_px: float) -> Float32s:
     """Trail each pixel along a line within 45 degrees of the horizontal: a moving camera."""
     angles = [rng.uniform(-45, 45) for rng in rngs]
     return convolve(images, [streak(angle, radius_px, sigma_px) for angle in angles])
 
 
-def zoom_blur(images: Floats, rngs: Generators, *, largest: float) -> Floats:
+def zoom_blur(images: Float32s, rngs: Generators, *, largest: float) -> Float32s:
     """Average the image with enlargements of itself up to `largest`: a camera coming closer."""
     del rngs
     count = min(MOST_ZOOMS, max(6, math.ceil((largest - 1) * min(images.shape[1:3]) / 2)))
@@ -49,12 +50,12 @@ def zoom_blur(images: Floats, rngs: Generators, *, largest: float) -> Floats:
     return np.asarray((total / (count + 1)).permute(0, 2, 3, 1).numpy())
 
 
-def convolve(images: Floats, kernels: list[Floats]) -> Floats:
+def convolve(images: Float32s, kernels: list[Float32s]) -> Float32s:
     """Convolve each float32 (H, W, C) image with its odd, square kernel; borders are mirrored."""
     return np.stack([_convolve(image, kernel) for image, kernel in zip(images, kernels, strict=True)])
 
 
-def disk(radius_px: float, smooth_px: float) -> Floats:
+def disk(radius_px: float, smooth_px: float) -> Float32s:
     """A disk whose edge pixels count by how far they lie inside, smoothed; sums to 1."""
     reach = math.ceil(radius_px + 3 * smooth_px)
     offsets = np.arange(-reach, reach + 1)
@@ -63,7 +64,7 @@ def disk(radius_px: float, smooth_px: float) -> Floats:
     return np.asarray(kernel / kernel.sum(), dtype=np.float32)
 
 
-def streak(angle_degrees: float, radius_px: float, sigma_px: float) -> Floats:
+def streak(angle_degrees: float, radius_px: float, sigma_px: float) -> Float32s:
     """A line from the centre that fades as half a Gaussian, at most `2 * radius_px` long; sums to 1."""
     length = max(1, round(min(2 * radius_px, 3.5 * sigma_px)))
     steps = np.arange(0, length + 0.25, 0.5)
@@ -79,7 +80,7 @@ def streak(angle_degrees: float, radius_px: float, sigma_px: float) -> Floats:
     return np.asarray(kernel / kernel.sum(), dtype=np.float32)
 
 
-def _convolve(image: Floats, kernel: Floats) -> Floats:
+def _convolve(image: Float32s, kernel: Float32s) -> Float32s:
     height, width, _ = image.shape
     reach = len(kernel) // 2
     padded = np.pad(image.transpose(2, 0, 1), ((0, 0), (reach, reach), (reach, reach)), mode="symmetric")
@@ -89,7 +90,7 @@ def _convolve(image: Floats, kernel: Floats) -> Floats:
     return np.asarray(blurred.transpose(1, 2, 0), dtype=np.float32)
 
 
-def _scatter(image: Floats, rng: np.random.Generator, scatter_px: float) -> Floats:
+def _scatter(image: Float32s, rng: np.random.Generator, scatter_px: float) -> Float32s:
     """Take each pixel of (H, W, 3) from a random place nearby: normal in both directions with that deviation."""
     height, width, _ = image.shape
     steps = np.rint(scatter_px * rng.standard_normal((2, height, width), dtype=np.float32)).astype(np.int64)

@@ -1,7 +1,7 @@
 """Fifteen kinds of corruption at five severities, and benign changes, for uint8 images of any side from 8 px on.
 
 In: uint8 (N, H, W, 3) inference crops and a key an image. Out: the same shape. What becomes of an image depends on
-(seed, its key, kind, severity) alone, whatever else is in the batch. Read by scores' learning, study and sheet.
+(seed, its key, kind, severity) alone, whatever else is in the batch. Read by twins, study and sheet.
 Kinds and severities: Hendrycks & Dietterich 2019 (arXiv 1903.12261), written from the description.
 """
 
@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.corruptions import benign, blur, digital, noise, weather
-from drift_detector_pipeline.corruptions.noise import Floats
 from drift_detector_pipeline.corruptions.strength import strength
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALLEST_PX = 8
 
-_FAMILIES: dict[str, dict[str, Callable[..., Floats]]] = {
+_FAMILIES: dict[str, dict[str, Callable[..., Float32s]]] = {
     "noise": {
         "gaussian_noise": noise.gaussian_noise,
         "shot_noise": noise.shot_noise,

@@ -13,17 +13,18 @@ from PIL import Image
 from scipy import ndimage
 from torch.nn import functional
 
-from drift_detector_pipeline.corruptions.noise import Floats, Generators
+from drift_detector_pipeline.arrays import Float32s
+from drift_detector_pipeline.corruptions.noise import Generators
 
 
-def contrast(images: Floats, rngs: Generators, *, factor: float) -> Floats:
+def contrast(images: Float32s, rngs: Generators, *, factor: float) -> Float32s:
     """Draw each channel of an image towards its mean."""
     del rngs
     means = images.mean(axis=(1, 2), keepdims=True)
     return np.asarray((images - means) * np.float32(factor) + means)
 
 
-def elastic(images: Floats, rngs: Generators, *, push_px: float, sigma_px: float, corner_px: float) -> Floats:
+def elastic(images: Float32s, rngs: Generators, *, push_px: float, sigma_px: float, corner_px: float) -> Float32s:
     """Push every place of an image a little, near places alike, after moving its corners (Simard et al. 2003)."""
     count, height, width, _ = images.shape
     pushes = np.stack([rng.uniform(-1, 1, (2, height, width)).astype(np.float32) for rng in rngs])
@@ -36,13 +37,13 @@ def elastic(images: Floats, rngs: Generators, *, push_px: float, sigma_px: float
     return np.asarray(bent.permute(0, 2, 3, 1).numpy())
 
 
-def pixelate(images: Floats, rngs: Generators, *, share: float) -> Floats:
+def pixelate(images: Float32s, rngs: Generators, *, share: float) -> Float32s:
     """Shrink each side to `share` of its length and enlarge it again without smoothing."""
     del rngs
     return _through_pillow(images, lambda image: _coarse(image, share))
 
 
-def jpeg(images: Floats, rngs: Generators, *, quality: float) -> Floats:
+def jpeg(images: Float32s, rngs: Generators, *, quality: float) -> Float32s:
     """Compress as JPEG and decode."""
     del rngs
     return _through_pillow(images, lambda image: as_jpeg(image, round(quality)))
@@ -55,7 +56,7 @@ def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(buffer)
 
 
-def _moved_corners(rng: np.random.Generator, corner_px: float, height: int, width: int) -> Floats:
+def _moved_corners(rng: np.random.Generator, corner_px: float, height: int, width: int) -> Float32s:
     """The 2 x 3 matrix that moves three points of the image by up to `corner_px` each; sides run from -1 to 1."""
     points = np.array([[2, 2], [2, -2], [-2, -2]]) / 3
     moved = points + rng.uniform(-corner_px, corner_px, (3, 2)) * 2 / np.array([width, height])
@@ -67,7 +68,7 @@ def _coarse(image: Image.Image, share: float) -> Image.Image:
     return image.resize(size, Image.Resampling.BOX).resize(image.size, Image.Resampling.NEAREST)
 
 
-def _through_pillow(images: Floats, change: Callable[[Image.Image], Image.Image]) -> Floats:
+def _through_pillow(images: Float32s, change: Callable[[Image.Image], Image.Image]) -> Float32s:
     stored = (images * 255 + 0.5).astype(np.uint8)
     changed = np.stack([np.asarray(change(Image.fromarray(image))) for image in stored])
     return changed.astype(np.float32) / np.float32(255)

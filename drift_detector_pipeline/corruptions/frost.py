@@ -7,11 +7,10 @@ import functools
 import math
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from drift_detector_pipeline.corruptions.noise import Floats
+from drift_detector_pipeline.arrays import Float32s, Float64s
 
 TEXTURES, TEXTURE_PX = 4, 640
 FEATHERS, FINER = 90, 2  # roots of two feathers each; drawn so much larger, for smooth lines
@@ -20,7 +19,7 @@ PIECE_PX = 224  # of a texture, shown on an image of any side of 224 px or less
 _ICE = np.array([0.92, 0.98, 1.05], dtype=np.float32)  # bluish
 
 
-def ice_like(sides: tuple[int, int], rng: np.random.Generator) -> Floats:
+def ice_like(sides: tuple[int, int], rng: np.random.Generator) -> Float32s:
     """A random piece of a random texture, mirrored or not: float32 (H, W, 3) in 0..1."""
     texture = _scaled(int(rng.integers(TEXTURES)), max(sides))
     top, left = (int(rng.integers(0, have - want + 1)) for have, want in zip(texture.shape, sides, strict=False))
@@ -29,7 +28,7 @@ def ice_like(sides: tuple[int, int], rng: np.random.Generator) -> Floats:
 
 
 @functools.lru_cache(maxsize=2 * TEXTURES)
-def _scaled(number: int, side_px: int) -> Floats:
+def _scaled(number: int, side_px: int) -> Float32s:
     """A texture in which a piece of `side_px` shows as much as every other image: float32 (P, P, 3)."""
     piece_px = min(PIECE_PX, 4 * side_px)  # on a tiny image crystals are drawn larger than to scale, to be seen
     side = round(TEXTURE_PX * side_px / piece_px)
@@ -38,7 +37,7 @@ def _scaled(number: int, side_px: int) -> Floats:
 
 
 @functools.lru_cache(maxsize=TEXTURES)
-def _drawn(number: int) -> Floats:
+def _drawn(number: int) -> Float32s:
     """A texture: float32 (640, 640) in 0..1, thin film dark, crystals bright."""
     rng = np.random.default_rng((0x1CE, number))
     canvas = Image.new("L", (FINER * TEXTURE_PX, FINER * TEXTURE_PX))
@@ -55,9 +54,7 @@ def _drawn(number: int) -> Floats:
     return np.asarray(np.clip(ice, 0, 1))
 
 
-def _grow(
-    pen: ImageDraw.ImageDraw, place: npt.NDArray[np.float64], heading: float, length: float, rng: np.random.Generator
-) -> None:
+def _grow(pen: ImageDraw.ImageDraw, place: Float64s, heading: float, length: float, rng: np.random.Generator) -> None:
     """Draw a feather: a bent stem, and on both sides needles at 60 degrees that carry needles themselves."""
     bend, step = rng.normal(0, 0.7), FINER * 2.5
     fullness, light = rng.uniform(0.12, 0.3), int(rng.integers(110, 230))
@@ -75,5 +72,5 @@ def _grow(
         place, heading = onward, heading + bend
 
 
-def _direction(degrees: float) -> npt.NDArray[np.float64]:
+def _direction(degrees: float) -> Float64s:
     return np.array([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))])

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from drift_detector_pipeline.arrays import Float32s
 from drift_detector_pipeline.corruptions.blur import convolve, streak
 from drift_detector_pipeline.corruptions.frost import ice_like
-from drift_detector_pipeline.corruptions.noise import Floats, Generators
+from drift_detector_pipeline.corruptions.noise import Generators
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -27,7 +28,7 @@ class _Snow(NamedTuple):
     keep: float  # share of the scene's own colour
 
 
-def snow(images: Floats, rngs: Generators, **strength: float) -> Floats:
+def snow(images: Float32s, rngs: Generators, **strength: float) -> Float32s:
     """Pale the scene and let blurred flakes fall through it, each way once and turned by 180 degrees."""
     how = _Snow(**strength)
     _, height, width, _ = images.shape
@@ -44,13 +45,13 @@ def snow(images: Floats, rngs: Generators, **strength: float) -> Floats:
     return np.asarray(pale + falling + falling[:, ::-1, ::-1])
 
 
-def frost(images: Floats, rngs: Generators, *, keep: float, ice: float) -> Floats:
+def frost(images: Float32s, rngs: Generators, *, keep: float, ice: float) -> Float32s:
     """Look through a window on which ice crystals have grown."""
     crystals = np.stack([ice_like(image.shape[:2], rng) for image, rng in zip(images, rngs, strict=True)])
     return np.float32(keep) * images + np.float32(ice) * crystals
 
 
-def fog(images: Floats, rngs: Generators, *, thickness: float, decay: float) -> Floats:
+def fog(images: Float32s, rngs: Generators, *, thickness: float, decay: float) -> Float32s:
     """Lay a fractal cloud over the image, then scale it back to its own brightest value."""
     _, height, width, _ = images.shape
     cloud = cloud_like(rngs, max(height, width), decay)[:, :height, :width, None]
@@ -58,7 +59,7 @@ def fog(images: Floats, rngs: Generators, *, thickness: float, decay: float) -> 
     return np.asarray((images + np.float32(thickness) * cloud) * (brightest / (brightest + np.float32(thickness))))
 
 
-def brightness(images: Floats, rngs: Generators, *, added: float) -> Floats:
+def brightness(images: Float32s, rngs: Generators, *, added: float) -> Float32s:
     """Add to the value of HSV, hue and saturation kept."""
     del rngs
     value = images.max(axis=3, keepdims=True)
@@ -66,7 +67,7 @@ def brightness(images: Floats, rngs: Generators, *, added: float) -> Floats:
     return np.asarray(np.where(value > 0, images * (brighter / np.maximum(value, 1e-6)), brighter))
 
 
-def cloud_like(rngs: Generators, side_px: int, decay: float) -> Floats:
+def cloud_like(rngs: Generators, side_px: int, decay: float) -> Float32s:
     """One fractal cloud a generator: float32 (N, P, P) in 0..1, P the power of two from `side_px` upwards.
 
     Diamond-square (Fournier, Fussell & Carpenter 1982) on a torus; each halving of the distance divides the random
@@ -90,6 +91,6 @@ def cloud_like(rngs: Generators, side_px: int, decay: float) -> Floats:
     return np.asarray(cloud / cloud.max(axis=(1, 2), keepdims=True))
 
 
-def _mean_of_pairs(grid: Floats, axis: int) -> Floats:
+def _mean_of_pairs(grid: Float32s, axis: int) -> Float32s:
     """The mean of each element and the next along an axis, the first following the last."""
     return np.asarray((grid + np.roll(grid, -1, axis)) / 2)

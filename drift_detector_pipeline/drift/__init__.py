@@ -4,7 +4,7 @@ scores/          one forward pass -> about 40 numbers an image
 permutation      a window's scores against the reference's: one exact p-value
 risk             which predictions are wrong?
 accuracy         how accurate, without labels?
-twins            labelled images once more, changed: what is learned from
+twins            labelled images once more, corrupted: the drift that everything is learned from
 reference        everything a detector knows, as a file
 preparation      a person's images -> crops
 verdict          how loud, what moved, how accurate, which images show it

@@ -1,7 +1,7 @@
 """Do these images look like the training world? `python -m drift_detector_pipeline.drift RUN IMAGES`.
 
 In: a run with a reference; images as files, folders, globs or archives, without labels. Out: the verdict in words on
-stdout; `<run>/drift/<date>_<time>/` with verdict.json and report.html. Exit status: 0 quiet, 3 notice, 4 page, 5 too
+stdout; `<run>/drift/<date>_<time>/` with verdict.json and report.html. Exit status: 0 quiet, 3 notice, 4 alert, 5 too
 few images, 1 an error.
 """
 

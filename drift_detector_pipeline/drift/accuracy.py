@@ -1,8 +1,8 @@
 """How accurate is the model on images without labels? The risks of the images, corrected by what looks like them.
 
-In: signals of images with known mistakes, clean and corrupted (`Sample`). Out: `Accuracy`, what was learned from them;
-an `Estimate` for a window, with an interval from windows whose kind or severity of corruption was left out. Read by the
-reference, the verdict and the study.
+In: signals of images with known mistakes, clean and corrupted (`MistakeSample`). Out: `Accuracy`, what was learned from
+them; an `Estimate` for a window, with an interval from windows whose kind or severity of corruption was left out. Read
+by the reference, the verdict and the study.
 
 It assumes that images which look alike to the model are mistaken alike: a change of what things are called, without a
 change of how they look, cannot be seen by this or any method without labels.
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from drift_detector_pipeline.drift.risk import CLEAN_SHARE, Doubles, Labels, Risk, Sample, fit_risk, unseen_risks
-from drift_detector_pipeline.drift.scores.signals import Floats
+from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
+from drift_detector_pipeline.drift.risk import CLEAN_SHARE, MistakeSample, Risk, fit_risk, unseen_risks
 
 SIZES = (16, 32, 64, 128, 256, 512)  # of the windows on which errors are measured
 COVERAGE = 0.9
@@ -29,17 +29,17 @@ _REACH = 0.1  # distance of looks, per column, at which windows still have much 
 class Lookalikes(NamedTuple):
     """How far off risks were for known kinds: a Gaussian process over mean looks (Rasmussen & Williams 2006)."""
 
-    places: Floats  # (T, Q) mean looks of each sample
-    weights: Floats  # (T,)
-    inverse: Floats  # (T, T) of the kernel with noise, times the squared amplitude
-    amplitude: Floats  # (1,) of accuracy by which risks may be off, under which the samples are likeliest
+    places: Float32s  # (T, Q) mean looks of each sample
+    weights: Float32s  # (T,)
+    inverse: Float32s  # (T, T) of the kernel with noise, times the squared amplitude
+    amplitude: Float32s  # (1,) of accuracy by which risks may be off, under which the samples are likeliest
 
 
 class Errors(NamedTuple):
     """Quantiles of (true accuracy - estimate) / its expected spread, by window size."""
 
-    low: Floats  # (len(SIZES),)
-    high: Floats  # (len(SIZES),)
+    low: Float32s  # (len(SIZES),)
+    high: Float32s  # (len(SIZES),)
 
 
 class Accuracy(NamedTuple):
@@ -53,10 +53,10 @@ class Accuracy(NamedTuple):
 class Evidence(NamedTuple):
     """What estimates need to know of m images."""
 
-    risks: Doubles  # (m,) the probability that each prediction is wrong
-    looks: Floats  # (m, Q)
+    risks: Float64s  # (m,) the probability that each prediction is wrong
+    looks: Float32s  # (m, Q)
 
-    def take(self, chosen: Labels) -> "Evidence":
+    def take(self, chosen: Indices) -> "Evidence":
         """What is known of some of the images."""
         return Evidence(self.risks[chosen], self.looks[chosen])
 
@@ -75,9 +75,10 @@ class Estimate(NamedTuple):
     accuracy: float
     low: float
     high: float
+    likely_loss: float  # of accuracy (-1..1), at odds of three to one at least so much; negative if probably none
 
 
-def learn_accuracy(samples: Sequence[Sample], folds: Labels, classes: int) -> Accuracy:
+def learn_accuracy(samples: Sequence[MistakeSample], folds: Labels, classes: int) -> Accuracy:
     """Learn from samples and the fold of each clean image. Raises ValueError if all are right, or all wrong."""
     risks = unseen_risks(samples, folds, classes)
     errors = measure_errors(samples, risks, folds, classes)
@@ -93,18 +94,13 @@ def estimate(window: Evidence, known: Known, model: Accuracy) -> Estimate:
     """Accuracy of a window, from what is known of the training world."""
     accuracy, unit = _guess(window, known, model.lookalikes)
     place, sizes = np.log(len(window.risks)), np.log(SIZES)
-    low, high = (np.interp(place, sizes, values) for values in model.errors)
-    reached = accuracy, accuracy + low * unit, accuracy + high * unit
-    return Estimate(*(float(np.clip(value, 0, 1)) for value in reached))
+    offs = (np.interp(place, sizes, values) * unit for values in model.errors)
+    low, high = (float(np.clip(accuracy + off, 0, 1)) for off in offs)
+    loss = known.accuracy - accuracy - float(norm.isf(1 / (1 + _ODDS))) * unit
+    return Estimate(accuracy, low, high, loss)
 
 
-def likely_loss(window: Evidence, known: Known, model: Accuracy) -> float:
-    """How much accuracy (-1..1) a window has lost at least, at odds of three to one; negative if probably none."""
-    accuracy, unit = _guess(window, known, model.lookalikes)
-    return known.accuracy - accuracy - float(norm.isf(1 / (1 + _ODDS))) * unit
-
-
-def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Doubles]) -> Lookalikes:
+def fit_lookalikes(samples: Sequence[MistakeSample], risks: Sequence[Float64s]) -> Lookalikes:
     """Learn how far off `unseen_risks` were for each sample."""
     places = np.stack([sample.looks.mean(axis=0) for sample in samples]).astype(np.float64)
     wrong = np.array([sample.wrong.mean() for sample in samples])
@@ -117,13 +113,13 @@ def fit_lookalikes(samples: Sequence[Sample], risks: Sequence[Doubles]) -> Looka
     return Lookalikes(*(np.asarray(part, dtype=np.float32) for part in parts))
 
 
-def _log_likelihood(values: Doubles, covariance: Doubles) -> float:
+def _log_likelihood(values: Float64s, covariance: Float64s) -> float:
     """Of values around 0 with this covariance, but for a constant."""
     return float(-(values @ np.linalg.solve(covariance, values) + np.linalg.slogdet(covariance).logabsdet) / 2)
 
 
 def measure_errors(
-    samples: Sequence[Sample], risks: Sequence[Doubles], folds: Labels, classes: int, seed: int = 0
+    samples: Sequence[MistakeSample], risks: Sequence[Float64s], folds: Labels, classes: int, seed: int = 0
 ) -> Errors:
     """Estimate windows of every sample as if its kind, or only its severity, was new, and see how far off that is.
 
@@ -149,8 +145,8 @@ def measure_errors(
 
 
 def _omissions(
-    samples: Sequence[Sample], risks: Sequence[Doubles], folds: Labels, classes: int
-) -> Iterator[tuple[list[int], Sequence[Doubles], float]]:
+    samples: Sequence[MistakeSample], risks: Sequence[Float64s], folds: Labels, classes: int
+) -> Iterator[tuple[list[int], Sequence[Float64s], float]]:
     """Samples to act as if never seen, the risks of all then, and a weight: every kind once, and every sample once."""
     for kind in sorted({sample.kind for sample in samples} - {""}):
         left_out = [number for number, sample in enumerate(samples) if sample.kind == kind]
@@ -159,7 +155,7 @@ def _omissions(
 
 
 def _misses(
-    sample: Sample, risks: Doubles, lookalikes: Lookalikes, known: Known, size: int, rng: np.random.Generator
+    sample: MistakeSample, risks: Float64s, lookalikes: Lookalikes, known: Known, size: int, rng: np.random.Generator
 ) -> list[float]:  # fmt: skip
     """(True accuracy - estimate) / its expected spread, in windows of one size.
 
@@ -193,11 +189,11 @@ def _expected(window: Evidence, lookalikes: Lookalikes) -> tuple[float, float]:
     return float(np.clip(wrong, 0, 1)), float(lookalikes.amplitude[0]) * left**0.5
 
 
-def _kernel(squared: Doubles) -> Doubles:
+def _kernel(squared: Float64s) -> Float64s:
     return np.asarray(np.exp(-squared / (2 * _REACH**2)))
 
 
-def _quantiles(values: Doubles, weights: Doubles) -> tuple[float, float]:
+def _quantiles(values: Float64s, weights: Float64s) -> tuple[float, float]:
     order = np.argsort(values)
     reached = np.cumsum(weights[order]) / weights.sum()
     tails = (1 - COVERAGE) / 2, (1 + COVERAGE) / 2

@@ -20,12 +20,11 @@ import numpy.typing as npt
 from PIL import Image
 from torch import nn
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
 from drift_detector_pipeline.corruptions.corrupt import KINDS
-from drift_detector_pipeline.drift.permutation import Null
+from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import Images, Preparation, Window, all_readable, open_images
 from drift_detector_pipeline.drift.reference import (
-    Labels,
     Reference,
     learn,
     load_reference,
@@ -35,9 +34,9 @@ from drift_detector_pipeline.drift.reference import (
     save_reference,
 )
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import Floats, Forward, Layers, Outputs, read_signals, through
+from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals, through
 from drift_detector_pipeline.drift.twins import make_twins
-from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, null_for, scale_for
+from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, labellings_for, scale_for
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
@@ -62,7 +61,7 @@ class DriftDetector:
         self.reference, self.forward, self.classes, self.preparation = reference, forward, classes, preparation
         self.identity, self.thumbnails, self.facts = identity, thumbnails, facts
         self._limits = Limits()
-        self._nulls: dict[tuple[int, int], Null] = {}
+        self._labellings: dict[tuple[int, int], Labellings] = {}
 
     @classmethod
     def build(
@@ -189,7 +188,7 @@ class DriftDetector:
         copies = len(crops) - len({hashlib.sha256(crop.tobytes()).digest() for crop in crops})
         return self.check_scores(scores, predictions(signals))._replace(copies=copies)
 
-    def check_scores(self, scores: Floats, predicted: Labels) -> Verdict:
+    def check_scores(self, scores: Float32s, predicted: Labels) -> Verdict:
         """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known.
 
         Raises DataError if shapes do not fit, a score is not finite or a class not in 0..K-1.
@@ -203,9 +202,9 @@ class DriftDetector:
             return Verdict("too few images", len(scores))
         key = len(scores), self.limits.permutations
         with one_blas_thread():
-            if key not in self._nulls:
-                self._nulls = {key: null_for(self.reference, len(self.classes), len(scores), self.limits)}
-            return judge(self.reference, self._nulls[key], scores, predicted, self.classes, self.limits)
+            if key not in self._labellings:
+                self._labellings = {key: labellings_for(self.reference, len(self.classes), len(scores), self.limits)}
+            return judge(self.reference, self._labellings[key], scores, predicted, self.classes, self.limits)
 
 
 def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:
@@ -260,7 +259,7 @@ def _thumbnails(reference: Reference, crops: Pixels, classes: Sequence[str]) -> 
     return found[:THUMBNAILS]
 
 
-def _jpeg(crop: npt.NDArray[np.uint8]) -> bytes:
+def _jpeg(crop: Pixels) -> bytes:
     image = Image.fromarray(crop)
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()

@@ -1,6 +1,6 @@
 """Does a window of images look like the reference? One exact p-value from four statistics, by permutation.
 
-In: scores (n, S) and predicted classes (n,) of the reference, the same (m, ...) of a window. Out: `Outcome`.
+In: scores (n, S) and predicted classes (n,) of the reference, the same (m, ...) of a window. Out: `WindowTest`.
 n: reference images, m: window images, S: scores, K: classes, R: random labellings. Read by the verdict and the study.
 
 Exact means: if the n + m images are exchangeable, P(p <= alpha) <= alpha, averaged over references and labellings,
@@ -17,44 +17,41 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from drift_detector_pipeline.drift.scores.signals import Floats
+from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
 
 STATISTICS = ("distance", "largest", "classes", "features")
 _CELLS = 2**22  # so many random numbers at a time: 32 MB
-
-Labels = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 
 
 class Scale(NamedTuple):
     """The units of the scores, learned on images that are neither reference nor window."""
 
-    centre: Floats  # (S,)
-    spread: Floats  # (S,) standard deviations
-    whitener: Floats  # (S, S) centred scores @ whitener have the identity as covariance, in each of two blocks
+    centre: Float32s  # (S,)
+    spread: Float32s  # (S,) standard deviations
+    whitener: Float32s  # (S, S) centred scores @ whitener have the identity as covariance, in each of two blocks
     features: int  # the last so many of the S columns, which have a distance of their own
 
 
-class Outcome(NamedTuple):
+class WindowTest(NamedTuple):
     """What a test says."""
 
     p: float  # in (0, 1]
     p_values: dict[str, float]  # that each of STATISTICS would have alone
 
 
-class Null(NamedTuple):
+class Labellings(NamedTuple):
     """A reference and R + 1 ways to call m of n + m rows the window; the first way is the observed one."""
 
     size: int  # m
     scale: Scale
     classes: int  # K
-    chosen: Doubles  # (R + 1, m) 1 where a window row is called window
-    sums: Doubles  # (R + 1, 2 S + K) columns of reference rows that are called window, added up
-    total: Doubles  # (2 S + K,) of all reference rows
+    chosen: Float64s  # (R + 1, m) 1 where a window row is called window
+    sums: Float64s  # (R + 1, 2 S + K) columns of reference rows that are called window, added up
+    total: Float64s  # (2 S + K,) of all reference rows
     reference: int  # n
 
 
-def scale_of(centre: Floats, covariance: Floats, features: int = 0) -> Scale:
+def scale_of(centre: Float32s, covariance: Float32s, features: int = 0) -> Scale:
     """Turn a mean (S,) and an invertible covariance (S, S) into units; the last `features` columns are their own block.
 
     One distance of all columns would find less: each column that a change leaves alone hides what moved in the others.
@@ -68,9 +65,9 @@ def scale_of(centre: Floats, covariance: Floats, features: int = 0) -> Scale:
     return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32), features)
 
 
-def null_of(
-    scores: Floats, predicted: Labels, classes: int, size: int, scale: Scale, permutations: int = 999, seed: int = 0
-) -> Null:
+def labellings_of(
+    scores: Float32s, predicted: Labels, classes: int, size: int, scale: Scale, permutations: int = 999, seed: int = 0
+) -> Labellings:
     """Prepare tests of windows of `size` images; all windows of that size share the labellings.
 
     Raises ValueError if a number is not positive.
@@ -80,33 +77,35 @@ def null_of(
     columns = _columns(scores, predicted, classes, scale)
     rows = len(scores) + size
     observed = np.concatenate([np.zeros(len(scores)), np.ones(size)])[None]
-    sums, chosen = list[Doubles](), list[Doubles]()
-    for part in chain([observed], _labellings(rows, size, permutations, np.random.default_rng(seed))):
+    sums, chosen = list[Float64s](), list[Float64s]()
+    for part in chain([observed], _random_labellings(rows, size, permutations, np.random.default_rng(seed))):
         sums.append(part[:, : len(scores)] @ columns)
         chosen.append(part[:, len(scores) :].copy())
-    return Null(size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores))
+    return Labellings(
+        size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores)
+    )
 
 
-def compare(null: Null, scores: Floats, predicted: Labels) -> Outcome:
+def test_window(labellings: Labellings, scores: Float32s, predicted: Labels) -> WindowTest:
     """Test a window (m, S) with predicted classes (m,). Raises ValueError for another number of images."""
-    if len(scores) != null.size:
-        raise ValueError(f"expected a window of {null.size} images, got {len(scores)}")
-    columns = _columns(scores, predicted, null.classes, null.scale)
-    inside, total = null.sums + null.chosen @ columns, null.total + columns.sum(axis=0)
-    return combine(_statistics(inside, total, null))
+    if len(scores) != labellings.size:
+        raise ValueError(f"expected a window of {labellings.size} images, got {len(scores)}")
+    columns = _columns(scores, predicted, labellings.classes, labellings.scale)
+    inside, total = labellings.sums + labellings.chosen @ columns, labellings.total + columns.sum(axis=0)
+    return combine(_statistics(inside, total, labellings))
 
 
-def combine(statistics: Doubles) -> Outcome:
+def combine(statistics: Float64s) -> WindowTest:
     """Turn statistics (R + 1, J) of all labellings, the observed first, into one p-value; ties count against it."""
     ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
     smallest = ranks.min(axis=1)
     p = float((smallest <= smallest[0]).mean())
-    return Outcome(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)))
+    return WindowTest(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)))
 
 
 def appearance(
-    reference: tuple[Floats, Labels],
-    window: tuple[Floats, Labels],
+    reference: tuple[Float32s, Labels],
+    window: tuple[Float32s, Labels],
     scale: Scale,
     permutations: int = 999,
     seed: int = 0,
@@ -136,7 +135,7 @@ def appearance(
     return float(_at_least(distance)[0] / len(distance)), left_out
 
 
-def shifts(reference: Floats, window: Floats, scale: Scale) -> tuple[Doubles, npt.NDArray[np.bool_]]:
+def shifts(reference: Float32s, window: Float32s, scale: Scale) -> tuple[Float64s, npt.NDArray[np.bool_]]:
     """How far each score's mean moved from reference (n, S) to window (m, S), in standard deviations: (S,).
 
     And whether that is more than chance does to any of the S in one of twenty windows (normal, Bonferroni): to say what
@@ -147,23 +146,23 @@ def shifts(reference: Floats, window: Floats, scale: Scale) -> tuple[Doubles, np
     return moved / scale.spread, np.abs(moved) > norm.isf(0.025 / reference.shape[1]) * error
 
 
-def _columns(scores: Floats, predicted: Labels, classes: int, scale: Scale) -> Doubles:
+def _columns(scores: Float32s, predicted: Labels, classes: int, scale: Scale) -> Float64s:
     """Whitened scores, standardised scores, classes as 0 and 1: (N, 2 S + K); their means are all that is needed."""
     standard = (scores - scale.centre).astype(np.float64) / scale.spread
     return np.concatenate([_whitened(scores, scale), standard, np.eye(classes)[predicted]], axis=1)
 
 
-def _whitened(scores: Floats, scale: Scale) -> Doubles:
+def _whitened(scores: Float32s, scale: Scale) -> Float64s:
     return np.asarray((scores - scale.centre).astype(np.float64) @ scale.whitener)
 
 
-def _statistics(inside: Doubles, total: Doubles, null: Null) -> Doubles:
+def _statistics(inside: Float64s, total: Float64s, labellings: Labellings) -> Float64s:
     """STATISTICS of each labelling (R + 1, 4) from the sums of what it calls window."""
-    old, new = null.reference, null.size
-    count = len(null.scale.centre)
+    old, new = labellings.reference, labellings.size
+    count = len(labellings.scale.centre)
     difference = inside / new - (total - inside) / old
     expected = np.maximum(total[2 * count :] / (old + new), 1e-12)
-    whitened, first = difference[:, :count] ** 2, count - null.scale.features
+    whitened, first = difference[:, :count] ** 2, count - labellings.scale.features
     distance, features = whitened[:, :first].sum(axis=1), whitened[:, first:].sum(axis=1)
     largest = np.abs(difference[:, count : 2 * count]).max(axis=1)
     classes = (difference[:, 2 * count :] ** 2 / expected).sum(axis=1)
@@ -171,7 +170,7 @@ def _statistics(inside: Doubles, total: Doubles, null: Null) -> Doubles:
     return np.round(statistics, 9)  # equal but for the order of adding is equal
 
 
-def _labellings(rows: int, size: int, count: int, rng: np.random.Generator) -> Iterator[Doubles]:
+def _random_labellings(rows: int, size: int, count: int, rng: np.random.Generator) -> Iterator[Float64s]:
     """Random subsets of `size` of `rows` as 0 and 1, in parts of (a few, rows), `count` in all."""
     step = max(1, _CELLS // rows)
     for start in range(0, count, step):
@@ -181,16 +180,16 @@ def _labellings(rows: int, size: int, count: int, rng: np.random.Generator) -> I
         yield part
 
 
-def _differences(old: Doubles, new: Doubles, count: int, rng: np.random.Generator) -> Doubles:
+def _differences(old: Float64s, new: Float64s, count: int, rng: np.random.Generator) -> Float64s:
     """Differences of the means, (count + 1, S): as observed, then with labels permuted."""
     both = np.concatenate([old, new])
     total = both.sum(axis=0)
-    drawn = [part @ both for part in _labellings(len(both), len(new), count, rng)]
+    drawn = [part @ both for part in _random_labellings(len(both), len(new), count, rng)]
     inside = np.concatenate([new.sum(axis=0)[None], *drawn])
     return np.asarray(inside / len(new) - (total - inside) / len(old))
 
 
-def _at_least(values: Doubles) -> npt.NDArray[np.int64]:
+def _at_least(values: Float64s) -> npt.NDArray[np.int64]:
     """How many of all values are at least as large as each."""
     ordered = np.sort(values)
     return np.asarray(len(values) - np.searchsorted(ordered, values, side="left"))

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
+from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import (
     Accuracy,
     Errors,
@@ -25,10 +26,10 @@ from drift_detector_pipeline.drift.accuracy import (
     learn_accuracy,
     share_wrong,
 )
-from drift_detector_pipeline.drift.risk import Risk, Sample, risk
+from drift_detector_pipeline.drift.risk import MistakeSample, Risk, risk
 from drift_detector_pipeline.drift.scores.phi import (
     Parameters,
-    describe,
+    describe_scores,
     fit_scores,
     from_arrays,
     image_folds,
@@ -37,14 +38,12 @@ from drift_detector_pipeline.drift.scores.phi import (
     to_arrays,
     unseen_scores,
 )
-from drift_detector_pipeline.drift.scores.signals import Floats, Signals, Twin
+from drift_detector_pipeline.drift.scores.signals import Signals, Twin
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically, write_json
 
 FILE, FACTS = "reference.npz", "reference.json"
 _LIBRARIES = ThreadpoolController()  # that are loaded by now
-
-Labels = npt.NDArray[np.int64]
 
 
 class Learned(NamedTuple):
@@ -58,7 +57,7 @@ class Reference(NamedTuple):
     """The training world as the model sees it."""
 
     learned: Learned
-    scores: Floats  # (n, S) phi of the reference images
+    scores: Float32s  # (n, S) phi of the reference images
     predicted: Labels  # (n,)
     known: Known
     labelled: bool  # the accuracy is measured; if not, it is what is expected
@@ -69,10 +68,10 @@ def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -
     parameters = fit_scores(clean, labels, twins, side_px)
     folds = image_folds(len(labels))
     own, theirs = unseen_scores(clean, labels, twins, parameters.axes, folds)
-    samples = [Sample("", np.arange(len(labels)), *_for_accuracy(own, parameters), mistakes(clean, labels))]
+    samples = [MistakeSample("", np.arange(len(labels)), *_for_accuracy(own, parameters), mistakes(clean, labels))]
     for twin, scores in zip(twins, theirs, strict=True):
         wrong = mistakes(twin.signals, labels[twin.rows])
-        samples.append(Sample(twin.kind, twin.rows, *_for_accuracy(scores, parameters), wrong))
+        samples.append(MistakeSample(twin.kind, twin.rows, *_for_accuracy(scores, parameters), wrong))
     return Learned(parameters, learn_accuracy(samples, folds, clean.logits.shape[1]))
 
 
@@ -95,7 +94,7 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-def evidence_of(scores: Floats, learned: Learned) -> Evidence:
+def evidence_of(scores: Float32s, learned: Learned) -> Evidence:
     """What estimates of accuracy need to know of images with phi (N, S)."""
     signals, looks = _for_accuracy(scores, learned.parameters)
     return Evidence(risk(signals, learned.accuracy.risk), looks)
@@ -131,7 +130,7 @@ def save_reference(
         "share_wrong_expected": known.share_wrong,
         "standard_error": known.error,
         "labelled": reference.labelled,
-        "scores": [score._asdict() for score in describe(reference.learned.parameters)],
+        "scores": [score._asdict() for score in describe_scores(reference.learned.parameters)],
         "missing": missing(reference.learned.parameters),
         "bytes": len(buffer.getvalue()),
         "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
@@ -179,19 +178,19 @@ def _accuracy_from(arrays: Mapping[str, npt.NDArray[Any]]) -> Accuracy:
     )
 
 
-def _for_accuracy(scores: Floats, parameters: Parameters) -> tuple[Floats, Floats]:
+def _for_accuracy(scores: Float32s, parameters: Parameters) -> tuple[Float32s, Float32s]:
     """Signals that risks are computed from, and looks by which images are found alike.
 
-    Signals: the late scores, and one distance from clean images in all scores of appearance: with the scores themselves
-    a model knows the twins' directions by heart and is lost in others. Looks: pixel and late scores, in standard
-    deviations, whose large values are compressed.
+    Signals: the output scores, and one distance from clean images in all scores of appearance: with the scores
+    themselves a model knows the twins' directions by heart and is lost in others. Looks: pixel and output scores, in
+    standard deviations, whose large values are compressed.
     """
-    groups = np.array([score.group for score in describe(parameters)])
+    groups = np.array([score.group for score in describe_scores(parameters)])
     centred = scores.astype(np.float64) - parameters.centre
-    late, seen = groups == "late", np.isin(groups, ("pixels", "directions"))
+    outputs, seen = groups == "outputs", np.isin(groups, ("pixels", "directions"))
     whitener = np.linalg.inv(np.linalg.cholesky(parameters.covariance[np.ix_(seen, seen)].astype(np.float64)))
     distance = np.log(np.linalg.norm(centred[:, seen] @ whitener.T, axis=1) + 1e-3)
     units = centred / np.sqrt(parameters.covariance.diagonal())
-    looks = (np.sign(units) * np.log1p(np.abs(units)))[:, np.isin(groups, ("pixels", "late"))]
-    signals = np.concatenate([scores[:, late], distance[:, None]], axis=1)
+    looks = (np.sign(units) * np.log1p(np.abs(units)))[:, np.isin(groups, ("pixels", "outputs"))]
+    signals = np.concatenate([scores[:, outputs], distance[:, None]], axis=1)
     return signals.astype(np.float32), looks.astype(np.float32)

@@ -28,12 +28,12 @@ _TILE_PX = 128
 _TITLES = {
     "quiet": "Quiet: these images look like the training world",
     "notice": "Notice: these images look different",
-    "page": "Page: these images look different, and accuracy has probably fallen",
+    "alert": "Alert: these images look different, and accuracy has probably fallen",
     "too few images": "Too few images for a verdict",
 }
 
 
-class Pair(NamedTuple):
+class CarrierPair(NamedTuple):
     """An image of the window beside a typical one of the training world."""
 
     name: str
@@ -97,17 +97,17 @@ def accuracy_chart(verdict: Verdict) -> Figure:
     return figure
 
 
-def _pairs(verdict: Verdict, window: Window, detector: DriftDetector) -> list[Pair]:
+def _pairs(verdict: Verdict, window: Window, detector: DriftDetector) -> list[CarrierPair]:
     """Each carrier beside a typical reference image of its predicted class, others each time."""
     typical: dict[str, itertools.cycle[str]] = {}
     for label in {label for label, _ in detector.thumbnails}:
         own = [jpeg for name, jpeg in detector.thumbnails if name == label]
         typical[label] = itertools.cycle(["data:image/jpeg;base64," + base64.b64encode(jpeg).decode() for jpeg in own])
-    found = list[Pair]()
+    found = list[CarrierPair]()
     for place, label in zip(verdict.carriers, verdict.carrier_classes, strict=True):
         now = data_uri(image_png(_small(window.crops[place])))
         others = typical.get(label) or next(iter(typical.values()), None)
-        found.append(Pair(window.names[place], label, now, next(others) if others else None, label in typical))
+        found.append(CarrierPair(window.names[place], label, now, next(others) if others else None, label in typical))
     return found
 
 

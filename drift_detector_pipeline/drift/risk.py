@@ -12,36 +12,34 @@ import numpy.typing as npt
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from drift_detector_pipeline.drift.scores.signals import Floats
+from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 
 CLEAN_SHARE = 0.25  # of the weight in learning; every twin has the same share of the rest
 _KNOTS = 200  # of the isotonic curve
 
-Doubles = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
 Wrong = npt.NDArray[np.bool_]
 
 
-class Sample(NamedTuple):
+class MistakeSample(NamedTuple):
     """Images of one kind of change with known mistakes."""
 
     kind: str  # "" for clean ones
-    rows: Labels  # (n,) which clean image each comes from
-    signals: Floats  # (n, F) that risks are computed from, as if the images were new to whatever gave them
-    looks: Floats  # (n, Q) by which images are found to look alike
+    rows: Indices  # (n,) which clean image each comes from
+    signals: Float32s  # (n, F) that risks are computed from, as if the images were new to whatever gave them
+    looks: Float32s  # (n, Q) by which images are found to look alike
     wrong: Wrong  # (n,)
 
 
 class Risk(NamedTuple):
     """A logistic model and, behind it, a monotone curve that makes its values probabilities."""
 
-    centre: Floats  # (F,)
-    weights: Floats  # (F,) of centred signals
-    at: Floats  # (V,) values of the logistic model, rising
-    value: Floats  # (V,) probabilities
+    centre: Float32s  # (F,)
+    weights: Float32s  # (F,) of centred signals
+    at: Float32s  # (V,) values of the logistic model, rising
+    value: Float32s  # (V,) probabilities
 
 
-def fit_risk(samples: Sequence[Sample], folds: Labels, classes: int) -> Risk:
+def fit_risk(samples: Sequence[MistakeSample], folds: Labels, classes: int) -> Risk:
     """Learn from samples and the fold of each clean image; the curve sees only images the logistic model did not.
 
     Nothing is riskier than guessing one of `classes`: a model that is led astray is still right by accident.
@@ -65,13 +63,13 @@ def fit_risk(samples: Sequence[Sample], folds: Labels, classes: int) -> Risk:
     return Risk(*(np.asarray(part, dtype=np.float32) for part in parts))
 
 
-def risk(signals: Floats, model: Risk) -> Doubles:
+def risk(signals: Float32s, model: Risk) -> Float64s:
     """The probability that each prediction is wrong: (N,) in 0..1."""
     values = (signals.astype(np.float64) - model.centre) @ model.weights
     return np.asarray(np.interp(values, model.at, model.value))
 
 
-def unseen_risks(samples: Sequence[Sample], folds: Labels, classes: int, kind: str = "") -> list[Doubles]:
+def unseen_risks(samples: Sequence[MistakeSample], folds: Labels, classes: int, kind: str = "") -> list[Float64s]:
     """The risks of each sample from models that saw neither its images nor, if given, any of `kind`."""
     found = [np.empty(len(sample.rows)) for sample in samples]
     others = [sample for sample in samples if not kind or sample.kind != kind]
@@ -83,14 +81,14 @@ def unseen_risks(samples: Sequence[Sample], folds: Labels, classes: int, kind: s
     return found
 
 
-def _logistic(signals: Doubles, wrong: Wrong, weight: Doubles) -> tuple[Doubles, Doubles]:
+def _logistic(signals: Float64s, wrong: Wrong, weight: Float64s) -> tuple[Float64s, Float64s]:
     """Centre and weights in the signals' own units; the intercept is left to the curve."""
     centre, spread = signals.mean(axis=0), np.maximum(signals.std(axis=0), 1e-6)
     model = LogisticRegression(max_iter=200).fit((signals - centre) / spread, wrong, weight * len(weight))
     return centre, model.coef_[0] / spread
 
 
-def _weights(samples: Sequence[Sample]) -> Doubles:
+def _weights(samples: Sequence[MistakeSample]) -> Float64s:
     """Of each image, adding up to 1."""
     twins = sum(bool(sample.kind) for sample in samples)
     shares = [(1 - CLEAN_SHARE) / twins if sample.kind else CLEAN_SHARE for sample in samples]
@@ -99,6 +97,6 @@ def _weights(samples: Sequence[Sample]) -> Doubles:
     return np.asarray(weight / weight.sum())
 
 
-def _take(sample: Sample, chosen: Wrong) -> Sample:
+def _take(sample: MistakeSample, chosen: Wrong) -> MistakeSample:
     rows, signals, looks, wrong = sample[1:]
-    return Sample(sample.kind, rows[chosen], signals[chosen], looks[chosen], wrong[chosen])
+    return MistakeSample(sample.kind, rows[chosen], signals[chosen], looks[chosen], wrong[chosen])

@@ -9,20 +9,20 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from drift_detector_pipeline.drift.accuracy import Estimate, estimate, likely_loss
+from drift_detector_pipeline.arrays import Float32s, Labels
+from drift_detector_pipeline.drift.accuracy import Estimate, estimate
 from drift_detector_pipeline.drift.permutation import (
     STATISTICS,
-    Null,
+    Labellings,
     Scale,
     appearance,
-    compare,
-    null_of,
+    labellings_of,
     scale_of,
     shifts,
+    test_window,
 )
-from drift_detector_pipeline.drift.reference import Labels, Learned, Reference, evidence_of
-from drift_detector_pipeline.drift.scores.phi import CHANNELS, describe
-from drift_detector_pipeline.drift.scores.signals import Floats
+from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of
+from drift_detector_pipeline.drift.scores.phi import CHANNELS, describe_scores
 from drift_detector_pipeline.errors import ConfigError
 
 SHOWN = 8  # images that carry a change
@@ -31,15 +31,15 @@ _CERTAIN = 0.05  # p of one thing that is said to have moved; whether anything d
 _INVERSE = ("confidence", "margin", "feature_norm")  # scores that fall as mistakes and novelty become likelier
 _NO_SIDE = ("black_level", "blockiness", "anisotropy", "red_green", "yellow_blue")  # whose sign is not the channel's
 
-Level = Literal["quiet", "notice", "page", "too few images"]
-EXIT_STATUS: dict[Level, int] = {"quiet": 0, "notice": 3, "page": 4, "too few images": 5}
+Level = Literal["quiet", "notice", "alert", "too few images"]
+EXIT_STATUS: dict[Level, int] = {"quiet": 0, "notice": 3, "alert": 4, "too few images": 5}
 
 
 class Limits(NamedTuple):
     """What is asked of a verdict."""
 
     alpha: float = 0.01  # the share of windows without change that may raise a notice
-    tolerated_loss: float = 0.05  # of accuracy; a notice is a page if more is probably lost
+    tolerated_loss: float = 0.05  # of accuracy; a notice is an alert if more is probably lost
     permutations: int = 999
     min_images: int = 16
 
@@ -94,27 +94,32 @@ def scale_for(learned: Learned) -> Scale:
     return scale_of(parameters.centre, parameters.covariance, parameters.axes.features.weights.shape[1])
 
 
-def null_for(reference: Reference, classes: int, size: int, limits: Limits) -> Null:
+def labellings_for(reference: Reference, classes: int, size: int, limits: Limits) -> Labellings:
     """What windows of one size are compared with; costs more than a verdict, so keep it."""
     scale = scale_for(reference.learned)
-    return null_of(reference.scores, reference.predicted, classes, size, scale, limits.permutations)
+    return labellings_of(reference.scores, reference.predicted, classes, size, scale, limits.permutations)
 
 
 def judge(
-    reference: Reference, null: Null, scores: Floats, predicted: Labels, classes: list[str], limits: Limits
+    reference: Reference,
+    labellings: Labellings,
+    scores: Float32s,
+    predicted: Labels,
+    classes: list[str],
+    limits: Limits,
 ) -> Verdict:
-    """Judge a window (m, S) with predicted classes (m,), of as many images as `null` is for."""
-    outcome = compare(null, scores, predicted)
-    looks, left_out = appearance((reference.scores, reference.predicted), (scores, predicted), null.scale, EXPLAINING)
-    model = reference.learned.accuracy
-    seen = evidence_of(scores, reference.learned)
-    loss = likely_loss(seen, reference.known, model)
+    """Judge a window (m, S) with predicted classes (m,), of as many images as `labellings` are for."""
+    tested = test_window(labellings, scores, predicted)
+    looks, left_out = appearance(
+        (reference.scores, reference.predicted), (scores, predicted), labellings.scale, EXPLAINING
+    )
+    accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
-    carriers = _carriers(reference, null.scale, scores)
+    carriers = _carriers(reference, labellings.scale, scores)
     return Verdict(
-        level_of(outcome.p, loss, limits), len(scores), outcome.p, looks,
-        outcome.p_values, _channels(reference, null.scale, scores, mix, outcome.p_values["classes"]),
-        estimate(seen, reference.known, model), reference.known.accuracy, reference.labelled, mix,
+        level_of(tested.p, accuracy.likely_loss, limits), len(scores), tested.p, looks,
+        tested.p_values, _channels(reference, labellings.scale, scores, mix, tested.p_values["classes"]),
+        accuracy, reference.known.accuracy, reference.labelled, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
     )  # fmt: skip
 
@@ -126,7 +131,7 @@ def summary(verdict: Verdict) -> list[str]:
     first = {
         "quiet": f"These {verdict.images} images look like the training world",
         "notice": f"These {verdict.images} images do not look like the training world",
-        "page": f"These {verdict.images} images do not look like the training world, and it probably hurts",
+        "alert": f"These {verdict.images} images do not look like the training world, and it probably hurts",
     }[verdict.level]
     words = [f"{first} (p = {verdict.p:.3g})."]
     if verdict.copies:
@@ -146,11 +151,12 @@ def summary(verdict: Verdict) -> list[str]:
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as plain values, words included."""
+    """The verdict as plain values, words included; the likely loss is in its level."""
+    found = verdict.accuracy
     plain = verdict._asdict() | {
         "summary": summary(verdict),
         "channels": [channel._asdict() for channel in verdict.channels],
-        "accuracy": None if verdict.accuracy is None else verdict.accuracy._asdict(),
+        "accuracy": found and {"accuracy": found.accuracy, "low": found.low, "high": found.high},
         "mix": None if verdict.mix is None else {"reference": verdict.mix[0], "window": verdict.mix[1]},
     }
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
@@ -160,15 +166,15 @@ def level_of(p: float, loss: float, limits: Limits) -> Level:
     """How loud to be, from the test's p and the `loss` of accuracy that is likely."""
     if p > limits.alpha:
         return "quiet"
-    return "page" if loss > limits.tolerated_loss else "notice"
+    return "alert" if loss > limits.tolerated_loss else "notice"
 
 
 def _channels(
-    reference: Reference, scale: Scale, scores: Floats, mix: tuple[dict[str, float], ...], p_labels: float
+    reference: Reference, scale: Scale, scores: Float32s, mix: tuple[dict[str, float], ...], p_labels: float
 ) -> tuple[Channel, ...]:
     shift, certain = shifts(reference.scores, scores, scale)
     found = list[Channel]()
-    columns = describe(reference.learned.parameters)
+    columns = describe_scores(reference.learned.parameters)
     for name in CHANNELS[:-1]:
         own = [number for number, one in enumerate(columns) if one.channel == name and one.group != "features"]
         if own:
@@ -195,7 +201,7 @@ def _shares(predicted: Labels, classes: list[str]) -> dict[str, float]:
     return dict(zip(classes, counts.tolist(), strict=True))
 
 
-def _carriers(reference: Reference, scale: Scale, scores: Floats) -> tuple[int, ...]:
+def _carriers(reference: Reference, scale: Scale, scores: Float32s) -> tuple[int, ...]:
     """The images that lie furthest along the way from the reference's mean to the window's."""
     whitened = (scores - reference.scores.mean(axis=0)) @ scale.whitener
     along = whitened @ whitened.mean(axis=0)

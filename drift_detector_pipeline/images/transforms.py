@@ -47,6 +47,17 @@ def normalize(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, .
     return rows.view(pixels.shape).permute(0, 3, 1, 2)
 
 
+def filled(images: torch.Tensor, count: int) -> torch.Tensor:
+    """Add black images until there are `count`: for another number of images some kernels round otherwise.
+
+    Raises ValueError if there are more.
+    """
+    missing = count - len(images)
+    if missing < 0:
+        raise ValueError(f"expected at most {count} images, got {len(images)}")
+    return torch.cat([images, images.new_zeros(missing, *images.shape[1:])]) if missing else images
+
+
 def cut(stored: Pixels, box: Box) -> torch.Tensor:
     """A copy of part of an image as (1, 3, H, W) with the strides of a channels-last batch: resizing's fast path."""
     crop = stored[box.top : box.top + box.height, box.left : box.left + box.width].copy()

@@ -1,8 +1,7 @@
 """Images through a model without learning: the one way for validation, evaluation and prediction.
 
-N images. Every batch is filled up to one size, so that what is said of an image does not depend on its neighbours. The
-drift part has a way of its own (drift/scores/signals.py): fp32, smaller batches, and a look inside the network.
-Fed by loaders.py and predict.py.
+N images. Every batch is filled up to one size, so that what is said of an image does not depend on its neighbours.
+Fed by loaders.py and predict.py. Drift has a way of its own, and its reasons: drift/scores/signals.py.
 """
 
 import itertools
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import nn
 
-from drift_detector_pipeline.images.transforms import normalize
+from drift_detector_pipeline.images.transforms import filled, normalize
 from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.runs.machine import Machine, from_all
@@ -34,7 +33,8 @@ def predict_outputs(
     if module.training:
         module.eval()
     with machine.autocast():
-        outputs = task.infer(module, model_input(_filled(batch), network, machine))
+        full = batch._replace(images=filled(batch.images, BATCH))
+        outputs = task.infer(module, model_input(full, network, machine))
     return outputs[: len(batch.images)]
 
 
@@ -47,12 +47,3 @@ def score(module: nn.Module, batches: Iterable[Batch], network: Network, machine
     shares = from_all((outputs, targets), machine)
     everything = (list(itertools.chain.from_iterable(part)) for part in zip(*shares, strict=True))
     return task.measure(*everything)
-
-
-def _filled(batch: Batch) -> Batch:
-    missing = BATCH - len(batch.images)
-    if missing < 0:
-        raise ValueError(f"expected at most {BATCH} images, got {len(batch.images)}")
-    if missing == 0:
-        return batch
-    return batch._replace(images=torch.cat([batch.images, batch.images.new_zeros(missing, *batch.images.shape[1:])]))

@@ -7,17 +7,14 @@ import hashlib
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.processed.manifest import Processed
 
 MOST_REFERENCE = 2000
 LEAST = 100  # images of `fit` and of `ref`, below which nothing sensible comes out
-
-Indices = npt.NDArray[np.int64]
 
 
 class Roles(NamedTuple):

@@ -3,11 +3,10 @@
 ssim                structural similarity
 corruption_table    what corruptions change, cost and take
 corruption_sheet    make corruptions
-other_methods       the methods people use today
 study_material      every image of the study through the model once
 study_windows       false alarms, detection, accuracy estimates
 study_mixes         other class mixes, unseen classes
-study_baselines     today's methods on the same windows
+other_methods       the methods people use today, on the same windows
 study_charts        studies as tables and pictures
 study               make drift_study
 drift_cost          make bench_drift

@@ -23,7 +23,7 @@ from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.trained import open_trained
 from drift_detector_pipeline.pages import image_png
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
-from drift_detector_pipeline.proof.corruption_table import COMPARED, JUDGED, Chosen, as_text, measure
+from drift_detector_pipeline.proof.corruption_table import COMPARED, JUDGED, Chosen, as_text, measure_corruptions
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import read_receipt
@@ -44,16 +44,16 @@ def main() -> int:
     chosen = _choose(processed, data.img_size, JUDGED if run else COMPARED)
     with prepared(machine_settings) as machine:
         trained = open_trained(run / "final_model.safetensors", machine) if run else None
-        found = measure(chosen, trained, machine) | _surroundings(processed, data.img_size)
+        found = measure_corruptions(chosen, trained, machine) | _surroundings(processed, data.img_size)
     for path in (sheet, report):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(sheet, image_png(draw(chosen)))
+    write_atomically(sheet, image_png(draw_sheet(chosen)))
     write_json(report, found)
     log.info("%s\n\n%s\n%s", as_text(found), sheet, report)
     return 0
 
 
-def draw(chosen: Chosen) -> Pixels:
+def draw_sheet(chosen: Chosen) -> Pixels:
     """The contact sheet: a row per kind, clean and severities 1 to 5; then the benign changes. Pixels (H, W, 3)."""
     side = chosen.images.shape[1]
     tile = max(side, TILE_PX // side * side)

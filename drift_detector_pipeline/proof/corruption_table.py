@@ -9,10 +9,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Labels, Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.corrupt import KINDS, SEVERITIES, corrupt
 from drift_detector_pipeline.images.transforms import inference_crop
@@ -31,11 +30,11 @@ class Chosen(NamedTuple):
     """Images to corrupt."""
 
     images: Pixels  # (N, S, S, 3) inference crops
-    labels: npt.NDArray[np.int64]
+    labels: Labels
     keys: list[int]  # their places in the processed data
 
 
-def measure(chosen: Chosen, trained: Trained | None, machine: Machine) -> dict[str, object]:
+def measure_corruptions(chosen: Chosen, trained: Trained | None, machine: Machine) -> dict[str, object]:
     """Median SSIM per kind and severity, images per second, and with a model its accuracy; as JSON."""
     compared = _part(chosen, 0, COMPARED)
     small = np.stack([inference_crop(image, SMALL_PX) for image in compared.images])
@@ -43,14 +42,14 @@ def measure(chosen: Chosen, trained: Trained | None, machine: Machine) -> dict[s
     kinds: dict[str, dict[str, Any]] = {}
     with progress_bar(total=len(KINDS), title="corrupt", unit=" kinds") as bar:
         for kind in KINDS:
-            seconds, similar = _compare(compared, kind)
+            seconds, similar = _compared(compared, kind)
             kinds[kind] = {
                 "ssim": similar,
                 "ssim_falls": all(later < earlier for earlier, later in pairwise(similar)),
                 "images_per_second": round(len(SEVERITIES) * len(compared.images) / seconds, 1),
             }
             if compared.images.shape[1] > SMALL_PX:
-                kinds[kind][SMALL] = _compare(compared._replace(images=small), kind)[1]
+                kinds[kind][SMALL] = _compared(compared._replace(images=small), kind)[1]
             if trained:
                 kinds[kind]["accuracy"] = [_accuracy(chosen, kind, level, trained, machine) for level in SEVERITIES]
             bar.update()
@@ -83,7 +82,7 @@ def as_text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _compare(chosen: Chosen, kind: str) -> tuple[float, list[float]]:
+def _compared(chosen: Chosen, kind: str) -> tuple[float, list[float]]:
     """Processor seconds of one thread for all severities, and the median SSIM of each."""
     seconds, similar = 0.0, list[float]()
     threads = torch.get_num_threads()

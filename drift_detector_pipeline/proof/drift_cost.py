@@ -42,7 +42,7 @@ def main() -> int:
     """Measure and write the report."""
     set_up_logging()
     with prepared(load_section(Run, ["run.precision=fp32"])) as machine:
-        cost = {f"{side}px": measure(side) for side in REPEATS}
+        cost = {f"{side}px": measure_cost(side) for side in REPEATS}
         report = {
             "when": now(), "command": "make bench_drift", "model": "resnet18", "window": WINDOW, "pairs": PAIRS,
             "reference": REFERENCE, "threads": machine.threads, "instruction_set": instruction_set(machine.device),
@@ -60,7 +60,7 @@ def main() -> int:
     return 0
 
 
-def measure(side_px: int) -> dict[str, Any]:
+def measure_cost(side_px: int) -> dict[str, Any]:
     """Processor milliseconds an image of inference and of what a verdict adds; medians of PAIRS pairs."""
     torch.manual_seed(0)
     model = timm.create_model("resnet18", num_classes=CLASSES).eval()

@@ -4,18 +4,15 @@ N images, sides H and W. Pure functions. Read by corruption_sheet.py. Source: Wa
 """
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Float64s, Pixels
 
 SIGMA_PX, REACH_PX = 1.5, 5  # the Gaussian window of 11 x 11 pixels
 STEADY_MEANS, STEADY_SPREADS = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
-Floats = npt.NDArray[np.float64]
 
-
-def ssim(one: Pixels, other: Pixels) -> Floats:
+def ssim(one: Pixels, other: Pixels) -> Float64s:
     """Mean SSIM of the luma of each pair of uint8 (N, H, W, 3) images: float64 (N,) in -1..1.
 
     Windows lie inside the image; below 16 px they hang over its mirrored border. Raises ValueError if shapes differ.
@@ -32,15 +29,15 @@ def ssim(one: Pixels, other: Pixels) -> Floats:
     return np.asarray(_inside(alike * structure).mean(axis=(1, 2)))
 
 
-def _luma(images: Pixels) -> Floats:
+def _luma(images: Pixels) -> Float64s:
     return np.asarray(images @ np.array([0.299, 0.587, 0.114]))
 
 
-def _local_mean(values: Floats) -> Floats:
+def _local_mean(values: Float64s) -> Float64s:
     return np.asarray(ndimage.gaussian_filter(values, (0, SIGMA_PX, SIGMA_PX), radius=(0, REACH_PX, REACH_PX)))
 
 
-def _inside(values: Floats) -> Floats:
+def _inside(values: Float64s) -> Float64s:
     if min(values.shape[1:]) < 16:
         return values
     return values[:, REACH_PX:-REACH_PX, REACH_PX:-REACH_PX]

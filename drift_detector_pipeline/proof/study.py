@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
@@ -29,9 +29,9 @@ from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.modeling.trained import Trained, open_trained
 from drift_detector_pipeline.processed.manifest import Processed
-from drift_detector_pipeline.processed.roles import Indices, crops_of, roles_of
-from drift_detector_pipeline.proof.study_baselines import accuracy_estimates, side_by_side
-from drift_detector_pipeline.proof.study_charts import draw, table
+from drift_detector_pipeline.processed.roles import crops_of, roles_of
+from drift_detector_pipeline.proof.other_methods import accuracy_estimates, side_by_side
+from drift_detector_pipeline.proof.study_charts import draw_study, study_table
 from drift_detector_pipeline.proof.study_material import Labelled, Material, gather
 from drift_detector_pipeline.proof.study_mixes import class_mixes, unseen_classes
 from drift_detector_pipeline.proof.study_windows import SIZES, Effort, detection, false_alarms
@@ -59,8 +59,8 @@ def main() -> int:
     report = Path("reports") / f"drift_study_{found['data']}{again}.json"
     report.parent.mkdir(exist_ok=True)
     write_json(report, found)
-    print(f"{as_text(found)}\n\n{table(found)}")
-    log.info("%s", " ".join(map(str, [report, *draw(found, report)])))
+    print(f"{as_text(found)}\n\n{study_table(found)}")
+    log.info("%s", " ".join(map(str, [report, *draw_study(found, report)])))
     return 0
 
 
@@ -123,7 +123,8 @@ def examine(material: Material, numbers: dict[str, int], strangers: Signals | No
 def summarise(rows: dict[str, dict[str, Any]], clean: float) -> dict[str, Any]:
     """Means over the cells, severity 1 alone, the worst cells by window size; errors of the accuracy estimates.
 
-    `paged`: windows of cells that lose so much of the `clean` accuracy, in points; None where no cell does.
+    `alerted`: windows that raise an alert, of cells that lose so much of the `clean` accuracy, in points; None where no
+    cell does.
     """
     sizes = list(next(iter(rows.values()))["windows"])
     lost = {name: clean - row["accuracy"] for name, row in rows.items()}
@@ -139,9 +140,9 @@ def summarise(rows: dict[str, dict[str, Any]], clean: float) -> dict[str, Any]:
             size: sorted((round(row["windows"][size]["noticed"], 3), name) for name, row in rows.items())[:10]
             for size in sizes
         },
-        "paged": {
+        "alerted": {
             words: {
-                size: _paged([row for name, row in rows.items() if low <= lost[name] < high], size) for size in sizes
+                size: _alerted([row for name, row in rows.items() if low <= lost[name] < high], size) for size in sizes
             }
             for words, (low, high) in LOSSES.items()
         },
@@ -203,8 +204,8 @@ def _decoded(names: Sequence[str], trained: Trained) -> Pixels:
     return np.stack(crops)
 
 
-def _paged(rows: Sequence[dict[str, Any]], size: str) -> float | None:
-    return _mean(row["windows"][size]["paged"] for row in rows) if rows else None
+def _alerted(rows: Sequence[dict[str, Any]], size: str) -> float | None:
+    return _mean(row["windows"][size]["alerted"] for row in rows) if rows else None
 
 
 def _mean(values: Any) -> float:

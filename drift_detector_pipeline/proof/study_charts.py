@@ -32,14 +32,14 @@ def main() -> int:
         raise DataError("name reports: python -m drift_detector_pipeline.proof.study_charts reports/NAME.json")
     studies = {path: _read(path) for path in map(Path, sys.argv[1:])}
     for path, found in studies.items():
-        draw(found, path)
-        print(f"{table(found)}\n")
+        draw_study(found, path)
+        print(f"{study_table(found)}\n")
     first = {found["data"]: found for found in studies.values() if not found["numbers"]["seed"]}
     for found in studies.values():
         if found["numbers"]["seed"] and found["data"] in first:
             print(f"{repeat_table(first[found['data']], found)}\n")
     if len(first) > 1:
-        print(overview(list(first.values())))
+        print(overview_table(list(first.values())))
     return 0
 
 
@@ -51,7 +51,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def draw(found: dict[str, Any], report: Path) -> list[Path]:
+def draw_study(found: dict[str, Any], report: Path) -> list[Path]:
     """Write both pictures beside the report; return their paths."""
     written = list[Path]()
     for name, figure in (("power", power_chart(found)), ("accuracy", accuracy_chart(found))):
@@ -60,7 +60,7 @@ def draw(found: dict[str, Any], report: Path) -> list[Path]:
     return written
 
 
-def table(found: dict[str, Any]) -> str:
+def study_table(found: dict[str, Any]) -> str:
     """What was found by window size, and false alarms, as a Markdown table."""
     sizes = list(found["false_alarms"])
     rows = [["window of", *sizes], ["---"] * (1 + len(sizes))]
@@ -76,8 +76,8 @@ def table(found: dict[str, Any]) -> str:
             [f"{words}: estimated accuracy off by, points", *_percents(summary["accuracy_error_windows"], sign="")]
         )
         rows.append([f"{words}: truth inside the 90 % interval", *_percents(summary["coverage"])])
-        for lost, shares in summary["paged"].items():
-            rows.append([f"{words}: paged where {lost} points are lost", *_percents(shares)])
+        for lost, shares in summary["alerted"].items():
+            rows.append([f"{words}: alerts where {lost} points are lost", *_percents(shares)])
     for method, by_size in found["side_by_side"].items():
         equal = {size: row["found_at_equal_false_alarms"] for size, row in by_size.items()}
         rows.append([f"{method}, at equal false alarms: mean of the cells", *_percents(equal)])
@@ -88,7 +88,7 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def overview(studies: Sequence[dict[str, Any]]) -> str:
+def overview_table(studies: Sequence[dict[str, Any]]) -> str:
     """What several studies found of changes of a new family, beside today's methods, as a Markdown table."""
     sizes = list(studies[0]["false_alarms"])
     rows = [["windows of", *sizes], ["---"] * (1 + len(sizes))]

@@ -7,15 +7,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Indices, Labels, Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.corrupt import BENIGN, KINDS, SEVERITIES, change_benignly, corrupt
 from drift_detector_pipeline.drift.scores.signals import Forward, Signals, Twin, read_signals
 from drift_detector_pipeline.drift.twins import make_twins
-
-Labels = npt.NDArray[np.int64]
 
 
 class Labelled(NamedTuple):
@@ -72,7 +69,7 @@ def gather(fit: Labelled, ref: Labelled, pool: Labelled, forward: Forward, *, im
     )  # fmt: skip
 
 
-def _corruption(kind: str, severity: int, keys: Labels, seed: int) -> Callable[[Pixels], Pixels]:
+def _corruption(kind: str, severity: int, keys: Indices, seed: int) -> Callable[[Pixels], Pixels]:
     return lambda images: corrupt(images, kind, severity, keys=keys.tolist(), seed=seed + 1)
 
 

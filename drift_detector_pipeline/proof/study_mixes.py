@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from drift_detector_pipeline.arrays import Float64s, Indices, Labels
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.permutation import Null, appearance
+from drift_detector_pipeline.drift.permutation import Labellings, appearance
 from drift_detector_pipeline.drift.reference import Learned, Reference, refer
 from drift_detector_pipeline.drift.scores.signals import Signals
-from drift_detector_pipeline.drift.verdict import Limits, null_for
+from drift_detector_pipeline.drift.verdict import Limits, labellings_for
 from drift_detector_pipeline.proof.study_material import Material
-from drift_detector_pipeline.proof.study_windows import Doubles, Effort, Labels, Scored, judged, scored
+from drift_detector_pipeline.proof.study_windows import Effort, Scored, judged, scored
 
 # How much more often images of one class are drawn than others, from the number of classes.
 MIXES: dict[str, Callable[[int], float]] = {
@@ -28,7 +29,7 @@ LOOKS = 100  # windows whose looks are tested apart, which takes longer
 
 
 def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int = 0) -> dict[str, object]:
-    """For each mix and window size, mean over the classes: noticed, paged, and called different in looks.
+    """For each mix and window size, mean over the classes: noticed, alerted, and called different in looks.
 
     Sizes for which a class has too few images to be drawn so often are left out.
     """
@@ -38,7 +39,7 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
     found: dict[str, Any] = {name: {} for name in MIXES}
     with progress_bar(total=len(MIXES) * len(effort.sizes), title="class mixes", unit=" mixes") as bar:
         for size in effort.sizes:
-            null = null_for(reference, classes, size, limits)
+            labellings = labellings_for(reference, classes, size, limits)
             for number, (name, factor_of) in enumerate(MIXES.items()):
                 bar.update()
                 if not _enough(material.pool_labels, classes, factor_of(classes), size):
@@ -48,9 +49,11 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
                 for label in range(classes):
                     weights = _weights(material.pool_labels, label, factor_of(classes))
                     windows = _drawn(weights, size, max(2, effort.windows // classes), rng)
-                    row = judged(images, windows, reference, null, limits, weights)
+                    row = judged(images, windows, reference, labellings, limits, weights)
                     checked = windows[: max(1, LOOKS // classes)]
-                    rows.append(row | {"looks_different": _look_different(images, checked, reference, null, limits)})
+                    rows.append(
+                        row | {"looks_different": _look_different(images, checked, reference, labellings, limits)}
+                    )
                 found[name][str(size)] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
     return found
 
@@ -58,7 +61,7 @@ def class_mixes(material: Material, learned: Learned, effort: Effort, seed: int 
 def unseen_classes(
     material: Material, strangers: Signals, learned: Learned, effort: Effort, seed: int = 0
 ) -> dict[str, object]:
-    """For each share of `strangers` in a window, at least one, and each window size: noticed, paged, estimate."""
+    """For each share of `strangers` in a window, at least one, and each window size: noticed, alerted, estimate."""
     limits, classes = Limits(permutations=effort.permutations), material.pool.logits.shape[1]
     reference = refer(learned, material.ref, material.ref_labels)
     known, new = len(material.pool_labels), len(strangers.logits)
@@ -66,7 +69,7 @@ def unseen_classes(
     images = scored(together, np.concatenate([material.pool_labels, np.full(new, -1)]), learned)
     found: dict[str, Any] = {str(share): {} for share in UNSEEN}
     for size in effort.sizes:
-        null = null_for(reference, classes, size, limits)
+        labellings = labellings_for(reference, classes, size, limits)
         for number, share in enumerate(UNSEEN):
             rng, count = np.random.default_rng((seed, size, number)), max(1, round(share * size))
             windows = [
@@ -79,18 +82,18 @@ def unseen_classes(
                 for _ in range(effort.windows)
             ]
             weights = np.repeat([(size - count) / known, count / new], [known, new])
-            found[str(share)][str(size)] = judged(images, windows, reference, null, limits, weights)
+            found[str(share)][str(size)] = judged(images, windows, reference, labellings, limits, weights)
     return found
 
 
 def _look_different(
-    images: Scored, windows: Sequence[Labels], reference: Reference, null: Null, limits: Limits
+    images: Scored, windows: Sequence[Indices], reference: Reference, labellings: Labellings, limits: Limits
 ) -> float:
     """The share of windows that look different when their mix of predicted classes is held fixed."""
     found = list[bool]()
     for pick in windows:
         window = images.scores[pick], images.predicted[pick]
-        p, _ = appearance((reference.scores, reference.predicted), window, null.scale, limits.permutations)
+        p, _ = appearance((reference.scores, reference.predicted), window, labellings.scale, limits.permutations)
         found.append(p is not None and p <= limits.alpha)
     return float(np.mean(found))
 
@@ -106,11 +109,11 @@ def _enough(labels: Labels, classes: int, factor: float, size: int) -> bool:
     return True
 
 
-def _weights(labels: Labels, label: int, factor: float) -> Doubles:
+def _weights(labels: Labels, label: int, factor: float) -> Float64s:
     """The chance of each image to be drawn, when those of one class are drawn `factor` times as often."""
     each = np.where(labels == label, factor, 1.0)
     return np.asarray(each / each.sum())
 
 
-def _drawn(weights: Doubles, size: int, windows: int, rng: np.random.Generator) -> list[Labels]:
+def _drawn(weights: Float64s, size: int, windows: int, rng: np.random.Generator) -> list[Indices]:
     return [rng.choice(len(weights), size, replace=False, p=weights) for _ in range(windows)]

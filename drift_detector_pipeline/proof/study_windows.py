@@ -9,20 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.accuracy import Evidence, estimate, likely_loss
-from drift_detector_pipeline.drift.permutation import Null, compare, null_of
+from drift_detector_pipeline.drift.accuracy import Evidence, estimate
+from drift_detector_pipeline.drift.permutation import Labellings, labellings_of, test_window
 from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of, mistakes, predictions, refer
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import Floats, Signals
-from drift_detector_pipeline.drift.verdict import Limits, level_of, null_for, scale_for
+from drift_detector_pipeline.drift.scores.signals import Signals
+from drift_detector_pipeline.drift.verdict import Limits, labellings_for, level_of, scale_for
 from drift_detector_pipeline.proof.study_material import Cell, Material
 
 SIZES = (16, 32, 64, 128, 256)
 ALPHAS = (0.01, 0.05)
-
-Labels = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 
 
 class Effort(NamedTuple):
@@ -38,7 +36,7 @@ class Effort(NamedTuple):
 class Scored(NamedTuple):
     """Images as a detector sees them."""
 
-    scores: Floats  # (N, S)
+    scores: Float32s  # (N, S)
     predicted: Labels  # (N,)
     evidence: Evidence
     wrong: npt.NDArray[np.bool_]  # (N,)
@@ -60,15 +58,17 @@ def false_alarms(material: Material, learned: Learned, effort: Effort, seed: int
     classes, reference = material.pool.logits.shape[1], len(material.ref_labels)
     scale = scale_for(learned)
     rng = np.random.default_rng(seed)
-    found: dict[str, list[Doubles]] = {str(size): [] for size in effort.sizes}
+    found: dict[str, list[Float64s]] = {str(size): [] for size in effort.sizes}
     with progress_bar(total=effort.splits, title="false alarms", unit=" splits") as bar:
         for split in range(effort.splits):
             order = rng.permutation(len(scores))
             ref, rest = order[:reference], order[reference:]
             for size in effort.sizes:
-                null = null_of(scores[ref], predicted[ref], classes, size, scale, effort.permutations, seed + split)
+                labellings = labellings_of(
+                    scores[ref], predicted[ref], classes, size, scale, effort.permutations, seed + split
+                )
                 picks = [rng.choice(rest, size, replace=False) for _ in range(effort.windows_per_split)]
-                p = np.array([compare(null, scores[pick], predicted[pick]).p for pick in picks])
+                p = np.array([test_window(labellings, scores[pick], predicted[pick]).p for pick in picks])
                 found[str(size)].append(np.array([(p <= alpha).mean() for alpha in ALPHAS]))
             bar.update()
     return {size: _rates(np.array(rates)) for size, rates in found.items()}
@@ -77,21 +77,21 @@ def false_alarms(material: Material, learned: Learned, effort: Effort, seed: int
 def detection(
     material: Material, cells: Sequence[Cell], learned_for: Callable[[str], Learned], effort: Effort, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """For each cell: true accuracy, its estimate, and by window size the shares noticed and paged.
+    """For each cell: true accuracy, its estimate, and by window size the shares that raise a notice and an alert.
 
     `learned_for` gives what may be known about a kind of change.
     """
     limits, classes = Limits(permutations=effort.permutations), material.pool.logits.shape[1]
     found: dict[str, dict[str, Any]] = {}
-    references: dict[int, tuple[Reference, dict[int, Null]]] = {}
+    references: dict[int, tuple[Reference, dict[int, Labellings]]] = {}
     with progress_bar(total=len(cells), title="detection", unit=" cells") as bar:
         for cell in cells:
             learned = learned_for(cell.kind)
             if id(learned) not in references:
                 reference = refer(learned, material.ref, material.ref_labels)
-                nulls = {size: null_for(reference, classes, size, limits) for size in effort.sizes}
-                references[id(learned)] = reference, nulls
-            reference, nulls = references[id(learned)]
+                labellings_by_size = {size: labellings_for(reference, classes, size, limits) for size in effort.sizes}
+                references[id(learned)] = reference, labellings_by_size
+            reference, labellings_by_size = references[id(learned)]
             images = scored(cell.signals, cell.labels, learned)
             whole = estimate(images.evidence, reference.known, learned.accuracy)
             row: dict[str, Any] = {
@@ -103,48 +103,47 @@ def detection(
             rng = np.random.default_rng((seed, len(found)))
             row["windows"] = {
                 str(size): judged(
-                    images, uniform(len(images.wrong), size, effort.windows, rng), reference, null, limits
+                    images, uniform(len(images.wrong), size, effort.windows, rng), reference, labellings, limits
                 )
-                for size, null in nulls.items()
+                for size, labellings in labellings_by_size.items()
             }
             found[cell.name] = row
             bar.update()
     return found
 
 
-def uniform(images: int, size: int, windows: int, rng: np.random.Generator) -> list[Labels]:
+def uniform(images: int, size: int, windows: int, rng: np.random.Generator) -> list[Indices]:
     """Windows of some of the images, each as likely as any other."""
     return [rng.choice(images, size, replace=False) for _ in range(windows)]
 
 
 def judged(
-    images: Scored, windows: Sequence[Labels], reference: Reference, null: Null, limits: Limits,
-    weights: Doubles | None = None,
+    images: Scored, windows: Sequence[Indices], reference: Reference, labellings: Labellings, limits: Limits,
+    weights: Float64s | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Shares of windows noticed, paged and with the truth in the interval; the estimate's error.
+    """Shares of windows noticed, alerted and with the truth in the interval; the estimate's error.
 
     The error is against the accuracy on all `images`, weighted as windows draw them.
     """
-    noticed, paged, off, held = list[bool](), list[bool](), list[float](), list[bool]()
+    noticed, alerted, off, held = list[bool](), list[bool](), list[float](), list[bool]()
     truth, model = 1 - float(np.average(images.wrong, weights=weights)), reference.learned.accuracy
     for pick in windows:
-        p = compare(null, images.scores[pick], images.predicted[pick]).p
-        window = images.evidence.take(pick)
-        level = level_of(p, likely_loss(window, reference.known, model), limits)
-        found = estimate(window, reference.known, model)
+        p = test_window(labellings, images.scores[pick], images.predicted[pick]).p
+        found = estimate(images.evidence.take(pick), reference.known, model)
+        level = level_of(p, found.likely_loss, limits)
         noticed.append(level != "quiet")
-        paged.append(level == "page")
+        alerted.append(level == "alert")
         off.append(abs(found.accuracy - truth))
         held.append(found.low <= 1 - images.wrong[pick].mean() <= found.high)
     return {
         "noticed": float(np.mean(noticed)),
-        "paged": float(np.mean(paged)),
+        "alerted": float(np.mean(alerted)),
         "mean_absolute_error": float(np.mean(off)),
         "coverage": float(np.mean(held)),
     }
 
 
-def _rates(rates: Doubles) -> dict[str, Any]:
+def _rates(rates: Float64s) -> dict[str, Any]:
     """Mean rate and 95 % interval for each alpha, from rates (splits, alphas)."""
     error = rates.std(axis=0, ddof=1) / np.sqrt(len(rates)) if len(rates) > 1 else np.full(len(ALPHAS), np.nan)
     return {

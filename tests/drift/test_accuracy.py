@@ -13,10 +13,9 @@ from drift_detector_pipeline.drift.accuracy import (
     estimate,
     fit_lookalikes,
     learn_accuracy,
-    likely_loss,
     share_wrong,
 )
-from drift_detector_pipeline.drift.risk import Sample, fit_risk, risk, unseen_risks
+from drift_detector_pipeline.drift.risk import MistakeSample, fit_risk, risk, unseen_risks
 
 IMAGES = 600
 FOLDS = np.arange(IMAGES) % 5
@@ -34,7 +33,7 @@ def sample(kind, harder, seed, *, place=0.0, wrongly_sure=0.0):
     chance = 1 / (1 + np.exp(2.2 - signals[:, 0] - signals[:, 1]))
     wrong = (rng.random(IMAGES) < chance) | (rng.random(IMAGES) < wrongly_sure)
     looks = rng.normal([place, 0.2 * harder], 0.3, size=(IMAGES, 2))
-    return Sample(kind, np.arange(IMAGES), signals.astype(np.float32), looks.astype(np.float32), wrong)
+    return MistakeSample(kind, np.arange(IMAGES), signals.astype(np.float32), looks.astype(np.float32), wrong)
 
 
 def world():
@@ -108,7 +107,7 @@ def test_a_likely_loss_is_exceeded_by_the_true_one_at_the_odds_it_promises(size,
     for _ in range(800):
         seen = window(rng.beta(1, 3, size))
         wrong = rng.random(size) < seen.risks
-        exceeded.append(0.9 - (1 - wrong.mean()) >= likely_loss(seen, Known(0.9, 0.1), model))
+        exceeded.append(0.9 - (1 - wrong.mean()) >= estimate(seen, Known(0.9, 0.1), model).likely_loss)
     assert 0.7 < np.mean(exceeded) < 0.84
 
 
@@ -134,7 +133,7 @@ def test_an_interval_allows_for_a_reference_that_was_lucky(learned):
 
 
 def test_few_images_must_look_worse_than_many_for_a_loss_to_be_likely(learned):
-    few, many = (likely_loss(window(np.full(size, 0.2)), Known(0.9, 0.1), learned) for size in (16, 512))
+    few, many = (estimate(window(np.full(size, 0.2)), Known(0.9, 0.1), learned).likely_loss for size in (16, 512))
     assert few < many < 0.1
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.report import write_report
-from drift_detector_pipeline.drift.scores.phi import describe, phi
+from drift_detector_pipeline.drift.scores.phi import describe_scores, phi
 from drift_detector_pipeline.drift.scores.signals import Outputs, read_signals
 from drift_detector_pipeline.drift.verdict import Limits, as_json, summary
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
@@ -40,7 +40,7 @@ def example(tmp_path_factory):
 
 def test_the_documented_example_tells_clean_from_dark(example):
     clean, dark = example["clean"], example["dark"]
-    assert (clean.level, dark.level) == ("quiet", "page")
+    assert (clean.level, dark.level) == ("quiet", "alert")
     assert clean.p > 0.01 >= dark.p > 0
     assert clean.accuracy.low <= clean.accuracy.accuracy <= clean.accuracy.high
     assert dark.accuracy.accuracy < clean.accuracy.accuracy
@@ -54,7 +54,7 @@ def test_features_that_moved_while_looks_did_not_are_reported_as_content(example
     detector, window = example["detector"], example["images"][example["new"]]
     signals = read_signals(window, detector.forward)
     scores = phi(signals, detector.reference.learned.parameters)
-    groups = [score.group for score in describe(detector.reference.learned.parameters)]
+    groups = [score.group for score in describe_scores(detector.reference.learned.parameters)]
     assert groups[-2:] == ["features", "features"]
     scores[:, -2:] += 1
     verdict = detector.check_scores(scores, signals.logits.argmax(axis=1))
@@ -195,7 +195,7 @@ def test_a_function_will_do_and_names_its_own_identity(example, tmp_path):
     detector = DriftDetector.build(Callable(), images[:200], labels[:200], images[200:400])
     detector.save(tmp_path)
     verdict = DriftDetector.load(tmp_path, Callable()).check(255 - images[400:440])
-    assert verdict.level in ("notice", "page")
+    assert verdict.level in ("notice", "alert")
     assert not detector.reference.labelled
     with pytest.raises(ModelError, match="attribute `identity`"):
         DriftDetector.load(tmp_path, lambda images: None)

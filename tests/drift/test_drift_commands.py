@@ -89,10 +89,11 @@ def test_clean_images_are_quiet(finished):
     _, verdict = verdict_of(finished)
     assert verdict["level"] == "quiet"
     assert verdict["p"] > 0.01
+    assert list(verdict["accuracy"]) == ["accuracy", "low", "high"]
     assert verdict["accuracy"]["low"] <= verdict["accuracy"]["accuracy"] <= verdict["accuracy"]["high"]
 
 
-def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(finished, tmp_path):
+def test_noisy_images_and_broken_files_give_an_alert_with_reasons_and_pictures(finished, tmp_path):
     for image in (finished / "noisy").iterdir():
         (tmp_path / image.name).write_bytes(image.read_bytes())
     (tmp_path / "broken.png").write_bytes(b"no image")
@@ -100,7 +101,7 @@ def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(fin
     assert done.returncode in (3, 4)
     assert "broken.png" in done.stderr
     folder, verdict = verdict_of(finished)
-    assert verdict["level"] == {3: "notice", 4: "page"}[done.returncode]
+    assert verdict["level"] == {3: "notice", 4: "alert"}[done.returncode]
     assert verdict["images"] == 48
     assert verdict["mix"].keys() == {"reference", "window"}
     assert [name.endswith("broken.png") for name in verdict["unreadable"]] == [True]
@@ -128,7 +129,7 @@ def test_make_succeeds_at_any_verdict_and_fails_at_an_error(finished):
 
     pattern, one = make(finished / "noisy" / "*.png"), make(sorted((finished / "noisy").iterdir())[0])
     assert (pattern.returncode, one.returncode) == (0, 0), pattern.stderr + one.stderr
-    assert pattern.stdout.startswith(("notice: ", "page: "))
+    assert pattern.stdout.startswith(("notice: ", "alert: "))
     assert one.stdout.startswith("too few images: ")
     assert make(finished / "nowhere").returncode == 2  # make's own status for a command that failed
 
@@ -242,7 +243,7 @@ def test_a_class_mix_is_drawn_as_its_name_says():
 def test_the_cost_of_a_verdict_is_a_share_of_inference(monkeypatch):
     for name, value in {"PAIRS": 1, "WINDOW": 16, "REFERENCE": 100}.items():
         monkeypatch.setattr(drift_cost, name, value)
-    found = drift_cost.measure(32)
+    found = drift_cost.measure_cost(32)
     assert found["inference_fp32_ms"] > 0
     assert found["share_of_fp32"] == pytest.approx(found["verdict_ms"] / found["inference_fp32_ms"])
 

@@ -8,11 +8,11 @@ from drift_detector_pipeline.drift.permutation import (
     STATISTICS,
     appearance,
     combine,
-    compare,
-    null_of,
+    labellings_of,
     scale_of,
     shifts,
 )
+from drift_detector_pipeline.drift.permutation import test_window as judged  # pytest takes the name of a test for one
 
 CLASSES = 4
 
@@ -38,7 +38,7 @@ def p_values(windows, rng, draw, n=50, m=16, permutations=99):
     scale = fitted_scale(rng)
     return np.array(
         [
-            compare(null_of(*scores_of(n, rng), CLASSES, m, scale, permutations, seed), *draw(m, rng)).p
+            judged(labellings_of(*scores_of(n, rng), CLASSES, m, scale, permutations, seed), *draw(m, rng)).p
             for seed in range(windows)
         ]
     )
@@ -61,15 +61,15 @@ def test_the_whole_reference_as_its_own_window_never_alarms():
     scale = fitted_scale(rng)
     for seed in range(20):
         scores, predicted = scores_of(80, rng)
-        assert compare(null_of(scores, predicted, CLASSES, 80, scale, 99, seed), scores, predicted).p > 0.9
+        assert judged(labellings_of(scores, predicted, CLASSES, 80, scale, 99, seed), scores, predicted).p > 0.9
 
 
 def test_random_subsets_of_the_reference_alarm_at_most_at_alpha():
     rng = np.random.default_rng(4)
     scores, predicted = scores_of(300, rng)
-    null = null_of(scores, predicted, CLASSES, 32, fitted_scale(rng), 199)
+    labellings = labellings_of(scores, predicted, CLASSES, 32, fitted_scale(rng), 199)
     picks = [rng.choice(300, 32, replace=False) for _ in range(400)]
-    alarms = sum(compare(null, scores[pick], predicted[pick]).p <= 0.05 for pick in picks)
+    alarms = sum(judged(labellings, scores[pick], predicted[pick]).p <= 0.05 for pick in picks)
     assert alarms <= binom.ppf(0.999, 400, 0.05)
 
 
@@ -80,7 +80,8 @@ def test_order_and_seed_move_p_only_within_its_monte_carlo_error():
     found = []
     for seed in range(30):
         order = rng.permutation(32)
-        found.append(compare(null_of(*reference, CLASSES, 32, scale, 499, seed), scores[order], predicted[order]).p)
+        labellings = labellings_of(*reference, CLASSES, 32, scale, 499, seed)
+        found.append(judged(labellings, scores[order], predicted[order]).p)
     mean = np.mean(found)
     assert 0.01 < mean < 0.9
     assert np.std(found) < 2 * np.sqrt(mean * (1 - mean) / 499)
@@ -93,7 +94,7 @@ def test_a_planted_shift_is_found_as_often_as_the_textbook_says(shift):
     found = 0
     for seed in range(windows):
         old, new = rng.normal(size=(n, 1)).astype(np.float32), rng.normal(shift, size=(m, 1)).astype(np.float32)
-        found += compare(null_of(old, nobody[0], 1, m, unit_scale(1), 199, seed), new, nobody[1]).p <= alpha
+        found += judged(labellings_of(old, nobody[0], 1, m, unit_scale(1), 199, seed), new, nobody[1]).p <= alpha
     strength, quantile = shift * np.sqrt(n * m / (n + m)), norm.isf(alpha / 2)
     expected = norm.sf(quantile - strength) + norm.cdf(-quantile - strength)
     low, high = binom.ppf([0.001, 0.999], windows, expected)
@@ -106,13 +107,13 @@ def test_each_statistic_finds_what_it_is_for():
     even, uneven = rng.integers(0, CLASSES, 400), np.zeros(64, np.int64)
 
     def outcome(scores, predicted):
-        return compare(null_of(old, even, CLASSES, 64, scale), scores, predicted)
+        return judged(labellings_of(old, even, CLASSES, 64, scale), scores, predicted)
 
     quiet = rng.integers(0, CLASSES, 64)
     everywhere, one = outcome(new + 0.2, quiet), outcome(new + np.eye(6, dtype=np.float32)[2], quiet)
     mix = outcome(new, uneven)
-    content = compare(
-        null_of(old, even, CLASSES, 64, scale_of(*unit_scale(6)[:1], np.eye(6, dtype=np.float32), 2)),
+    content = judged(
+        labellings_of(old, even, CLASSES, 64, scale_of(*unit_scale(6)[:1], np.eye(6, dtype=np.float32), 2)),
         new + np.array([0, 0, 0, 0, 0.4, 0.4], np.float32), quiet,
     )  # fmt: skip
     assert everywhere.p <= 0.01 and everywhere.p_values["distance"] < everywhere.p_values["largest"]
@@ -126,7 +127,7 @@ def test_ties_count_against_an_alarm():
     assert combine(same).p == 1
     assert combine(same).p_values == dict.fromkeys(STATISTICS, 1.0)
     flat = np.full((60, 2), 0.1, np.float32), np.zeros(60, np.int64)
-    assert compare(null_of(*flat, 1, 7, unit_scale(2), 99), flat[0][:7], flat[1][:7]).p == 1
+    assert judged(labellings_of(*flat, 1, 7, unit_scale(2), 99), flat[0][:7], flat[1][:7]).p == 1
 
 
 def test_appearance_is_blind_to_the_class_mix_and_sees_a_change_within_classes():
@@ -164,8 +165,8 @@ def test_shifts_are_in_standard_deviations_of_the_scale_and_only_real_ones_are_c
 
 def test_a_window_of_another_size_is_refused():
     rng = np.random.default_rng(11)
-    null = null_of(*scores_of(30, rng), CLASSES, 8, fitted_scale(rng), 19)
+    labellings = labellings_of(*scores_of(30, rng), CLASSES, 8, fitted_scale(rng), 19)
     with pytest.raises(ValueError, match="a window of 8 images, got 7"):
-        compare(null, *scores_of(7, rng))
+        judged(labellings, *scores_of(7, rng))
     with pytest.raises(ValueError, match="expected images and permutations"):
-        null_of(np.zeros((0, 5), np.float32), np.zeros(0, np.int64), CLASSES, 8, fitted_scale(rng))
+        labellings_of(np.zeros((0, 5), np.float32), np.zeros(0, np.int64), CLASSES, 8, fitted_scale(rng))

@@ -16,10 +16,16 @@ from drift_detector_pipeline.corruptions.corrupt import FAMILIES, corrupt
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.reference import Learned
 from drift_detector_pipeline.drift.scores.directions import direction_scores, fit_directions, fit_features
-from drift_detector_pipeline.drift.scores.output_scores import LATE, Late, fit_late, late_scores, temperature_of
+from drift_detector_pipeline.drift.scores.output_scores import (
+    OUTPUT_SCORES,
+    OutputParameters,
+    fit_outputs,
+    output_scores,
+    temperature_of,
+)
 from drift_detector_pipeline.drift.scores.phi import (
     CHANNELS,
-    describe,
+    describe_scores,
     fit_scores,
     from_arrays,
     image_folds,
@@ -168,6 +174,15 @@ def test_batches_of_any_size_give_the_same_numbers(forward):
             part = read_signals(images[start : start + size], forward)
             for one, all_ in zip(part, together, strict=True):
                 np.testing.assert_allclose(one, all_[start : start + size], rtol=0, atol=1e-5)
+
+
+def test_images_that_cannot_be_written_to_or_lie_reversed_in_memory_are_read_as_others(forward):
+    images = soft_images(5)
+    fixed, reversed_ = images.copy(), images[::-1].copy()[::-1]
+    fixed.flags.writeable = False
+    for given in (fixed, reversed_):
+        for one, other in zip(read_signals(given, forward), read_signals(images, forward), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_neighbours_do_not_matter(forward):
@@ -415,7 +430,7 @@ def test_constant_columns_and_no_twins_give_no_directions():
     assert fit_directions(clean, [(np.arange(50), moved)]).weights[1] == pytest.approx(0)
 
 
-# late
+# output scores
 
 
 def test_distance_is_the_smallest_mahalanobis_distance():
@@ -424,21 +439,21 @@ def test_distance_is_the_smallest_mahalanobis_distance():
     centres = rng.normal(0, 5, (3, 5))
     mix = rng.normal(size=(5, 5))
     features = (centres[labels] + rng.normal(size=(6000, 5)) @ mix).astype(np.float32)
-    late = fit_late(features, rng.normal(size=(6000, 3)).astype(np.float32), labels)
-    assert late.directions.shape == (5, 5)
+    learned = fit_outputs(features, rng.normal(size=(6000, 3)).astype(np.float32), labels)
+    assert learned.directions.shape == (5, 5)
     new = rng.normal(0, 5, (50, 5)).astype(np.float32)
     inverse = np.linalg.inv(mix.T @ mix)
     gaps = new[:, None] - centres
     expected = np.sqrt(np.einsum("nkd,de,nke->nk", gaps, inverse, gaps).min(axis=1))
-    found = late_scores(new, np.zeros((50, 3), np.float32), late)[:, list(LATE).index("mahalanobis")]
+    found = output_scores(new, np.zeros((50, 3), np.float32), learned)[:, list(OUTPUT_SCORES).index("mahalanobis")]
     np.testing.assert_allclose(np.exp(found), expected, rtol=0.06)
 
 
 def test_at_most_64_directions_of_the_features_are_kept():
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(900, 512)).astype(np.float32), np.arange(900) % 10
-    late = fit_late(features, rng.normal(size=(900, 10)).astype(np.float32), labels)
-    assert (late.directions.shape, late.class_means.shape) == ((512, 64), (10, 64))
+    learned = fit_outputs(features, rng.normal(size=(900, 10)).astype(np.float32), labels)
+    assert (learned.directions.shape, learned.class_means.shape) == ((512, 64), (10, 64))
 
 
 def test_the_temperature_undoes_too_much_confidence():
@@ -451,8 +466,8 @@ def test_the_temperature_undoes_too_much_confidence():
 
 def test_output_scores_are_their_formulas_and_stay_finite_when_sure():
     logits = np.array([[2.0, 1, -1], [800, 0, -3], [0, 0, 0]], dtype=np.float32)
-    late = Late(*(np.float32(part) for part in (2.0, np.zeros(2), np.eye(2), np.zeros((3, 2)))))
-    found = dict(zip(LATE, late_scores(np.ones((3, 2), np.float32), logits, late).T, strict=True))
+    learned = OutputParameters(*(np.float32(part) for part in (2.0, np.zeros(2), np.eye(2), np.zeros((3, 2)))))
+    found = dict(zip(OUTPUT_SCORES, output_scores(np.ones((3, 2), np.float32), logits, learned).T, strict=True))
     chances = torch.softmax(torch.from_numpy(logits) / 2, 1).numpy().astype(np.float64)
     assert found["confidence"][0] == pytest.approx(np.log(chances[0, 0] / (1 - chances[0, 0])))
     assert found["margin"][0] == pytest.approx(0.5)
@@ -467,7 +482,7 @@ def test_output_scores_are_their_formulas_and_stay_finite_when_sure():
 
 def test_every_column_of_phi_has_a_name_and_a_channel(learned):
     clean, _, _, parameters = learned
-    scores = describe(parameters)
+    scores = describe_scores(parameters)
     assert phi(clean, parameters).shape == (120, len(scores))
     assert len({score.name for score in scores}) == len(scores)
     assert {score.channel for score in scores} == set(CHANNELS) - {"labels"}
@@ -505,7 +520,7 @@ def test_the_state_of_a_resnet18_with_10_classes_leaves_room_in_half_a_megabyte(
     signals = Signals(*(rng.normal(size=(300, width)).astype(np.float32) for width in (16, 256, 512, 10)))
     twins = [Twin("fog", level, np.arange(300), Signals(*(part + level for part in signals))) for level in range(1, 11)]
     parameters = fit_scores(signals, np.arange(300) % 10, twins, 224)
-    reference = 2000 * len(describe(parameters)) * 4
+    reference = 2000 * len(describe_scores(parameters)) * 4
     assert sum(array.nbytes for array in to_arrays(parameters).values()) + reference < 500_000
 
 
@@ -521,7 +536,7 @@ def test_images_that_were_learned_from_are_scored_like_new_ones():
     clean, labels = draw(300), np.arange(300) % 10
     parameters = fit_scores(clean, labels, [], 224)
     own, _ = unseen_scores(clean, labels, [], parameters.axes, image_folds(300))
-    column = [score.name for score in describe(parameters)].index("mahalanobis")
+    column = [score.name for score in describe_scores(parameters)].index("mahalanobis")
     new, naive = (phi(signals, parameters)[:, column].mean() for signals in (draw(2000), clean))
     assert abs(own[:, column].mean() - new) < 0.6 * abs(naive - new)
 
@@ -545,7 +560,7 @@ def test_folds_are_equally_large():
 
 def test_corruption_moves_the_directions_learned_from_it(forward, learned):
     parameters = learned[3]
-    names = [score.name for score in describe(parameters)]
+    names = [score.name for score in describe_scores(parameters)]
     images = soft_images(60, seed=3)
     clean = phi(read_signals(images, forward), parameters)[:, names.index("direction_1")]
     for kind in ("gaussian_noise", "shot_noise"):
@@ -562,7 +577,7 @@ def test_a_model_without_early_maps_says_so():
     assert set(missing(parameters)) == {
         "fine_to_coarse", "blockiness", "anisotropy", "early feature maps", "directions",
     }  # fmt: skip
-    assert phi(clean, parameters).shape == (60, len(describe(parameters)))
+    assert phi(clean, parameters).shape == (60, len(describe_scores(parameters)))
 
 
 def test_gray_worlds_have_a_scale_for_colour(forward):

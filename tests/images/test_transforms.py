@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from drift_detector_pipeline.images.augmentation import _random_box, augment
-from drift_detector_pipeline.images.transforms import inference_crop, normalize
+from drift_detector_pipeline.images.transforms import filled, inference_crop, normalize
 from drift_detector_pipeline.settings import Augmentation
 
 SIZES = [(32, 32), (32, 41), (57, 32), (16, 200), (9, 9), (160, 213), (1, 1)]
@@ -143,3 +143,12 @@ def test_normalization_gives_the_same_bits_and_strides_in_any_layout(sides: tupl
     last, first = normalize(images, mean, std), normalize(images.contiguous(), mean, std)
     assert torch.equal(last, first)
     assert last.is_contiguous(memory_format=torch.channels_last) and first.is_contiguous()
+
+
+def test_filling_up_adds_black_images_and_never_drops_one() -> None:
+    images = torch.full((3, 2, 2), 7, dtype=torch.uint8)
+    assert filled(images, 5).flatten(1).amax(1).tolist() == [7, 7, 7, 0, 0]
+    assert filled(images, 5).dtype == torch.uint8
+    assert filled(images, 3) is images
+    with pytest.raises(ValueError, match="at most 2 images, got 3"):
+        filled(images, 2)

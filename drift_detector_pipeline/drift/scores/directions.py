@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.covariance import ledoit_wolf
 
-from drift_detector_pipeline.drift.scores.signals import Floats
+from drift_detector_pipeline.arrays import Float32s, Float64s, Indices
 
 DIRECTIONS = 8
 FEATURES = 10  # two unseen classes of CIFAR-10 are found soonest with 10 to 16, late with 4 and 64
@@ -24,11 +23,11 @@ _CONSTANT = 1e-4  # a column that varies less says nothing
 class Directions(NamedTuple):
     """What was learned; the first direction is shared by most kinds of corruption, the last by fewest."""
 
-    centre: Floats  # (R,) mean of the clean images
-    weights: Floats  # (R, T) one direction a column; its score has a spread of about 1 on clean images
+    centre: Float32s  # (R,) mean of the clean images
+    weights: Float32s  # (R, T) one direction a column; its score has a spread of about 1 on clean images
 
 
-def fit_directions(clean: Floats, twins: Sequence[tuple[npt.NDArray[np.int64], Floats]]) -> Directions:
+def fit_directions(clean: Float32s, twins: Sequence[tuple[Indices, Float32s]]) -> Directions:
     """Learn from clean rows (N, R) and, for each kind and severity, which rows were corrupted and what became of them.
 
     Each kind and severity moves the mean, in units of the spread of clean images (one shrunk covariance), along some
@@ -51,7 +50,7 @@ def fit_directions(clean: Floats, twins: Sequence[tuple[npt.NDArray[np.int64], F
     return Directions(centre.astype(np.float32), weights.astype(np.float32))
 
 
-def fit_features(features: Floats) -> Directions:
+def fit_features(features: Float32s) -> Directions:
     """Learn the first principal axes of features (N, D), scaled to a spread of 1."""
     centre = features.mean(axis=0)
     _, sizes, axes = np.linalg.svd(features - centre, full_matrices=False)
@@ -61,11 +60,11 @@ def fit_features(features: Floats) -> Directions:
     return Directions(centre.astype(np.float32), weights.astype(np.float32))
 
 
-def direction_scores(rows: Floats, directions: Directions) -> Floats:
+def direction_scores(rows: Float32s, directions: Directions) -> Float32s:
     """Project raw material (N, R): float32 (N, T)."""
     return np.asarray((rows - directions.centre) @ directions.weights)
 
 
-def _inverse_root(covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _inverse_root(covariance: Float64s) -> Float64s:
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray((vectors / np.sqrt(values)) @ vectors.T)

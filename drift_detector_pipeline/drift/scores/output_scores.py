@@ -1,21 +1,20 @@
 """From features and logits to six numbers: how strange an image is to its nearest class, and how sure the model is.
 
-In: features (N, D), logits (N, K) and labels of images the model was not trained on. Out: frozen `Late` parameters;
-scores (N, 6). Read by phi.py.
+In: features (N, D), logits (N, K) and labels of images the model was not trained on. Out: frozen
+`OutputParameters`; scores (N, 6). Read by phi.py.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 from sklearn.covariance import ledoit_wolf
 
-from drift_detector_pipeline.drift.scores.signals import Floats
+from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
 
 MOST_DIRECTIONS = 64  # of the features; all of 512 would need a megabyte of covariance and thousands of images
-LATE: dict[str, str] = {
+OUTPUT_SCORES: dict[str, str] = {
     "mahalanobis": "novelty",  # log of the distance to the nearest class
     "feature_norm": "novelty",  # log of the length of the features
     "confidence": "error",  # log-odds of the most probable class
@@ -25,16 +24,16 @@ LATE: dict[str, str] = {
 }
 
 
-class Late(NamedTuple):
+class OutputParameters(NamedTuple):
     """What was learned of features and logits."""
 
-    temperature: Floats  # () logits are divided by it
-    centre: Floats  # (D,)
-    directions: Floats  # (D, Q) in which images of one class have a spread of 1 and no correlation
-    class_means: Floats  # (K', Q) of the classes that were seen
+    temperature: Float32s  # () logits are divided by it
+    centre: Float32s  # (D,)
+    directions: Float32s  # (D, Q) in which images of one class have a spread of 1 and no correlation
+    class_means: Float32s  # (K', Q) of the classes that were seen
 
 
-def fit_late(features: Floats, logits: Floats, labels: npt.NDArray[np.int64]) -> Late:
+def fit_outputs(features: Float32s, logits: Float32s, labels: Labels) -> OutputParameters:
     """Learn a temperature and, in at most 64 directions, class means and one shrunk covariance (Lee et al. 2018)."""
     seen = np.unique(labels)
     means = np.stack([features[labels == label].mean(axis=0) for label in seen])
@@ -46,15 +45,15 @@ def fit_late(features: Floats, logits: Floats, labels: npt.NDArray[np.int64]) ->
     values, vectors = np.linalg.eigh(covariance)
     directions = axes @ (vectors / np.sqrt(np.maximum(values, 1e-12 * values.max() + 1e-30)))
     parts = (temperature_of(logits, labels), centre, directions, (means - centre) @ directions)
-    return Late(*(np.asarray(part, dtype=np.float32) for part in parts))
+    return OutputParameters(*(np.asarray(part, dtype=np.float32) for part in parts))
 
 
-def late_scores(features: Floats, logits: Floats, late: Late) -> Floats:
-    """The scores of LATE, in its order: float32 (N, 6)."""
-    scaled = np.sort(logits.astype(np.float64) / late.temperature, axis=1)
+def output_scores(features: Float32s, logits: Float32s, learned: OutputParameters) -> Float32s:
+    """The scores of OUTPUT_SCORES, in its order: float32 (N, 6)."""
+    scaled = np.sort(logits.astype(np.float64) / learned.temperature, axis=1)
     chances = softmax(scaled, axis=1)
     columns = [
-        np.log(np.sqrt(_squared_distance(features, late)) + 1e-6),
+        np.log(np.sqrt(_squared_distance(features, learned)) + 1e-6),
         np.log(np.linalg.norm(features, axis=1) + 1e-6),
         scaled[:, -1] - logsumexp(scaled[:, :-1], axis=1),
         scaled[:, -1] - scaled[:, -2],
@@ -64,7 +63,7 @@ def late_scores(features: Floats, logits: Floats, late: Late) -> Floats:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def temperature_of(logits: Floats, labels: npt.NDArray[np.int64]) -> float:
+def temperature_of(logits: Float32s, labels: Labels) -> float:
     """The temperature of least cross entropy (Guo et al. 2017), between 1/20 and 20."""
     values = logits.astype(np.float64)
     picked = values[np.arange(len(labels)), labels]
@@ -76,9 +75,9 @@ def temperature_of(logits: Floats, labels: npt.NDArray[np.int64]) -> float:
     return float(np.exp(minimize_scalar(cross_entropy, bounds=(-3, 3), method="bounded").x))
 
 
-def _squared_distance(features: Floats, late: Late) -> npt.NDArray[np.float64]:
+def _squared_distance(features: Float32s, learned: OutputParameters) -> Float64s:
     """To the nearest class mean, by |x|^2 - 2xy + |y|^2 around the common centre."""
-    places = ((features - late.centre) @ late.directions).astype(np.float64)
-    means = late.class_means.astype(np.float64)
+    places = ((features - learned.centre) @ learned.directions).astype(np.float64)
+    means = learned.class_means.astype(np.float64)
     distances = (places**2).sum(axis=1)[:, None] - 2 * places @ means.T + (means**2).sum(axis=1)
     return np.asarray(np.maximum(distances.min(axis=1), 0))

@@ -12,17 +12,22 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.covariance import ledoit_wolf
 
+from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.scores.directions import Directions, direction_scores, fit_directions, fit_features
-from drift_detector_pipeline.drift.scores.output_scores import LATE, Late, fit_late, late_scores
+from drift_detector_pipeline.drift.scores.output_scores import (
+    OUTPUT_SCORES,
+    OutputParameters,
+    fit_outputs,
+    output_scores,
+)
 from drift_detector_pipeline.drift.scores.pixels import PIXELS, SMALLEST_PX, pixel_names
-from drift_detector_pipeline.drift.scores.signals import Floats, Signals, Twin
+from drift_detector_pipeline.drift.scores.signals import Signals, Twin
 
 # "labels", the ninth, is no score: it is the predicted class, of which the window test counts.
 CHANNELS = ("error", "energy", "novelty", "texture", "sharpness", "brightness", "contrast", "colour", "labels")
 FOLDS = 5
+_OUTPUTS_IN_FILES = "late"  # what they were called when the first references were saved
 _LEAST_SPREAD = 0.01  # a score that is constant on clean images still has a scale
-
-Labels = npt.NDArray[np.int64]
 
 
 class Axes(NamedTuple):
@@ -38,9 +43,9 @@ class Parameters(NamedTuple):
     side_px: int  # of the images; it decides which pixel scores there are
     early_maps: int  # C, 0 for a model without
     axes: Axes
-    late: Late
-    centre: Floats  # (S,) mean of the scores on clean images
-    covariance: Floats  # (S, S) of the scores on clean images, shrunk (Ledoit & Wolf 2004)
+    outputs: OutputParameters
+    centre: Float32s  # (S,) mean of the scores on clean images
+    covariance: Float32s  # (S, S) of the scores on clean images, shrunk (Ledoit & Wolf 2004)
 
 
 class Score(NamedTuple):
@@ -48,7 +53,7 @@ class Score(NamedTuple):
 
     name: str
     channel: str
-    group: str  # where it comes from: "pixels", "directions", "late" or, always last, "features"
+    group: str  # where it comes from: "pixels", "directions", "outputs" or, always last, "features"
 
 
 def fit_scores(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> Parameters:
@@ -59,41 +64,44 @@ def fit_scores(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: i
     _check(clean, labels, twins, side_px)
     looks = fit_directions(_material(clean), [(twin.rows, _material(twin.signals)) for twin in twins])
     axes = Axes(looks, fit_features(clean.features))
-    late = fit_late(clean.features, clean.logits, labels)
+    outputs = fit_outputs(clean.features, clean.logits, labels)
     own, _ = unseen_scores(clean, labels, (), axes, image_folds(len(labels)))
     spread = np.maximum(own.std(axis=0), _LEAST_SPREAD)
     correlation = ledoit_wolf((own - own.mean(axis=0)) / spread, assume_centered=True)[0]
     np.fill_diagonal(correlation, np.maximum(correlation.diagonal(), 1))
     covariance = (correlation * np.outer(spread, spread)).astype(np.float32)
-    return Parameters(side_px, clean.early.shape[1], axes, late, own.mean(axis=0), covariance)
+    return Parameters(side_px, clean.early.shape[1], axes, outputs, own.mean(axis=0), covariance)
 
 
-def phi(signals: Signals, parameters: Parameters) -> Floats:
-    """The scores of N images: float32 (N, S), columns as `describe` names them. Raises ValueError for other shapes."""
-    expected = (len(pixel_names(parameters.side_px)), parameters.early_maps, len(parameters.late.centre))
+def phi(signals: Signals, parameters: Parameters) -> Float32s:
+    """The scores of N images: float32 (N, S), columns as `describe_scores` names them.
+
+    Raises ValueError for other shapes.
+    """
+    expected = (len(pixel_names(parameters.side_px)), parameters.early_maps, len(parameters.outputs.centre))
     if (found := tuple(values.shape[1] for values in signals[:3])) != expected:
         raise ValueError(f"expected {expected} pixel scores, early maps and features, got {found}")
-    return _joined(signals, parameters.axes, late_scores(signals.features, signals.logits, parameters.late))
+    return _joined(signals, parameters.axes, output_scores(signals.features, signals.logits, parameters.outputs))
 
 
 def unseen_scores(
     clean: Signals, labels: Labels, twins: Sequence[Twin], axes: Axes, folds: Labels
-) -> tuple[Floats, list[Floats]]:
+) -> tuple[Float32s, list[Float32s]]:
     """Compute phi of the very images that are learned from, (N, S) and a (n, S) per twin, as if they were new.
 
     What knows single images, temperature and distances, is learned anew for each of `folds` (N,) without its images;
     an image's twins are in its fold. Distances to means an image took part in are too small. Directions are learned
     from means over images and kept: with 100 images their spread is 1.8 times as large on new ones, with 950 1.1 times.
     """
-    own = np.empty((len(labels), len(LATE)), dtype=np.float32)
-    theirs = [np.empty((len(twin.rows), len(LATE)), dtype=np.float32) for twin in twins]
+    own = np.empty((len(labels), len(OUTPUT_SCORES)), dtype=np.float32)
+    theirs = [np.empty((len(twin.rows), len(OUTPUT_SCORES)), dtype=np.float32) for twin in twins]
     for fold in np.unique(folds):
         inside = folds == fold
-        late = fit_late(clean.features[~inside], clean.logits[~inside], labels[~inside])
-        own[inside] = late_scores(clean.features[inside], clean.logits[inside], late)
+        outputs = fit_outputs(clean.features[~inside], clean.logits[~inside], labels[~inside])
+        own[inside] = output_scores(clean.features[inside], clean.logits[inside], outputs)
         for twin, values in zip(twins, theirs, strict=True):
             chosen = inside[twin.rows]
-            values[chosen] = late_scores(twin.signals.features[chosen], twin.signals.logits[chosen], late)
+            values[chosen] = output_scores(twin.signals.features[chosen], twin.signals.logits[chosen], outputs)
     joined = [_joined(twin.signals, axes, values) for twin, values in zip(twins, theirs, strict=True)]
     return _joined(clean, axes, own), joined
 
@@ -103,15 +111,15 @@ def image_folds(images: int, seed: int = 0) -> Labels:
     return np.random.default_rng(seed).permutation(np.arange(images) % FOLDS)
 
 
-def describe(parameters: Parameters) -> list[Score]:
+def describe_scores(parameters: Parameters) -> list[Score]:
     """Name, channel and group of each column of phi."""
     pixels = [Score(name, PIXELS[name], "pixels") for name in pixel_names(parameters.side_px)]
     learned = [
         Score(f"direction_{number}", "texture", "directions")
         for number in range(1, 1 + parameters.axes.looks.weights.shape[1])
     ]
-    late = [Score(name, channel, "late") for name, channel in LATE.items()]
-    return pixels + learned + late + [
+    outputs = [Score(name, channel, "outputs") for name, channel in OUTPUT_SCORES.items()]
+    return pixels + learned + outputs + [
         Score(f"feature_{number}", "novelty", "features")
         for number in range(1, 1 + parameters.axes.features.weights.shape[1])
     ]  # fmt: skip
@@ -142,25 +150,25 @@ def to_arrays(parameters: Parameters) -> dict[str, npt.NDArray[Any]]:
     }
     for axis, directions in parameters.axes._asdict().items():
         arrays |= {f"{axis}.{name}": value for name, value in directions._asdict().items()}
-    return arrays | {f"late.{name}": value for name, value in parameters.late._asdict().items()}
+    return arrays | {f"{_OUTPUTS_IN_FILES}.{name}": value for name, value in parameters.outputs._asdict().items()}
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Parameters:
     """Undo `to_arrays`. Raises KeyError if an array is missing."""
     axes = Axes(*(Directions(*(arrays[f"{axis}.{name}"] for name in Directions._fields)) for axis in Axes._fields))
-    late = Late(*(arrays[f"late.{name}"] for name in Late._fields))
+    outputs = OutputParameters(*(arrays[f"{_OUTPUTS_IN_FILES}.{name}"] for name in OutputParameters._fields))
     sizes = int(arrays["side_px"]), int(arrays["early_maps"])
-    return Parameters(*sizes, axes, late, arrays["centre"], arrays["covariance"])
+    return Parameters(*sizes, axes, outputs, arrays["centre"], arrays["covariance"])
 
 
-def _material(signals: Signals) -> Floats:
+def _material(signals: Signals) -> Float32s:
     """What directions are learned from."""
     return np.concatenate([signals.pixels, signals.early], axis=1)
 
 
-def _joined(signals: Signals, axes: Axes, late: Floats) -> Floats:
+def _joined(signals: Signals, axes: Axes, outputs: Float32s) -> Float32s:
     looks = direction_scores(_material(signals), axes.looks)
-    return np.concatenate([signals.pixels, looks, late, direction_scores(signals.features, axes.features)], axis=1)
+    return np.concatenate([signals.pixels, looks, outputs, direction_scores(signals.features, axes.features)], axis=1)
 
 
 def _check(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> None:

@@ -9,11 +9,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Float32s, Pixels
 
 STEPS = 16  # luma is kept in sixteenths of a gray level: 16-bit whole numbers are twice as fast as floats
 
-Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int16]
 
 # name -> channel, the word for people
@@ -42,7 +41,7 @@ _NORMAL = np.float32(math.sqrt(math.pi / 2) / 6)  # from the mean step to the de
 _CHUNK_PIXELS = 2**16  # so many at a time: float copies stay in the processor's cache
 
 
-def pixel_scores(images: Pixels) -> Floats:
+def pixel_scores(images: Pixels) -> Float32s:
     """Measure uint8 (N, H, W, 3): float32 (N, P) in the order of `pixel_names`; P is smaller on tiny images.
 
     Raises ValueError for another shape or type.
@@ -63,7 +62,7 @@ def pixel_names(side_px: int) -> list[str]:
     return [name for name in PIXELS if side_px >= SMALLEST_PX.get(name, 0)]
 
 
-def _measured(images: Pixels) -> dict[str, Floats]:
+def _measured(images: Pixels) -> dict[str, Float32s]:
     red, green, blue = np.moveaxis(images, 3, 0).copy()
     luma = red * np.uint16(77) + green * np.uint16(150) + blue * np.uint16(29)
     fine_luma = (luma >> 4).view(np.int16)
@@ -86,7 +85,7 @@ def _measured(images: Pixels) -> dict[str, Floats]:
     }
 
 
-def _detail(luma: Integers) -> dict[str, Floats]:
+def _detail(luma: Integers) -> dict[str, Float32s]:
     across, down = _across(luma), _down(luma)
     energy_across, energy_down = _mean_square(across) / STEPS**2, _mean_square(down) / STEPS**2
     energy = energy_across + energy_down + 1
@@ -109,7 +108,7 @@ def _second_steps(bends: Integers) -> Integers:
     return np.abs(_down(_down(bends)))
 
 
-def _coarse_energy(luma: Integers) -> Floats:
+def _coarse_energy(luma: Integers) -> Float32s:
     """The gradient energy of the image at half its size."""
     height, width = luma.shape[1] // 2 * 2, luma.shape[2] // 2 * 2
     rows = (luma[:, 0:height:2] + luma[:, 1:height:2]) >> 1
@@ -117,7 +116,7 @@ def _coarse_energy(luma: Integers) -> Floats:
     return np.asarray((_mean_square(_across(half)) + _mean_square(_down(half))) / STEPS**2 + 1)
 
 
-def _blockiness(across: Integers, down: Integers) -> Floats:
+def _blockiness(across: Integers, down: Integers) -> Float32s:
     """The grid is that of a JPEG file decoded at this size; half a gray level keeps flat images at 0."""
     if min(across.shape[1:]) < 8:
         return np.zeros(len(across), dtype=np.float32)
@@ -134,18 +133,18 @@ def _down(values: Integers) -> Integers:
     return values[:, 1:] - values[:, :-1]
 
 
-def _mean(values: npt.NDArray[np.generic]) -> Floats:
+def _mean(values: npt.NDArray[np.generic]) -> Float32s:
     return np.asarray(_flat(values).sum(axis=1) / np.float32(values[0].size))
 
 
-def _share(condition: npt.NDArray[np.bool_]) -> Floats:
+def _share(condition: npt.NDArray[np.bool_]) -> Float32s:
     return np.asarray(np.count_nonzero(condition, axis=(1, 2)) / condition[0].size, dtype=np.float32)
 
 
-def _mean_square(values: npt.NDArray[np.generic]) -> Floats:
+def _mean_square(values: npt.NDArray[np.generic]) -> Float32s:
     flat = _flat(values)
     return np.asarray(np.vecdot(flat, flat) / np.float32(flat.shape[1]))
 
 
-def _flat(values: npt.NDArray[np.generic]) -> Floats:
+def _flat(values: npt.NDArray[np.generic]) -> Float32s:
     return np.asarray(values.reshape(len(values), -1), dtype=np.float32)

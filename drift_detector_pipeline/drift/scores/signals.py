@@ -2,6 +2,10 @@
 
 In: uint8 (N, S, S, 3) inference crops and a way through a model: a module whose layers are watched, or a function.
 Out: `Signals`, float32 arrays of N rows. Read by phi.py, and by whoever fits it.
+
+This is the second way through a model. The first, modeling/inference.py, gives the logits of a run's own network in
+whatever precision the machine has. This one computes in float32 always, for a reference made on one machine is compared
+with windows on others, watches layers on the way, and takes anybody's model or function. Both fill their batches up.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,17 +13,14 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Float32s, Indices, Pixels
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
-from drift_detector_pipeline.images.transforms import normalize
+from drift_detector_pipeline.images.transforms import filled, normalize
 
-Floats = npt.NDArray[np.float32]
-
-BATCH = 16  # images of every forward pass, filled up with black ones: with another number some kernels round otherwise
+BATCH = 16  # images of every forward pass, see `filled`
 EARLY_LAYERS, COARSEST = 3, 8  # so many, none of them more than 8 times coarser than the image
 EARLY = "gives {}, expected float maps (N, C, h, w); leave it out of `early`"
 CLASSIFIER = "is given {}, expected float features (N, D) or maps (N, D, h, w); name another: Layers(early, classifier)"
@@ -45,12 +46,12 @@ class Outputs(NamedTuple):
 class Signals(NamedTuple):
     """Raw signals of N images, float32, in the order of the images."""
 
-    pixels: Floats  # (N, P), see pixels.py
-    early: Floats  # (N, C) means over space of early feature maps; C may be 0
-    features: Floats  # (N, D)
-    logits: Floats  # (N, K)
+    pixels: Float32s  # (N, P), see pixels.py
+    early: Float32s  # (N, C) means over space of early feature maps; C may be 0
+    features: Float32s  # (N, D)
+    logits: Float32s  # (N, K)
 
-    def take(self, chosen: npt.NDArray[np.int64] | slice) -> "Signals":
+    def take(self, chosen: Indices | slice) -> "Signals":
         """The signals of some images."""
         return Signals(*(values[chosen] for values in self))
 
@@ -60,7 +61,7 @@ class Twin(NamedTuple):
 
     kind: str
     severity: int
-    rows: npt.NDArray[np.int64]  # (n,) which of the clean images these are
+    rows: Indices  # (n,) which of the clean images these are
     signals: Signals  # n rows
 
 
@@ -72,6 +73,7 @@ def read_signals(images: Pixels, forward: Forward) -> Signals:
 
     Raises ValueError if a shape is not as `Outputs` says or a value is not finite.
     """
+    images = np.require(images, requirements=["C", "W"])  # as tensors are
     parts = [_part(images[start : start + BATCH], forward) for start in range(0, len(images), BATCH)]
     if not parts:
         raise ValueError("expected at least one image")
@@ -199,11 +201,9 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _part(images: Pixels, forward: Forward) -> tuple[Floats, Floats, Floats]:
+def _part(images: Pixels, forward: Forward) -> tuple[Float32s, Float32s, Float32s]:
     """Means of early maps, features and logits of at most BATCH images."""
-    missing = BATCH - len(images)
-    filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)]) if missing else images
-    given = forward(filled)
+    given = forward(filled(torch.from_numpy(images), BATCH).numpy())
     if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
         raise ValueError(f"expected logits, features and perhaps early maps from the function, got {_in_words(given)}")
     found = Outputs(*given)
