@@ -1,16 +1,21 @@
 """What several tests share: tiny real image archives, and a module run the way make runs it."""
 
+import fcntl
+import importlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from budget import Budget
 from PIL import Image
 
 from drift_detector_pipeline import config
@@ -18,6 +23,10 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.settings import Data
 
 os.environ["WANDB_MODE"] = "disabled"  # what `wandb.mode` is unless a test gives one, here and in what it starts
+# So are threads, unless a test gives a number: tests run side by side, and beside a neighbour two threads wait for each
+# other longer than they compute. Nothing above loads PyTorch, which reads this when it is loaded.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("cat", "dog", "über fish")  # a space and a letter beyond ASCII
@@ -77,6 +86,40 @@ def ci_environment() -> dict[str, str]:
     return os.environ | {"CI_MODE": "true", "PYTHONPATH": str(ROOT)}
 
 
+@dataclass
+class Said:
+    """How a command that was called ended, as `subprocess.run` tells it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def call_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """`run_module` within this process, for tests of what a command says: a process of its own imports for seconds."""
+
+    def call(name: str, *overrides: str) -> Said:
+        monkeypatch.setattr("sys.argv", [name, *overrides])
+        monkeypatch.setenv("CI_MODE", "true")
+        status = importlib.import_module(f"drift_detector_pipeline.{name}").main()
+        return Said(status, *capsys.readouterr())
+
+    return call
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count what the tests of each folder cost."""
+    config.pluginmanager.register(Budget())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: what is handed out last is short, and nobody waits long at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def _log_as_at_the_start() -> None:
     """Commands called inside a test set up logging for the whole process; the next test sees none of it."""
@@ -103,6 +146,27 @@ def image_tgz(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def image_zip(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a zip; read only."""
     return pack_zip(image_folder, tmp_path_factory.mktemp("archive") / "animals.zip")
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`made_once(name, make)`: a folder that the first process to ask fills and all others read; do not change it."""
+    root = tmp_path_factory.getbasetemp()
+    shared = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "made_once"
+    shared.mkdir(exist_ok=True)
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        folder, whole = shared / name, shared / f"{name}.whole"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                whole.touch()
+        return folder
+
+    return get
 
 
 @pytest.fixture

@@ -35,6 +35,12 @@ def run(module, *words, **where):
     return subprocess.run([sys.executable, "-m", module, *map(str, words)], capture_output=True, text=True, **where)
 
 
+@pytest.fixture
+def judged(call_main):
+    """`make drift` within this process."""
+    return lambda *words: call_main("drift.__main__", *map(str, words))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run with its reference, and folders with clean and noisy images of its pool."""
@@ -93,11 +99,11 @@ def test_clean_images_are_quiet(finished):
     assert verdict["accuracy"]["low"] <= verdict["accuracy"]["accuracy"] <= verdict["accuracy"]["high"]
 
 
-def test_noisy_images_and_broken_files_give_an_alert_with_reasons_and_pictures(finished, tmp_path):
+def test_noisy_images_and_broken_files_give_an_alert_with_reasons_and_pictures(finished, tmp_path, judged):
     for image in (finished / "noisy").iterdir():
         (tmp_path / image.name).write_bytes(image.read_bytes())
     (tmp_path / "broken.png").write_bytes(b"no image")
-    done = run(DRIFT, finished / "run", tmp_path)
+    done = judged(finished / "run", tmp_path)
     assert done.returncode in (3, 4)
     assert "broken.png" in done.stderr
     folder, verdict = verdict_of(finished)
@@ -134,9 +140,9 @@ def test_make_succeeds_at_any_verdict_and_fails_at_an_error(finished):
     assert make(finished / "nowhere").returncode == 2  # make's own status for a command that failed
 
 
-def test_an_archive_is_a_window_too(finished, tmp_path):
+def test_an_archive_is_a_window_too(finished, tmp_path, judged):
     archive = shutil.make_archive(str(tmp_path / "noisy"), "zip", finished / "noisy")
-    assert run(DRIFT, finished / "run", archive).returncode in (3, 4)
+    assert judged(finished / "run", archive).returncode in (3, 4)
 
 
 def test_corruptions_of_a_run_are_drawn_measured_and_cost_its_model_accuracy(finished):
@@ -150,14 +156,14 @@ def test_corruptions_of_a_run_are_drawn_measured_and_cost_its_model_accuracy(fin
     assert (accuracies[:, 4] < found["clean_accuracy"]).sum() >= 10
 
 
-def test_fewer_false_notices_can_be_asked_for(finished):
-    done = run(DRIFT, finished / "run", finished / "noisy", "drift.alpha=0.001", "drift.permutations=3999")
+def test_fewer_false_notices_can_be_asked_for(finished, judged):
+    done = judged(finished / "run", finished / "noisy", "drift.alpha=0.001", "drift.permutations=3999")
     assert done.returncode in (3, 4), done.stdout + done.stderr
 
 
-def test_too_few_images_have_a_status_of_their_own(finished):
+def test_too_few_images_have_a_status_of_their_own(finished, judged):
     one = sorted((finished / "clean").iterdir())[0]
-    done = run(DRIFT, finished / "run", one)
+    done = judged(finished / "run", one)
     assert done.returncode == 5
     assert "too few" in done.stdout
 
@@ -179,18 +185,18 @@ def test_too_few_images_have_a_status_of_their_own(finished):
         (["NOWHERE", "CLEAN"], "no such weight file"),
     ],
 )
-def test_errors_are_one_message_and_status_1(finished, words, said):
+def test_errors_are_one_message_and_status_1(finished, words, said, judged):
     places = {"RUN": finished / "run", "CLEAN": finished / "clean", "NOWHERE": finished / "nowhere"}
-    done = run(DRIFT, *(places.get(word, word) for word in words))
+    done = judged(*(places.get(word, word) for word in words))
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path):
+def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path, judged):
     (tmp_path / "final_model.safetensors").write_bytes((finished / "run" / "final_model.safetensors").read_bytes())
-    done = run(DRIFT, tmp_path, finished / "clean")
+    done = judged(tmp_path, finished / "clean")
     assert done.returncode == 1
     assert "make drift_reference" in done.stderr
 
@@ -248,21 +254,21 @@ def test_the_cost_of_a_verdict_is_a_share_of_inference(monkeypatch):
     assert found["share_of_fp32"] == pytest.approx(found["verdict_ms"] / found["inference_fp32_ms"])
 
 
-def test_a_study_without_an_unseen_image_says_so(finished, tmp_path):
-    done = run("drift_detector_pipeline.proof.study", finished / "run", f"unseen={tmp_path}")
+def test_a_study_without_an_unseen_image_says_so(finished, tmp_path, call_main):
+    done = call_main("proof.study", str(finished / "run"), f"unseen={tmp_path}")
     assert done.returncode == 1
     assert f"error: {tmp_path}: no image can be read there" in done.stderr
 
 
 @pytest.mark.parametrize("word", ["seeds=1", "images=15", "splits=1", "permutations=0", "images=²", "windows=-1"])
-def test_a_study_takes_whole_numbers_it_knows_and_can_work_with(word):
-    done = run("drift_detector_pipeline.proof.study", word)
+def test_a_study_takes_whole_numbers_it_knows_and_can_work_with(word, call_main):
+    done = call_main("proof.study", word)
     assert done.returncode == 1
     assert f"error: {word}: expected one of images=NUMBER (from 16), " in done.stderr
 
 
 def test_clean_windows_of_random_splits_alarm_as_often_as_asked(finished):
-    """2,000 random divisions of the digits into reference and pool, one window each."""
+    """200 random divisions of the digits into reference and pool, one window each; the study draws 2,000."""
     settings = load(["data=digits", f"data.processed_path={finished / 'digits'}", "data.stored_side_px=16",
         "data.img_size=16", "data.fit_fraction=0.2"]).settings  # fmt: skip
     processed = open_processed(settings.data)
@@ -274,6 +280,6 @@ def test_clean_windows_of_random_splits_alarm_as_often_as_asked(finished):
     learned = learn(clean, labels[roles.fit], make_twins(fit, forward, count=60), 16)
     material = Material(16, clean, labels[roles.fit], [], read_signals(ref, forward), labels[roles.ref],
         read_signals(pool, forward), labels[roles.pool], [], [])  # fmt: skip
-    rates = false_alarms(material, learned, Effort(2000, 1, 0, 199, (32,)))["32"]["0.05"]
-    low, high = binom.ppf([0.0005, 0.9995], 2000, 0.05) / 2000
+    rates = false_alarms(material, learned, Effort(200, 1, 0, 199, (32,)))["32"]["0.05"]
+    low, high = binom.ppf([0.0005, 0.9995], 200, 0.05) / 200
     assert low <= rates["rate"] <= high
