@@ -1,5 +1,6 @@
 """What several tests share: tiny real image archives, and a module run the way make runs it."""
 
+import importlib
 import logging
 import os
 import subprocess
@@ -7,10 +8,12 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from budget import Budget
 from PIL import Image
 
 from drift_detector_pipeline import config
@@ -18,6 +21,10 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.settings import Data
 
 os.environ["WANDB_MODE"] = "disabled"  # what `wandb.mode` is unless a test gives one, here and in what it starts
+# So are threads, unless a test gives a number: tests run side by side, and beside a neighbour two threads wait for each
+# other longer than they compute. Nothing above loads PyTorch, which reads this when it is loaded.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("cat", "dog", "über fish")  # a space and a letter beyond ASCII
@@ -75,6 +82,33 @@ def module_command(name: str, *overrides: str) -> list[str]:
 def ci_environment() -> dict[str, str]:
     """This environment in CI mode, with the package importable from any folder."""
     return os.environ | {"CI_MODE": "true", "PYTHONPATH": str(ROOT)}
+
+
+@dataclass
+class Said:
+    """How a command that was called ended, as `subprocess.run` tells it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def call_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """`run_module` within this process, for tests of what a command says: a process of its own imports for seconds."""
+
+    def call(name: str, *overrides: str) -> Said:
+        monkeypatch.setattr("sys.argv", [name, *overrides])
+        monkeypatch.setenv("CI_MODE", "true")
+        status = importlib.import_module(f"drift_detector_pipeline.{name}").main()
+        return Said(status, *capsys.readouterr())
+
+    return call
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count what the tests of each folder cost."""
+    config.pluginmanager.register(Budget())
 
 
 @pytest.fixture(autouse=True)

@@ -44,11 +44,12 @@ def make_tree(folder: Path) -> Path:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This environment without secrets and without what an outer make hands on."""
+    """This environment without secrets, a number of threads and what an outer make hands on."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith((*SECRETS, "MAKE", "DVC_")) and name != "MFLAGS"
+        if not name.startswith((*SECRETS, "MAKE", "DVC_"))
+        and name not in ("MFLAGS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     }
     return kept | {"CI_MODE": "true"} | variables
 

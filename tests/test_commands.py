@@ -1,8 +1,12 @@
-"""Bad input as a person types it: exit status 1, one message that names what is wrong and what helps, no traceback."""
+"""Bad input as a person types it: exit status 1, one message that names what is wrong and what helps, no traceback.
+
+In a process of their own run a few: that a command is one, and what a full disk does to it.
+"""
 
 import hashlib
 import io
 import resource
+import shutil
 import subprocess
 import tarfile
 
@@ -11,8 +15,6 @@ from conftest import ci_environment, module_command, run_module
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
-
-pytestmark = pytest.mark.slow  # each is a process of its own
 
 
 @pytest.fixture(scope="module")
@@ -55,44 +57,45 @@ def limited(name, bytes_per_file, *overrides):
     )
 
 
-def test_a_missing_archive(folder, tmp_path):
-    message = refused(run_module("dataset", *folder, f"data.raw_path={tmp_path}/none.tgz"))
+def test_a_missing_archive(folder, tmp_path, call_main):
+    message = refused(call_main("dataset", *folder, f"data.raw_path={tmp_path}/none.tgz"))
     assert "none.tgz: no such file or folder" in message
     assert "data=digits" in message
 
 
-def test_a_wrong_checksum(folder, image_tgz, tmp_path):
+def test_a_wrong_checksum(folder, image_tgz, tmp_path, call_main):
     archive = tmp_path / "animals.tgz"
     archive.write_bytes(image_tgz.read_bytes())
     size, md5 = archive.stat().st_size, hashlib.md5(b"another").hexdigest()
     (tmp_path / "animals.tgz.dvc").write_text(f"outs:\n- md5: {md5}\n  size: {size}\n  path: animals.tgz\n")
-    message = refused(run_module("dataset", *folder, f"data.raw_path={archive}"))
+    message = refused(call_main("dataset", *folder, f"data.raw_path={archive}"))
     assert "animals.tgz is not the file that" in message
     assert md5 in message
     assert not (tmp_path / "processed").exists()
 
 
-def test_a_truncated_image(folder, image_folder, tmp_path):
+def test_a_truncated_image(folder, image_folder, tmp_path, call_main):
     for source in image_folder.rglob("*.*"):
         target = tmp_path / "images" / source.relative_to(image_folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         content = source.read_bytes()
         target.write_bytes(content[: len(content) // 2] if target.match("cat/0.png") else content)
-    message = refused(run_module("dataset", *folder, f"data.raw_path={tmp_path}/images"))
+    message = refused(call_main("dataset", *folder, f"data.raw_path={tmp_path}/images"))
     assert "cat/0.png" in message
     assert "data.max_bad_images=1" in message
 
 
-def test_a_climbing_path(folder, tmp_path):
+def test_a_climbing_path(folder, tmp_path, call_main):
     with tarfile.open(tmp_path / "evil.tar", "w") as archive:
         member = tarfile.TarInfo("train/../../../escaped.png")
         member.size = 3
         archive.addfile(member, io.BytesIO(b"abc"))
-    message = refused(run_module("dataset", *folder, f"data.raw_path={tmp_path}/evil.tar"))
+    message = refused(call_main("dataset", *folder, f"data.raw_path={tmp_path}/evil.tar"))
     assert "escaped.png" in message
     assert not list(tmp_path.parent.rglob("escaped.png"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["dataset", "modeling.train", "quickstart"])
 def test_a_typo_in_a_key(module):
     message = refused(run_module(module, "training.epoch=3"))
@@ -100,35 +103,34 @@ def test_a_typo_in_a_key(module):
 
 
 @pytest.mark.parametrize("value", ["many", "0", "2.5"])
-def test_a_wrong_type_or_range(value):
-    message = refused(run_module("modeling.train", "data=digits", f"training.epochs={value}"))
+def test_a_wrong_type_or_range(value, call_main):
+    message = refused(call_main("modeling.train", "data=digits", f"training.epochs={value}"))
     assert "training.epochs: " in message
     assert "given on the command line" in message
 
 
-def test_an_unknown_model(digits):
-    message = refused(run_module("modeling.train", *digits, "model.name=resnet81"))
+def test_an_unknown_model(digits, call_main):
+    message = refused(call_main("modeling.train", *digits, "model.name=resnet81"))
     assert "model.name=resnet81: no such timm model; the nearest are resnet18" in message
 
 
-def test_an_unknown_optimizer(digits, tmp_path):
-    message = refused(
-        run_module("modeling.train", *digits, "training.optimizer=adamv", f"hydra.run.dir={tmp_path}/run")
-    )
+def test_an_unknown_optimizer(digits, tmp_path, call_main):
+    message = refused(call_main("modeling.train", *digits, "training.optimizer=adamv", f"hydra.run.dir={tmp_path}/run"))
     assert "training.optimizer=adamv: no such optimizer; the nearest are adam" in message
 
 
-def test_data_that_is_not_processed(folder, image_folder):
-    message = refused(run_module("modeling.train", *folder, f"data.raw_path={image_folder}"))
+def test_data_that_is_not_processed(folder, image_folder, call_main):
+    message = refused(call_main("modeling.train", *folder, f"data.raw_path={image_folder}"))
     assert "processed: no processed data; run: make process_data" in message
 
 
-def test_a_batch_larger_than_the_data(digits):
+def test_a_batch_larger_than_the_data(digits, call_main):
     assert "pass a smaller training.batch_size" in refused(
-        run_module("modeling.train", *digits, "training.batch_size=5000")
+        call_main("modeling.train", *digits, "training.batch_size=5000")
     )
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_data_is_processed(tmp_path):
     message = refused(limited("dataset", 50_000, "data=digits", f"data.processed_path={tmp_path}/digits"))
     assert "the disk is full or a limit is reached" in message
@@ -136,6 +138,7 @@ def test_a_disk_that_fills_up_while_data_is_processed(tmp_path):
     assert not (tmp_path / "digits").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bytes_per_file", [100, 20_000])
 def test_a_disk_that_fills_up_while_a_model_is_trained(bytes_per_file, digits, tmp_path):
     message = refused(limited("modeling.train", bytes_per_file, *digits, f"hydra.run.dir={tmp_path}/run"))
@@ -144,31 +147,40 @@ def test_a_disk_that_fills_up_while_a_model_is_trained(bytes_per_file, digits, t
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+@pytest.fixture(scope="module")
+def stopped(digits, tmp_path_factory):
+    """A run that stopped because its last checkpoint did not fit, and that can be continued; do not change it."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    command = [*digits, f"hydra.run.dir={folder}", "training.optimizer=SGD", "run.checkpoint_every=1"]
+    refused(limited("modeling.train", 300_000, *command))
+    assert (folder / "checkpoints" / "last.safetensors").exists()
+    return folder
+
+
 @pytest.fixture
-def unfinished(digits, tmp_path):
-    """A run that stopped because its last checkpoint did not fit, and that can be continued."""
-    command = [*digits, f"hydra.run.dir={tmp_path}/run"]
-    refused(limited("modeling.train", 300_000, *command, "training.optimizer=SGD", "run.checkpoint_every=1"))
-    assert (tmp_path / "run" / "checkpoints" / "last.safetensors").exists()
-    return tmp_path / "run"
+def unfinished(stopped, tmp_path):
+    return shutil.copytree(stopped, tmp_path / "run")
 
 
-def test_a_run_that_met_a_full_disk_continues_when_there_is_room(unfinished, digits):
-    done = run_module("modeling.train", *digits, "training.optimizer=SGD", f"run.resume={unfinished}")
+@pytest.mark.slow
+def test_a_run_that_met_a_full_disk_continues_when_there_is_room(unfinished, digits, call_main):
+    done = call_main("modeling.train", *digits, "training.optimizer=SGD", f"run.resume={unfinished}")
     assert done.returncode == 0, done.stderr
     assert (unfinished / "run.json").exists()
 
 
-def test_a_resume_with_another_configuration(unfinished, digits):
+@pytest.mark.slow
+def test_a_resume_with_another_configuration(unfinished, digits, call_main):
     message = refused(
-        run_module("modeling.train", *digits, f"run.resume={unfinished}", "training.optimizer=SGD", "run.seed=7")
+        call_main("modeling.train", *digits, f"run.resume={unfinished}", "training.optimizer=SGD", "run.seed=7")
     )
     assert "other settings that decide its bits: run.seed was 42, now 7" in message
 
 
-def test_damaged_checkpoints(unfinished, digits):
+@pytest.mark.slow
+def test_damaged_checkpoints(unfinished, digits, call_main):
     for path in (unfinished / "checkpoints").glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-100])
-    message = refused(run_module("modeling.train", *digits, "training.optimizer=SGD", f"run.resume={unfinished}"))
+    message = refused(call_main("modeling.train", *digits, "training.optimizer=SGD", f"run.resume={unfinished}"))
     assert "no readable checkpoint there" in message
     assert "make train" in message

@@ -44,7 +44,7 @@ def test_all_follow_githubs_schema():
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_every_step_runs_one_make_target_that_ci_runs_here_too(path):
     script = (ROOT / ".ci" / "run").read_text()
-    targets = set(re.findall(r"\b[a-z_]+\b", " ".join(re.findall(r"^make (.*)$", script, re.MULTILINE))))
+    targets = set(re.findall(r"\b[a-z_]+\b", " ".join(re.findall(r"^ *make (.*)$", script, re.MULTILINE))))
     for command in commands(path):
         found = re.fullmatch(r'make ([a-z_]+)( ARGS="[^"]*")?', command)
         assert found, command

@@ -85,11 +85,25 @@ def epochs(folder):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_two_machines_train_one_model(tree, network):
-    start(tree, network, "training.epochs=3", "hydra.run.dir=outputs/two")
+LONG = ["training.epochs=60", "run.checkpoint_every=1000000"]
+
+
+def test_two_machines_train_one_model_and_one_that_is_stopped_stops_both_and_they_go_on_to_the_same_bits(tree, network):
+    start(tree, network, *LONG, "hydra.run.dir=outputs/whole")
     assert wait_for_end() == [0, 0], log(MACHINES[0]) + log(MACHINES[1])
-    assert receipt(tree / "outputs" / "two")["processes"] == 2
-    assert len(epochs(tree / "outputs" / "two")) == 3
+    remove()
+    whole, parts = tree / "outputs" / "whole", tree / "outputs" / "parts"
+    assert receipt(whole)["processes"] == 2
+    assert len(epochs(whole)) == 60
+    start(tree, network, *LONG, "hydra.run.dir=outputs/parts")
+    wait_for(lambda: len(epochs(parts)) >= 2, "two epochs")
+    docker("stop", MACHINES[1])
+    assert 0 not in wait_for_end()
+    assert "a checkpoint is written" in log(MACHINES[0]) + log(MACHINES[1])
+    remove()
+    start(tree, network, *LONG, "run.resume=outputs/parts")
+    assert wait_for_end() == [0, 0]
+    assert receipt(parts)["weights_sha256"] == receipt(whole)["weights_sha256"]
 
 
 @pytest.mark.parametrize("dying", [0, 1])
@@ -122,20 +136,3 @@ def test_when_one_machine_dies_the_other_stops_with_a_message_and_the_run_goes_o
     assert f"continuing outputs/{folder.name} from step" in log(MACHINES[0]) + log(MACHINES[1])
     with contextlib.suppress(AssertionError):
         docker("stop", *MACHINES)
-
-
-def test_stopping_one_machine_stops_all_with_a_checkpoint_and_the_run_continues_to_the_same_bits(tree, network):
-    long = ["training.epochs=60", "run.checkpoint_every=1000000"]
-    start(tree, network, *long, "hydra.run.dir=outputs/whole")
-    assert wait_for_end() == [0, 0]
-    remove()
-    folder = tree / "outputs" / "parts"
-    start(tree, network, *long, "hydra.run.dir=outputs/parts")
-    wait_for(lambda: len(epochs(folder)) >= 2, "two epochs")
-    docker("stop", MACHINES[1])
-    assert 0 not in wait_for_end()
-    assert "a checkpoint is written" in log(MACHINES[0]) + log(MACHINES[1])
-    remove()
-    start(tree, network, *long, "run.resume=outputs/parts")
-    assert wait_for_end() == [0, 0]
-    assert receipt(folder)["weights_sha256"] == receipt(tree / "outputs" / "whole")["weights_sha256"]

@@ -142,7 +142,7 @@ def test_a_mounted_key_is_not_in_what_the_engine_tells_of_a_container(tree, acco
         f"HOST_SERVICE_ACCOUNT_KEY_PATH={account}/key.json",
     ]
     with subprocess.Popen(command, cwd=tree, env=environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-        names = ["ps", "--quiet", "--filter", "name=pipeline-shell"]
+        names = ["ps", "--quiet", "--filter", f"volume={tree}/data"]
         wait_for(lambda: bool(docker(*names).strip()), "the container")
         container = docker(*names).strip()
         described = docker("inspect", container)

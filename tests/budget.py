@@ -1,0 +1,88 @@
+"""Not a test: what each folder of tests may cost, printed beside what it did cost at the end of every run of pytest.
+
+CPU seconds of the tests and of the programs they waited for: a busy machine hardly changes them, one half as fast
+doubles them. A folder over its budget is marked; one far over it fails the run: a test has grown, no machine slowed.
+"""
+
+import resource
+from collections import defaultdict
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+# Of all tests (`make check`), on two cores of a Xeon of 2023, rounded up; a folder that needs more says so here.
+CPU_SECONDS = {
+    "tests": 100,
+    "tests/corruptions": 40,
+    "tests/deploy": 60,
+    "tests/drift": 100,
+    "tests/images": 5,
+    "tests/modeling": 300,
+    "tests/networks": 40,
+    "tests/processed": 20,
+    "tests/proof": 20,
+    "tests/raw": 40,
+    "tests/runs": 100,
+}
+TOO_MUCH = 4  # times the budget
+
+
+class Budget:
+    """Adds up what the tests of each folder cost, in whichever process they ran."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+        self._before = cpu_seconds()
+
+    def pytest_runtest_logstart(self) -> None:
+        """Leave out what collecting cost."""
+        self._before = cpu_seconds()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Let a report tell what its phase cost; it goes from a worker to the process that counts."""
+        report = yield
+        now = cpu_seconds()
+        report.cpu_seconds, self._before = now - self._before, now  # type: ignore[attr-defined]
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count it."""
+        self.spent[folder_of(report.nodeid)] += getattr(report, "cpu_seconds", 0.0)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a run in which a folder cost far too much."""
+        if session.exitstatus == pytest.ExitCode.OK and self.far_over():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print a row a folder."""
+        if self.spent:
+            terminalreporter.section("CPU seconds by folder, and their budget")
+            terminalreporter.write_line("\n".join(self.rows()))
+
+    def far_over(self) -> list[str]:
+        """The folders that fail the run."""
+        return [folder for folder, spent in self.spent.items() if spent > TOO_MUCH * CPU_SECONDS.get(folder, 0)]
+
+    def rows(self) -> list[str]:
+        """A line a folder, the dearest first."""
+        return [_row(*pair, self.far_over()) for pair in sorted(self.spent.items(), key=lambda pair: -pair[1])]
+
+
+def _row(folder: str, spent: float, far_over: list[str]) -> str:
+    budget = CPU_SECONDS.get(folder, 0)
+    note = f"  FAILED: over {TOO_MUCH} times its budget" if folder in far_over else "  over its budget"
+    return f"{spent:7.0f} of {budget:4}  {folder}{note if spent > budget else ''}"
+
+
+def folder_of(nodeid: str) -> str:
+    """`tests/drift` of tests/drift/test_detector.py::test_a."""
+    return Path(nodeid.partition("::")[0]).parent.as_posix()
+
+
+def cpu_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
