@@ -1,8 +1,10 @@
 """What several tests share: tiny real image archives, and a module run the way make runs it."""
 
+import fcntl
 import importlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -137,6 +139,27 @@ def image_tgz(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def image_zip(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a zip; read only."""
     return pack_zip(image_folder, tmp_path_factory.mktemp("archive") / "animals.zip")
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`made_once(name, make)`: a folder that the first process to ask fills and all others read; do not change it."""
+    root = tmp_path_factory.getbasetemp()
+    shared = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "made_once"
+    shared.mkdir(exist_ok=True)
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        folder, whole = shared / name, shared / f"{name}.whole"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                whole.touch()
+        return folder
+
+    return get
 
 
 @pytest.fixture

@@ -309,9 +309,8 @@ def test_the_command_draws_a_sheet_and_writes_what_it_prints(tmp_path: Path):
         assert sheet.width > 6 * 128 and sheet.height > 16 * 128
 
 
-@pytest.mark.slow
-def test_the_command_names_what_is_missing(tmp_path: Path):
-    done = run_module("proof.corruption_sheet", "data=digits", f"data.processed_path={tmp_path}/none", cwd=tmp_path)
+def test_the_command_names_what_is_missing(tmp_path: Path, call_main):
+    done = call_main("proof.corruption_sheet", "data=digits", f"data.processed_path={tmp_path}/none")
     assert done.returncode == 1 and "make process_data" in done.stderr
-    done = run_module("proof.corruption_sheet", "outputs/no_run", cwd=tmp_path)
+    done = call_main("proof.corruption_sheet", "outputs/no_run")
     assert done.returncode == 1 and "no finished run" in done.stderr

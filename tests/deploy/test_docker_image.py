@@ -38,7 +38,7 @@ def planted(tmp_path_factory):
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{mark} {key}")
-    succeeded(make(tree, "docker_build", IMAGE_NAME=OURS))
+    succeeded(make(tree, "docker_build", IMAGE_NAME=OURS, IMAGE_TAG="latest"))
     yield mark, key
     docker("rmi", f"{OURS}:latest")
 
@@ -119,7 +119,7 @@ def test_a_code_change_keeps_the_layer_of_dependencies_and_takes_seconds(planted
     with (tree / "drift_detector_pipeline" / "files.py").open("a") as file:
         file.write("# changed\n")
     started = time.monotonic()
-    succeeded(make(tree, "docker_build", IMAGE_NAME=f"{OURS}-changed"))
+    succeeded(make(tree, "docker_build", IMAGE_NAME=f"{OURS}-changed", IMAGE_TAG="latest"))
     print(f"built again in {time.monotonic() - started:.1f} s")
     before, after = layers_of(f"{OURS}:latest"), layers_of(f"{OURS}-changed:latest")
     docker("rmi", f"{OURS}-changed:latest")

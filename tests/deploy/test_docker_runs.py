@@ -31,8 +31,9 @@ pytestmark = [pytest.mark.slow, needs_engine]
 PHOTOS = (
     "data=imagenette data.raw_path=data/raw/photos.tgz data.stored_side_px=64 data.img_size=64 training.batch_size=32"
 )
-RUNS = {
-    "digits": "+experiment=quickstart training.epochs=1",
+QUICK = "training.epochs=1 model.name=mlp"
+RUNS = {  # as many threads as there are cores; one thread: convolutions in two stand still beside a neighbour
+    "digits": f"+experiment=quickstart {QUICK}",
     "photographs": f"{PHOTOS} training.epochs=2 data.dataloader_workers=2 run.threads=1",
 }
 
@@ -190,7 +191,7 @@ def test_an_ordinary_user_trains_stops_and_continues_and_owns_every_file(somebod
     subprocess.run(["chown", "-R", f"{somebody.pw_uid}:{somebody.pw_gid}", tree], check=True)
     subprocess.run(["chmod", "-R", "go-rwx", tree], check=True)  # a umask of 077
     prefix = ("runuser", "--user", somebody.pw_name, "--", "env", f"HOME={somebody.pw_dir}")
-    done = succeeded(make(tree, "docker_quickstart", args="training.epochs=1 hydra.run.dir=outputs/run", prefix=prefix))
+    done = succeeded(make(tree, "docker_quickstart", args=f"{QUICK} hydra.run.dir=outputs/run", prefix=prefix))
     assert "on validation images never trained on" in done.stdout
     assert receipt(tree / "outputs" / "run")["weights_sha256"] == receipt(on_host["digits"])["weights_sha256"]
     owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in files_below(tree)}

@@ -178,9 +178,9 @@ def test_too_few_images_have_a_status_of_their_own(finished):
         (["NOWHERE", "CLEAN"], "no such weight file"),
     ],
 )
-def test_errors_are_one_message_and_status_1(finished, words, said):
+def test_errors_are_one_message_and_status_1(finished, words, said, call_main):
     places = {"RUN": finished / "run", "CLEAN": finished / "clean", "NOWHERE": finished / "nowhere"}
-    done = run(DRIFT, *(places.get(word, word) for word in words))
+    done = call_main("drift.__main__", *(str(places.get(word, word)) for word in words))
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
@@ -247,21 +247,21 @@ def test_the_cost_of_a_verdict_is_a_share_of_inference(monkeypatch):
     assert found["share_of_fp32"] == pytest.approx(found["verdict_ms"] / found["inference_fp32_ms"])
 
 
-def test_a_study_without_an_unseen_image_says_so(finished, tmp_path):
-    done = run("drift_detector_pipeline.proof.study", finished / "run", f"unseen={tmp_path}")
+def test_a_study_without_an_unseen_image_says_so(finished, tmp_path, call_main):
+    done = call_main("proof.study", str(finished / "run"), f"unseen={tmp_path}")
     assert done.returncode == 1
     assert f"error: {tmp_path}: no image can be read there" in done.stderr
 
 
 @pytest.mark.parametrize("word", ["seeds=1", "images=15", "splits=1", "permutations=0", "images=²", "windows=-1"])
-def test_a_study_takes_whole_numbers_it_knows_and_can_work_with(word):
-    done = run("drift_detector_pipeline.proof.study", word)
+def test_a_study_takes_whole_numbers_it_knows_and_can_work_with(word, call_main):
+    done = call_main("proof.study", word)
     assert done.returncode == 1
     assert f"error: {word}: expected one of images=NUMBER (from 16), " in done.stderr
 
 
 def test_clean_windows_of_random_splits_alarm_as_often_as_asked(finished):
-    """2,000 random divisions of the digits into reference and pool, one window each."""
+    """200 random divisions of the digits into reference and pool, one window each; the study draws 2,000."""
     settings = load(["data=digits", f"data.processed_path={finished / 'digits'}", "data.stored_side_px=16",
         "data.img_size=16", "data.fit_fraction=0.2"]).settings  # fmt: skip
     processed = open_processed(settings.data)
@@ -273,6 +273,6 @@ def test_clean_windows_of_random_splits_alarm_as_often_as_asked(finished):
     learned = learn(clean, labels[roles.fit], make_twins(fit, forward, count=60), 16)
     material = Material(16, clean, labels[roles.fit], [], read_signals(ref, forward), labels[roles.ref],
         read_signals(pool, forward), labels[roles.pool], [], [])  # fmt: skip
-    rates = false_alarms(material, learned, Effort(2000, 1, 0, 199, (32,)))["32"]["0.05"]
-    low, high = binom.ppf([0.0005, 0.9995], 2000, 0.05) / 2000
+    rates = false_alarms(material, learned, Effort(200, 1, 0, 199, (32,)))["32"]["0.05"]
+    low, high = binom.ppf([0.0005, 0.9995], 200, 0.05) / 200
     assert low <= rates["rate"] <= high

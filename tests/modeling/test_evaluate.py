@@ -12,15 +12,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, ci_environment, make_folder, pack_tar, run_module
+from conftest import CLASSES, ci_environment, run_module
+from finished_runs import PRECISIONS, finished_run, own_copy
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError, ResumeError
 from drift_detector_pipeline.modeling.evaluate import evaluate, main
 from drift_detector_pipeline.modeling.reproduce import reproduce
-from drift_detector_pipeline.modeling.train import train
-from drift_detector_pipeline.runs.machine import prepared
 from drift_detector_pipeline.runs.receipts import read_receipt
 from drift_detector_pipeline.tasks.headline import ACCURACY
 
@@ -31,44 +30,15 @@ FILES = {
 ABOUT = ("run", "command", "when", "seconds_total", "seconds_forward")  # differs between equal evaluations
 
 
-def trained(root, precision, *more):
-    """A finished run on a packed archive of 210 images, 84 of them val: one full batch and a part of one."""
-    make_folder(root / "animals", 70)
-    archive = pack_tar(root / "animals", root / "animals.tgz")
-    overrides = [
-        "data=folder", f"data.raw_path={archive}", f"data.processed_path={root}/processed", "data.stored_side_px=24",
-        "data.img_size=16", "data.val_fraction=0.4", "data.fit_fraction=0.1", "data.dataloader_workers=0",
-        "model.name=conv_small", "training.epochs=2", "training.batch_size=24", f"run.precision={precision}",
-        "run.device=cpu", f"hydra.run.dir={root}/run", *more,
-    ]  # fmt: skip
-    process(load(overrides).settings.data)
-    assert train(load(overrides)).exit_status == 0
-    return root / "run"
-
-
-def has_bf16():
-    with prepared(load(["data=digits", "run.device=cpu"]).settings.run) as machine:
-        return machine.precision == "bf16"
-
-
-PRECISIONS = ["fp32", pytest.param("bf16", marks=pytest.mark.skipif(not has_bf16(), reason="no bf16 units"))]
-
-
 @pytest.fixture(scope="module", params=PRECISIONS)
-def either(request, tmp_path_factory):
+def either(request, made_once, tmp_path_factory):
     """A finished run, in fp32 and in bf16; evaluations only add to it."""
-    return trained(tmp_path_factory.mktemp(request.param), request.param)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished run in fp32; copy it to change it."""
-    return trained(tmp_path_factory.mktemp("finished"), "fp32")
+    return own_copy(finished_run(made_once, request.param), tmp_path_factory.mktemp(request.param) / "run")
 
 
 @pytest.fixture
-def copy(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "run")
+def copy(made_once, tmp_path):
+    return own_copy(finished_run(made_once, "fp32"), tmp_path / "run")
 
 
 def metrics_of(folder, **options):
@@ -100,7 +70,7 @@ def test_the_best_weights_have_the_numbers_of_their_epoch_and_say_that_val_chose
     assert "selected on" not in (copy / "evaluation" / "val" / "report.html").read_text()
 
 
-@pytest.mark.parametrize("override", ["data.dataloader_workers=2", "run.threads=1"])
+@pytest.mark.parametrize("override", ["data.dataloader_workers=2", "run.threads=2"])
 def test_workers_and_threads_change_no_digit(override, copy):
     usual = numbers_of(metrics_of(copy))
     assert numbers_of(metrics_of(copy, overrides=[override])) | {"threads": 0} == usual | {"threads": 0}

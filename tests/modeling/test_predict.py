@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ci_environment, make_folder, module_command, run_module, write_image
-from test_evaluate import PRECISIONS, trained
+from finished_runs import PRECISIONS, finished_run, own_copy
 
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
@@ -21,26 +21,24 @@ from drift_detector_pipeline.networks.weights import pack_tensors, unpack_tensor
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)
-def world(request, tmp_path_factory):
-    """An evaluated run's weights, its source images, and what it said about them; the data is gone."""
-    root = tmp_path_factory.mktemp(f"predict_{request.param}")
-    run = trained(root, request.param)
+def world(request, made_once, tmp_path_factory):
+    """An evaluated run's weights, alone in a folder, its source images, and what the evaluation said about them."""
+    finished, alone = finished_run(made_once, request.param), tmp_path_factory.mktemp("alone")
+    run = own_copy(finished, tmp_path_factory.mktemp(f"predict_{request.param}") / "run")
     with (evaluate(run) / "predictions.csv").open(encoding="utf-8") as file:
         said = {row["path"]: (row["label"], float(row["probability"]), row["top3"]) for row in csv.DictReader(file)}
-    shutil.rmtree(root / "processed")
-    (root / "animals.tgz").unlink()
-    alone = root / "alone"
-    alone.mkdir()
-    shutil.copy(run / "final_model.safetensors", alone / "weights.safetensors")
+    shutil.move(run / "final_model.safetensors", alone / "weights.safetensors")
     shutil.rmtree(run)
-    return alone / "weights.safetensors", root / "animals", said
+    return alone / "weights.safetensors", finished / "animals", said
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A weight file of a tiny model; predictions only add to its folder."""
-    root = tmp_path_factory.mktemp("weights")
-    return trained(root, "fp32", "model.name=mlp") / "final_model.safetensors"
+def weights(made_once, tmp_path_factory):
+    """A weight file beside its run; predictions only add to its folder."""
+    return (
+        own_copy(finished_run(made_once, "fp32"), tmp_path_factory.mktemp("weights") / "run")
+        / "final_model.safetensors"
+    )
 
 
 @pytest.fixture

@@ -551,17 +551,8 @@ def disturbed(digits, folder, how):
     return process.returncode, said
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("how", "status"), [("SIGKILL", -9), ("SIGKILL both", -9), ("SIGTERM", 143), ("SIGINT", 130)])
-def test_a_sweep_ended_in_a_trial_goes_on_to_the_same_table(how, status, digits, undisturbed, tmp_path):
-    folder = tmp_path / "sweep"
-    code, said = disturbed(digits, folder, how)
-    assert code == status
-    assert not (folder / "trials" / "1" / "run.json").exists()
-    assert len(json.loads((folder / "results.json").read_text())) == 1
-    if not how.startswith("SIGKILL"):
-        assert said.rstrip().endswith(f'make sweep ARGS="sweep.resume={folder}"')
-        assert "make train" not in said
+def assert_goes_on(folder, undisturbed):
+    """Continue a sweep that ended in its second trial; it ends as an undisturbed one."""
     again = run_module("modeling.sweep", f"sweep.resume={folder}")
     assert again.returncode == 0, again.stderr
     assert re.search(rf"continuing {folder}/trials/1 from step [1-9]", again.stdout)
@@ -573,6 +564,44 @@ def test_a_sweep_ended_in_a_trial_goes_on_to_the_same_table(how, status, digits,
         ),
     )
     assert study.best_value == results(undisturbed)[0]["val_accuracy"]
+
+
+def assert_says_how_to_go_on(folder, said):
+    assert not (folder / "trials" / "1" / "run.json").exists()
+    assert len(json.loads((folder / "results.json").read_text())) == 1
+    assert said.rstrip().endswith(f'make sweep ARGS="sweep.resume={folder}"')
+    assert "make train" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGKILL both"])
+def test_a_sweep_that_is_killed_in_a_trial_goes_on_to_the_same_table(how, digits, undisturbed, tmp_path):
+    folder = tmp_path / "sweep"
+    assert disturbed(digits, folder, how)[0] == -signal.SIGKILL
+    assert not (folder / "trials" / "1" / "run.json").exists()
+    assert_goes_on(folder, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def stopped(digits, tmp_path_factory):
+    """A sweep that SIGTERM stopped in its second trial; do not change it."""
+    folder = tmp_path_factory.mktemp("stopped") / "sweep"
+    status, said = disturbed(digits, folder, "SIGTERM")
+    assert status == 143
+    assert_says_how_to_go_on(folder, said)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_stopped_in_a_trial_goes_on_to_the_same_table(stopped, undisturbed, tmp_path):
+    assert_goes_on(Path(shutil.copytree(stopped, tmp_path / "sweep")), undisturbed)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_a_sweep_as_sigterm_does(digits, tmp_path):
+    status, said = disturbed(digits, tmp_path / "sweep", "SIGINT")
+    assert status == 130
+    assert_says_how_to_go_on(tmp_path / "sweep", said)
 
 
 @pytest.mark.slow
@@ -610,21 +639,10 @@ def test_a_trial_that_is_killed_by_others_has_failed_and_the_sweep_goes_on(digit
     ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def stopped(digits, tmp_path_factory):
-    """A sweep that was stopped in its second trial; do not change it."""
-    folder = tmp_path_factory.mktemp("stopped") / "sweep"
-    assert disturbed(digits, folder, "SIGTERM")[0] == 143
-    return folder
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(
-    torch.get_num_threads() == 1, reason="needs a machine on which another number of threads is possible"
-)
 def test_a_trial_that_would_get_other_bits_stops_the_sweep_and_is_not_recorded_as_failed(stopped, tmp_path):
     folder = Path(shutil.copytree(stopped, tmp_path / "sweep"))
-    other = ci_environment() | {"OMP_NUM_THREADS": "1"}
+    other = ci_environment() | {"OMP_NUM_THREADS": str(torch.get_num_threads() + 1)}
     command = module_command("modeling.sweep", f"sweep.resume={folder}")
     done = subprocess.run(command, env=other, capture_output=True, text=True)
     assert done.returncode == 1
@@ -653,10 +671,9 @@ def test_the_data_of_all_trials_is_processed_before_a_sweep(tmp_path):
     assert sorted(path.parent.name for path in tmp_path.glob("*/manifest.json")) == ["digits_0.3", "digits_0.5"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("module", ["modeling.sweep", "modeling.sweep.data"])
-def test_bad_words_are_one_message_without_a_traceback(module):
-    done = run_module(module, "training.learning_rat=1e-3,1e-2")
+@pytest.mark.parametrize("module", ["modeling.sweep.__main__", "modeling.sweep.data"])
+def test_bad_words_are_one_message_without_a_traceback(module, call_main):
+    done = call_main(module, "training.learning_rat=1e-3,1e-2")
     assert done.returncode == 1
     assert done.stderr.startswith("error: training.learning_rat: no such key")
     assert "Traceback" not in done.stderr + done.stdout
