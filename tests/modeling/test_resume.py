@@ -217,7 +217,7 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.modeling.train import train
 train(load(sys.argv[1:]), lambda step: {}[step])"""
     words = [*settings, f"hydra.run.dir={tmp_path / 'run'}", "data.dataloader_workers=2"]
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("KeyError: 1"), done.stderr
 

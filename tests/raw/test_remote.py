@@ -55,7 +55,7 @@ def lose(file: Path) -> None:
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What a make target runs, with a person's patience as its limit."""
     command = [sys.executable, "-m", "drift_detector_pipeline.raw.remote", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
 def service_account(token_uri: str) -> str:
