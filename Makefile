@@ -138,8 +138,8 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with 
 
 ##@ Code
 .PHONY: test lint format docs check lock clean help
-# A file's tests stay in one process, for what they share.
-SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# A file's tests stay in one process, for what they share; files go out in the order of tests/conftest.py.
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(DEVELOPED) ## Run the tests that take seconds; ARGS="-m ''" runs all, ARGS="-k resume" some
 	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 

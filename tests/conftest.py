@@ -113,6 +113,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Budget())
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: what is handed out last is short, and nobody waits long at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def _log_as_at_the_start() -> None:
     """Commands called inside a test set up logging for the whole process; the next test sees none of it."""
