@@ -35,6 +35,12 @@ def run(module, *words, **where):
     return subprocess.run([sys.executable, "-m", module, *map(str, words)], capture_output=True, text=True, **where)
 
 
+@pytest.fixture
+def judged(call_main):
+    """`make drift` within this process."""
+    return lambda *words: call_main("drift.__main__", *map(str, words))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run with its reference, and folders with clean and noisy images of its pool."""
@@ -92,11 +98,11 @@ def test_clean_images_are_quiet(finished):
     assert verdict["accuracy"]["low"] <= verdict["accuracy"]["accuracy"] <= verdict["accuracy"]["high"]
 
 
-def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(finished, tmp_path):
+def test_noisy_images_and_broken_files_give_a_page_with_reasons_and_pictures(finished, tmp_path, judged):
     for image in (finished / "noisy").iterdir():
         (tmp_path / image.name).write_bytes(image.read_bytes())
     (tmp_path / "broken.png").write_bytes(b"no image")
-    done = run(DRIFT, finished / "run", tmp_path)
+    done = judged(finished / "run", tmp_path)
     assert done.returncode in (3, 4)
     assert "broken.png" in done.stderr
     folder, verdict = verdict_of(finished)
@@ -133,9 +139,9 @@ def test_make_succeeds_at_any_verdict_and_fails_at_an_error(finished):
     assert make(finished / "nowhere").returncode == 2  # make's own status for a command that failed
 
 
-def test_an_archive_is_a_window_too(finished, tmp_path):
+def test_an_archive_is_a_window_too(finished, tmp_path, judged):
     archive = shutil.make_archive(str(tmp_path / "noisy"), "zip", finished / "noisy")
-    assert run(DRIFT, finished / "run", archive).returncode in (3, 4)
+    assert judged(finished / "run", archive).returncode in (3, 4)
 
 
 def test_corruptions_of_a_run_are_drawn_measured_and_cost_its_model_accuracy(finished):
@@ -149,14 +155,14 @@ def test_corruptions_of_a_run_are_drawn_measured_and_cost_its_model_accuracy(fin
     assert (accuracies[:, 4] < found["clean_accuracy"]).sum() >= 10
 
 
-def test_fewer_false_notices_can_be_asked_for(finished):
-    done = run(DRIFT, finished / "run", finished / "noisy", "drift.alpha=0.001", "drift.permutations=3999")
+def test_fewer_false_notices_can_be_asked_for(finished, judged):
+    done = judged(finished / "run", finished / "noisy", "drift.alpha=0.001", "drift.permutations=3999")
     assert done.returncode in (3, 4), done.stdout + done.stderr
 
 
-def test_too_few_images_have_a_status_of_their_own(finished):
+def test_too_few_images_have_a_status_of_their_own(finished, judged):
     one = sorted((finished / "clean").iterdir())[0]
-    done = run(DRIFT, finished / "run", one)
+    done = judged(finished / "run", one)
     assert done.returncode == 5
     assert "too few" in done.stdout
 
@@ -178,18 +184,18 @@ def test_too_few_images_have_a_status_of_their_own(finished):
         (["NOWHERE", "CLEAN"], "no such weight file"),
     ],
 )
-def test_errors_are_one_message_and_status_1(finished, words, said, call_main):
+def test_errors_are_one_message_and_status_1(finished, words, said, judged):
     places = {"RUN": finished / "run", "CLEAN": finished / "clean", "NOWHERE": finished / "nowhere"}
-    done = call_main("drift.__main__", *(str(places.get(word, word)) for word in words))
+    done = judged(*(places.get(word, word) for word in words))
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path):
+def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path, judged):
     (tmp_path / "final_model.safetensors").write_bytes((finished / "run" / "final_model.safetensors").read_bytes())
-    done = run(DRIFT, tmp_path, finished / "clean")
+    done = judged(tmp_path, finished / "clean")
     assert done.returncode == 1
     assert "make drift_reference" in done.stderr
 
