@@ -23,8 +23,11 @@ CPU_SECONDS = {
     "tests/processed": 20,
     "tests/proof": 20,
     "tests/raw": 60,
+    "tests/raw/formats": 40,
     "tests/runs": 20,
     "tests/runs/tracking": 140,
+    "tests/tasks": 40,
+    "tests/tasks/classification": 40,
 }
 TOO_MUCH = 4  # times the budget
 
