@@ -23,10 +23,9 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.settings import Data
 
 os.environ["WANDB_MODE"] = "disabled"  # what `wandb.mode` is unless a test gives one, here and in what it starts
-# So are threads, unless a test gives a number: tests run side by side, and beside a neighbour two threads wait for each
-# other longer than they compute. Nothing above loads PyTorch, which reads this when it is loaded.
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
+# One thread unless a test says how many: tests run side by side, and beside a neighbour two threads wait for each other
+# longer than they compute. Nothing above loads PyTorch, which reads this when it is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("cat", "dog", "über fish")  # a space and a letter beyond ASCII

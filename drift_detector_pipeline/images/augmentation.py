@@ -1,7 +1,7 @@
 """From a stored image to one of its many training views: which one, the generator says, and nothing else does.
 
-H, W: a stored image's sides; S: the side of the model input. Everything is uint8. Fed by packing.py, read by
-loaders.py.
+H, W: a stored image's sides; S: the side of the model input. Everything is uint8. Fed by
+processed/packing.py, read by tasks/classification/task.py.
 """
 
 from __future__ import annotations

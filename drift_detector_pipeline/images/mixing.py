@@ -1,7 +1,7 @@
 """Two training views made into one, which shows both labels: mixup and CutMix.
 
 In: two uint8 (S, S, 3) views. Out: one, and the share of the first view's label; the second's is the rest.
-Read by loaders.py.
+Read by modeling/loaders.py.
 """
 
 import math

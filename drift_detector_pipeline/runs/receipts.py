@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import DataError, ModelError, ResumeError
@@ -96,6 +96,10 @@ class Receipt(_Part):
     @classmethod
     def _by_name(cls, headline: object) -> object:
         return Headline(**headline) if isinstance(headline, dict) else headline
+
+    @field_serializer("headline")
+    def _as_it_is_written(self, headline: Headline) -> dict[str, object]:
+        return headline._asdict()
 
     @model_validator(mode="after")
     def _has_its_headline(self) -> "Receipt":

@@ -65,7 +65,7 @@ def test_an_option_decides_the_bits_and_a_resume_keeps_them(named, digits, plain
     with pytest.raises(ResumeError, match=named):
         train(load([*digits, f"run.resume={tmp_path}/run"]))
     train(load([*chosen, "data.dataloader_workers=2", f"run.resume={tmp_path}/run"]))
-    weights = [read_receipt(folder)["weights_sha256"] for folder in (tmp_path / "undisturbed", tmp_path / "run", plain)]
+    weights = [read_receipt(folder).weights_sha256 for folder in (tmp_path / "undisturbed", tmp_path / "run", plain)]
     assert weights[0] == weights[1]
     assert weights[0] != weights[2]
 
@@ -73,7 +73,7 @@ def test_an_option_decides_the_bits_and_a_resume_keeps_them(named, digits, plain
 def test_options_that_are_off_leave_no_trace_in_the_identity_of_a_run(plain):
     identity = read_identity(plain / "checkpoints")
     assert {key: value for key, value in identity.items() if key.startswith("data.")} == IDENTITY | {
-        "data.fingerprint": read_receipt(plain)["data_fingerprint"]
+        "data.fingerprint": read_receipt(plain).data_fingerprint
     }
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from drift_detector_pipeline.config import load
@@ -117,11 +118,11 @@ def test_a_task_of_ones_own_goes_through_training_evaluation_and_prediction(digi
     assert summarize([folder])["val_error_mean"] == pytest.approx(errors[-1], abs=1e-5)
 
     for gray in (40, 200):
-        from PIL import Image
-
         Image.new("RGB", (8, 8), (gray,) * 3).save(tmp_path / f"{gray}.png")
     done = predict(folder / "final_model.safetensors", ["40.png", "200.png"])
-    dark, light = (json.loads(line)["brightness"] for line in (done.folder / "predictions.jsonl").open())
+    dark, light = (
+        json.loads(line)["brightness"] for line in (done.folder / "predictions.jsonl").read_text().splitlines()
+    )
     assert dark < light
 
 
