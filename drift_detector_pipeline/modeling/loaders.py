@@ -10,7 +10,7 @@ import itertools
 import multiprocessing
 import signal
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,11 @@ class Batch(NamedTuple):
 
     images: torch.Tensor  # uint8 (B, 3, S, S), channels last in memory
     targets: list[Target] | None = None  # plain JSON, one each; None: nobody knows the truth
+
+
+def batch_of(crops: Sequence[Pixels]) -> Batch:
+    """A batch of images (S, S, 3) of which nobody knows the truth."""
+    return Batch(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2))
 
 
 class Request(NamedTuple):

@@ -16,8 +16,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
 from drift_detector_pipeline.commands import read_command, refuse_others
@@ -29,7 +27,7 @@ from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.named_files import ImageFile, image_files
 from drift_detector_pipeline.modeling.evaluation_report import answer_cells
 from drift_detector_pipeline.modeling.inference import BATCH
-from drift_detector_pipeline.modeling.loaders import Batch
+from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.trained import WEIGHTS, Trained, open_trained, outputs_of, precision_of
 from drift_detector_pipeline.networks.weights import read_header
 from drift_detector_pipeline.runs.facts import now, this_command
@@ -117,8 +115,7 @@ def _predictions(
     """Yield name and answer of each image, in order; add the others to `unreadable`."""
     crops = read_crops(found, trained.stored_side_px, trained.img_size, unreadable)
     while group := list(itertools.islice(crops, BATCH)):
-        pixels = torch.from_numpy(np.stack([crop for _, crop in group])).permute(0, 3, 1, 2)
-        outputs = outputs_of(trained, Batch(pixels), machine)
+        outputs = outputs_of(trained, batch_of([crop for _, crop in group]), machine)
         yield from zip((name for name, _ in group), trained.task.answer(outputs, trained.classes), strict=True)
     for name, why in unreadable.items():
         log.warning("%s: %s", name, why)

@@ -4,11 +4,10 @@ In: a session at its end. Out: tracker.SamplePrediction, always the same images 
 """
 
 import numpy as np
-import torch
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.modeling.inference import predict_outputs
-from drift_detector_pipeline.modeling.loaders import Batch
+from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.session import Session
 from drift_detector_pipeline.runs.tracking.tracker import SamplePrediction
 from drift_detector_pipeline.tasks.task import Answer, Target, Task, View
@@ -23,7 +22,7 @@ def sample_predictions(session: Session) -> list[SamplePrediction]:
     chosen = split[np.linspace(0, len(split) - 1, min(COUNT, len(split))).round().astype(np.int64)].tolist()
     how = View(session.settings.data.img_size, None)
     views = [task.view(data.images[index], int(data.images.labels[index]), how, None) for index in chosen]
-    batch = Batch(torch.stack([view for view, _ in views]).permute(0, 3, 1, 2))
+    batch = batch_of([view.numpy() for view, _ in views])
     outputs = predict_outputs(session.result, batch, session.network, session.machine, task)
     return [
         _sample(task, view.numpy(), target, answer, data.classes)

@@ -16,7 +16,7 @@ from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.corrupt import KINDS, SEVERITIES, corrupt
 from drift_detector_pipeline.images.transforms import inference_crop
 from drift_detector_pipeline.modeling.inference import BATCH, predict_outputs
-from drift_detector_pipeline.modeling.loaders import Batch
+from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.trained import Trained
 from drift_detector_pipeline.proof.ssim import ssim
 from drift_detector_pipeline.runs.machine import Machine
@@ -106,8 +106,7 @@ def _accuracy(chosen: Chosen, kind: str | None, severity: int, trained: Trained,
     for start in range(0, len(chosen.images), BATCH):
         part = _part(chosen, start, start + BATCH)
         images = corrupt(part.images, kind, severity, keys=part.keys) if kind else part.images
-        batch = Batch(torch.from_numpy(images).permute(0, 3, 1, 2))
-        logits = predict_outputs(trained.network.module, batch, trained.network, machine, trained.task)
+        logits = predict_outputs(trained.network.module, batch_of(images), trained.network, machine, trained.task)
         right += int((np.asarray(logits).argmax(1) == part.labels).sum())
     return round(right / len(chosen.images), 4)
 
