@@ -106,7 +106,7 @@ def _accuracy(chosen: Chosen, kind: str | None, severity: int, trained: Trained,
     for start in range(0, len(chosen.images), BATCH):
         part = _part(chosen, start, start + BATCH)
         images = corrupt(part.images, kind, severity, keys=part.keys) if kind else part.images
-        logits = predict_outputs(trained.network.module, batch_of(images), trained.network, machine, trained.task)
+        logits = predict_outputs(trained.network.module, batch_of(list(images)), trained.network, machine, trained.task)
         right += int((np.asarray(logits).argmax(1) == part.labels).sum())
     return round(right / len(chosen.images), 4)
 
