@@ -3,7 +3,7 @@
 In: uint8 (N, S, S, 3) inference crops and a way through a model: a module whose layers are watched, or a function.
 Out: `Signals`, float32 arrays of N rows. Read by phi.py, and by whoever fits it.
 
-This is the second way through a model. The first, modeling/inference.py, gives the logits of a run's own network in
+This is the second way through a model. The first, modeling/inference.py, gives what a run's own network answers, in
 whatever precision the machine has. This one computes in float32 always, for a reference made on one machine is compared
 with windows on others, watches layers on the way, and takes anybody's model or function. Both fill their batches up.
 """

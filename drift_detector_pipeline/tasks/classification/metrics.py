@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
+
 BINS = 15  # of confidence, as in Guo et al. 2017
 
-Logits = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+Logits = Float32s  # (N, K)
 
 
 class ClassScores(NamedTuple):
@@ -84,12 +84,12 @@ def measure(logits: Logits, labels: Labels) -> Metrics:
     )
 
 
-def probabilities(logits: Logits) -> Floats:
+def probabilities(logits: Logits) -> Float64s:
     """Softmax of each row, (N, K) in float64; rows add up to 1."""
     return np.exp(_log_probabilities(logits))
 
 
-def cross_entropies(logits: Logits, labels: Labels) -> Floats:
+def cross_entropies(logits: Logits, labels: Labels) -> Float64s:
     """Cross entropy of each image in nats, (N,) in float64."""
     return -_log_probabilities(logits)[np.arange(len(labels)), labels]
 
@@ -117,7 +117,7 @@ def per_class(matrix: npt.NDArray[np.int64]) -> list[ClassScores]:
     ]
 
 
-def reliability(confidences: Floats, right: npt.NDArray[np.bool_]) -> list[Bin]:
+def reliability(confidences: Float64s, right: npt.NDArray[np.bool_]) -> list[Bin]:
     """Sort predictions into `BINS` intervals of confidence, equally wide, each closed at its upper end."""
     place = np.clip(np.ceil(confidences * BINS).astype(np.int64) - 1, 0, BINS - 1)
     counts = np.bincount(place, minlength=BINS).tolist()
@@ -138,7 +138,7 @@ def calibration_error(bins: list[Bin]) -> float:
     return math.fsum(n * gap for n, gap in gaps) / sum(b.n for b in bins)
 
 
-def _log_probabilities(logits: Logits) -> Floats:
+def _log_probabilities(logits: Logits) -> Float64s:
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))
 
