@@ -1,4 +1,4 @@
-# The container: one recipe runs all docker_* targets. Included by the Makefile; needs a Docker client and make, no Python.
+# The container: one recipe runs the docker_* targets that work inside. Included by the Makefile; needs a Docker client and make, no Python.
 
 IMAGE_NAME ?= drift-detector-pipeline
 IMAGE_TAG ?= latest
@@ -20,7 +20,7 @@ BUILT := .image-built-$(subst /,_,$(IMAGE_NAME))-$(IMAGE_TAG)
 IMAGE_FILES := $(shell find Dockerfile .dockerignore docker-entrypoint.sh docker-install.sh requirements.txt pyproject.toml \
 	conf drift_detector_pipeline tests -type f ! -name '*.pyc')
 
-# What each target runs inside; the host's targets run the same modules.
+# What each target runs inside: the modules that the host's targets run, and of the tests what an image can break.
 PACKAGE := python -m drift_detector_pipeline
 COMMAND_shell := bash
 COMMAND_dvc_pull := $(PACKAGE).raw.remote pull

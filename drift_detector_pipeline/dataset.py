@@ -144,6 +144,7 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
         ignored_files=listing.ignored,
         unused_folders=listing.unused_folders,
         pillow=PIL.__version__,
+        task=listing.task,
     )
     write_manifest(folder, manifest)
     _report(manifest, time.monotonic() - started)

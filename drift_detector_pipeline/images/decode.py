@@ -1,7 +1,7 @@
 """From the bytes of an image file to the uint8 array that is stored: the only decoder of the package.
 
 In: a file's bytes, or an array. Out: uint8 RGB, upright, shorter side as stored, aspect ratio kept.
-Fed by dataset.py and, for single files, by everything that predicts.
+Fed by decode_many.py.
 """
 
 import io

@@ -1,8 +1,8 @@
 """From a stored image to model input: one inference crop for everything, and normalisation.
 
 H, W: a stored image's sides; S: the side of the model input. Everything is uint8 until `normalize`.
-Fed by processed/packing.py or decode.py, read by modeling/loaders.py; training's random views are made of the same
-parts in augmentation.py.
+Fed by processed/packing.py or decode.py, read by tasks and by whoever looks at single images;
+training's random views are made of the same parts in augmentation.py.
 """
 
 from typing import NamedTuple

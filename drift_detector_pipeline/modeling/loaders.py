@@ -1,4 +1,4 @@
-"""Batches whose content is a function of (seed, epoch, position): nothing to save, nothing to restore.
+"""Batches whose content is a function of (seed, epoch, image): nothing to save, nothing to restore.
 
 Sample order = f(seed, epoch); augmentation = f(seed, epoch, image); partners to mix with = f(seed, epoch). Worker
 processes only share the work, so any number of them gives the same batches. B: images of a batch. Fed by
@@ -102,7 +102,7 @@ def load_batches(
     images: PackedImages, requests: Iterator[Request], task: Task,
     *, data: Data, seed: int, workers: int, pin: bool = False,
 ) -> Iterator[Batch]:  # fmt: skip
-    """Make the requested batches in order, ahead of time in `workers` processes (0: in this one, when asked).
+    """Make the requested batches in order: ahead of time in `workers` processes, or with 0 here, when they are taken.
 
     `pin`: in memory a GPU reads directly. Raises DataError if the memory to hand batches over in is not there.
     """
@@ -197,7 +197,7 @@ class _BatchMaker(Dataset[_Made]):
         return self._task.view(*self._stored(key[0]), View(side_px, self._augmentation), rng)
 
     def _stored(self, index: int) -> tuple[Pixels, Target]:
-        return self._images[index], int(self._images.labels[index])
+        return self._images[index], self._images.target(index)
 
 
 def _key(index: np.int64, repeat: np.int64 | int = 0) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """Optimizer by name, and a learning rate that is a function of the step: nothing to save.
 
-In: `training.*` settings and a module. Out: a torch optimizer; a factor in 0..1 for each step. Read by train.py.
+In: `training.*` settings and a module. Out: a torch optimizer; a factor in 0..1 for each step. Read by session.py
+and step.py.
 """
 
 import difflib

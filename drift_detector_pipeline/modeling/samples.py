@@ -21,7 +21,7 @@ def sample_predictions(session: Session) -> list[SamplePrediction]:
     split = data.images.indices("val")
     chosen = split[np.linspace(0, len(split) - 1, min(COUNT, len(split))).round().astype(np.int64)].tolist()
     how = View(session.settings.data.img_size, None)
-    views = [task.view(data.images[index], int(data.images.labels[index]), how, None) for index in chosen]
+    views = [task.view(data.images[index], data.images.target(index), how, None) for index in chosen]
     batch = batch_of([view.numpy() for view, _ in views])
     outputs = predict_outputs(session.result, batch, session.network, session.machine, task)
     return [

@@ -1,7 +1,7 @@
 """Train a model: `python -m drift_detector_pipeline.modeling.train data=digits training.epochs=5`.
 
 In: a processed folder and settings. Out: a run folder (runs/folders.py). Can be killed after any step and continued to
-the same bits, because everything random is a function of (seed, epoch, step, image) and the rest is in the checkpoint.
+the same bits, for everything random is a function of seed, epoch, step and image, and the rest is in the checkpoint.
 """
 
 import itertools

@@ -1,7 +1,7 @@
 """Networks by name: any timm model, a small MLP, and a fast network for images of about 32 px.
 
-In: `model.*` settings, number of classes, side of the input. Out: a `Network`. Read by modeling/train.py and
-weights.py.
+In: `model.*` settings, number of classes, side of the input. Out: a `Network`. Read by tasks, weights.py
+and modeling/session.py.
 """
 
 import difflib

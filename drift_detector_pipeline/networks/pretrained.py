@@ -1,4 +1,4 @@
-"""Weights that others have trained: a local file, or the hub, asked once.
+"""Weights that others have trained: a local file, or the hub, from which timm fetches.
 
 In: a module and a path. Out: the module with those weights. Read by models.py.
 """

@@ -1,7 +1,7 @@
 """Weights as files: safetensors whose header is enough to predict with nothing else, and their hashes.
 
 In: a module's state and a `Description`. Out: the same bytes for the same weights, anywhere. Written by
-modeling/train.py, read by everything that predicts.
+modeling/session.py, read by everything that predicts.
 """
 
 import json

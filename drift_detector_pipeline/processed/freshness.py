@@ -1,4 +1,4 @@
-"""Whether a processed folder still shows its source: changed files and settings are noticed.
+"""Whether a processed folder still shows its source: changed files are noticed, and settings through manifest.py.
 
 In: settings, and where the source lies. Out: why the folder must be built again, or None. Read by dataset.py only, so
 that whoever opens processed data needs nothing of how a source is fetched.

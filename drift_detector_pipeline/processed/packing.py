@@ -77,6 +77,10 @@ class PackedImages:
         height, width, offset = self._heights[index], self._widths[index], self._offsets[index]
         return self._bytes[offset : offset + height * width * 3].reshape(height, width, 3)
 
+    def target(self, index: int) -> int:
+        """The truth about an image, as plain JSON: its label."""
+        return int(self.labels[index])
+
     def indices(self, split: str, limit: int | None = None) -> npt.NDArray[np.int64]:
         """Positions of the images of a split, ascending; with a limit, of `some_of` them."""
         if split not in SPLITS:

@@ -1,6 +1,6 @@
 """Structural similarity of two images: 1 for equal ones, falling with what a person sees as damage.
 
-N images, sides H and W. Pure functions. Read by corruption_sheet.py. Source: Wang, Bovik, Sheikh & Simoncelli 2004.
+N images, sides H and W. Pure functions. Read by corruption_table.py. Source: Wang, Bovik, Sheikh & Simoncelli 2004.
 """
 
 import numpy as np

@@ -25,6 +25,7 @@ class Listing(NamedTuple):
     images: list[RawImage]
     ignored: list[str]  # files outside class folders, hidden files, broken links
     unused_folders: list[str]  # beside train and val, such as a second validation folder
+    task: str | None = None  # for which the truth is meant; None: labels
 
 
 def is_clutter(path: Path) -> bool:

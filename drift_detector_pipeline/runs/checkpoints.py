@@ -3,7 +3,7 @@
     checkpoints/last.safetensors       the newest
     checkpoints/previous.safetensors   the one before, should the newest be damaged
 
-Written and read by modeling/train.py; its header is read by folders.py to decide what can be continued.
+Written and read by modeling/session.py; its header is read by folders.py to decide what can be continued.
 """
 
 from pathlib import Path

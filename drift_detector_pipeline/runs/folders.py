@@ -2,7 +2,7 @@
 
     outputs/<date>/<time>/   .hydra/ train.log metrics.jsonl tensorboard/ checkpoints/ *_model.safetensors run.json
 
-Read and written by modeling/train.py and modeling/reproduce.py; the receipt is for everybody.
+Read by modeling/session.py; the receipt is for everybody.
 """
 
 from collections.abc import Mapping

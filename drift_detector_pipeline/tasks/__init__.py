@@ -1,7 +1,10 @@
-"""What differs between labels, boxes and clips, and nothing else: one folder a task, one line each in the catalog.
+"""What differs between kinds of truth once an image is stored: one folder a task, one line each in the catalog.
 
 headline         the one number that decides: best epoch, sweeps, promotion
 task             what a task supplies
 classification/  one label an image
 catalog          a name -> a task
+
+How the truth lies in a source is a format's business (raw/formats/); a `Listing` names the task it is for. Stored truth
+is a label so far (processed/packing.py).
 """

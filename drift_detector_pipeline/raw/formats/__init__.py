@@ -1,4 +1,4 @@
-"""One reader a layout, each `read(source) -> Listing`; a further layout is a further module.
+"""One reader a layout, each `read(source) -> Listing`. So far there is one, which dataset.py and freshness.py call.
 
 imagefolder   one folder a class
 """

@@ -7,5 +7,6 @@ wandb_writer    the program that writes to W&B
 wandb_tracking  what the settings say of W&B
 
 The two ends are two processes: a training never waits for a network, and a writer holds no torch. Another tracker is
-one more `Writer` (writer.py) in a module of its own, and a `Destination` (mirror.py) that names it.
+one more `Writer` (writer.py) in a module of its own, and a `Destination` (mirror.py) that names it;
+modeling/session.py opens the trackers.
 """
