@@ -113,7 +113,9 @@ def test_development_containers_use_the_one_dockerfile(kind):
     assert described["postCreateCommand"].removeprefix("make ") in TARGETS
 
 
-@pytest.mark.parametrize("top, endings", [("conf", ".yaml"), ("drift_detector_pipeline", ".py .html"), ("tests", ".py")])
+@pytest.mark.parametrize(
+    "top, endings", [("conf", ".yaml"), ("drift_detector_pipeline", ".py .html"), ("tests", ".py")]
+)
 def test_the_ignore_file_names_every_folder_the_image_needs(top, endings):
     needed = {f"!{path.parent.relative_to(ROOT).as_posix()}/*{path.suffix}"
               for path in (ROOT / top).rglob("*") if path.suffix in endings.split()}  # fmt: skip
