@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from drift_detector_pipeline.errors import DataError
+
 _CLUTTER = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r", "@eadir", "$recycle.bin",
     "system volume information",
@@ -48,17 +50,18 @@ def files_below(folder: Path) -> list[Path]:
 def everything_below(folder: Path) -> Iterator[Path]:
     """All that is no folder, clutter and broken links included. Links to folders are followed.
 
-    A link that leads back to where it lies is not followed but listed. Raises OSError for a folder that cannot be read.
+    A link that leads back to where it lies is not followed but listed. Raises DataError for a folder that cannot be
+    read, whose images would otherwise be missing in silence.
     """
-    for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         here = Path(place)
         back = [name for name in folders if (here / name).is_symlink() and _leads_back(here / name, folder)]
         folders[:] = [name for name in folders if name not in back]
         yield from (here / name for name in [*files, *back])
 
 
-def _raise(error: OSError) -> NoReturn:
-    raise error
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename}: {error.strerror}; folders of images must be readable") from error
 
 
 def _leads_back(link: Path, top: Path) -> bool:

@@ -3,16 +3,20 @@
 In: a folder. Out: a `Listing`. Read by dataset.py, and by processed/freshness.py to see what has changed.
 """
 
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.listing import Listing, RawImage, everything_below, files_below, is_clutter
 from drift_detector_pipeline.raw.split_names import PLAIN, SplitName, says_nothing, split_name
 
 _LAYOUT = "expected one folder per class, for example PATH/cat/1.jpg, or PATH/train/cat/1.jpg and PATH/val/cat/2.jpg"
+_HINT = re.compile("train|test|valid|eval")
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -37,6 +41,7 @@ def read(source: Path, shown: Path | None = None) -> Listing:
     images = [image for part in parts for image in _images_of(part, root)]
     if parts[0].classes == root:
         _refuse_splits_as_classes(folders, shown)
+        _doubt_alike(folders, shown)
     used = {part.folder for part in parts}
     unused = [] if used == {root} else [path for path in folders if path not in used]
     files = (path for path in everything_below(root) if not any(map(path.is_relative_to, unused)))
@@ -124,6 +129,31 @@ def _refuse_splits_as_classes(folders: Sequence[Path], shown: Path) -> None:
             f"{shown}: {', '.join(path.name for path in sure)} read like parts of a data set, not like classes, and "
             f"hold no class folders to train on; {_LAYOUT}"
         )
+
+
+def _doubt_alike(folders: Sequence[Path], shown: Path) -> None:
+    """Warn if classes hold folders of the same names, as parts of a data set do; DataError if their names agree."""
+    inside = {folder: _only_folders(folder) for folder in folders}
+    counts = Counter(name for names in inside.values() for name in names)
+    alike = [folder.name for folder, names in inside.items() if sum(counts[name] > 1 for name in names) > 1]
+    if not alike:
+        return
+    common = sorted(name for name, count in counts.items() if count > 1)
+    said = f"{shown}: {alike[0]} and {alike[-1]} hold folders of the same names, such as {common[0]} and {common[1]}"
+    if any(_HINT.search(name.lower()) for name in alike):
+        raise DataError(f"{said}. Are they parts of a data set? Then name them train and val; {_LAYOUT}")
+    log.warning("%s. They are taken for classes; if they are parts of a data set, name them train and val", said)
+
+
+def _only_folders(folder: Path) -> set[str]:
+    """Names of the folders in `folder`; none if there are files beside them."""
+    names = set()
+    for path in folder.iterdir():
+        if not is_clutter(path):
+            if not path.is_dir():
+                return set()
+            names.add(path.name)
+    return names
 
 
 def _images_of(part: _Part, root: Path) -> Iterator[RawImage]:

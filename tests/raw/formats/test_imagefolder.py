@@ -144,6 +144,22 @@ def test_two_folders_to_train_on_are_refused(tmp_path: Path) -> None:
         imagefolder.read(tmp_path)
 
 
+@pytest.mark.parametrize("names", ["subtrain subtest", "imagestrain imageseval", "firsttrain other"])
+def test_folders_that_hold_the_same_classes_and_hint_at_parts_are_refused(tmp_path: Path, names: str) -> None:
+    with pytest.raises(DataError, match=r"hold folders of the same names, such as a and b\. Are they parts"):
+        imagefolder.read(layout(tmp_path, *(f"{part}/{name}/1.png" for part in names.split() for name in "ab")))
+
+
+def test_classes_that_hold_folders_of_the_same_names_are_classes_aloud(tmp_path: Path, caplog) -> None:
+    layout(tmp_path, *(f"{name}/{place}/1.png" for name in ("cat", "dog") for place in ("indoors", "outdoors")))
+    assert {image.class_name for image in imagefolder.read(tmp_path).images} == {"cat", "dog"}
+    assert "cat and dog hold folders of the same names, such as indoors and outdoors" in caplog.text
+    caplog.clear()
+    write_image(tmp_path / "cat" / "1.png", 0)
+    imagefolder.read(tmp_path)
+    assert not caplog.records
+
+
 def test_a_class_may_have_a_word_of_parts_in_its_name(tmp_path: Path) -> None:
     layout(tmp_path, "bullet train/1.png", "test tube/1.png", "invalid/1.png", "Trained dog/x/1.png", "dev/1.png")
     names = {image.class_name for image in imagefolder.read(tmp_path).images}
