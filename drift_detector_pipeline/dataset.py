@@ -37,10 +37,8 @@ from drift_detector_pipeline.processed.splits import SPLITS, assign
 from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.raw.fetch import ensure_raw, verify
 from drift_detector_pipeline.raw.formats import imagefolder
-from drift_detector_pipeline.raw.listing import Listing
+from drift_detector_pipeline.raw.listing import Listing, is_clutter
 from drift_detector_pipeline.settings import Data
-
-_SHOWN = 20  # of a list of classes on the console
 
 
 @exit_status
@@ -191,6 +189,8 @@ def _report(manifest: Manifest, listing: Listing, seconds: float) -> None:
         log.warning("%d bad images were left out; the manifest names them", len(manifest.bad_images))
     if manifest.unused_folders:
         log.warning("not used: the folders %s", ", ".join(manifest.unused_folders))
+    if ignored := [path for path in listing.ignored if not any(is_clutter(Path(part)) for part in path.split("/"))]:
+        log.info("not used: files outside of class folders, links that lead nowhere or back: %s", _some(ignored, 5))
     if listing.empty_folders:
         log.warning("no files in the class folders %s", _some(listing.empty_folders))
     if hollow := [name for name in manifest.classes if not manifest.counts["train"][name]]:
@@ -199,11 +199,11 @@ def _report(manifest: Manifest, listing: Listing, seconds: float) -> None:
         log.warning("no image to validate on: a class needs at least two, or a val/ folder; training will refuse this")
 
 
-def _some(names: Sequence[str]) -> str:
-    """The names, or the first and the last of a long list."""
-    if len(names) <= _SHOWN:
+def _some(names: Sequence[str], most: int = 20) -> str:
+    """The names, or the first and the last of a list of more than `most`."""
+    if len(names) <= most:
         return ", ".join(names)
-    return f"{', '.join(names[: _SHOWN - 1])}, ... {names[-1]} ({len(names):,} in all)"
+    return f"{', '.join(names[: most - 1])}, ... {names[-1]} ({len(names):,} in all)"
 
 
 if __name__ == "__main__":

@@ -160,11 +160,15 @@ def test_the_classes_are_said_and_a_long_list_is_short(
 def test_a_class_without_a_whole_image_is_named(image_folder: Path, tmp_path: Path, data_of: DataOf, caplog) -> None:
     source = Path(shutil.copytree(image_folder, tmp_path / "mine"))
     (source / "bird").mkdir()
+    (source / "README.md").touch()
+    (source / ".DS_Store").touch()
+    (source / "cat" / "gone.png").symlink_to("nowhere.png")
     (source / "phone").mkdir()
     (source / "phone" / "1.heic").write_bytes(b"\0\0\0\x18ftypheic0000")
     said = reasons(caplog, data_of(source, max_bad_images=1))
     assert "no files in the class folders bird" in said
     assert "classes without a whole image to train on: phone" in said
+    assert "links that lead nowhere or back: README.md, cat/gone.png" in said
 
 
 def test_an_archive_without_classes_is_named_itself(tmp_path: Path, data_of: DataOf) -> None:
