@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from drift_detector_pipeline.processed.splits import SPLITS, assign
 from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.raw.fetch import ensure_raw, verify
 from drift_detector_pipeline.raw.formats import imagefolder
-from drift_detector_pipeline.raw.listing import Listing
+from drift_detector_pipeline.raw.listing import Listing, is_clutter
 from drift_detector_pipeline.settings import Data
 
 
@@ -119,7 +119,7 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
     else:
         if raw.is_file():
             extract(raw, folder / "extracted")
-        listing = imagefolder.read(raw if raw.is_dir() else folder / "extracted")
+        listing = imagefolder.read(raw if raw.is_dir() else folder / "extracted", shown=raw)
         decoded = decode_all(listing, data.stored_side_px)
     splits = assign(listing.images, data.val_fraction, data.fit_fraction)
     classes = sorted({image.class_name for image in listing.images})
@@ -147,7 +147,7 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
         task=listing.task,
     )
     write_manifest(folder, manifest)
-    _report(manifest, time.monotonic() - started)
+    _report(manifest, listing, time.monotonic() - started)
 
 
 class _Packer:
@@ -182,13 +182,29 @@ def _check_bad(bad: list[BadImage], images: int, data: Data, raw: Path | None) -
         raise DataError(f"{raw}: none of its {len(bad)} files is a complete image")
 
 
-def _report(manifest: Manifest, seconds: float) -> None:
+def _report(manifest: Manifest, listing: Listing, seconds: float) -> None:
     counts = ", ".join(f"{sum(classes.values()):,} {split}" for split, classes in manifest.counts.items())
     log.info("%s images of %d classes: %s (%.1f s)", f"{manifest.images:,}", len(manifest.classes), counts, seconds)
+    log.info("classes: %s", _some(manifest.classes))
     if manifest.bad_images:
         log.warning("%d bad images were left out; the manifest names them", len(manifest.bad_images))
     if manifest.unused_folders:
         log.warning("not used: the folders %s", ", ".join(manifest.unused_folders))
+    if ignored := [path for path in listing.ignored if not any(is_clutter(Path(part)) for part in path.split("/"))]:
+        log.info("not used: files outside of class folders, links that lead nowhere or back: %s", _some(ignored, 5))
+    if listing.empty_folders:
+        log.warning("no files in the class folders %s", _some(listing.empty_folders))
+    if hollow := [name for name in manifest.classes if not manifest.counts["train"][name]]:
+        log.warning("classes without a whole image to train on: %s", _some(hollow))
+    if not any(manifest.counts["val"].values()):
+        log.warning("no image to validate on: a class needs at least two, or a val/ folder; training will refuse this")
+
+
+def _some(names: Sequence[str], most: int = 20) -> str:
+    """The names, or the first and the last of a list of more than `most`."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[: most - 1])}, ... {names[-1]} ({len(names):,} in all)"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 
 import pytest
-from conftest import ci_environment, module_command, run_module
+from conftest import ci_environment, make_folder, module_command, run_module
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
@@ -128,6 +128,20 @@ def test_a_batch_larger_than_the_data(digits, call_main):
     assert "pass a smaller training.batch_size" in refused(
         call_main("modeling.train", *digits, "training.batch_size=5000")
     )
+
+
+def test_data_without_an_image_to_validate_on(folder, tmp_path, call_main):
+    raw = make_folder(tmp_path / "few", 1)
+    words = [*folder, f"data.raw_path={raw}", "training.batch_size=2", f"hydra.run.dir={tmp_path}/run"]
+    assert call_main("dataset", *words[:-2]).returncode == 0
+    assert "no image to validate on" in refused(call_main("modeling.train", *words))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_of_one_that_cannot_be_normalized(digits, tmp_path, call_main):
+    words = [*digits, "model.name=resnet18", "training.batch_size=1", f"hydra.run.dir={tmp_path}/run"]
+    assert "pass training.batch_size=2 or more" in refused(call_main("modeling.train", *words))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -144,6 +144,63 @@ def test_a_test_folder_beside_val_is_left_out_aloud(
     assert manifest_of(data.processed_path)["images"] == 12
 
 
+# -- what is said
+
+
+def test_the_classes_are_said_and_a_long_list_is_short(
+    image_folder: Path, tmp_path: Path, data_of: DataOf, caplog
+) -> None:
+    assert f"classes: {', '.join(sorted(CLASSES))}" in reasons(caplog, data_of(image_folder))
+    many = make_folder(tmp_path / "many", 1, tuple(f"c{number:03d}" for number in range(300)))
+    said = reasons(caplog, data_of(many, processed_path=tmp_path / "of_many"))
+    assert "c000, c001" in said and "... c299 (300 in all)" in said and "c100" not in said
+    assert "no image to validate on" in said
+
+
+def test_a_class_without_a_whole_image_is_named(image_folder: Path, tmp_path: Path, data_of: DataOf, caplog) -> None:
+    source = Path(shutil.copytree(image_folder, tmp_path / "mine"))
+    (source / "bird").mkdir()
+    (source / "README.md").touch()
+    (source / ".DS_Store").touch()
+    (source / "cat" / "gone.png").symlink_to("nowhere.png")
+    (source / "phone").mkdir()
+    (source / "phone" / "1.heic").write_bytes(b"\0\0\0\x18ftypheic0000")
+    said = reasons(caplog, data_of(source, max_bad_images=1))
+    assert "no files in the class folders bird" in said
+    assert "classes without a whole image to train on: phone" in said
+    assert "links that lead nowhere or back: README.md, cat/gone.png" in said
+
+
+def test_an_archive_without_classes_is_named_itself(tmp_path: Path, data_of: DataOf) -> None:
+    (tmp_path / "flat" / "images").mkdir(parents=True)
+    write_image(tmp_path / "flat" / "images" / "cat.1.png", 0)
+    raw = pack_tar(tmp_path / "flat", tmp_path / "flat.tgz")
+    with pytest.raises(DataError, match=rf"^{raw}: .*flat/images/cat\.1\.png|^{raw}: only the class") as error:
+        process(data_of(raw))
+    assert ".partial" not in str(error.value)
+
+
+@pytest.mark.parametrize("depth", ["class", "deeper"])
+def test_what_changes_behind_a_linked_folder_is_noticed(
+    image_folder: Path, tmp_path: Path, data_of: DataOf, caplog, depth: str
+) -> None:
+    source, pool = tmp_path / "mine", Path(shutil.copytree(image_folder, tmp_path / "pool"))
+    source.mkdir()
+    for name in CLASSES:
+        link = source / name if depth == "class" else source / name / "deeper"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(pool / name)
+    data = data_of(source)
+    process(data)
+    assert manifest_of(data.processed_path)["images"] == 30
+    assert "up to date" in reasons(caplog, data)
+    write_image(pool / "cat" / "new.png", seed=99)
+    assert "has changed" in reasons(caplog, data)
+    write_image(pool / "cat" / "0.png", seed=98)
+    assert "has changed" in reasons(caplog, data)
+    assert manifest_of(data.processed_path)["images"] == 31
+
+
 # -- bad images
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from drift_detector_pipeline.files import is_there
 from drift_detector_pipeline.raw.archives import extract
-from drift_detector_pipeline.raw.listing import is_clutter
+from drift_detector_pipeline.raw.listing import files_below, is_clutter
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 
@@ -53,10 +53,10 @@ def _named_by(word: str, unpacked: Path) -> Iterator[ImageFile]:
             yield from _below(unpacked, word)
         else:
             yield ImageFile(word, path)
-    elif matches := sorted(glob.glob(word, recursive=True)):  # noqa: PTH207  (pathlib takes no absolute pattern)
+    elif matches := _matches(word):
         for number, match in enumerate(matches):
             yield from _named_by(match, unpacked / str(number))
-    elif len(parts := _parts(word)) > 1:
+    elif not _blank_in(_literal(word)) and len(parts := _parts(word)) > 1:
         for number, part in enumerate(parts):
             yield from _named_by(part, unpacked / str(number))
     else:
@@ -64,10 +64,30 @@ def _named_by(word: str, unpacked: Path) -> Iterator[ImageFile]:
 
 
 def _below(folder: Path, shown: str) -> Iterator[ImageFile]:
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.is_file() and not any(is_clutter(Path(part)) for part in inside.parts):
-            yield ImageFile((Path(shown) / inside).as_posix(), path)
+    for path in files_below(folder):
+        yield ImageFile((Path(shown) / path.relative_to(folder)).as_posix(), path)
+
+
+def _matches(word: str) -> list[str]:
+    """What a pattern matches, sorted, but for clutter that it does not name; hidden files are left out by glob."""
+    literal = _literal(word)
+    pattern = glob.escape(literal) + word[len(literal) :]
+    named = set(Path(word).parts)
+    return [
+        match
+        for match in sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  (pathlib takes no absolute pattern)
+        if not any(is_clutter(Path(part)) for part in set(Path(match).parts) - named if not part.startswith("."))
+    ]
+
+
+def _literal(word: str) -> str:
+    """The folders a pattern starts with that exist as they are written, brackets in their names included."""
+    ends = [place + 1 for place, character in enumerate(word) if character == "/"]
+    return next((word[:end] for end in reversed(ends) if is_there(Path(word[:end]))), "")
+
+
+def _blank_in(text: str) -> bool:
+    return any(map(str.isspace, text))
 
 
 def _parts(word: str) -> list[str]:

@@ -31,6 +31,7 @@ from drift_detector_pipeline.modeling.loaders import (
     training_requests,
 )
 from drift_detector_pipeline.modeling.optimization import build_optimizer
+from drift_detector_pipeline.modeling.preconditions import check_batch_of_one, check_images
 from drift_detector_pipeline.modeling.tracing import Profiler, open_profiler
 from drift_detector_pipeline.networks.models import Network, build, parameter_count, seed_everything
 from drift_detector_pipeline.networks.weights import describe, save_weights
@@ -148,13 +149,14 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     set_up_logging(quiet=not machine.is_first)
     data = open_processed(settings.data)
     task = task_named(data.task)
-    _check_batch_size(settings, data, machine)
+    check_images(settings, data, machine)
     if settings.data.augmentation.mix and task.blend is None:
         raise ConfigError(f"data.augmentation.mix: views of the task {task.name} cannot be mixed; leave it null")
     seed_everything(settings.run.seed, INIT)
     network = build(settings.model, len(data.classes), settings.data.img_size, task.create, task.check)
     for side_px in sorted(set(settings.training.sizes_px or [])):
         task.check(network.module, settings.model.name, len(data.classes), side_px)
+    check_batch_of_one(settings, network.module, task, len(data.classes))
     network.module.to(machine.device).to(memory_format=machine.memory_format)
     optimizer = build_optimizer(settings.training, network.module)
     identity = identify(settings, data, machine, network.pretrained_sha256)
@@ -245,18 +247,6 @@ def _load(session: Session, requests: Iterator[Request]) -> Iterator[Batch]:
         session.data.images, requests, session.task, data=data, seed=session.settings.run.seed,
         workers=data.dataloader_workers, pin=machine.device.type == "cuda",
     )  # fmt: skip
-
-
-def _check_batch_size(settings: Settings, data: Processed, machine: Machine) -> None:
-    images = len(data.images.indices("train", settings.data.limit))
-    training = settings.training
-    per_step = training.batch_size * training.accumulate_steps * machine.processes
-    if images < per_step:
-        accumulated = f", {training.accumulate_steps} times," if training.accumulate_steps > 1 else ""
-        raise ConfigError(
-            f"training.batch_size={training.batch_size}{accumulated} on {machine.processes} process(es) needs "
-            f"{per_step} images a step, {data.folder} has {images} to train on; pass a smaller training.batch_size"
-        )
 
 
 def _announce(session: Session, resumed: bool) -> None:

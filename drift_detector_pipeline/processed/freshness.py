@@ -12,6 +12,7 @@ from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.processed.manifest import NOTHING, Manifest, find_manifest, write_manifest
 from drift_detector_pipeline.raw.fetch import verify
 from drift_detector_pipeline.raw.formats import imagefolder
+from drift_detector_pipeline.raw.listing import everything_below
 from drift_detector_pipeline.settings import Data
 
 
@@ -48,7 +49,10 @@ def content_line(path: str, sha256: str) -> bytes:
 
 
 def stat_digest(raw: Path) -> str:
-    """A digest of names, sizes and times of modification: equal means the bytes need no second look."""
-    files = sorted(path for path in raw.rglob("*") if path.is_file()) if raw.is_dir() else [raw]
+    """A digest of names, sizes and times of modification, also of what links lead to.
+
+    Equal means the bytes need no second look.
+    """
+    files = sorted(path for path in everything_below(raw) if path.is_file()) if raw.is_dir() else [raw]
     lines = (f"{path} {(found := path.stat()).st_size} {found.st_mtime_ns}\n" for path in files)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,6 +1,7 @@
 """An address or a folder -> files on disk and a `Listing` of them.
 
-listing            what a source holds, whatever its layout
+listing            what a source holds, whatever its layout; which files of a folder are meant
+split_names        folders named as parts of a data set: train, Testing, val_set
 drive_credentials  is this a service account's key for Google Drive?
 remote             DVC without surprises: pull, push, status
 download           one file from a public address, continued where it broke off

@@ -16,10 +16,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Self
 
-from drift_detector_pipeline.console import progress_bar
+from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import DataError
 
 _DECOMPRESS: dict[bytes, Any] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
+_FOREIGN = {  # how a file starts that is often found under an archive's name
+    b"version https://git-lfs.github.com": "it is a Git LFS pointer, fetch the file with git lfs pull",
+    b"outs:": "it is a DVC pointer, fetch the file with make dvc_pull",
+    b"7z\xbc\xaf": "it is a 7z archive",
+    b"Rar!": "it is a RAR archive",
+    b"\x28\xb5\x2f\xfd": "it is compressed with zstd",
+    b"<": "it is a web page or XML, perhaps a page for signing in or of an error",
+    b"{": "it is JSON, perhaps an error of the server",
+    b"": "it is empty",
+}
 _CLASHES = (IsADirectoryError, NotADirectoryError, FileExistsError)  # a file and a folder of one name in the archive
 
 
@@ -34,6 +44,8 @@ def extract(archive: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     try:
         start = _first_bytes(archive)
+        if foreign := _what_else(start):
+            raise ValueError(foreign)
         files = _zip_files(archive, target) if start.startswith(b"PK") else _tar_files(archive, start, target)
         with progress_bar(total=None, title=f"extract {archive.name}", unit=" files") as bar:
             for path, file in files:
@@ -64,11 +76,24 @@ class _Header(tarfile.TarInfo):
 
 def _first_bytes(archive: Path) -> bytes:
     with archive.open("rb") as file:
-        return file.read(6)
+        return file.read(512)
+
+
+def _what_else(start: bytes) -> str | None:
+    """What a file is that is no archive, going by its first bytes; None: nothing known."""
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if b"\0\0\0\0" in start:
+        return None  # a tar begins with a name, whatever it is, and zeros
+    return next((said for magic, said in _FOREIGN.items() if (text.startswith(magic) if magic else not start)), None)
 
 
 def _zip_files(archive: Path, target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     with zipfile.ZipFile(archive) as opened:
+        if unsure := [info for info in opened.infolist() if _utf8_name(info) is None]:
+            log.warning(
+                "%s: does not say how its names are written; %r and %d more may be garbled",
+                archive, unsure[0].filename, len(unsure) - 1,
+            )  # fmt: skip
         for info in opened.infolist():
             path = _place(_as_in_a_tar(info), target, archive)
             if not info.is_dir():
@@ -89,10 +114,25 @@ def _tar_files(archive: Path, start: bytes, target: Path) -> Iterator[tuple[Path
 
 def _as_in_a_tar(info: zipfile.ZipInfo) -> tarfile.TarInfo:
     """Name and type of a zip's member, for the judgement that members of a tar get."""
-    member = tarfile.TarInfo(info.filename)
+    member = tarfile.TarInfo(_utf8_name(info) or info.filename)
     kind = info.external_attr >> 28  # the file type of Unix modes; 0 where the writer has none
     member.type = tarfile.REGTYPE if kind in (0, 0o4, 0o10) else tarfile.SYMTYPE  # or a device: as little wanted
     return member
+
+
+def _utf8_name(info: zipfile.ZipInfo) -> str | None:
+    """A member's name; None if it is neither marked as UTF-8 nor reads as such.
+
+    Unmarked names are in code page 437 by the standard, and so Python reads them; many programs write UTF-8.
+    """
+    if info.flag_bits & 0x800 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode()
+    except UnicodeEncodeError:
+        return info.filename  # newer Pythons look into the field that some programs keep a second name in
+    except UnicodeDecodeError:
+        return None
 
 
 def _place(member: tarfile.TarInfo, target: Path, archive: Path) -> Path:

@@ -1,21 +1,29 @@
 """What a source holds, whatever its layout: its images in order, and what was left out.
 
-Made by the readers in formats/ and by processed/digits.py, read by dataset.py.
+Made by the readers in formats/ and by processed/digits.py, read by dataset.py. The rule that says which files of a
+folder are meant stands here, too: one for data sets, predictions and drift.
 """
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-_CLUTTER = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
+from drift_detector_pipeline.errors import DataError
+
+_CLUTTER = {
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r", "@eadir", "$recycle.bin",
+    "system volume information",
+}  # fmt: skip
 
 
 class RawImage(NamedTuple):
     """One image of a source, before decoding."""
 
     path: str  # below the source's root, with forward slashes
-    class_name: str
+    class_name: str  # in NFC
     in_val_folder: bool | None  # None: the source has no validation folder
-    key: str  # the path below the split folder, what the hash is taken of
+    key: str  # the path below the split folder in NFC, what the hash is taken of
 
 
 class Listing(NamedTuple):
@@ -23,11 +31,41 @@ class Listing(NamedTuple):
 
     root: Path
     images: list[RawImage]
-    ignored: list[str]  # files outside class folders, hidden files, broken links
+    ignored: list[str]  # files outside class folders, hidden files, links that lead nowhere or back
     unused_folders: list[str]  # beside train and val, such as a second validation folder
     task: str | None = None  # for which the truth is meant; None: labels
+    empty_folders: tuple[str, ...] = ()  # class folders without a file
 
 
 def is_clutter(path: Path) -> bool:
     """Whether a file or folder is hidden or left by an operating system, going by its name."""
     return path.name.startswith(".") or path.name.lower() in _CLUTTER
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files below `folder` that are meant as images, sorted: all but what is clutter or lies in clutter."""
+    found = (path for path in everything_below(folder) if path.is_file())
+    return sorted(path for path in found if not any(is_clutter(Path(part)) for part in path.relative_to(folder).parts))
+
+
+def everything_below(folder: Path) -> Iterator[Path]:
+    """All that is no folder, clutter and broken links included. Links to folders are followed.
+
+    A link that leads back to where it lies is not followed but listed. Raises DataError for a folder that cannot be
+    read, whose images would otherwise be missing in silence.
+    """
+    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        here = Path(place)
+        back = [name for name in folders if (here / name).is_symlink() and _leads_back(here / name, folder)]
+        folders[:] = [name for name in folders if name not in back]
+        yield from (here / name for name in [*files, *back])
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename}: {error.strerror}; folders of images must be readable") from error
+
+
+def _leads_back(link: Path, top: Path) -> bool:
+    """Whether `link` names a folder that the way from `top` to it goes through, or one above that."""
+    way = [folder for folder in link.parents if folder.is_relative_to(top)]
+    return any(folder.resolve().is_relative_to(link.resolve()) for folder in way)

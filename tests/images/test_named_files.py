@@ -9,6 +9,7 @@ from conftest import pack_tar, pack_zip, write_image
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import is_there
 from drift_detector_pipeline.images.named_files import image_files
+from drift_detector_pipeline.raw.formats import imagefolder
 
 
 @pytest.fixture
@@ -99,3 +100,28 @@ def test_a_broken_archive_is_an_error(photos, tmp_path):
     os.truncate(archive, 100)
     with pytest.raises(DataError, match=r"all\.tgz: not a complete tar or zip archive"):
         names("all.tgz")
+
+
+def test_a_pattern_below_a_folder_with_brackets_finds_what_is_in_it(photos):
+    for folder in ("old [2024]", "old 2", "[a-c]", "b"):
+        write_image(photos.parent / folder / "deep" / "1.png", 0)
+    assert names("old [2024]/*/*.png") == names("old [2024]") == ["old [2024]/deep/1.png"]
+    assert names(f"{photos.parent}/[a-c]/**/*.png") == [f"{photos.parent}/[a-c]/deep/1.png"]
+    assert names("old [12]/deep/*.png") == ["old 2/deep/1.png"]
+    assert names("old [2024]/none*.jpg") == ["old [2024]/none*.jpg"]
+
+
+def test_the_same_files_are_meant_by_folder_pattern_archive_and_data_set(photos, tmp_path):
+    for name in ("__MACOSX/x.png", "@eaDir/y.png", "a/Thumbs.db", "a/.z.png"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).touch()
+    (tmp_path / "linked").mkdir()
+    write_image(tmp_path / "linked" / "l.png", 0)
+    (photos / "deep" / "link").symlink_to(tmp_path / "linked")
+    meant = sorted([*ALL, "photos/deep/link/l.png"])
+    assert sorted(names("photos")) == meant
+    assert sorted(names("photos/*.*", "photos/deep/*/*")) == meant
+    assert names("photos/a/Thumbs.db") == ["photos/a/Thumbs.db"]
+    write_image(photos / "other" / "1.png", 0)
+    in_classes = {f"photos/{image.path}" for image in imagefolder.read(photos).images}
+    assert in_classes == {name for name in names("photos") if name.count("/") > 1}

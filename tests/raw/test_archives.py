@@ -190,3 +190,57 @@ def test_extracting_needs_no_memory_for_the_whole_archive(tmp_path: Path) -> Non
     command = [sys.executable, "-c", code, str(tmp_path / "a.tgz"), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 150_000  # kB; the files hold 200,000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><html><title>Sign in</title></html>", "a web page"),
+        (b"\xef\xbb\xbf\r\n  <HTML>" + b" " * 5000, "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "a Git LFS pointer"),
+        (b"outs:\n- md5: ab\n", "a DVC pointer"),
+        (b'{"error": "quota exceeded"}', "JSON"),
+        (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive"),
+        (b"Rar!\x1a\x07\1\0", "a RAR archive"),
+        (b"", "empty"),
+    ],
+)
+def test_what_lies_under_the_name_of_an_archive_is_called_by_its_own(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.zip: not a complete tar or zip archive \(it is {said}") as error:
+        extract(tmp_path / "a.zip", tmp_path / "out")
+    assert "header" not in str(error.value)
+
+
+def test_a_tar_whose_first_name_looks_like_a_web_page_is_a_tar(tmp_path: Path) -> None:
+    extract(tar_of(tmp_path / "a.tgz", ["<cat>/1.png"]), tmp_path / "out")
+    with tarfile.open(tmp_path / "b.tar", "w") as opened:
+        opened.addfile(tarfile.TarInfo("{cat}/1.png"))
+    extract(tmp_path / "b.tar", tmp_path / "out")
+    assert files_below(tmp_path / "out").keys() == {"<cat>/1.png", "{cat}/1.png"}
+
+
+def unmarked_zip(archive: Path, name: bytes) -> Path:
+    """A zip whose one name is these bytes, without the flag that says UTF-8."""
+    content = zip_of(archive, ["x" * len(name)]).read_bytes()
+    archive.write_bytes(content.replace(b"x" * len(name), name))
+    return archive
+
+
+@pytest.mark.parametrize("name", ["café/1.png", "日本/1.png", "cafe\u0301/ß.png"])
+def test_names_of_a_zip_that_are_utf8_without_saying_so_are_read_right(tmp_path: Path, name: str, caplog) -> None:
+    extract(unmarked_zip(tmp_path / "a.zip", name.encode()), tmp_path / "out")
+    assert files_below(tmp_path / "out").keys() == {name} and not caplog.records
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "shift_jis", "cp866", "cp1252"])
+def test_names_of_a_zip_in_an_unknown_encoding_are_warned_of(tmp_path: Path, encoding: str, caplog) -> None:
+    name = {"cp866": "кот", "cp1252": "café"}.get(encoding, "日本") + "/1.png"
+    extract(unmarked_zip(tmp_path / "a.zip", name.encode(encoding)), tmp_path / "out")
+    assert "a.zip: does not say how its names are written" in caplog.text
+    assert len(files_below(tmp_path / "out")) == 1
+
+
+def test_a_climbing_path_is_refused_also_behind_an_unmarked_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="climbs out"):
+        extract(unmarked_zip(tmp_path / "a.zip", "é/../../1.png".encode()), tmp_path / "out")

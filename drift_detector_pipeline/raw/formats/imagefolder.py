@@ -3,39 +3,51 @@
 In: a folder. Out: a `Listing`. Read by dataset.py, and by processed/freshness.py to see what has changed.
 """
 
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.listing import Listing, RawImage, is_clutter
+from drift_detector_pipeline.raw.listing import Listing, RawImage, everything_below, files_below, is_clutter
+from drift_detector_pipeline.raw.split_names import PLAIN, SplitName, says_nothing, split_name
 
-VAL_FOLDERS = ("val", "valid", "validation", "test")  # the first that exists becomes `val`
 _LAYOUT = "expected one folder per class, for example PATH/cat/1.jpg, or PATH/train/cat/1.jpg and PATH/val/cat/2.jpg"
+_HINT = re.compile("train|test|valid|eval")
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
-def read(source: Path) -> Listing:
+class _Part(NamedTuple):
+    """A folder that holds class folders."""
+
+    folder: Path  # at the top; what is inside it and not used is ignored
+    classes: Path  # where the class folders are: the same, or one folder that wraps them
+    in_val: bool | None
+
+
+def read(source: Path, shown: Path | None = None) -> Listing:
     """List the images below `source`, an ImageFolder layout with or without train and validation folders.
 
-    Raises DataError if there are no class folders, fewer than two classes, or a class only in the validation part.
+    Errors name `shown` instead, such as the archive that was unpacked. Raises DataError if there are no class folders,
+    fewer than two classes, a class only in the validation part, or a folder named as a part that cannot be one.
     """
+    shown = shown or source
     root = _root(source)
-    folders = {path.name.lower(): path for path in _subfolders(root)}
-    val = next((folders[name] for name in VAL_FOLDERS if name in folders), None)
-    if val is not None and "train" not in folders:
-        if _subfolders(val):
-            raise DataError(f"{source}: {val.name}/ has class folders, but there is no train/ beside it; {_LAYOUT}")
-        val = None  # a class that happens to have such a name
-    parts: list[tuple[Path, bool | None]]
-    parts = [(folders["train"], None if val is None else False)] if "train" in folders else [(root, None)]
-    if val is not None:
-        parts.append((val, True))
-    images = [image for part, in_val in parts for image in _images_of(part, root, in_val)]
-    _check_classes(images, source)
-    used = {part for part, _ in parts}
-    unused = [] if used == {root} else [path for path in folders.values() if path not in used]
-    files = (path for path in root.rglob("*") if not path.is_dir() and not any(map(path.is_relative_to, unused)))
-    ignored = {path.relative_to(root).as_posix() for path in files} - {image.path for image in images}
-    return Listing(root, sorted(images), sorted(ignored), sorted(path.name for path in unused))
+    folders = _subfolders(root)
+    parts = _parts(folders, shown) or [_Part(root, root, None)]
+    images = [image for part in parts for image in _images_of(part, root)]
+    if parts[0].classes == root:
+        _refuse_splits_as_classes(folders, shown)
+        _doubt_alike(folders, shown)
+    used = {part.folder for part in parts}
+    unused = [] if used == {root} else [path for path in folders if path not in used]
+    files = (path for path in everything_below(root) if not any(map(path.is_relative_to, unused)))
+    ignored = sorted({path.relative_to(root).as_posix() for path in files} - {image.path for image in images})
+    _check_classes(images, ignored, shown)
+    return Listing(root, sorted(images), ignored, sorted(path.name for path in unused), _empty(parts, images, root))
 
 
 def _root(source: Path) -> Path:
@@ -49,22 +61,137 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not is_clutter(path))
 
 
-def _images_of(part: Path, root: Path, in_val: bool | None) -> Iterator[RawImage]:
-    for folder in _subfolders(part):
-        for path in folder.rglob("*"):
-            inside = path.relative_to(part)
-            if path.is_file() and not any(is_clutter(Path(name)) for name in inside.parts):
-                yield RawImage(path.relative_to(root).as_posix(), folder.name, in_val, inside.as_posix())
+def _parts(folders: Sequence[Path], shown: Path) -> list[_Part]:
+    """The folders for training and validation; none: the folders are classes."""
+    names = {folder: name for folder in folders if (name := split_name(folder.name))}
+    plain = [folder for folder, name in names.items() if name.part == "train" and name.rank < len(PLAIN)]
+    trains = plain or [folder for folder in names if _is_train(folder, names, shown)]
+    if len(trains) > 1:
+        raise DataError(
+            f"{shown}: {' and '.join(path.name for path in trains)} both read like the folder to train on; leave one"
+        )
+    vals = _best([folder for folder in names if _is_val(folder, names, bool(trains))], names)
+    if not trains and vals:
+        raise DataError(f"{shown}: {vals[0].name}/ has class folders, but there is no train/ beside it; {_LAYOUT}")
+    train = [_Part(folder, _unwrapped(folder), False if vals else None) for folder in trains]
+    return train + [_Part(folder, _unwrapped(folder), True) for folder in vals[:1]]
 
 
-def _check_classes(images: list[RawImage], source: Path) -> None:
+def _best(folders: list[Path], names: dict[Path, SplitName]) -> list[Path]:
+    rank = min((names[folder].rank for folder in folders), default=0)
+    return [folder for folder in folders if names[folder].rank == rank]
+
+
+def _is_train(folder: Path, names: dict[Path, SplitName], shown: Path) -> bool:
+    name = names[folder]
+    if name.part != "train" or len(_subfolders(_unwrapped(folder))) < 2:
+        return False  # without class folders: a class with such a name, `bullet train`
+    if name.rest and not _has_partner(folder, names):
+        raise DataError(
+            f"{shown}: {folder.name}/ reads like a training part with class folders in it, but nothing beside it reads "
+            "like its validation part; name it train, or, if it is a class, leave no folders in it"
+        )
+    return True
+
+
+def _is_val(folder: Path, names: dict[Path, SplitName], has_train: bool) -> bool:
+    name = names[folder]
+    if name.part == "train":
+        return False
+    if name.rank < len(PLAIN):
+        return has_train or bool(_subfolders(folder))  # without both: a class that happens to have such a name
+    inside = len(_subfolders(_unwrapped(folder)))
+    return inside >= (1 if has_train else 2) and (not name.rest or _has_partner(folder, names))
+
+
+def _has_partner(folder: Path, names: dict[Path, SplitName]) -> bool:
+    """Whether another folder names another part of the same: `seg_test` beside `seg_train`."""
+    return any(name.rest == names[folder].rest and name.part != names[folder].part for name in names.values())
+
+
+def _unwrapped(part: Path) -> Path:
+    """Where the class folders of a part are: below a folder of its name, or of none, as in seg_train/seg_train/cat."""
+    inside = _subfolders(part)
+    if len(inside) != 1 or not _subfolders(inside[0]):
+        return part
+    inner, outer = split_name(inside[0].name), split_name(part.name)
+    same = inner is not None and outer is not None and inner.part == outer.part
+    return _unwrapped(inside[0]) if same or says_nothing(inside[0].name) else part
+
+
+def _refuse_splits_as_classes(folders: Sequence[Path], shown: Path) -> None:
+    """Raise DataError if the classes would be called `Training` and `Testing`."""
+    names = {folder: name for folder in folders if (name := split_name(folder.name))}
+    sure = [folder for folder, name in names.items() if not name.rest or _has_partner(folder, names)]
+    parts = {names[folder].part for folder in sure}
+    if sure and (len(sure) == len(folders) or ("train" in parts and len(parts) > 1)):
+        raise DataError(
+            f"{shown}: {', '.join(path.name for path in sure)} read like parts of a data set, not like classes, and "
+            f"hold no class folders to train on; {_LAYOUT}"
+        )
+
+
+def _doubt_alike(folders: Sequence[Path], shown: Path) -> None:
+    """Warn if classes hold folders of the same names, as parts of a data set do; DataError if their names agree."""
+    inside = {folder: _only_folders(folder) for folder in folders}
+    counts = Counter(name for names in inside.values() for name in names)
+    alike = [folder.name for folder, names in inside.items() if sum(counts[name] > 1 for name in names) > 1]
+    if not alike:
+        return
+    common = sorted(name for name, count in counts.items() if count > 1)
+    said = f"{shown}: {alike[0]} and {alike[-1]} hold folders of the same names, such as {common[0]} and {common[1]}"
+    if any(_HINT.search(name.lower()) for name in alike):
+        raise DataError(f"{said}. Are they parts of a data set? Then name them train and val; {_LAYOUT}")
+    log.warning("%s. They are taken for classes; if they are parts of a data set, name them train and val", said)
+
+
+def _only_folders(folder: Path) -> set[str]:
+    """Names of the folders in `folder`; none if there are files beside them."""
+    names = set()
+    for path in folder.iterdir():
+        if not is_clutter(path):
+            if not path.is_dir():
+                return set()
+            names.add(path.name)
+    return names
+
+
+def _images_of(part: _Part, root: Path) -> Iterator[RawImage]:
+    for folder in _subfolders(part.classes):
+        for path in files_below(folder):
+            key = _nfc(path.relative_to(part.classes).as_posix())
+            yield RawImage(path.relative_to(root).as_posix(), _nfc(folder.name), part.in_val, key)
+
+
+def _nfc(name: str) -> str:
+    """One spelling of names that look the same: a Mac writes an accent as a character of its own."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _empty(parts: list[_Part], images: list[RawImage], root: Path) -> tuple[str, ...]:
+    full = {(image.in_val_folder, image.class_name) for image in images}
+    places = [(part, folder) for part in parts for folder in _subfolders(part.classes)]
+    return tuple(
+        folder.relative_to(root).as_posix() for part, folder in places if (part.in_val, _nfc(folder.name)) not in full
+    )
+
+
+def _check_classes(images: list[RawImage], ignored: list[str], shown: Path) -> None:
     classes = {image.class_name for image in images}
     if len(classes) < 2:
         found = f"only the class {classes.pop()!r}" if classes else "no class folders with files"
-        raise DataError(f"{source}: {found}; {_LAYOUT}")
+        raise DataError(f"{shown}: {found}{_instead(ignored)}; {_LAYOUT}")
     trained = {image.class_name for image in images if not image.in_val_folder}
     if classes - trained:
         raise DataError(
-            f"{source}: {', '.join(sorted(classes - trained))} occurs in the validation folder only; "
+            f"{shown}: {', '.join(sorted(classes - trained))} occurs in the validation folder only; "
             f"the classes of train are {', '.join(sorted(trained))}"
         )
+
+
+def _instead(ignored: list[str]) -> str:
+    """What there is in place of class folders, for an error."""
+    seen = [path for path in ignored if not any(is_clutter(Path(name)) for name in Path(path).parts)]
+    if archives := [path for path in seen if path.lower().endswith(_ARCHIVES)]:
+        return f", but the archive {archives[0]}: unpack it and name what it holds"
+    return f", but {len(seen)} files outside of class folders (the first: {seen[0]})" if seen else ""

@@ -49,7 +49,7 @@ def test_classes_may_have_any_name_and_deeper_folders(tmp_path: Path) -> None:
 
 def test_a_validation_part_without_training_part_is_no_class(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no train/ beside it"):
-        imagefolder.read(layout(tmp_path, "training/a/1.png", "training/b/1.png", "validation/a/1.png"))
+        imagefolder.read(layout(tmp_path, "course/a/1.png", "course/b/1.png", "validation/a/1.png"))
 
 
 def test_the_clutter_of_file_managers_is_neither_class_nor_image(tmp_path: Path) -> None:
@@ -87,3 +87,118 @@ def test_the_listing_is_sorted_by_path(image_folder: Path) -> None:
     paths = [image.path for image in imagefolder.read(image_folder).images]
     assert paths == sorted(paths) and len(paths) == 30
     assert {path.split("/")[0] for path in paths} == set(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("Training", "Testing"),
+        ("training_set", "test_set"),
+        ("trainset", "valset"),
+        ("TrainingSet", "ValidationSet"),
+        ("TRAIN", "Dev"),
+        ("train-images", "holdout"),
+        ("images_train", "images_val"),
+        ("train2017", "val2017"),
+        ("train data", "eval data"),
+        ("seg_train", "seg_test"),
+        ("trainA", "testA"),
+        ("trn", "tst"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", ["", "same", "images"])
+def test_folders_named_as_parts_in_any_spelling_are_parts(tmp_path: Path, train: str, val: str, wrapped: str) -> None:
+    inside = {part: {"": part, "same": f"{part}/{part}", "images": f"{part}/images"}[wrapped] for part in (train, val)}
+    layout(tmp_path, *(f"{inside[part]}/{name}/{part}.png" for part in (train, val) for name in "ab"))
+    listing = imagefolder.read(tmp_path)
+    assert {(image.class_name, image.key, image.in_val_folder) for image in listing.images} == {
+        (name, f"{name}/{part}.png", part == val) for part in (train, val) for name in "ab"
+    }
+    assert not listing.ignored and not listing.unused_folders
+
+
+@pytest.mark.parametrize(
+    "names", ["Training Testing", "train_set val_set", "x_train x_test", "val test", "Dev Training cat"]
+)
+def test_parts_without_class_folders_are_refused_not_classes(tmp_path: Path, names: str) -> None:
+    with pytest.raises(DataError, match="read like parts of a data set, not like classes"):
+        imagefolder.read(layout(tmp_path, *(f"{name}/1.png" for name in names.split())))
+
+
+def test_a_part_without_its_counterpart_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    layout(tmp_path, "seg_train/seg_train/a/1.png", "seg_train/seg_train/b/1.png", "seg_pred/1.png")
+    with pytest.raises(DataError, match=r"seg_train/ reads like a training part .* name it train"):
+        imagefolder.read(tmp_path)
+
+
+def test_a_plain_name_is_meant_before_any_other_spelling(tmp_path: Path) -> None:
+    layout(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", "train_masks", "val", "Testing") for name in "ab"))
+    listing = imagefolder.read(tmp_path)
+    assert {image.path.split("/")[0] for image in listing.images} == {"train", "val"}
+    assert listing.unused_folders == ["Testing", "train_masks"]
+
+
+def test_two_folders_to_train_on_are_refused(tmp_path: Path) -> None:
+    layout(tmp_path, *(f"{part}/{name}/1.png" for part in ("train1", "train2", "test") for name in "ab"))
+    with pytest.raises(DataError, match="train1 and train2 both read like the folder to train on"):
+        imagefolder.read(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["subtrain subtest", "imagestrain imageseval", "firsttrain other"])
+def test_folders_that_hold_the_same_classes_and_hint_at_parts_are_refused(tmp_path: Path, names: str) -> None:
+    with pytest.raises(DataError, match=r"hold folders of the same names, such as a and b\. Are they parts"):
+        imagefolder.read(layout(tmp_path, *(f"{part}/{name}/1.png" for part in names.split() for name in "ab")))
+
+
+def test_classes_that_hold_folders_of_the_same_names_are_classes_aloud(tmp_path: Path, caplog) -> None:
+    layout(tmp_path, *(f"{name}/{place}/1.png" for name in ("cat", "dog") for place in ("indoors", "outdoors")))
+    assert {image.class_name for image in imagefolder.read(tmp_path).images} == {"cat", "dog"}
+    assert "cat and dog hold folders of the same names, such as indoors and outdoors" in caplog.text
+    caplog.clear()
+    write_image(tmp_path / "cat" / "1.png", 0)
+    imagefolder.read(tmp_path)
+    assert not caplog.records
+
+
+def test_a_class_may_have_a_word_of_parts_in_its_name(tmp_path: Path) -> None:
+    layout(tmp_path, "bullet train/1.png", "test tube/1.png", "invalid/1.png", "Trained dog/x/1.png", "dev/1.png")
+    names = {image.class_name for image in imagefolder.read(tmp_path).images}
+    assert names == {"bullet train", "test tube", "invalid", "Trained dog", "dev"}
+
+
+def test_names_that_look_the_same_are_the_same_class(tmp_path: Path) -> None:
+    """An accent is one character or two, as the program had it that made the folder."""
+    layout(tmp_path, "train/caf\u00e9/1.png", "train/b/1.png", "val/cafe\u0301/2.png")
+    images = imagefolder.read(tmp_path).images
+    assert {image.class_name for image in images} == {"b", "caf\u00e9"}
+    assert {image.key for image in images} == {"b/1.png", "caf\u00e9/1.png", "caf\u00e9/2.png"}
+    assert all((tmp_path / image.path).is_file() for image in images)
+
+
+def test_class_folders_without_files_are_named(tmp_path: Path) -> None:
+    layout(tmp_path, "a/1.png", "b/1.png", "c/.hidden.png")
+    (tmp_path / "d" / "deep").mkdir(parents=True)
+    assert imagefolder.read(tmp_path).empty_folders == ("c", "d")
+
+
+def test_linked_folders_at_any_depth_are_read_and_loops_are_named(tmp_path: Path) -> None:
+    layout(tmp_path / "pool", "cat/1.png", "more/2.png")
+    layout(tmp_path / "raw", "dog/1.png")
+    for link, target in (("cat", "../pool/cat"), ("dog/more", "../../pool/more"), ("dog/up", "../.."), ("dog/me", ".")):
+        (tmp_path / "raw" / link).symlink_to(target)
+    listing = imagefolder.read(tmp_path / "raw")
+    assert [image.path for image in listing.images] == ["cat/1.png", "dog/1.png", "dog/more/2.png"]
+    assert listing.ignored == ["dog/me", "dog/up"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("train/cat.1.png", r"1 files outside .*train/cat\.1\.png"), ("inner.tar.gz", "unpack it")]
+)
+def test_what_is_there_in_place_of_classes_is_named_and_the_archive_it_came_from(
+    tmp_path: Path, path: str, said: str
+) -> None:
+    layout(tmp_path / "extracted", "train/cat.1.png")
+    if path == "inner.tar.gz":
+        (tmp_path / "extracted" / path).write_bytes(b"x")
+    with pytest.raises(DataError, match=rf"^pets\.zip: no class folders with files, but .*{said}"):
+        imagefolder.read(tmp_path / "extracted", shown=Path("pets.zip"))
