@@ -110,7 +110,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     colours = image if image.mode == "RGB" else image.convert("RGB")
     if sixteen_bits:  # of which Pillow keeps the upper eight
-        _refuse_black(max(high for _, high in colours.getextrema()))
+        _refuse_black(int(np.asarray(colours).max()))
     return colours
 
 
