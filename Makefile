@@ -8,6 +8,21 @@ IMAGES ?=
 CI_MODE ?= false
 WANDB_API_KEY ?=
 
+# A dollar in a path is a dollar, none of make's own names.
+override ARGS := $(value ARGS)
+override RUN := $(value RUN)
+override IMAGES := $(value IMAGES)
+export IMAGES
+
+# Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
+# capitals only.
+LETTERS := . + a b c d e f g h i j k l m n o p q r s t u v w x y z
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+ASTRAY := $(strip $(foreach name,$(GIVEN),$(if $(strip $(foreach letter,$(LETTERS),$(findstring $(letter),$(name)))),$(name))))
+ifneq ($(ASTRAY),)
+$(error $(firstword $(ASTRAY))=... stands outside ARGS and would not be read. One pair of quotes holds all words: ARGS="$(firstword $(ASTRAY))=... KEY=VALUE")
+endif
+
 export CI_MODE
 # An empty key would hide the one in .env.
 ifeq ($(WANDB_API_KEY),)

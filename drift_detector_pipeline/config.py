@@ -24,7 +24,7 @@ from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.settings import Settings, valid_keys
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-
+PATHS = (*(key for key in valid_keys() if key.endswith(("path", "dir", "resume"))), "hydra.run.dir")
 
 _FREE_FORM = ("model.options", "training.optimizer_options")  # dictionaries whose keys others define
 _GIVEN = "given on the command line"
@@ -46,15 +46,16 @@ def load(overrides: Sequence[str]) -> Composed:
 
     Raises ConfigError before anything else happens if a key, group choice, type or value is wrong.
     """
-    parsed = parse(overrides)
+    words = [as_in_a_shell(word) for word in overrides]
+    parsed = parse(words)
     for override in parsed:
         _check_name(override)
-    composed = _compose(overrides)
+    composed = _compose(words)
     values, run_folder = _plain(composed)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, lambda key: _origin(key, overrides, composed))) from error
+        raise ConfigError(_explain(error, lambda key: _origin(key, words, composed))) from error
     return Composed(
         settings,
         list(overrides),
@@ -73,7 +74,7 @@ def load_section(section: type[_Section], words: Sequence[str], values: Mapping[
     name = section.__name__.lower()
     given = {
         override.key_or_group.removeprefix(f"{name}."): _value(override)
-        for override in parse(words)
+        for override in parse([as_in_a_shell(word) for word in words])
         if override.key_or_group.startswith(f"{name}.")
     }
     kept = _file(f"{name}/default.yaml") if values is None else values
@@ -99,9 +100,37 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
+        path = next((key for key in map(_key, overrides) if key in PATHS), "data.raw_path")
         raise ConfigError(
-            f"cannot read the overrides {' '.join(overrides)!r}; expected words such as training.epochs=5 ({error})"
+            f"cannot read the overrides {' '.join(overrides)!r}; expected words such as training.epochs=5, and quotes "
+            f"of its own around an unusual path: '{path}=\"my photos (1)\"' ({error})"
         ) from error
+
+
+def as_in_a_shell(word: str) -> str:
+    """`word` with the path that it may set in the quotes of Hydra's grammar, if that would read something else.
+
+    So brackets, commas, `=` and letters of any script may stand in paths as they are; `~/` is the home folder.
+    """
+    value = word.partition("=")[2]
+    if _key(word) not in PATHS or value.startswith(('"', "'")) or (value == value.strip() and _is_text(word)):
+        return word
+    path = str(Path(value).expanduser()) if value.startswith("~/") else value
+    quoted = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2].replace('"', r"\""), path)
+    return f'{word.partition("=")[0]}="{quoted}"'
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+")
+
+
+def _is_text(word: str) -> bool:
+    """Whether Hydra's grammar reads one text, or null, in what `word` sets."""
+    try:
+        [override] = OverridesParser.create().parse_overrides([word])
+    except HydraException:
+        return False
+    return not override.is_sweep_override() and isinstance(override.value(), str | None)
 
 
 def _check_name(override: Override) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from drift_detector_pipeline.errors import visible
+
 log = logging.getLogger("drift_detector_pipeline")
 
 
@@ -42,7 +44,7 @@ def set_up_logging(file: Path | None = None, *, quiet: bool = False) -> None:
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        return prefix + record.getMessage()
+        return prefix + visible(record.getMessage(), names_only=record.levelno >= logging.WARNING)
 
 
 def progress_bar(
@@ -51,7 +53,14 @@ def progress_bar(
     """Open a tqdm bar with rate and time left; hidden also in CI and when the output is no terminal."""
     disable = hidden or not progress_wanted()
     return tqdm(
-        total=total, initial=done, desc=title, unit=unit, disable=disable, leave=False, dynamic_ncols=True, **options
+        total=total,
+        initial=done,
+        desc=visible(title),
+        unit=unit,
+        disable=disable,
+        leave=False,
+        dynamic_ncols=True,
+        **options,
     )
 
 

@@ -12,8 +12,14 @@ Each message names the path or value, what was expected and the command that fix
 """
 
 import functools
+import re
 import sys
 from collections.abc import Callable
+
+# What acts on a terminal or hides what stands there: controls, directions of writing, odd ends of lines, and bytes that
+# are no UTF-8.
+_ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_BREAK_OF_A_NAME = re.compile(r"\n(?!  )")  # a message's own further lines are indented
 
 
 class PipelineError(Exception):
@@ -44,6 +50,15 @@ class ContainerError(PipelineError):
     """A container image that is larger than agreed, or whose history cannot be read."""
 
 
+def visible(text: str, *, names_only: bool = False) -> str:
+    """`text` for a console: what a file's name must not do there is shown as an escape, such as x1b after a backslash.
+
+    Line breaks are kept; with `names_only` those alone that a message makes itself.
+    """
+    shown = _ACTING.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+    return _BREAK_OF_A_NAME.sub(r"\\n", shown) if names_only else shown
+
+
 def exit_status(main: Callable[[], int]) -> Callable[[], int]:
     """Wrap a command so that a `PipelineError` becomes one message on stderr and exit status 1."""
 
@@ -52,7 +67,7 @@ def exit_status(main: Callable[[], int]) -> Callable[[], int]:
         try:
             return main()
         except PipelineError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {visible(str(error), names_only=isinstance(error, DataError))}", file=sys.stderr)
             return 1
 
     return command

@@ -12,12 +12,15 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from drift_detector_pipeline.errors import DataError
 
+_Cell = TypeVar("_Cell")
+# Also as wide characters, which spreadsheets of East Asia take for the same.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -46,6 +49,11 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; file names that are no UTF-8 come back as they were."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+def spreadsheet_row(cells: Iterable[_Cell]) -> list[_Cell | str]:
+    """Cells of a CSV file, those that a spreadsheet would run as a formula made text by an apostrophe before them."""
+    return [f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULAS) else cell for cell in cells]
 
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:

@@ -304,3 +304,34 @@ def test_settings_that_came_later_are_off_by_default_in_conf_as_in_receipts_with
         for name, field in type(section).model_fields.items():
             if not field.is_required() and name != "cutout_px":
                 assert getattr(section, name) == field.default
+
+
+ODD_PATHS = [
+    "archive (1)", "run=3", "set[1]", "{a}", "Fotos Jürgen", "猫/犬", "a,b", "cats&dogs", "$5_$10", "a#b", "it's",
+    'x"y', "[a\\", 'b \\"c', " a ", "12", "true", "-1", "a~b", "glob(x)", "50% off!", "a:b c", "key: value", "plain",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ODD_PATHS)
+@pytest.mark.parametrize("key", ["data.raw_path", "run.resume"])
+def test_a_path_is_what_was_typed_whatever_letters_it_has(path: str, key: str) -> None:
+    section, name = key.split(".")
+    composed = config.load([f"{key}=/x/{path}", "data.stored_side_px=32"])
+    assert Path(getattr(getattr(composed.settings, section), name)) == Path(f"/x/{path}")
+    assert composed.overrides[0] == f"{key}=/x/{path}"
+
+
+def test_paths_in_quotes_of_their_own_or_escaped_are_read_as_before() -> None:
+    for word in ('data.raw_path="a,b"', "data.raw_path='a,b'", r"data.raw_path=a\,b"):
+        assert config.load([word]).settings.data.raw_path == Path("a,b")
+    assert config.load(["data=digits", "data.raw_path=null"]).settings.data.raw_path is None
+
+
+def test_a_run_folder_and_the_home_folder_are_paths_too() -> None:
+    assert config.load(["hydra.run.dir=/x/run (1),[2]"]).run_folder == Path("/x/run (1),[2]")
+    assert config.load(["data.raw_path=~/a b"]).settings.data.raw_path == Path.home() / "a b"
+
+
+def test_where_a_path_cannot_be_guessed_the_error_shows_its_quotes() -> None:
+    with pytest.raises(ConfigError, match=r"""'data.raw_path="my photos \(1\)"'"""):
+        config.parse(["data.raw_path=/x/archive (1)"])

@@ -1,8 +1,11 @@
 """The words of a command, sorted in one place."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import ROOT, needs_clone
 
 from drift_detector_pipeline.commands import Command, read_command, refuse_others
 from drift_detector_pipeline.errors import ConfigError
@@ -64,3 +67,42 @@ def test_other_settings_are_refused_with_the_nearest_allowed_first() -> None:
         refuse_others(["run.thread=1"], allowed, "no more is needed")
     with pytest.raises(ConfigError, match=r"x=1: nothing may be said$"):
         refuse_others(["x=1"], (), "nothing may be said")
+
+
+def make(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`make` as a person types it, where it does nothing but show what it would do."""
+    command = ["make", "--no-print-directory", "-n", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **variables})
+
+
+@needs_clone
+@pytest.mark.parametrize(
+    "word", ["training.epochs=5", "data=digits", "+experiment=quickstart", "lr=3", "args=x", "run.seed=", "a.b:=c"]
+)
+@pytest.mark.parametrize("target", ["train", "help", "docker_train"])
+def test_a_word_outside_args_is_refused_by_name(word: str, target: str) -> None:
+    done = make(target, "ARGS=data=digits", word)
+    assert done.returncode == 2
+    name = word.partition(":")[0].partition("=")[0]
+    assert f"{name}=... stands outside ARGS and would not be read" in done.stderr
+    assert f'ARGS="{name}=...' in done.stderr
+    assert not done.stdout
+
+
+@needs_clone
+def test_variables_that_make_knows_are_no_such_words() -> None:
+    assert make("train", "ARGS=data=digits training.epochs=5", "VENV=.venv", "CI_MODE=true", RUN="x").returncode == 0
+    assert make("train", **{"training.epochs": "5", "lower": "x"}).returncode == 0  # of the surroundings, not typed
+
+
+@needs_clone
+@pytest.mark.parametrize("way", ["typed", "in the environment"])
+def test_a_dollar_in_words_and_images_is_a_dollar(way: str) -> None:
+    given = {"ARGS": "'data.raw_path=/x/$5_$(10)'", "IMAGES": "$5/*.jpg"}
+    words = [f"{name}={value}" for name, value in given.items()] if way == "typed" else []
+    shown = make("process_data", *words, **({} if words else given))
+    assert shown.stdout.rstrip().endswith("drift_detector_pipeline.dataset 'data.raw_path=/x/$5_$(10)'")
+    command = ["make", "--no-print-directory", "--eval", "probe: ; @printenv IMAGES", "probe", *words]
+    surroundings = os.environ | ({} if words else given)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=surroundings)
+    assert done.stdout == "$5/*.jpg\n"

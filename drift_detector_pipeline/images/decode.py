@@ -19,6 +19,11 @@ from drift_detector_pipeline.errors import DataError
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 
 LARGEST_ASPECT = 16  # longer side over shorter side; beyond that it is a strip, not a picture of something
+MOST_PIXELS = 120_000_000  # above the largest cameras' 108 million, below where a small file takes a gigabyte
+FEWEST_LEVELS = 16  # of 256: an image of 16-bit values that reaches fewer is a measurement on another scale
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_REMARKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # what is said beside the pixels; turning stands in eXIf
 
 # What Pillow's decoders raise on damaged or foreign bytes (seen by fuzzing its formats with cut and flipped files).
 _DECODER_ERRORS = (
@@ -30,15 +35,17 @@ _DECODER_ERRORS = (
 def decode(content: bytes, stored_side_px: int) -> Pixels:
     """Decode an image file: uint8 (H, W, 3), min(H, W) == stored_side_px.
 
-    EXIF orientation is applied, transparency dropped, the first frame of an animation taken, 16-bit gray scaled.
+    EXIF orientation is applied, transparency dropped, the first frame of an animation taken, 16-bit values divided by
+    256: one scale for all files, whatever values a file reaches.
 
-    Raises DataError with the reason if the bytes are no complete image.
+    Raises DataError with the reason if the bytes are no complete image, if their header promises more than
+    `MOST_PIXELS`, or if the values have no scale that is known: 32-bit integers, floats, 16 bits that would be black.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large or oddly tagged, yet decodable
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return fit(_rgb(ImageOps.exif_transpose(image)), stored_side_px)
+            with _opened(content) as image:
+                return fit(_rgb(image), stored_side_px)
     except UnidentifiedImageError as error:  # its own message holds a memory address
         raise DataError(f"none of the formats {', '.join(FORMATS)}") from error
     except _DECODER_ERRORS as error:
@@ -55,9 +62,61 @@ def fit(image: Image.Image, stored_side_px: int) -> Pixels:
     return np.array(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
 
 
+def _opened(content: bytes) -> Image.Image:
+    """The image with its pixels, if it has few enough of them. Pillow refuses a PNG with much text: read without it."""
+    try:
+        return _loaded(content)
+    except ValueError:
+        shorter = _without_remarks(content)
+        if shorter == content:
+            raise
+        return _loaded(shorter)
+
+
+def _loaded(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise DataError(f"{width} x {height} px are more than {MOST_PIXELS:,} pixels; make it smaller")
+    image.info["sixteen_bits"] = ";16" in str(image.tile[:1])  # known until the pixels are read
+    image.load()
+    return image
+
+
+def _without_remarks(content: bytes) -> bytes:
+    """A PNG without text and colour profile, all other chunks as they were; other bytes unchanged."""
+    if not content.startswith(_PNG_SIGNATURE):
+        return content
+    kept, place = [_PNG_SIGNATURE], len(_PNG_SIGNATURE)
+    while place + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        if kind not in _PNG_REMARKS:
+            kept.append(content[place : place + length + 12])  # with length, kind and checksum
+        place += length + 12
+    return b"".join(kept)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
+    """Upright RGB. Raises DataError if the values have no known scale."""
+    sixteen_bits = image.info["sixteen_bits"]
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "F":
-        raise ValueError("floating point pixels have no known range")
+        raise DataError("floating point pixels have no known range; save it with 8 or 16 bits")
+    if image.mode == "I" and image.format == "TIFF":  # elsewhere Pillow puts 16 bits into this mode
+        raise DataError("32-bit or signed integers have no known range; save it with 8 or 16 bits without sign")
     if image.mode.startswith("I"):  # Pillow's own conversion clips 16 bits instead of scaling them
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    return image.convert("RGB")
+        values = np.asarray(image)
+        _refuse_black(int(values.max()) >> 8 if values.any() else FEWEST_LEVELS)
+        return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    colours = image if image.mode == "RGB" else image.convert("RGB")
+    if sixteen_bits:  # of which Pillow keeps the upper eight
+        _refuse_black(int(np.asarray(colours).max()))
+    return colours
+
+
+def _refuse_black(brightest: int) -> None:
+    if brightest < FEWEST_LEVELS:
+        raise DataError(
+            f"16-bit values below {256 * FEWEST_LEVELS}: nearly black on the scale of 0 to 65535, so meant on another; "
+            "save it with 8 bits, or scaled to 16"
+        )

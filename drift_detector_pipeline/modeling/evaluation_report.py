@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import disk_full_explained, write_atomically, write_json
+from drift_detector_pipeline.files import disk_full_explained, spreadsheet_row, write_atomically, write_json
 from drift_detector_pipeline.pages import write_page
 from drift_detector_pipeline.tasks.task import Answer, Evaluation, Task
 
@@ -67,4 +67,4 @@ def _write_predictions(path: Path, evaluation: Evaluation, task: Task) -> None:
         rows.writerow(["path", task.truth_column, *task.columns])
         for place, answer in enumerate(evaluation.answers):
             truth = task.caption(answer, evaluation.targets[place], evaluation.classes).truth
-            rows.writerow([evaluation.paths[place], truth, *answer_cells(answer, task)])
+            rows.writerow(spreadsheet_row([evaluation.paths[place], truth, *answer_cells(answer, task)]))

@@ -22,7 +22,7 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.files import dated_folder, disk_full_explained, write_json
+from drift_detector_pipeline.files import dated_folder, disk_full_explained, spreadsheet_row, write_json
 from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.named_files import ImageFile, image_files
 from drift_detector_pipeline.modeling.evaluation_report import answer_cells
@@ -134,7 +134,7 @@ def _write(folder: Path, rows: Iterable[tuple[str, Answer]], task: Task) -> int:
             count += 1
             line = json.dumps({"path": name, **answer}, ensure_ascii=False)
             lines.write(line + "\n")
-            cells.writerow([name, *answer_cells(answer, task)])
+            cells.writerow(spreadsheet_row([name, *answer_cells(answer, task)]))
             _print(line.encode("utf-8", "backslashreplace").decode())
     return count
 

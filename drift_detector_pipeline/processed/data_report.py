@@ -6,7 +6,7 @@ pictures, images that appear twice. Read by people before they train.
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,16 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
-from drift_detector_pipeline.processed.duplicates import AlikePair, find_pairs, thumbnail
+from drift_detector_pipeline.pages import data_uri, drawable, figure_png, image_png, write_page
+from drift_detector_pipeline.processed.duplicates import MANY, AlikePair, find_pairs, thumbnail
 from drift_detector_pipeline.processed.manifest import REPORT, Processed, open_processed
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.processed.splits import SPLITS
 
 ALIKE = 0.97  # correlation of 16 px grey thumbnails; on CIFAR-10 most such pairs are one photograph, some two horizons
 _SAMPLES, _PAIRS = 6, 24  # shown: images of each class, pairs
-_SHOWN_PX = 96
+NAMED = 60  # classes up to which a chart has room for their names, and a page for samples of each
+_SHOWN_PX, _LONGEST = 96, 30  # of a sample's shorter side; letters of a class in the chart
 
 
 @exit_status
@@ -53,8 +54,10 @@ def write_report(data: Processed) -> Path:
         "data_report.html",
         title=f"The data set {data.manifest.name}",
         facts=facts,
+        many=MANY,
         balance=data_uri(figure_png(_balance(facts["counts"]))),
-        samples={name: _samples(data, label) for label, name in enumerate(data.classes)},
+        numbered=list(_numbered(data.classes)) if len(data.classes) <= NAMED else [],
+        samples=[(data.classes[label], _samples(data, label)) for label in _shown_classes(data)],
         pairs=[(pair, *(_shown(data.images[index]) for index in pair["images"])) for pair in facts["pairs"][:_PAIRS]],
     )
     _say(facts)
@@ -64,7 +67,9 @@ def write_report(data: Processed) -> Path:
 def _facts(data: Processed, pairs: list[AlikePair]) -> dict[str, Any]:
     images, counts = data.images, data.manifest.counts
     shapes = [images[index].shape[:2] for index in range(len(images))]
-    across = [pair for pair in pairs if images.splits[pair.first] != images.splits[pair.second]]
+    across, within = list[AlikePair](), list[AlikePair]()
+    for pair in pairs:
+        (within if images.splits[pair.first] == images.splits[pair.second] else across).append(pair)
     return {
         "name": data.manifest.name,
         "fingerprint": data.fingerprint,
@@ -79,7 +84,7 @@ def _facts(data: Processed, pairs: list[AlikePair]) -> dict[str, Any]:
         "equal_pairs_across_splits": sum(pair.exact for pair in across),
         "similar_pairs_across_splits": sum(not pair.exact for pair in across),
         "similarity_threshold": ALIKE,
-        "pairs": [_described(images, pair) for pair in across + [pair for pair in pairs if pair not in set(across)]],
+        "pairs": [_described(images, pair) for pair in across + within],
     }
 
 
@@ -123,16 +128,35 @@ def _watched(images: PackedImages, title: str) -> Iterator[Pixels]:
 
 
 def _balance(counts: dict[str, dict[str, int]]) -> Figure:
-    """Bars: images of each class, one row of bars a split."""
-    figure = Figure(figsize=(7, 1 + 0.25 * len(counts["train"]) * len(counts)), layout="constrained")
+    """Bars: images of each class, one row of bars a split; of many classes without names, the largest first."""
+    named = len(counts["train"]) <= NAMED
+    figure = Figure(figsize=(7, (1 + 0.25 * min(len(counts["train"]), NAMED)) * len(counts)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(counts), 1, sharex=False))
     for axis, (split, of_split) in zip(axes, counts.items(), strict=True):
-        bars = axis.barh(list(of_split), list(of_split.values()), color="0.6", edgecolor="0.2")
-        axis.bar_label(bars, padding=2, fontsize=8)
-        axis.set_title(f"{split}: {sum(of_split.values()):,} images", loc="left", fontsize=10)
+        sizes = list(of_split.values())
+        axis.set_title(f"{split}: {sum(sizes):,} images", loc="left", fontsize=10)
+        if named:
+            axis.bar_label(axis.barh(range(len(sizes)), sizes, color="0.6", edgecolor="0.2"), padding=2, fontsize=8)
+            axis.set_yticks(range(len(sizes)), drawable(list(of_split), _LONGEST))
+        else:
+            axis.stairs(sorted(sizes, reverse=True), orientation="horizontal", fill=True, color="0.6")
+            axis.set_yticks([])
         axis.invert_yaxis()
         axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _numbered(classes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The classes whose names the chart cannot draw: what stands there, and the name."""
+    for drawn, name in zip(drawable(classes, _LONGEST), classes, strict=True):
+        if drawn != name:
+            yield drawn, name
+
+
+def _shown_classes(data: Processed) -> list[int]:
+    """All classes, or some that are evenly spread."""
+    spread = np.linspace(0, len(data.classes) - 1, min(NAMED, len(data.classes)))
+    return [round(place) for place in spread.tolist()]
 
 
 def _samples(data: Processed, label: int) -> list[str]:

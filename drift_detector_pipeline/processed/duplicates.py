@@ -17,7 +17,8 @@ from drift_detector_pipeline.arrays import Pixels
 
 _THUMB_PX = 16
 _PLAIN = 0.01  # standard deviation of a thumbnail's grey values (0..1) below which there is nothing to compare
-_BLOCK = 2048  # rows of the similarity matrix at a time: at 60,000 images half a gigabyte of float32
+_BLOCK, _BLOCK_ROWS = 1 << 26, 2048  # cells and rows of the similarity matrix at a time: a quarter of a gigabyte
+MANY = 20  # images that are alike, beyond which not every pair is worth a line
 
 
 class AlikePair(NamedTuple):
@@ -41,30 +42,52 @@ def thumbnail(pixels: Pixels) -> npt.NDArray[np.float32]:
 def find_pairs(
     images: Iterable[Pixels], thumbnails: npt.NDArray[np.float32], *, threshold: float, at_most: int = 100_000
 ) -> list[AlikePair]:
-    """All pairs whose pixels are equal, and those whose thumbnails (N, 256) correlate above `threshold`, best first.
+    """Pairs whose pixels are equal, and those whose thumbnails (N, 256) correlate above `threshold`, best first.
 
-    Compares every image with every other: N^2 / 2 scalar products of length 256, in blocks. Of the similar ones at
-    most about `at_most` are kept, the most similar.
+    Compares every image with every other: N^2 / 2 scalar products of length 256, in blocks. The pairs stay few where
+    many are alike, as frames of a camera that does not move: of more than `MANY` equal images each is paired with the
+    first; an image has its `MANY` most similar later ones; of the similar pairs about `at_most` are kept, the best.
     """
-    exact = _equal(images)
-    pairs = [AlikePair(*pair, 1.0, True) for pair in sorted(exact)]
+    equal = _equal(images)
+    pairs = [AlikePair(*pair, 1.0, True) for pair in sorted(pair for same in equal for pair in _pairs_of(same))]
+    group = np.arange(len(thumbnails))  # equal images have one number
+    for same in equal:
+        group[same] = same[0]
     similar: list[AlikePair] = []
-    for start in range(0, len(thumbnails), _BLOCK):
-        block = thumbnails[start : start + _BLOCK] @ thumbnails[start:].T
-        for row, column in np.argwhere(np.triu(block > threshold, k=1)):
-            pair = (start + int(row), start + int(column))
-            if pair not in exact:
-                similar.append(AlikePair(*pair, float(block[row, column]), False))
+    rows = max(1, min(_BLOCK_ROWS, _BLOCK // max(1, len(thumbnails))))
+    for start in range(0, len(thumbnails), rows):
+        similar += _similar(thumbnails, group, range(start, min(start + rows, len(thumbnails))), threshold)
         if len(similar) > 2 * at_most:
             similar = _best(similar)[:at_most]
     return pairs + _best(similar)[:at_most]
 
 
-def _equal(images: Iterable[Pixels]) -> set[tuple[int, int]]:
+def _similar(
+    thumbnails: npt.NDArray[np.float32], group: npt.NDArray[np.int64], rows: range, threshold: float
+) -> list[AlikePair]:
+    """The most similar later images of each of some images that are not equal to it."""
+    block = thumbnails[rows.start : rows.stop] @ thumbnails[rows.start :].T
+    pairs: list[AlikePair] = []
+    for row in np.flatnonzero((block > threshold).sum(1) > 1).tolist():  # one: the image itself
+        first = rows.start + row
+        later = row + 1 + np.flatnonzero(block[row, row + 1 :] > threshold)
+        later = later[group[rows.start + later] != group[first]]
+        likeness = block[row, later]
+        for place in np.argsort(-likeness, kind="stable")[:MANY].tolist():
+            pairs.append(AlikePair(first, rows.start + int(later[place]), float(likeness[place]), False))
+    return pairs
+
+
+def _equal(images: Iterable[Pixels]) -> list[list[int]]:
+    """The groups of images of which every pixel is equal, each in order."""
     same: defaultdict[bytes, list[int]] = defaultdict(list)
     for index, pixels in enumerate(images):
         same[hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()].append(index)
-    return {pair for indices in same.values() for pair in combinations(indices, 2)}
+    return [indices for indices in same.values() if len(indices) > 1]
+
+
+def _pairs_of(same: list[int]) -> Iterable[tuple[int, int]]:
+    return combinations(same, 2) if len(same) <= MANY else ((same[0], other) for other in same[1:])
 
 
 def _best(pairs: list[AlikePair]) -> list[AlikePair]:

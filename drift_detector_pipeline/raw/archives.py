@@ -8,11 +8,11 @@ import bz2
 import gzip
 import io
 import lzma
-import shutil
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -30,28 +30,39 @@ _FOREIGN = {  # how a file starts that is often found under an archive's name
     b"{": "it is JSON, perhaps an error of the server",
     b"": "it is empty",
 }
+MOST_GROWTH, ANY_SIZE = 200, 1 << 28  # times an archive's own size, and bytes, to which it may grow in any case
+# zipfile gives all that their next bytes hold at once, a gigabyte for a kilobyte, whatever is asked for.
+_UNBOUNDED = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
+_ON_DISK = 4096  # bytes that even an empty file takes
+_LONGEST_HEADER = 1 << 20  # bytes of a long name or the like, which tarfile reads as a whole
 _CLASHES = (IsADirectoryError, NotADirectoryError, FileExistsError)  # a file and a folder of one name in the archive
 
 
 def extract(archive: Path, target: Path) -> None:
     """Write the files of `archive` below `target`.
 
-    Absolute paths are taken as below `target`. Raises DataError if the archive is damaged, of an unknown kind, or holds
-    a path that climbs out, a link, a device, or a file and a folder of one name.
+    Absolute paths are taken as below `target`. Raises DataError if the archive is damaged, of an unknown kind, grows
+    beyond `MOST_GROWTH` and `ANY_SIZE`, or holds a path that climbs out, a link, a device, or a file and a folder of
+    one name. Memory holds a piece of a file, never a whole one.
     """
     damaged: tuple[type[Exception], ...] = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
     damaged += (EOFError, OSError, ValueError, RuntimeError)  # zipfile: unknown compression, encrypted
     target.mkdir(parents=True, exist_ok=True)
     try:
-        start = _first_bytes(archive)
+        start, room = _first_bytes(archive), max(MOST_GROWTH * archive.stat().st_size, ANY_SIZE)
         if foreign := _what_else(start):
             raise ValueError(foreign)
         files = _zip_files(archive, target) if start.startswith(b"PK") else _tar_files(archive, start, target)
         with progress_bar(total=None, title=f"extract {archive.name}", unit=" files") as bar:
-            for path, file in files:
+            for path, pieces in files:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                room -= _ON_DISK
                 with path.open("wb") as written:
-                    shutil.copyfileobj(file, written)
+                    for piece in pieces:
+                        room -= len(piece)
+                        _refuse_growth(archive, room)
+                        written.write(piece)
+                _refuse_growth(archive, room)
                 bar.update()
     except damaged as error:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, _CLASHES):
@@ -61,8 +72,23 @@ def extract(archive: Path, target: Path) -> None:
         ) from error
 
 
+def _refuse_growth(archive: Path, room: int) -> None:
+    if room < 0:
+        raise DataError(
+            f"{archive}: grows to more than {MOST_GROWTH} times its size, which images do not; nothing of it is used. "
+            "If that is right, unpack it yourself and name the folder"
+        )
+
+
 class _Header(tarfile.TarInfo):
     """A tar header that must be there: tarfile itself takes an archive cut between two files for a whole one."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if not (header.isreg() or header.isdir()) and header.size > _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {header.size:,} bytes")
+        return header
 
     @classmethod
     def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
@@ -87,7 +113,7 @@ def _what_else(start: bytes) -> str | None:
     return next((said for magic, said in _FOREIGN.items() if (text.startswith(magic) if magic else not start)), None)
 
 
-def _zip_files(archive: Path, target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+def _zip_files(archive: Path, target: Path) -> Iterator[tuple[Path, Iterator[bytes]]]:
     with zipfile.ZipFile(archive) as opened:
         if unsure := [info for info in opened.infolist() if _utf8_name(info) is None]:
             log.warning(
@@ -97,19 +123,25 @@ def _zip_files(archive: Path, target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
         for info in opened.infolist():
             path = _place(_as_in_a_tar(info), target, archive)
             if not info.is_dir():
+                if info.compress_type in _UNBOUNDED:
+                    raise ValueError(f"{_UNBOUNDED[info.compress_type]} inside a zip; pack it as any program does")
                 with opened.open(info) as file:
-                    yield path, file
+                    yield path, _pieces(file)
 
 
-def _tar_files(archive: Path, start: bytes, target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+def _tar_files(archive: Path, start: bytes, target: Path) -> Iterator[tuple[Path, Iterator[bytes]]]:
     decompress = next((kind for magic, kind in _DECOMPRESS.items() if start.startswith(magic)), io.FileIO)
     with decompress(archive) as plain, tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header) as opened:
         for member in opened:
             path = _place(member, target, archive)
             if file := opened.extractfile(member):  # None: a folder
-                yield path, file
+                yield path, _pieces(file)
         while plain.read(1 << 20):
             pass  # to the end, where the checksum of the compressed stream is
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(partial(file.read, 1 << 16), b"")
 
 
 def _as_in_a_tar(info: zipfile.ZipInfo) -> tarfile.TarInfo:

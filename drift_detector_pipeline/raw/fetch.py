@@ -131,7 +131,7 @@ def _nowhere(path: Path, pointer: Pointer | None, url: str | None, reasons: list
     ways.append('train without any download: `make train ARGS="data=digits"`')
     return (
         "\n  - ".join(["the raw data was found nowhere:", *reasons])
-        + "\nAny of these helps:\n  - "
+        + "\n  Any of these helps:\n  - "
         + "\n  - ".join(ways)
     )
 

@@ -2,13 +2,15 @@
 
 import io
 import random
+import struct
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile, PngImagePlugin
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import LARGEST_ASPECT, decode
+from drift_detector_pipeline.images.decode import LARGEST_ASPECT, MOST_PIXELS, decode
 
 SIDE = 24
 
@@ -173,3 +175,103 @@ def test_a_picture_of_more_pixels_than_memory_is_refused() -> None:
     header = b"P6\n60000 60000\n255\n"
     with pytest.raises(DataError, match="DecompressionBomb"):
         decode(header, SIDE)
+
+
+def png_text(length: int, *, zip: bool, international: bool = False, times: int = 1) -> PngImagePlugin.PngInfo:
+    said = PngImagePlugin.PngInfo()
+    for number in range(times):
+        add = said.add_itxt if international else said.add_text
+        add(f"comment {number}", "a" * length, zip=zip)
+    return said
+
+
+@pytest.mark.parametrize("options", [
+    {"pnginfo": png_text(2 << 20, zip=True)},
+    {"pnginfo": png_text(20 << 20, zip=True, international=True)},
+    {"pnginfo": png_text(900_000, zip=True, times=80)},
+    {"pnginfo": png_text(70 << 20, zip=False)},
+    {"icc_profile": bytes(2 << 20)},
+    {"icc_profile": bytes(30 << 20), "pnginfo": png_text(2 << 20, zip=True)},
+], ids=["text", "international", "many", "plain", "profile", "both"])  # fmt: skip
+def test_a_png_is_whole_however_much_is_said_beside_its_pixels(options: dict) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(picture().transpose(Image.Transpose.ROTATE_90), exif=exif, **options)
+    assert np.array_equal(decode(content, 32), np.array(picture()))
+    with pytest.raises(DataError, match="no complete image"):
+        decode(content[: content.rindex(b"IDAT") + 20], 32)
+
+
+def gray_png(side_px: int) -> bytes:
+    """A black PNG of a thousandth of its pixels in bytes, made without holding them."""
+    squeeze = zlib.compressobj(9)
+    pixels = b"".join(squeeze.compress(bytes(side_px + 1)) for _ in range(side_px)) + squeeze.flush()
+    header = struct.pack(">IIBBBBB", side_px, side_px, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]
+    written = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+               for kind, data in chunks)  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(written)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "PPM"])
+def test_more_pixels_than_the_budget_are_refused_by_the_header(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(picture(), kind)
+    monkeypatch.setattr("drift_detector_pipeline.images.decode.MOST_PIXELS", 48 * 32)
+    assert decode(content, 32).shape == (32, 48, 3)
+    monkeypatch.setattr("drift_detector_pipeline.images.decode.MOST_PIXELS", 48 * 32 - 1)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # not even called
+    with pytest.raises(DataError, match="48 x 32 px are more than 1,535 pixels"):
+        decode(content, 32)
+
+
+def test_a_small_file_of_a_great_image_takes_no_memory() -> None:
+    content = gray_png(12_000)
+    assert MOST_PIXELS < 12_000**2 and len(content) < 200_000
+    with pytest.raises(DataError, match="12000 x 12000 px are more than 120,000,000 pixels"):
+        decode(content, SIDE)
+
+
+@pytest.mark.parametrize("kind", ["uint32", "int32", "int16", "float32"])
+@pytest.mark.parametrize("largest", [1, 255, 65_535, 2**31 - 1])
+def test_values_without_a_known_scale_are_refused_never_black(kind: str, largest: int) -> None:
+    values = (np.array(picture().convert("L")) / 255 * largest).astype(kind)
+    if kind in ("uint32", "int16"):
+        content = tiff(values, sign=2 if kind == "int16" else 1)
+    else:
+        content = encoded(Image.fromarray(values), "TIFF")
+    with pytest.raises(DataError, match="have no known range; save it with 8 or 16 bits"):
+        decode(content, SIDE)
+
+
+def tiff(values: np.ndarray, sign: int = 1, order: str = "<") -> bytes:
+    """A plain TIFF of gray (H, W) or colour (H, W, 3) values, for kinds that Pillow does not write."""
+    values = values.astype(values.dtype.newbyteorder(order))
+    bands = values.shape[2] if values.ndim == 3 else 1
+    tags = {256: values.shape[1], 257: values.shape[0], 258: 8 * values.itemsize, 259: 1, 262: 2 if bands > 1 else 1,
+            273: 0, 277: bands, 278: values.shape[0], 279: values.nbytes, 339: sign}  # fmt: skip
+    bits_at = 8 + 2 + 12 * len(tags) + 4
+    tags[273] = bits_at + 6
+    entries = b"".join(
+        struct.pack(f"{order}HHII", tag, 3, 3, bits_at) if tag == 258 and bands > 1
+        else struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) if tag not in (273, 279)
+        else struct.pack(f"{order}HHII", tag, 4, 1, value)
+        for tag, value in tags.items()
+    )  # fmt: skip
+    start = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8) + struct.pack(f"{order}H", len(tags))
+    bits = struct.pack(f"{order}3H", *[8 * values.itemsize] * 3)
+    return start + entries + bytes(4) + bits + values.tobytes()
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("colour", [False, True])
+def test_sixteen_bits_have_one_scale_and_are_refused_where_it_would_make_them_black(order: str, colour: bool) -> None:
+    image = np.array(picture() if colour else picture().convert("L"))
+    seen = decode(tiff(image.astype(np.uint16) << 8 | 77, order=order), 32)
+    assert np.array_equal(seen if colour else seen[..., 0], image)
+    for bits in (8, 10, 12):
+        with pytest.raises(DataError, match="16-bit values below 4096: nearly black"):
+            decode(tiff(image.astype(np.uint16) << bits - 8, order=order), 32)
+
+
+def test_sixteen_bits_that_are_all_zero_are_black() -> None:
+    assert not decode(encoded(Image.fromarray(np.zeros((32, 32), np.uint16))), SIDE).any()

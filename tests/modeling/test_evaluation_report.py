@@ -66,6 +66,14 @@ def test_odd_class_names_break_neither_pictures_nor_page_nor_table(tmp_path):
         assert {row["true_label"] for row in csv.DictReader(file)} <= set(ODD)
 
 
+def test_no_cell_of_the_table_is_a_formula(tmp_path):
+    folder = write_evaluation(tmp_path / "val", evaluation(["=1+1", "@sum", "-x", "plain"]))
+    with (folder / "predictions.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["true_label"] for row in rows} == {"'=1+1", "'@sum", "'-x", "plain"}
+    assert not [cell for row in rows for cell in row.values() if cell[0] in "=+-@"]
+
+
 def test_a_model_that_is_always_right_has_no_worst_mistakes(tmp_path):
     folder = write_evaluation(tmp_path / "val", evaluation(["a", "b", "c"], sharpness=50))
     assert "There are none." in page_of(folder)

@@ -233,3 +233,35 @@ def test_a_wrong_command_is_one_message_and_exit_status_1(words, said, run, phot
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.splitlines()[-1].startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"])
+def test_a_name_that_a_spreadsheet_would_run_is_text_in_the_table_and_itself_in_the_lines(
+    weights, photos, monkeypatch, start
+):
+    monkeypatch.chdir(photos)
+    name = f"{start}1+1,2.png"
+    shutil.copy("a.png", name)
+    folder = predict(weights, [f"*{name[1:]}"]).folder
+    assert rows_of(folder)[0]["path"] == f"'{name}"
+    assert json.loads((folder / "predictions.jsonl").read_text())["path"] == name
+
+
+def test_a_name_acts_on_no_console(weights, photos, capsys):
+    """Neither by colour, nor by a line that looks like one of ours, nor by turning the direction of writing."""
+    set_up_logging()
+    for name in ("red\x1b[31m.png", "good.png\nerror: all is lost", "\u202egnp.exe", os.fsdecode(b"caf\xe9\x9b.png")):
+        (photos / name).write_text("I am no image")
+    predict(weights, [str(photos)])
+    said = capsys.readouterr().err
+    assert not {"\x1b", "\x9b", "\u202e"} & set(said)
+    assert "red\\x1b[31m.png: none of" in said
+    assert "good.png\\nerror: all is lost: none of" in said
+    assert "\\u202egnp.exe" in said
+
+
+def test_an_error_of_one_name_is_one_line(weights, photos, monkeypatch, capsys):
+    (photos / "x\nerror: all is lost\x1b[2J").mkdir()
+    monkeypatch.setattr("sys.argv", ["predict", str(weights), str(photos / "x\nerror: all is lost\x1b[2J")])
+    assert main() == 1
+    assert "x\\nerror: all is lost\\x1b[2J: no image among 0 files" in capsys.readouterr().err

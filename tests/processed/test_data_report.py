@@ -1,20 +1,24 @@
 """The data report counts what is there and finds the images that were put in twice."""
 
 import json
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import CLASSES, make_folder, run_module, write_image
+from matplotlib.text import Text
 from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.dataset import process
-from drift_detector_pipeline.processed.data_report import write_report
-from drift_detector_pipeline.processed.duplicates import find_pairs, thumbnail
+from drift_detector_pipeline.pages import figure_png
+from drift_detector_pipeline.processed.data_report import NAMED, _balance, write_report
+from drift_detector_pipeline.processed.duplicates import MANY, find_pairs, thumbnail
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.settings import Data
 
@@ -52,7 +56,7 @@ def test_images_of_one_colour_are_not_alike_unless_equal() -> None:
 
 def test_blocks_find_the_same_pairs_as_one_matrix(noise: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pairs_of(noise, threshold=0.1)
-    monkeypatch.setattr("drift_detector_pipeline.processed.duplicates._BLOCK", 7)
+    monkeypatch.setattr("drift_detector_pipeline.processed.duplicates._BLOCK_ROWS", 7)
     assert whole == pairs_of(noise, threshold=0.1)
     assert len(whole) > 10
 
@@ -105,3 +109,52 @@ def test_data_with_a_report_is_up_to_date_and_is_built_again_without_it(
     assert report.exists()
     process(data_of(image_folder, val_fraction=0.4))
     assert not report.exists()
+
+
+def test_pairs_stay_few_where_many_images_are_equal(noise: list[Pixels]) -> None:
+    """Of 3,000 equal images there are 4.5 million pairs."""
+    started = time.monotonic()
+    found = pairs_of([*noise, *[noise[5]] * 3000])
+    assert found == [(5, copy, True) for copy in range(30, 3030)]
+    assert time.monotonic() - started < 20
+
+
+def test_pairs_stay_few_where_many_images_are_alike() -> None:
+    rng = np.random.default_rng(0)
+    still = np.kron(rng.integers(60, 190, (4, 4, 3)), np.ones((6, 6, 1))).astype(int)
+    frames = [(still + rng.integers(-4, 5, still.shape)).astype(np.uint8) for _ in range(600)]
+    found = pairs_of(frames)
+    assert len(found) == sum(min(MANY, 599 - index) for index in range(600))
+    assert not any(exact for *_, exact in found)
+    assert {first for first, *_ in found} == set(range(599))
+
+
+def test_up_to_twenty_equal_images_make_all_their_pairs(noise: list[Pixels]) -> None:
+    assert len(pairs_of([noise[0]] * MANY)) == MANY * (MANY - 1) // 2
+
+
+ODD_CLASSES = ["$5_$10", "under_$5", r"a$\frac$b", r"x$\undefined{$", "猫", "किताब", os.fsdecode(b"caf\xe9"), "a\nb"]
+
+
+def test_class_names_of_any_letters_make_a_page_that_says_them(tmp_path: Path, data_of: Callable[..., Data]) -> None:
+    """Warnings are errors here, as that of a font without a letter."""
+    data = data_of(make_folder(tmp_path / "source", images_per_class=3, classes=tuple(ODD_CLASSES)))
+    process(data)
+    page = write_report(open_processed(data)).read_text()
+    assert "class 7 is 猫" in page
+    assert all(name in page for name in ("猫", "किताब", "caf\\udce9", "$5_$10"))
+
+
+def test_what_stands_between_dollars_is_drawn_as_it_is() -> None:
+    figure = _balance({"train": dict.fromkeys(["$x^2$", "b$"], 3)})
+    figure_png(figure)
+    label = next(text for text in figure.findobj(Text) if text.get_text() == "$x^2$")
+    assert not label.get_parse_math()
+
+
+@pytest.mark.parametrize("count", [1, NAMED, NAMED + 1, 3000])
+def test_the_chart_has_a_largest_size(count: int, tmp_path: Path) -> None:
+    counts = {f"class_{number}": number + 1 for number in range(count)}
+    (tmp_path / "chart.png").write_bytes(figure_png(_balance(dict.fromkeys(("fit", "train", "val", "test"), counts))))
+    with Image.open(tmp_path / "chart.png") as chart:
+        assert chart.width < 1000 and chart.height < 8200

@@ -176,19 +176,81 @@ def test_a_tar_that_ends_with_a_zip_is_still_a_tar(image_zip: Path, tmp_path: Pa
     assert files_below(tmp_path / "out").keys() == {"outer/inner.zip"}
 
 
-def test_extracting_needs_no_memory_for_the_whole_archive(tmp_path: Path) -> None:
-    (tmp_path / "big").mkdir()
-    for number in range(40):
-        (tmp_path / "big" / str(number)).write_bytes(bytes(5_000_000))
-    pack_tar(tmp_path / "big", tmp_path / "a.tgz")
-    shutil.rmtree(tmp_path / "big")
+def growing(archive: Path, files: int, size: int, method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """An archive of `files` files of `size` zeros each; the suffix says the kind."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", method) as opened:
+            for number in range(files):
+                with opened.open(f"cat/{number}.bmp", "w") as member:
+                    for start in range(0, size, 1 << 20):
+                        member.write(bytes(min(1 << 20, size - start)))
+        return archive
+    mode = {".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}[archive.suffix]
+    with tarfile.open(archive, mode) as opened:  # type: ignore[call-overload]
+        for number in range(files):
+            header = tarfile.TarInfo(f"cat/{number}.bmp")
+            header.size = size
+            opened.addfile(header, io.BytesIO(bytes(size)))
+    return archive
+
+
+@pytest.mark.parametrize(("files", "size"), [(3, 600_000), (1, 2_000_000), (400, 0)], ids=["several", "one", "empty"])
+@pytest.mark.parametrize("suffix", ["tgz", "tar.bz2", "tar.xz", "zip"])
+def test_what_an_archive_may_grow_to_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, files: int, size: int
+) -> None:
+    """Also by files without content, of which each takes a block of the disk."""
+    archive = growing(tmp_path / f"a.{suffix}", files, size)
+    limit = archive.stat().st_size * 2 if suffix == "zip" and not size else 1_500_000
+    monkeypatch.setattr("drift_detector_pipeline.raw.archives.ANY_SIZE", limit)
+    monkeypatch.setattr("drift_detector_pipeline.raw.archives.MOST_GROWTH", 2)
+    with pytest.raises(DataError, match=r"grows to more than 2 times its size.*unpack it yourself and name the folder"):
+        extract(archive, tmp_path / "out")
+    written = list(files_below(tmp_path / "out").values())
+    assert sum(map(len, written)) <= limit and len(written) <= limit / 4096 + 1
+    monkeypatch.setattr("drift_detector_pipeline.raw.archives.ANY_SIZE", 2_500_000)
+    extract(archive, tmp_path / "whole")
+    assert len(files_below(tmp_path / "whole")) == files
+
+
+def test_a_file_that_is_mostly_a_hole_counts_as_large_as_it_gets(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    with (tmp_path / "cat" / "1.bmp").open("wb") as file:
+        file.truncate(1 << 40)
+    subprocess.run(["tar", "-czSf", tmp_path / "a.tgz", "-C", tmp_path, "cat"], check=True)
+    (tmp_path / "cat" / "1.bmp").unlink()
+    with pytest.raises(DataError, match="grows to more than"):
+        extract(tmp_path / "a.tgz", tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+
+
+def test_a_long_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tgz", "w:gz", format=tarfile.PAX_FORMAT) as opened:
+        member = tarfile.TarInfo("cat/1.png")
+        member.pax_headers = {"comment": "a" * 2_000_000}
+        opened.addfile(member)
+    with pytest.raises(DataError, match=r"a header of 2,000,\d+ bytes"):
+        extract(tmp_path / "a.tgz", tmp_path / "out")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_files_can_only_be_held_whole_is_refused(tmp_path: Path, method: int) -> None:
+    with pytest.raises(DataError, match=r"(bzip2|LZMA) inside a zip; pack it as any program does"):
+        extract(growing(tmp_path / "a.zip", 1, 1000, method), tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["tgz", "zip"])
+@pytest.mark.parametrize("files", [40, 1])
+def test_extracting_needs_no_memory_for_the_whole_archive_nor_for_a_file(tmp_path: Path, kind: str, files: int) -> None:
+    archive = growing(tmp_path / f"a.{kind}", files, 200_000_000 // files)
     code = (
         "import sys; from pathlib import Path; from drift_detector_pipeline.raw.archives import extract\n"
         "extract(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"  # getrusage counts the parent, too
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "a.tgz"), str(tmp_path / "out")]
+    command = [sys.executable, "-c", code, str(archive), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shutil.rmtree(tmp_path / "out")
     assert int(done.stdout) < 150_000  # kB; the files hold 200,000
 
 

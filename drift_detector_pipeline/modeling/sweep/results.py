@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from drift_detector_pipeline.files import write_atomically, write_json
+from drift_detector_pipeline.files import spreadsheet_row, write_atomically, write_json
 from drift_detector_pipeline.modeling.sweep.plan import Plan
 from drift_detector_pipeline.modeling.sweep.plots import sweep_pictures, value_text
 from drift_detector_pipeline.modeling.sweep.search import SEED_KEY, new_study
@@ -144,7 +144,8 @@ def _csv(plan: Plan, results: Sequence[TrialResult]) -> str:
     writer.writerow(["trial", "status", *names, *(name for name in other if name not in names)])
     for result in results:
         row = _as_json(result, column)
-        writer.writerow([result.trial, result.status, *(result.values[name] for name in names), *map(row.get, other)])
+        cells = [result.trial, result.status, *(result.values[name] for name in names), *map(row.get, other)]
+        writer.writerow(spreadsheet_row(cells))
     return text.getvalue()
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.pages import drawable
 from drift_detector_pipeline.tasks.classification.metrics import Bin
 
 _WIDTH = 4.6  # inches: text of 8 points is then as large as on the page
@@ -48,7 +48,7 @@ def confusion_chart(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> Fi
     shades = np.sqrt(shares)  # so that a few percent can be seen
     axes.imshow(shades, cmap="Greys", vmin=0, vmax=1)
     if count <= _NUMBERED:
-        _name_ticks(axes, _drawable(classes))
+        _name_ticks(axes, drawable(classes, _SHORT))
         _write_counts(axes, matrix, shades)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
@@ -78,7 +78,7 @@ def reliability_chart(bins: Sequence[Bin]) -> Figure:
 def contact_sheet(tiles: Sequence[Tile], classes: Sequence[str], columns: int = 4) -> Figure:
     """Draw images with what the model says; a wrong one has a cross, the true class and a thick dashed frame."""
     rows = max(1, -(-len(tiles) // columns))
-    names = dict(zip(classes, _drawable(classes), strict=True))
+    names = dict(zip(classes, drawable(classes, _SHORT), strict=True))
     figure = Figure((1.5 * columns, 1.95 * rows), layout="constrained")
     for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.set_axis_off()
@@ -113,11 +113,3 @@ def _write_counts(axes: Axes, matrix: npt.NDArray[np.int64], shades: npt.NDArray
         if count:
             colour = "white" if shades[row, column] > 0.6 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=size)
-
-
-def _drawable(classes: Sequence[str]) -> list[str]:
-    """Class names short enough to draw; a number stands for a name whose letters the font lacks."""
-    font = get_font(findfont("DejaVu Sans"))
-    known = [all(font.get_char_index(ord(letter)) for letter in name) for name in classes]
-    short = [name if len(name) <= _SHORT else f"{name[: _SHORT - 1]}…" for name in classes]
-    return [short[number] if known[number] else f"class {number}" for number in range(len(classes))]
