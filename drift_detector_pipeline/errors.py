@@ -11,9 +11,12 @@ PipelineError
 Each message names the path or value, what was expected and the command that fixes it.
 """
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
+
+_OF_THE_DISK = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 
 
 class PipelineError(Exception):
@@ -45,7 +48,10 @@ class ContainerError(PipelineError):
 
 
 def exit_status(main: Callable[[], int]) -> Callable[[], int]:
-    """Wrap a command so that a `PipelineError` becomes one message on stderr and exit status 1."""
+    """Wrap a command so that a `PipelineError` becomes one message on stderr and exit status 1.
+
+    So does a file or folder that may not be read or written, wherever a command comes upon it.
+    """
 
     @functools.wraps(main)
     def command() -> int:
@@ -53,6 +59,11 @@ def exit_status(main: Callable[[], int]) -> Callable[[], int]:
             return main()
         except PipelineError as error:
             print(f"error: {error}", file=sys.stderr)
-            return 1
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK or error.filename is None:
+                raise
+            place = f"{error.filename}: {error.strerror}"
+            print(f"error: {place}; what is read must be readable, and where results go writable", file=sys.stderr)
+        return 1
 
     return command
