@@ -11,6 +11,7 @@ PipelineError
 Each message names the path or value, what was expected and the command that fixes it.
 """
 
+import errno
 import functools
 import re
 import sys
@@ -20,6 +21,7 @@ from collections.abc import Callable
 # are no UTF-8.
 _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _BREAK_OF_A_NAME = re.compile(r"\n(?!  )")  # a message's own further lines are indented
+_OF_THE_DISK = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 
 
 class PipelineError(Exception):
@@ -60,7 +62,10 @@ def visible(text: str, *, names_only: bool = False) -> str:
 
 
 def exit_status(main: Callable[[], int]) -> Callable[[], int]:
-    """Wrap a command so that a `PipelineError` becomes one message on stderr and exit status 1."""
+    """Wrap a command so that a `PipelineError` becomes one message on stderr and exit status 1.
+
+    So does a file or folder that may not be read or written, wherever a command comes upon it.
+    """
 
     @functools.wraps(main)
     def command() -> int:
@@ -68,6 +73,14 @@ def exit_status(main: Callable[[], int]) -> Callable[[], int]:
             return main()
         except PipelineError as error:
             print(f"error: {visible(str(error), names_only=isinstance(error, DataError))}", file=sys.stderr)
-            return 1
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK or error.filename is None:
+                raise
+            place = f"{error.filename}: {error.strerror}"
+            print(
+                f"error: {visible(place)}; what is read must be readable, and where results go writable",
+                file=sys.stderr,
+            )
+        return 1
 
     return command

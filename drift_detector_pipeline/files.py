@@ -1,4 +1,4 @@
-"""Files that exist only when they are complete: atomic writes, hashes, locks.
+"""Files that exist only when they are complete: atomic writes, folders of one's own, hashes, locks.
 
 Used by every stage that leaves something behind.
 """
@@ -22,6 +22,7 @@ _Cell = TypeVar("_Cell")
 # Also as wide characters, which spreadsheets of East Asia take for the same.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -38,11 +39,40 @@ def write_atomically(path: Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
 
 
-def dated_folder(place: Path) -> Path:
-    """A name below `place` that is not taken: the date and time in seconds, later if two want the same."""
-    started = datetime.datetime.now()
-    names = (started + datetime.timedelta(seconds=later) for later in itertools.count())
-    return next(path for name in names if not (path := place / f"{name:%Y-%m-%d_%H-%M-%S}").exists())
+def make_folder(wanted: Path) -> Path:
+    """Make a folder that was not there, `wanted` or its name with _2, _3, ...: of two at once, each has its own."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for folder in _names(wanted):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("names do not end")
+
+
+@contextlib.contextmanager
+def new_folder(place: Path) -> Iterator[Path]:
+    """Give a folder to fill; when all went well it lies below `place` under `final_name`, else nothing is left.
+
+    Raises DataError if `place` cannot be written.
+    """
+    partial: Path | None = None
+    try:
+        with disk_full_explained(place):
+            partial = _claim(place / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")
+            yield partial
+            partial.rename(final_name(partial))
+    except OSError as error:
+        raise DataError(f"{error.filename or place}: {error.strerror}; {place} must be writable") from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            place.rmdir()  # of a first try that led to nothing
+
+
+def final_name(partial: Path) -> Path:
+    """Where a folder that `new_folder` gave lies once it is complete."""
+    return partial.with_name(partial.name.removeprefix(".").removesuffix(".partial"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -80,11 +110,39 @@ def disk_full_explained(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`: a second process that wants it waits until the first is done or dead."""
+    """Hold the lock file `path`: a second process that wants it waits until the first is done or dead.
+
+    Where it can neither be made nor read nothing is held: what can only be read needs no lock, and who goes on to
+    write there is told.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as opened:
+        for mode in ("a", "r"):
+            try:
+                file = opened.enter_context(path.open(mode))
+            except OSError as error:
+                if error.errno not in NOT_WRITABLE | {errno.ENOENT}:
+                    raise
+                continue
+            fcntl.flock(file, fcntl.LOCK_EX)
+            break
         yield
+
+
+@contextlib.contextmanager
+def held_alone(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` without waiting; False if another process holds it.
+
+    The lock is the process's, not its children's: the loader workers of a killed training do not keep it. Where the
+    file system has no locks, nobody is kept out.
+    """
+    alone = True
+    with path.open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            alone = error.errno not in {errno.EAGAIN, errno.EACCES}
+        yield alone
 
 
 def is_there(path: Path) -> bool:
@@ -93,3 +151,27 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def _names(wanted: Path) -> Iterator[Path]:
+    yield wanted
+    yield from (wanted.with_name(f"{wanted.name}_{number}") for number in itertools.count(2))
+
+
+def _claim(wanted: Path) -> Path:
+    """Make the partial folder of `wanted`, or of its next name that is free, for this process alone.
+
+    Only who has made the partial folder may make the final one: once it is there and the final one is not, both names
+    are taken for everybody else.
+    """
+    for final in _names(wanted):
+        partial = final.with_name(f".{final.name}.partial")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.mkdir()
+        except (FileExistsError, FileNotFoundError):  # somebody else's, or somebody has just removed the empty place
+            continue
+        if not final.exists():
+            return partial
+        partial.rmdir()
+    raise AssertionError("names do not end")

@@ -19,8 +19,7 @@ from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Window
 from drift_detector_pipeline.drift.scores.phi import missing
 from drift_detector_pipeline.drift.verdict import Verdict, as_json, summary
-from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import dated_folder, disk_full_explained, write_json
+from drift_detector_pipeline.files import final_name, new_folder, write_json
 from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
 
 _WIDTH = 4.6  # inches: text of 8 points is then as large as on the page
@@ -45,24 +44,19 @@ class CarrierPair(NamedTuple):
 
 def write_report(place: Path, verdict: Verdict, window: Window, detector: DriftDetector, facts: dict[str, Any]) -> Path:
     """Write both files into a new folder below `place`; return the page. Raises DataError if that cannot be done."""
-    folder = dated_folder(place)
-    try:
-        with disk_full_explained(folder):
-            folder.mkdir(parents=True)
-            about = {"limits": detector.limits._asdict(), "reference": _reference_facts(detector)}
-            write_page(
-                folder / "report.html", "drift.html",
-                title=_TITLES[verdict.level], verdict=verdict, words=summary(verdict)[1:], facts=facts, about=about,
-                command=shlex.join(facts["command"]), unreadable=window.unreadable,
-                pairs=_pairs(verdict, window, detector),
-                channels=data_uri(figure_png(channel_chart(verdict))) if verdict.channels else None,
-                accuracy=data_uri(figure_png(accuracy_chart(verdict))) if verdict.accuracy else None,
-            )  # fmt: skip
-            files = {"unreadable": window.unreadable}
-            write_json(folder / "verdict.json", as_json(verdict) | files | about | facts)
-    except OSError as error:
-        raise DataError(f"{error.filename or folder}: {error.strerror}; {place} must be writable") from error
-    return folder / "report.html"
+    about = {"limits": detector.limits._asdict(), "reference": _reference_facts(detector)}
+    with new_folder(place) as folder:
+        write_page(
+            folder / "report.html", "drift.html",
+            title=_TITLES[verdict.level], verdict=verdict, words=summary(verdict)[1:], facts=facts, about=about,
+            command=shlex.join(facts["command"]), unreadable=window.unreadable,
+            pairs=_pairs(verdict, window, detector),
+            channels=data_uri(figure_png(channel_chart(verdict))) if verdict.channels else None,
+            accuracy=data_uri(figure_png(accuracy_chart(verdict))) if verdict.accuracy else None,
+        )  # fmt: skip
+        files = {"unreadable": window.unreadable}
+        write_json(folder / "verdict.json", as_json(verdict) | files | about | facts)
+    return final_name(folder) / "report.html"
 
 
 def channel_chart(verdict: Verdict) -> Figure:

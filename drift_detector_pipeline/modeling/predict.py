@@ -9,10 +9,8 @@ import csv
 import itertools
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +20,7 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.files import dated_folder, disk_full_explained, spreadsheet_row, write_json
+from drift_detector_pipeline.files import final_name, new_folder, spreadsheet_row, write_json
 from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.named_files import ImageFile, image_files
 from drift_detector_pipeline.modeling.evaluation_report import answer_cells
@@ -68,8 +66,7 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
     precision = precision_of(recorded)
     refuse_others(overrides, _ALLOWED, "what else a prediction needs stands in the weight file")
     run = load_section(Run, [f"run.precision={precision}", *overrides])
-    with prepared(run) as machine, image_files(images) as found, _new_folder(file.parent / "predictions") as folders:
-        partial, final = folders
+    with prepared(run) as machine, image_files(images) as found, new_folder(file.parent / "predictions") as partial:
         if (recorded, machine.precision) == ("bf16", "fp32"):
             log.warning("%s: its run computed in bf16, here it is fp32; probabilities differ a little", file)
         trained = open_trained(file, machine)
@@ -79,7 +76,7 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
             first = "".join(f"; {name}: {why}" for name, why in list(unreadable.items())[:1])
             raise DataError(f"{' '.join(images)}: no image among {len(found)} files{first}")
         write_json(partial / "summary.json", _summary(trained, machine, count, unreadable))
-    return Predicted(final, count, len(unreadable))
+    return Predicted(final_name(partial), count, len(unreadable))
 
 
 def _weight_file(target: Path | None, weights: str | None) -> Path:
@@ -89,24 +86,6 @@ def _weight_file(target: Path | None, weights: str | None) -> Path:
     if weights:
         raise ConfigError(f"weights={weights}: chooses among the weights of a run's folder; {path} is none")
     return path
-
-
-@contextmanager
-def _new_folder(place: Path) -> Iterator[tuple[Path, Path]]:
-    """Give a folder to fill and the name it gets when all went well; nothing is left when it did not."""
-    final = dated_folder(place)
-    partial = final.with_name(f".{final.name}.partial")
-    try:
-        with disk_full_explained(final):
-            partial.mkdir(parents=True)
-            yield partial, final
-            partial.rename(final)
-    except OSError as error:
-        raise DataError(f"{error.filename or final}: {error.strerror}; {place} must be writable") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        with suppress(OSError):
-            place.rmdir()  # of a first try that led to nothing
 
 
 def _predictions(

@@ -6,6 +6,7 @@ train; its checkpoints and weight files. Read by train.py.
 
 import itertools
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +46,7 @@ from drift_detector_pipeline.runs.checkpoints import (
     training_tensors,
 )
 from drift_detector_pipeline.runs.facts import now
-from drift_detector_pipeline.runs.folders import choose_folder, identify, start_folder
+from drift_detector_pipeline.runs.folders import identify, run_folder
 from drift_detector_pipeline.runs.machine import Machine, from_first
 from drift_detector_pipeline.runs.tracking.tracker import AllOf, FileTracker, NoTracker, Row, Tracker
 from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_id, wandb_tracker
@@ -140,8 +141,8 @@ class Session:
         return self.network.module if self.average is None else self.average.module
 
 
-def open_session(composed: Composed, machine: Machine, interruption: Interruption) -> Session:
-    """Build everything a run works with, for a new run or one that continues.
+def open_session(composed: Composed, machine: Machine, interruption: Interruption, held: ExitStack) -> Session:
+    """Build everything a run works with, for a new run or one that continues; its folder is locked until `held` ends.
 
     Raises a PipelineError if settings, data, model or checkpoint cannot be used.
     """
@@ -160,11 +161,9 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     network.module.to(machine.device).to(memory_format=machine.memory_format)
     optimizer = build_optimizer(settings.training, network.module)
     identity = identify(settings, data, machine, network.pretrained_sha256)
-    chosen = from_first(choose_folder(composed, identity) if machine.is_first else None, machine)
+    chosen = from_first(held.enter_context(run_folder(composed, identity)) if machine.is_first else None, machine)
     assert chosen is not None
     folder, resumed = chosen
-    if machine.is_first and not resumed:
-        start_folder(folder, composed)
     set_up_logging(folder / "train.log" if machine.is_first else None, quiet=not machine.is_first)
     decay = settings.training.ema_decay
     average = ModelEmaV3(network.module, decay=decay, use_warmup=True) if decay else None

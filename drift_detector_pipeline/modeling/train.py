@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,8 +57,8 @@ def train(composed: Composed, after_step: Callable[[int], None] = lambda step: N
 
     Raises a PipelineError if settings, data, model or checkpoint cannot be used, or the loss is not finite.
     """
-    with prepared(composed.settings.run) as machine, caught() as interruption:
-        session = open_session(composed, machine, interruption)
+    with prepared(composed.settings.run) as machine, caught() as interruption, ExitStack() as held:
+        session = open_session(composed, machine, interruption, held)
         try:
             with session.profiler, lost_process_explained(machine, session.folder):
                 finished = _run(session, after_step)

@@ -3,8 +3,10 @@
 In: a module and a path. Out: the module with those weights. Read by models.py.
 """
 
+import itertools
 import json
 import pickle
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +14,46 @@ import requests
 import torch
 from huggingface_hub import constants as hub
 from safetensors import SafetensorError, safe_open
-from timm.models import load_state_dict
+from safetensors.torch import load_file
 from torch import nn
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ModelError
 
+# Where training programs keep a state dict among other things; the first that is there is taken, and said.
+_NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "ema_state_dict", "ema", "model_state_dict", "net")
+# What wrappers put before each name: several processes, compiled modules, modules that hold the network.
+_WRAPPERS = {"module", "_orig_mod", "model", "backbone", "net", "network", "encoder"}
+_COUNTER = "num_batches_tracked"  # BatchNorm has it since PyTorch 0.4.1
+
 
 def load_pretrained(module: nn.Module, path: Path) -> None:
-    """Load a safetensors or PyTorch weight file (never arbitrary pickles); a head of another size starts afresh.
+    """Load a safetensors or PyTorch weight file (never arbitrary pickles).
 
-    Raises ModelError if the file is missing, unreadable, or has other layers.
+    The state dict may lie under a usual key and its names have usual prefixes. A head that is missing or of another
+    size starts afresh, as do counters of BatchNorm; what does is said. Raises ModelError if the file is missing,
+    unreadable, or has other layers.
     """
-    state, expected, head = _read_state(path), module.state_dict(), _head_names(module)
+    expected, head = module.state_dict(), _head_names(module)
+    state, beside = _without_wrappers(_read_state(path), expected.keys())
     reshaped = {name for name in state.keys() & expected.keys() if state[name].shape != expected[name].shape}
     missing, foreign = expected.keys() - state.keys(), state.keys() - expected.keys()
-    if missing or foreign or reshaped - head:
+    counters = {name for name in missing if name.endswith(_COUNTER)}
+    fresh = head if (missing | reshaped) & head else set[str]()
+    other_head = {name for name in foreign if fresh and _is_other_head(name, expected.keys() - head)}
+    if missing - head - counters or foreign - other_head or reshaped - head:
         raise ModelError(
             f"model.pretrained_path={path}: not weights of this model ({len(missing)} tensors missing, {len(foreign)} "
             f"foreign, {len(reshaped)} of another shape); check model.name, model.options and data.img_size"
         )
-    if reshaped:
-        log.info("%s: has another number of classes; the head starts afresh", path)
-    module.load_state_dict({name: value for name, value in state.items() if name not in reshaped}, strict=False)
+    if fresh:
+        why = "has another number of classes" if reshaped else "has no head of this model"
+        log.info("%s: %s; the head starts afresh", path, why)
+    if counters:
+        log.info("%s: has no %s of %d layers; they count from 0", path, _COUNTER, len(counters))
+    if beside | other_head:
+        log.info("%s: tensors left out as not of this model: %d", path, len(beside | other_head))
+    module.load_state_dict({name: state[name] for name in state.keys() & expected.keys() - fresh}, strict=False)
 
 
 def preprocessing_in(path: Path) -> dict[str, Any]:
@@ -43,7 +62,11 @@ def preprocessing_in(path: Path) -> dict[str, Any]:
         return {}
     with safe_open(str(path), "pt") as file:
         header = (file.metadata() or {}).get("model", "{}")
-    preprocessing: dict[str, Any] = json.loads(header).get("preprocessing", {})
+    try:
+        description = json.loads(header)
+    except ValueError:  # others write under this name what they like
+        return {}
+    preprocessing: dict[str, Any] = description.get("preprocessing", {}) if isinstance(description, dict) else {}
     return preprocessing
 
 
@@ -71,17 +94,45 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ModelError(f"model.pretrained_path={path}: no such file; expected safetensors, or a .pth state dict")
     try:
-        state: dict[str, torch.Tensor] = load_state_dict(str(path), device="cpu", weights_only=True)
+        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (pickle.UnpicklingError, OSError, ValueError, RuntimeError, SafetensorError, KeyError, EOFError) as error:
         raise ModelError(
             f"model.pretrained_path={path}: no safetensors or .pth file with nothing but weights; pickled code is "
             f"never run ({first_line(error)})"
         ) from error
-    except AttributeError as error:  # from timm: what was read is no dictionary
-        raise ModelError(f"model.pretrained_path={path}: holds no state dict") from error
-    if not all(isinstance(value, torch.Tensor) for value in state.values()):
+    while isinstance(found, dict) and (key := next((key for key in _NESTED if isinstance(found.get(key), dict)), None)):
+        log.info("%s: of %s, the weights under %s are taken", path, ", ".join(map(str, found)), key)
+        found = found[key]
+    if not isinstance(found, dict):
+        raise ModelError(f"model.pretrained_path={path}: holds no state dict")
+    if not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()):
         raise ModelError(f"model.pretrained_path={path}: its state dict holds more than tensors")
-    return state
+    return found
+
+
+def _without_wrappers(
+    state: dict[str, torch.Tensor], expected: Collection[str]
+) -> tuple[dict[str, torch.Tensor], set[str]]:
+    """The state under the names of the module, by the wrappers' prefix that fits most, and the names without it."""
+
+    def fitting(prefix: str) -> int:
+        return sum(f"{prefix}{name}" in state for name in expected)
+
+    prefix = max(sorted({prefix for name in state for prefix in _wrapped(name)} | {""}, key=len), key=fitting)
+    own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return own, {name for name in state if not name.startswith(prefix)}
+
+
+def _wrapped(name: str) -> Iterator[str]:
+    """The prefixes of a tensor's name that consist of wrappers only: `module.`, `module.backbone.`, ..."""
+    wrappers = itertools.takewhile(_WRAPPERS.__contains__, name.split("."))
+    return itertools.accumulate(f"{wrapper}." for wrapper in wrappers)
+
+
+def _is_other_head(name: str, body: Collection[str]) -> bool:
+    """Whether a tensor's outermost layer is none of the body's: more layers within the body are another model."""
+    outermost = name.split(".")[0]
+    return not outermost.isdigit() and outermost not in {own.split(".")[0] for own in body}
 
 
 def _head_names(module: nn.Module) -> set[str]:

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.files import NOT_WRITABLE, file_hash
 from drift_detector_pipeline.processed.manifest import NOTHING, Manifest, find_manifest, write_manifest
 from drift_detector_pipeline.raw.fetch import verify
 from drift_detector_pipeline.raw.formats import imagefolder
@@ -29,7 +29,11 @@ def why_stale(data: Data, raw: Path | None) -> str | None:
     if source.sha256 != content_sha256(raw):
         return f"{raw} has changed" if source.path == str(raw) else f"it was made from {source.path}, now {raw}"
     verify(raw)
-    write_manifest(data.processed_path, replace(manifest, source=replace(source, stat=stat_digest(raw))))
+    try:
+        write_manifest(data.processed_path, replace(manifest, source=replace(source, stat=stat_digest(raw))))
+    except OSError as error:  # a folder that is only read is as fresh; the next look takes as long again
+        if error.errno not in NOT_WRITABLE:
+            raise
     return None
 
 

@@ -33,8 +33,8 @@ class Listing(NamedTuple):
     images: list[RawImage]
     ignored: list[str]  # files outside class folders, hidden files, links that lead nowhere or back
     unused_folders: list[str]  # beside train and val, such as a second validation folder
-    task: str | None = None  # for which the truth is meant; None: labels
     empty_folders: tuple[str, ...] = ()  # class folders without a file
+    task: str | None = None  # for which the truth is meant; None: labels
 
 
 def is_clutter(path: Path) -> bool:

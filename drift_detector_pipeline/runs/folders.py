@@ -5,18 +5,22 @@
 Read by modeling/session.py; the receipt is for everybody.
 """
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from drift_detector_pipeline.config import Composed
 from drift_detector_pipeline.errors import ResumeError
-from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.files import held_alone, make_folder, write_atomically
 from drift_detector_pipeline.processed.manifest import Processed
-from drift_detector_pipeline.runs.checkpoints import read_identity
+from drift_detector_pipeline.runs.checkpoints import NAMES, load_checkpoint, read_identity
 from drift_detector_pipeline.runs.machine import Machine
 from drift_detector_pipeline.runs.receipts import OUTPUTS, RECEIPT, compare_facts
 from drift_detector_pipeline.settings import Data, Settings
+
+_LOCK = ".training.lock"
 
 
 def identify(settings: Settings, data: Processed, machine: Machine, pretrained_sha256: str | None) -> dict[str, object]:
@@ -41,14 +45,35 @@ def identify(settings: Settings, data: Processed, machine: Machine, pretrained_s
     }
 
 
-def choose_folder(composed: Composed, identity: dict[str, object]) -> tuple[Path, bool]:
-    """Return the run's folder and whether a run is continued there, as `run.resume` says.
+@contextmanager
+def run_folder(composed: Composed, identity: dict[str, object]) -> Iterator[tuple[Path, bool]]:
+    """Give the run's folder and whether a run is continued there, as `run.resume` says; no other process trains there.
 
-    Raises ResumeError if that run is finished, not there, was another one, or has another folder.
+    A new run's folder holds the composed configuration in .hydra/, as Hydra's own runs have it. If nobody named it and
+    it is there already, it is another one. Raises ResumeError if the run is finished, not there, was another one, has
+    another folder or goes on in another process, or if a named folder holds a run.
     """
+    folder, resumed = _choose(composed, identity)
+    if resumed or composed.run_folder_chosen:
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        folder = make_folder(folder)
+    with held_alone(folder / _LOCK) as alone:
+        if not alone:
+            raise ResumeError(f"{folder}: another process trains there; wait for it, or choose another hydra.run.dir")
+        if resumed:
+            _refuse_finished(folder)  # it may have ended since it was chosen
+        else:
+            _refuse_used_folder(folder)
+            _write_composed(folder, composed)
+        yield folder, resumed
+
+
+def _choose(composed: Composed, identity: dict[str, object]) -> tuple[Path, bool]:
     wanted = composed.settings.run.resume
     if wanted is None:
-        _refuse_used_folder(composed.run_folder)
+        if composed.run_folder_chosen:
+            _refuse_used_folder(composed.run_folder)
         return composed.run_folder, False
     if wanted == "auto":
         found = _newest_unfinished(identity)
@@ -56,8 +81,7 @@ def choose_folder(composed: Composed, identity: dict[str, object]) -> tuple[Path
     folder = Path(wanted)
     if composed.run_folder_chosen and composed.run_folder.resolve() != folder.resolve():
         raise ResumeError(f"a run continues in its own folder {folder}: leave out hydra.run.dir={composed.run_folder}")
-    if (folder / RECEIPT).exists():
-        raise ResumeError(f"run.resume={folder}: this run is finished; nothing is left to do (see {folder / RECEIPT})")
+    _refuse_finished(folder)
     before = read_identity(folder / "checkpoints")
     if before is None:
         state = "no readable checkpoint" if (folder / "checkpoints").exists() else "no checkpoint"
@@ -70,8 +94,7 @@ def choose_folder(composed: Composed, identity: dict[str, object]) -> tuple[Path
     return folder, True
 
 
-def start_folder(folder: Path, composed: Composed) -> None:
-    """Make a new run's folder with the composed configuration in .hydra/, as Hydra's own runs have it."""
+def _write_composed(folder: Path, composed: Composed) -> None:
     hydra = folder / ".hydra"
     hydra.mkdir(parents=True, exist_ok=True)
     write_atomically(hydra / "config.yaml", composed.config_yaml.encode())
@@ -95,11 +118,27 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
+def _refuse_finished(folder: Path) -> None:
+    if (folder / RECEIPT).exists():
+        raise ResumeError(f"run.resume={folder}: this run is finished; nothing is left to do (see {folder / RECEIPT})")
+
+
 def _refuse_used_folder(folder: Path) -> None:
-    if (folder / "checkpoints").exists() or (folder / RECEIPT).exists():
+    """Refuse to start over a run, with advice that leads on; one that was gone before its first checkpoint is none."""
+    if (folder / RECEIPT).exists():
+        raise ResumeError(f"{folder}: holds a run already, a finished one. Choose another hydra.run.dir")
+    if not any((folder / "checkpoints" / name).exists() for name in NAMES):
+        return
+    try:
+        load_checkpoint(folder / "checkpoints")
+    except ResumeError as error:
         raise ResumeError(
-            f"{folder}: holds a run already. Continue it with run.resume={folder}, or choose another hydra.run.dir"
-        )
+            f"{folder}: holds a run already, and none of its checkpoints is whole. Choose another hydra.run.dir, or "
+            f"remove this one: rm -r {shlex.quote(str(folder))}"
+        ) from error
+    raise ResumeError(
+        f"{folder}: holds a run already. Continue it with run.resume={folder}, or choose another hydra.run.dir"
+    )
 
 
 def _newest_unfinished(identity: dict[str, object]) -> Path | None:

@@ -1,5 +1,7 @@
 """Options of `data` in a real run: they decide the bits, a resume gives the same ones, and off they leave no trace."""
 
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
 
@@ -79,8 +81,8 @@ def test_options_that_are_off_leave_no_trace_in_the_identity_of_a_run(plain):
 
 def test_a_limit_holds_for_what_is_trained_on_validated_and_evaluated(digits, tmp_path):
     composed = load([*digits, "data.limit=150", f"hydra.run.dir={tmp_path}/run"])
-    with prepared(composed.settings.run) as machine, caught() as interruption:
-        session = open_session(composed, machine, interruption)
+    with prepared(composed.settings.run) as machine, caught() as interruption, ExitStack() as held:
+        session = open_session(composed, machine, interruption, held)
         assert session.steps_per_epoch == 2
         assert len(list(training_batches(session))) == 4
         labels = [target for batch in validation_batches(session) for target in batch.targets]

@@ -1,6 +1,7 @@
 """A run that is disturbed ends with the same bits as one that is not."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,13 @@ from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.checkpoints import load_checkpoint
 from drift_detector_pipeline.runs.receipts import read_receipt
 
+HOLD = """import sys
+from pathlib import Path
+from drift_detector_pipeline.files import held_alone
+with held_alone(Path(sys.argv[1])) as alone:
+    print("held" if alone else "refused", flush=True)
+    sys.stdin.read()
+"""
 EPOCHS, STEPS_PER_EPOCH = 3, 4
 STEPS = EPOCHS * STEPS_PER_EPOCH
 EVERY = 3  # checkpoints: at steps 0, 3, 6, 9, 12
@@ -161,6 +169,73 @@ def test_a_resume_into_another_folder_a_finished_run_or_nothing_is_refused(setti
         train(load([*settings, f"run.resume={tmp_path}/nothing"]))
     with pytest.raises(ResumeError, match="holds a run already"):
         train(load([*settings, f"hydra.run.dir={undisturbed}"]))
+
+
+def test_a_run_that_goes_on_in_another_process_is_refused_and_unharmed(settings, undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    train_until(4, [*settings, f"hydra.run.dir={folder}"])
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder / ".training.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(ResumeError, match="another process trains there"):
+            train(load([*settings, f"run.resume={folder}"]))
+        with pytest.raises(ResumeError, match=r"holds a run already\. Continue it"):
+            train(load([*settings, f"hydra.run.dir={folder}"]))
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+        other.communicate()
+    train(load([*settings, f"run.resume={folder}"]))
+    assert_same(folder, undisturbed)
+
+
+def test_a_training_holds_its_folder_as_long_as_it_goes_on(settings, tmp_path):
+    folder, found = tmp_path / "run", []
+    command = [sys.executable, "-c", HOLD, str(folder / ".training.lock")]
+
+    def ask(step):
+        if step == 1:
+            found.append(subprocess.run(command, input=b"", capture_output=True).stdout)
+
+    train(load([*settings, f"hydra.run.dir={folder}"]), ask)
+    assert found == [b"refused\n"]
+    assert subprocess.run(command, input=b"", capture_output=True).stdout == b"held\n"
+
+
+def test_a_new_run_whose_name_is_taken_has_another_one_unless_the_name_was_given(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    composed = load(settings)
+    (tmp_path / composed.run_folder).mkdir(parents=True)
+    assert train(composed).folder == composed.run_folder.with_name(f"{composed.run_folder.name}_2")
+    assert not any((tmp_path / composed.run_folder).iterdir())
+    with pytest.raises(ResumeError, match="a finished one"):
+        train(load([*settings, f"hydra.run.dir={composed.run_folder}_2"]))
+
+
+@pytest.mark.parametrize("left", [[], ["incoming.safetensors"], [".incoming.safetensors.partial"]])
+def test_a_run_gone_before_its_first_checkpoint_was_whole_starts_again_in_its_folder(
+    left, settings, undisturbed, tmp_path
+):
+    shutil.copytree(undisturbed / ".hydra", tmp_path / "run" / ".hydra")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    for name in left:
+        (tmp_path / "run" / "checkpoints" / name).write_bytes(b"half")
+    with pytest.raises(ResumeError, match="start anew: make train"):
+        train(load([*settings, f"run.resume={tmp_path}/run"]))
+    train(load([*settings, f"hydra.run.dir={tmp_path}/run"]))
+    assert_same(tmp_path / "run", undisturbed)
+
+
+@pytest.mark.parametrize("keep", [0, -1])
+def test_a_run_without_a_whole_checkpoint_is_not_said_to_go_on(keep, settings, tmp_path):
+    folder = tmp_path / "run"
+    train_until(4, [*settings, f"hydra.run.dir={folder}"])
+    for path in (folder / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ResumeError, match=r"(?i)start anew"):
+        train(load([*settings, f"run.resume={folder}"]))
+    with pytest.raises(ResumeError, match=r"none of its checkpoints is whole\. Choose another .*rm -r"):
+        train(load([*settings, f"hydra.run.dir={folder}"]))
 
 
 def test_resume_auto_finds_the_newest_unfinished_run_with_these_settings_only(settings, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import signal
 import statistics
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -27,7 +28,7 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError, PipelineError, ResumeError
 from drift_detector_pipeline.modeling.sweep.__main__ import sweep
-from drift_detector_pipeline.modeling.sweep.plan import open_plan, write_plan
+from drift_detector_pipeline.modeling.sweep.plan import make_plan_folder, open_plan, write_plan
 from drift_detector_pipeline.modeling.sweep.plots import TRIALS_PER_SETTING, sweep_pictures
 from drift_detector_pipeline.modeling.sweep.results import over_seeds, trials_table
 from drift_detector_pipeline.modeling.sweep.search import (
@@ -189,7 +190,7 @@ def test_other_results_lead_to_other_suggestions():
 def test_the_same_words_in_the_same_folder_go_on_and_other_words_are_refused(tmp_path):
     words = [LEARNING_RATES, "training.epochs=2", f"sweep.dir={tmp_path}/sweep"]
     plan = open_plan(words)
-    write_plan(plan)
+    write_plan(make_plan_folder(plan))
     again = open_plan(words)
     assert (again.started, again.listed, again.count) == (plan.started, plan.listed, 2)
     assert open_plan([f"sweep.resume={tmp_path}/sweep"]).listed == plan.listed
@@ -206,13 +207,33 @@ def test_the_same_words_in_the_same_folder_go_on_and_other_words_are_refused(tmp
 def test_a_shuffled_grid_keeps_its_order_when_it_goes_on(tmp_path):
     words = ["run.seed=shuffle(range(0,50))", f"sweep.dir={tmp_path}/sweep"]
     plan = open_plan(words)
-    write_plan(plan)
+    write_plan(make_plan_folder(plan))
     assert open_plan(words).listed == plan.listed
     assert sorted(int(choice["run.seed"]) for choice in plan.listed) == list(range(50))
 
 
+def test_sweeps_that_nobody_named_have_folders_of_their_own_also_within_a_second(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plans = [replace(open_plan([words]), folder=Path("sweeps/now")) for words in (LEARNING_RATES, "run.seed=1,2")]
+    made = [write_plan(make_plan_folder(plan)) for plan in plans]
+    assert [plan.folder.name for plan in made] == ["now", "now_2"]
+    assert [open_plan([f"sweep.resume={plan.folder}"]).listed for plan in made] == [plan.listed for plan in plans]
+
+
+def test_of_two_sweeps_that_want_a_folder_at_once_the_second_goes_on_with_the_same_search_or_is_refused(tmp_path):
+    """Both were planned while the folder was empty; the lock lets one after the other write."""
+    where, seeds = f"sweep.dir={tmp_path}/sweep", "run.seed=shuffle(range(0,50))"
+    first, second, other = (make_plan_folder(open_plan([words, where])) for words in (seeds, seeds, LEARNING_RATES))
+    assert first.listed != second.listed
+    assert write_plan(first) == first
+    assert write_plan(second).listed == first.listed
+    with pytest.raises(ResumeError, match="holds another sweep"):
+        write_plan(other)
+    assert open_plan([seeds, where]).listed == first.listed
+
+
 def test_a_search_may_be_given_more_trials(tmp_path):
-    write_plan(open_plan([SEARCHED, *OPTUNA, f"sweep.dir={tmp_path}/sweep"]))
+    write_plan(make_plan_folder(open_plan([SEARCHED, *OPTUNA, f"sweep.dir={tmp_path}/sweep"])))
     assert open_plan([f"sweep.resume={tmp_path}/sweep"]).count == 3
     assert open_plan([f"sweep.resume={tmp_path}/sweep", "sweep.trials=9"]).count == 9
 

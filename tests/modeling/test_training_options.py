@@ -242,7 +242,7 @@ def manifest_path(overrides):
 def test_a_run_folder_holds_its_configuration_and_what_a_person_reads(plain, digits):
     assert {path.name for path in plain.iterdir()} == {
         ".hydra", "train.log", "metrics.jsonl", "final_model.safetensors", "best_model.safetensors",
-        "checkpoints", "tensorboard", "run.json",
+        "checkpoints", "tensorboard", "run.json", ".training.lock",
     }  # fmt: skip
     assert (plain / ".hydra" / "overrides.yaml").read_text().splitlines()[0] == f"- {digits[0]}"
     assert "epochs: 2" in (plain / ".hydra" / "config.yaml").read_text()

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, needs_clone
+from safetensors.torch import save
 from torch.nn import functional
 
 from drift_detector_pipeline.config import load
+from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.networks.models import build, seed_everything, set_training
 from drift_detector_pipeline.networks.weights import describe, save_weights
@@ -31,6 +33,11 @@ def network(*overrides, classes=CLASSES, side_px=SIDE, seed=0):
 
 def module(*overrides, **options):
     return network(*overrides, **options).module
+
+
+def said(capsys):
+    printed = capsys.readouterr()
+    return printed.out + printed.err
 
 
 def copy_of(state):
@@ -174,13 +181,84 @@ def test_weights_written_by_this_package_are_taken_with_their_normalisation_and_
     assert len(found.pretrained_sha256) == 64
 
 
-@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
+def prefixed(prefix):
+    return lambda state: {f"{prefix}{name}": value for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": {"state_dict": state}, "optimizer": {"lr": 0.1}},
+        lambda state: {"ema": state, "step": 7},
+        lambda state: {"model_state_dict": prefixed("module.")(state), "args": None},
+        prefixed("module."), prefixed("backbone."), prefixed("model."), prefixed("_orig_mod."),
+        prefixed("module.model.backbone."), prefixed("_orig_mod.module.net."),
+        lambda state: prefixed("module.")(state) | {"n_averaged": torch.tensor(5)},
+        lambda state: prefixed("model.")(state) | {"criterion.weight": torch.ones(3)},
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("name", ["mlp", "vit_tiny_patch16_224"])
-def test_a_plain_state_dict_is_taken(name, wrap, tmp_path):
+def test_a_state_dict_is_taken_under_any_usual_key_and_prefix(name, wrap, tmp_path):
     source = module(f"model.name={name}", seed=1)
     torch.save(wrap(source.state_dict()), path := tmp_path / "w.pth")
     found = network(f"model.name={name}", f"model.pretrained_path={path}", seed=2)
     assert not moved(found.module, source.state_dict())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "conv_small"])
+def test_counters_of_batchnorm_may_be_missing_and_count_from_0(name, tmp_path, capsys):
+    set_up_logging()
+    source = module(f"model.name={name}", seed=1).state_dict()
+    counters = {key for key in source if key.endswith("num_batches_tracked")}
+    assert counters
+    torch.save({key: value for key, value in source.items() if key not in counters}, path := tmp_path / "w.pth")
+    found = module(f"model.name={name}", f"model.pretrained_path={path}", seed=2)
+    assert not moved(found, source)
+    assert f"w.pth: has no num_batches_tracked of {len(counters)} layers; they count from 0" in said(capsys)
+
+
+@pytest.mark.parametrize(
+    ("beside", "words"),
+    [
+        ({}, "w.pth: has no head of this model; the head starts afresh"),
+        ({"projector.0.weight": torch.ones(2, 2)}, "w.pth: tensors left out as not of this model: 1"),
+    ],
+)
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "deit_tiny_distilled_patch16_224"])
+def test_a_body_without_its_head_or_with_another_one_is_taken(name, beside, words, tmp_path, capsys):
+    set_up_logging()
+    source = module(f"model.name={name}", seed=1).state_dict()
+    head = {key for key in source if key.rsplit(".", 1)[0] in {"fc", "head.fc", "head", "head_dist"}}
+    assert head
+    torch.save({key: value for key, value in source.items() if key not in head} | beside, path := tmp_path / "w.pth")
+    fresh = module(f"model.name={name}", seed=2).state_dict()
+    found = module(f"model.name={name}", f"model.pretrained_path={path}", seed=2).state_dict()
+    assert all(torch.equal(found[key], fresh[key] if key in head else source[key]) for key in found)
+    assert words in said(capsys)
+
+
+def test_a_deeper_model_without_its_head_is_still_another_model(tmp_path):
+    deeper = module("model.name=resnet34").state_dict()
+    headless = {key: value for key, value in deeper.items() if not key.startswith("fc.")}
+    torch.save(headless, path := tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"\d+ foreign"):
+        module("model.name=resnet18", f"model.pretrained_path={path}")
+
+
+def test_more_layers_beside_a_whole_head_are_another_model(tmp_path):
+    state = module("model.name=resnet18").state_dict() | {"attention.weight": torch.ones(2, 2)}
+    torch.save(state, path := tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="0 tensors missing, 1 foreign"):
+        module("model.name=resnet18", f"model.pretrained_path={path}")
+
+
+@pytest.mark.parametrize("header", ["resnet18", "[1]", '{"format": "pt"}'])
+def test_safetensors_of_others_may_say_anything_of_themselves(header, tmp_path):
+    state = module("model.name=mlp", seed=1).state_dict()
+    (path := tmp_path / "w.safetensors").write_bytes(save(state, metadata={"model": header}))
+    assert not moved(network("model.name=mlp", f"model.pretrained_path={path}", seed=2).module, state)
 
 
 def test_weights_of_a_timm_model_bring_the_normalisation_that_timm_gives_it(tmp_path):

@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,17 @@ class _RecordedError(Exception):
 def main() -> int:
     """Profile a training with the overrides on the command line."""
     composed = _compose(sys.argv[1:])
-    if composed.run_folder.exists() and not int(os.environ.get("RANK", 0)):
-        raise ConfigError(f"{composed.run_folder}: is there already; choose another hydra.run.dir, or none")
+    is_first = not int(os.environ.get("RANK", 0))
+    if is_first:
+        _make_folder(composed.run_folder)
     times: list[float] = []
     try:
         status = _record(composed, times)
     finally:
-        shutil.rmtree(composed.run_folder / "checkpoints", ignore_errors=True)  # nobody goes on from here
+        if is_first:
+            shutil.rmtree(composed.run_folder / "checkpoints", ignore_errors=True)  # nobody goes on from here
+            with suppress(OSError):
+                composed.run_folder.rmdir()  # of a training that did not begin
     if status:
         log.warning("a profile is not gone on with: start it again")
         return status
@@ -67,6 +72,14 @@ def main() -> int:
     if machine.is_first:
         _tell(composed, machine, peak, has_bf16, _unrecorded_ms(composed, times))
     return 0
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder before anything is done there: what is removed afterwards is then nobody else's."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise ConfigError(f"{folder}: is there already; choose another hydra.run.dir, or none") from error
 
 
 def _compose(overrides: Sequence[str]) -> Composed:

@@ -7,7 +7,7 @@ the other modules of this folder.
 import datetime
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,25 @@ from pydantic import ValidationError
 
 from drift_detector_pipeline.config import CONF, parse
 from drift_detector_pipeline.errors import ConfigError, ResumeError
-from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.files import make_folder, write_json
 from drift_detector_pipeline.modeling.sweep.search import Choice, Search, grid, read_search, search_space
 from drift_detector_pipeline.settings import Sweep
 
 SWEEPS = Path("outputs/sweeps")
-PLAN = "sweep.json"
+PLAN, LOCK = "sweep.json", ".lock"
 
 
 @dataclass(frozen=True)
 class Plan:
     """A sweep to start or to go on with."""
 
-    folder: Path
+    folder: Path  # where nobody chose one, the name of a new one
     sampler: str  # "grid" or "optuna"
     count: int  # trials, in all
     search: Search
     listed: list[Choice] | None  # the grid; None: Optuna suggests
     started: str  # ISO 8601, UTC
+    folder_chosen: bool = True
 
 
 def open_plan(words: Sequence[str]) -> Plan:
@@ -54,17 +55,27 @@ def open_plan(words: Sequence[str]) -> Plan:
         return _read(options.resume, options.trials)
     folder = options.dir or SWEEPS / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
     new = _new(folder, options, rest)
-    if not folder.exists() or not any(folder.iterdir()):
-        return new
-    old = _read(folder, options.trials)
-    if differences := _differences(old, new):
-        raise ResumeError(f"{folder}: holds another sweep ({'; '.join(differences)}); choose another sweep.dir=FOLDER")
-    return old
+    if options.dir is None:
+        return replace(new, folder_chosen=False)
+    used = folder.exists() and any(path.name != LOCK for path in folder.iterdir())
+    return _same(new, options.trials) if used else new
 
 
-def write_plan(plan: Plan) -> None:
-    """Write sweep.json, the first file of a sweep's folder."""
+def make_plan_folder(plan: Plan) -> Plan:
+    """Make the folder of a plan; of two sweeps that nobody named, started at once, each gets its own."""
+    if not plan.folder_chosen:
+        return replace(plan, folder=make_folder(plan.folder))
     plan.folder.mkdir(parents=True, exist_ok=True)
+    return plan
+
+
+def write_plan(plan: Plan) -> Plan:
+    """Write sweep.json, the first file of a sweep's folder; return the plan, or the one of the same search there.
+
+    Raises ResumeError if the folder has come to hold another sweep.
+    """
+    if (plan.folder / PLAN).exists():
+        plan = _same(plan, plan.count if plan.listed is None else None)
     write_json(
         plan.folder / PLAN,
         {
@@ -75,6 +86,7 @@ def write_plan(plan: Plan) -> None:
             "grid": plan.listed,
         },
     )
+    return plan
 
 
 def _split(words: Sequence[str]) -> tuple[dict[str, Override], list[str]]:
@@ -132,6 +144,16 @@ def _read(folder: Path, trials: int | None) -> Plan:
     if plan.listed is not None:
         raise ConfigError(f"sweep.trials={trials}: this sweep is a grid of {plan.count} trials; leave it out")
     return Plan(folder, plan.sampler, trials, search, None, plan.started)
+
+
+def _same(new: Plan, trials: int | None) -> Plan:
+    """The plan in the folder of `new`, for `trials` in all, which must be of the same search."""
+    old = _read(new.folder, trials)
+    if differences := _differences(old, new):
+        raise ResumeError(
+            f"{new.folder}: holds another sweep ({'; '.join(differences)}); choose another sweep.dir=FOLDER"
+        )
+    return old
 
 
 def _differences(old: Plan, new: Plan) -> list[str]:

@@ -28,7 +28,7 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.modeling.interruption import Interruption
-from drift_detector_pipeline.modeling.sweep.plan import Plan
+from drift_detector_pipeline.modeling.sweep.plan import LOCK, Plan
 from drift_detector_pipeline.modeling.sweep.search import Choice, trial_words
 from drift_detector_pipeline.runs.checkpoints import load_checkpoint
 from drift_detector_pipeline.runs.receipts import FINAL, RECEIPT, read_receipt
@@ -161,7 +161,7 @@ def held(folder: Path, interruption: Interruption) -> Iterator[int | None]:
 
     A trial inherits it: while one that survived its sweep is still training, the next sweep waits.
     """
-    with (folder / ".lock").open("w") as file:
+    with (folder / LOCK).open("w") as file:
         said = False
         while interruption.signal is None:
             try:
