@@ -22,6 +22,7 @@ from drift_detector_pipeline.files import disk_full_explained, exclusive, file_h
 from drift_detector_pipeline.images.decode_many import Decoded, decode_all
 from drift_detector_pipeline.processed.digits import digits
 from drift_detector_pipeline.processed.freshness import content_line, stat_digest, why_stale
+from drift_detector_pipeline.processed.integrity import fingerprint_of
 from drift_detector_pipeline.processed.manifest import (
     FILES,
     FORMAT,
@@ -124,13 +125,13 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
     splits = assign(listing.images, data.val_fraction, data.fit_fraction)
     classes = sorted({image.class_name for image in listing.images})
     packer = _Packer(listing, splits, classes)
-    fingerprint = write_packed(folder, packer.entries(decoded))
+    packed_sha256 = write_packed(folder, packer.entries(decoded))
     _check_bad(packer.bad, packer.counts.total(), data, raw)
     shutil.rmtree(folder / "extracted", ignore_errors=True)
     manifest = Manifest(
         format=FORMAT,
         name=data.name,
-        fingerprint=hashlib.sha256(f"{fingerprint} {classes}".encode("utf-8", "surrogateescape")).hexdigest(),
+        fingerprint=fingerprint_of(packed_sha256, classes),
         classes=classes,
         counts={split: {name: packer.counts[split, name] for name in classes} for split in SPLITS},
         images=packer.counts.total(),

@@ -20,7 +20,7 @@ CPU_SECONDS = {
     "tests/images": 10,
     "tests/modeling": 450,
     "tests/networks": 40,
-    "tests/processed": 20,
+    "tests/processed": 35,
     "tests/proof": 20,
     "tests/raw": 60,
     "tests/raw/formats": 40,

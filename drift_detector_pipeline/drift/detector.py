@@ -23,7 +23,14 @@ from torch import nn
 from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.drift.permutation import Labellings
-from drift_detector_pipeline.drift.preparation import Images, Preparation, Window, all_readable, open_images
+from drift_detector_pipeline.drift.preparation import (
+    Images,
+    Preparation,
+    Window,
+    all_readable,
+    open_images,
+    preparation_from,
+)
 from drift_detector_pipeline.drift.reference import (
     Reference,
     learn,
@@ -137,12 +144,13 @@ class DriftDetector:
         """Read a saved detector. Raises DataError if it is damaged, ModelError if it was built for another model."""
         reference, facts, extra = load_reference(Path(folder))
         try:
-            preparation = Preparation(*(_as_tuple(facts["preparation"][name]) for name in Preparation._fields))
-            classes, built_for = list[str](facts["classes"]), str(facts["identity"])
+            preparation, classes = preparation_from(facts["preparation"]), _named_classes(facts["classes"], reference)
+            built_for = str(facts["identity"])
             ends = np.cumsum(extra["thumbnail_bytes"])
             jpegs = [part.tobytes() for part in np.split(extra["thumbnails"], ends)][:-1]
             names = [classes[number] for number in extra["thumbnail_classes"].tolist()]
-        except (KeyError, TypeError, IndexError) as error:
+            thumbnails = list(zip(names, jpegs, strict=True))
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise DataError(
                 f"{folder}: damaged ({type(error).__name__}: {error}); build it again: {BUILD_AGAIN}"
             ) from error
@@ -152,7 +160,6 @@ class DriftDetector:
                 f"{folder}: built for the model {built_for}, not for {identity}; build it again for this model: "
                 f"{BUILD_AGAIN}"
             )
-        thumbnails = list(zip(names, jpegs, strict=True))
         return cls(reference, forward, classes, preparation, identity=identity, thumbnails=thumbnails, facts=facts)
 
     def check(self, images: Images) -> Verdict:
@@ -241,9 +248,12 @@ def _way_through(model: Model, preparation: Preparation) -> tuple[Forward, str]:
     return model, identity
 
 
-def _as_tuple(value: Any) -> Any:
-    """A list of JSON as the tuple it was."""
-    return tuple(value) if isinstance(value, list) else value
+def _named_classes(names: object, reference: Reference) -> list[str]:
+    """The names of the classes that a reference predicts. Raises ValueError if they cannot be."""
+    known = names if isinstance(names, list) else []
+    if not all(isinstance(name, str) for name in known) or len(known) <= max(1, reference.predicted.max(initial=0)):
+        raise ValueError("its classes are not those of its predictions")
+    return known
 
 
 def _thumbnails(reference: Reference, crops: Pixels, classes: Sequence[str]) -> list[tuple[str, bytes]]:

@@ -4,9 +4,9 @@ In: uint8 (m, H, W, 3) or paths. Out: a `Window` of crops, all of one side. Read
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 
+LARGEST_PX = 2**14  # side of an image; more is no image but damage
 Images = Pixels | Sequence[str | Path]
 
 
@@ -35,6 +36,22 @@ class Window(NamedTuple):
     crops: Pixels  # (m, S, S, 3)
     names: list[str]
     unreadable: dict[str, str]  # name -> why
+
+
+def preparation_from(values: Mapping[str, Any]) -> Preparation:
+    """Undo `_asdict` and JSON. Raises KeyError, TypeError or ValueError if a part is missing or cannot be."""
+    parts = (values[name] for name in Preparation._fields)
+    found = Preparation._make(tuple(part) if isinstance(part, list) else part for part in parts)
+    sides, numbers = (found.side_px, found.stored_side_px), np.array([found.mean, found.std], dtype=np.float64)
+    layers = [found.classifier, *(found.early or ())]
+    right = {
+        "side_px or stored_side_px": all(type(side) is int and 0 < side <= LARGEST_PX for side in sides),
+        "mean or std": numbers.shape == (2, 3) and np.isfinite(numbers).all() and (numbers[1] > 0).all(),
+        "layer": all(isinstance(name, str | None) for name in layers) and isinstance(found.early, tuple | None),
+    }
+    if wrong := [name for name, holds in right.items() if not holds]:
+        raise ValueError(f"its preparation has an impossible {wrong[0]}")
+    return found
 
 
 def open_images(images: Images, preparation: Preparation, names: Sequence[str] | None = None) -> Window:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -153,17 +154,24 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = dict(file)
         parameters = from_arrays(_below(arrays, "scores."))
-        known = Known(*(float(facts[name]) for name in ("accuracy", "share_wrong_expected", "standard_error")))
+        known = Known(*(_finite(facts, name) for name in ("accuracy", "share_wrong_expected", "standard_error")))
         learned = Learned(parameters, _accuracy_from(arrays))
         predicted = arrays["predicted"].astype(np.int64)
-        reference = Reference(learned, arrays["phi"], predicted, known, bool(facts["labelled"]))
+        reference = Reference(learned, arrays["phi"], predicted, known, facts["labelled"] is True)
         return reference, facts, _below(arrays, "extra.")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no reference there; build it: make drift_reference RUN=...") from error
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, BadZipFile) as error:
         raise DataError(
             f"{folder / FACTS}: damaged ({type(error).__name__}: {error}); build it again: make drift_reference"
         ) from error
+
+
+def _finite(facts: Mapping[str, Any], name: str) -> float:
+    value = facts[name]
+    if type(value) not in (int, float) or not np.isfinite(value):
+        raise ValueError(f"{name} is {value!r:.40}")
+    return float(value)
 
 
 def _below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

@@ -27,7 +27,7 @@ from drift_detector_pipeline.modeling.evaluation_report import answer_cells
 from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.trained import WEIGHTS, Trained, open_trained, outputs_of, precision_of
-from drift_detector_pipeline.networks.weights import read_header
+from drift_detector_pipeline.networks.weights import read_description
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import newest_finished
@@ -62,7 +62,7 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
 
     Raises a PipelineError if the weight file is missing or damaged, or no image could be read.
     """
-    recorded = read_header(file).get("precision")
+    recorded = read_description(file).get("precision")
     precision = precision_of(recorded)
     refuse_others(overrides, _ALLOWED, "what else a prediction needs stands in the weight file")
     run = load_section(Run, [f"run.precision={precision}", *overrides])

@@ -148,7 +148,7 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     """
     settings = composed.settings
     set_up_logging(quiet=not machine.is_first)
-    data = open_processed(settings.data)
+    data = open_processed(settings.data, verify=machine.is_first)
     task = task_named(data.task)
     check_images(settings, data, machine)
     if settings.data.augmentation.mix and task.blend is None:

@@ -15,7 +15,7 @@ from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.modeling.inference import predict_outputs
 from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.networks.models import Network
-from drift_detector_pipeline.networks.weights import load_model, read_header
+from drift_detector_pipeline.networks.weights import load_model, read_description
 from drift_detector_pipeline.runs.machine import Machine
 from drift_detector_pipeline.tasks.catalog import task_named
 from drift_detector_pipeline.tasks.task import Output, Task
@@ -38,7 +38,7 @@ class Trained(NamedTuple):
 
 def open_trained(file: Path, machine: Machine) -> Trained:
     """Load a weight file onto `machine`. Raises ModelError if it is missing, damaged or foreign."""
-    task = task_named(read_header(file).get("task"))
+    task = task_named(read_description(file).get("task"))
     module, header = load_model(file, task.create)
     try:
         shape = header["preprocessing"]

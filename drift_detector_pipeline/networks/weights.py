@@ -5,6 +5,7 @@ modeling/session.py, read by everything that predicts.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from drift_detector_pipeline.networks.models import Network, create
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 from drift_detector_pipeline.settings import Model
 
+LARGEST_PX = 2048  # side of an image, as in settings.py
 _HEADER = "model"  # one key only: safetensors writes several in no fixed order, which would change the hash
 
 
@@ -59,16 +61,32 @@ def load_model(path: Path, making: Callable[..., nn.Module] = create) -> tuple[n
     state, description = unpack_tensors(path)
     if description.pop("sha256", None) != tensors_hash(state):
         raise ModelError(f"{path}: damaged, or not written by this pipeline (its tensors do not match their SHA-256)")
+    _check_description(path, description)
+    name, classes, side_px = (
+        description["architecture"],
+        description["classes"],
+        description["preprocessing"]["img_size"],
+    )
+    wanted = (name, len(classes), side_px, description["options"])
     try:
-        name, classes, options = description["architecture"], description["classes"], description["options"]
-        module = making(name, len(classes), description["preprocessing"]["img_size"], options)
-    except (KeyError, TypeError) as error:
-        raise _unreadable(path, error) from error
-    try:
+        _check_sizes(path, state, lambda: making(*wanted), name)
+        module = making(*wanted)
         module.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, ArithmeticError, MemoryError, AttributeError, LookupError) as error:
         raise ModelError(f"{path}: the weights do not fit {name} ({error})") from error
+    except (TypeError, ValueError) as error:
+        raise _unreadable(path, error) from error
     return module.eval(), description
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Read only what a weight file's header says of its model; every part is there and of its kind.
+
+    Raises ModelError as `load_model` does.
+    """
+    description = read_header(path)
+    _check_description(path, description)
+    return description
 
 
 def pack_tensors(tensors: Mapping[str, torch.Tensor], header: dict[str, Any]) -> bytes:
@@ -91,12 +109,55 @@ def read_header(path: Path) -> dict[str, Any]:
     """Read only the JSON header of a file that `pack_tensors` wrote; errors as `unpack_tensors`."""
     try:
         with safe_open(str(path), "pt") as file:
-            header: dict[str, Any] = json.loads((file.metadata() or {})[_HEADER])
-            return header
+            header = json.loads((file.metadata() or {})[_HEADER])
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such weight file; train one first: make train") from error
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
         raise _unreadable(path, error) from error
+    if not isinstance(header, dict):
+        raise _unreadable(path, TypeError(f"its header is {header!r:.40}"))
+    return header
+
+
+def _check_description(path: Path, description: Mapping[str, Any]) -> None:
+    """Raise ModelError unless each part of a description is there and can be what it says."""
+    try:
+        shape = description["preprocessing"]
+        sides = [shape[name] for name in ("stored_side_px", "img_size")]
+        right = {
+            "architecture": isinstance(description["architecture"], str),
+            "options": isinstance(description["options"], dict),
+            "classes": isinstance(description["classes"], list)
+            and description["classes"]
+            and all(isinstance(name, str) for name in description["classes"]),
+            "precision": isinstance(description.get("precision"), str | None),
+            "task": isinstance(description.get("task"), str | None),
+            "stored_side_px, img_size": all(type(side) is int and 0 < side <= LARGEST_PX for side in sides),
+            "mean": _three_numbers(shape["mean"]),
+            "std": _three_numbers(shape["std"]) and all(value > 0 for value in shape["std"]),
+        }
+    except (KeyError, TypeError) as error:
+        raise _unreadable(path, error) from error
+    if wrong := [name for name, holds in right.items() if not holds]:
+        raise _unreadable(path, ValueError(f"its header has an impossible {wrong[0]}"))
+
+
+def _three_numbers(values: object) -> bool:
+    numbers = values if isinstance(values, list) else []
+    return len(numbers) == 3 and all(isinstance(one, int | float) and math.isfinite(one) for one in numbers)
+
+
+def _check_sizes(path: Path, state: Mapping[str, torch.Tensor], make: Callable[[], nn.Module], name: str) -> None:
+    """Raise ModelError if a header asks for other sizes than the tensors have, before memory is taken for them."""
+    try:
+        with torch.device("meta"):  # shapes only
+            planned = {key: tensor.shape for key, tensor in make().state_dict().items()}
+    except ModelError:
+        return  # not every architecture can be laid out without memory; making it says what is wrong
+    sizes = {key: tensor.shape for key, tensor in state.items()}
+    if wrong := [key for key, expected in planned.items() if sizes.get(key, expected) != expected]:
+        found, expected = (tuple(one[wrong[0]]) for one in (sizes, planned))
+        raise ModelError(f"{path}: the weights do not fit {name} ({wrong[0]} is {found}, expected {expected})")
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:

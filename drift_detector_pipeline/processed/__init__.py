@@ -3,6 +3,7 @@
 splits         train, fit, val
 class_balance  classes of unequal size: equally often, or with weights
 packing        images.bin and index.csv
+integrity      are they still what was written?
 manifest       manifest.json: what a processed folder says of itself
 roles          of fit and val, what the drift part uses for what
 freshness      does a processed folder still show its source?

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from drift_detector_pipeline.files import NOT_WRITABLE, file_hash
-from drift_detector_pipeline.processed.manifest import NOTHING, Manifest, find_manifest, write_manifest
+from drift_detector_pipeline.processed.manifest import NOTHING, Manifest, find_whole, write_manifest
 from drift_detector_pipeline.raw.fetch import verify
 from drift_detector_pipeline.raw.formats import imagefolder
 from drift_detector_pipeline.raw.listing import everything_below
@@ -17,8 +17,8 @@ from drift_detector_pipeline.settings import Data
 
 
 def why_stale(data: Data, raw: Path | None) -> str | None:
-    """Why the processed folder must be built, or None; notices changed files and settings."""
-    manifest = find_manifest(data)
+    """Why the processed folder must be built, or None; notices changed files and settings, and damage."""
+    manifest = find_whole(data)
     if not isinstance(manifest, Manifest):
         return "nothing is there yet" if manifest == NOTHING else manifest
     if len(manifest.bad_images) > data.max_bad_images:

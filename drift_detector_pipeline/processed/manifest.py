@@ -8,16 +8,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, get_origin
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.processed.packing import PackedImages
+from drift_detector_pipeline.processed.integrity import find_damage
+from drift_detector_pipeline.processed.packing import IMAGES, INDEX, PackedImages
 from drift_detector_pipeline.settings import Data
 
 FORMAT = 1  # of the processed folder; another number in a manifest means: build it again
 MANIFEST = "manifest.json"
-FILES = {"images.bin", "index.csv", MANIFEST}
+FILES = {IMAGES, INDEX, MANIFEST}
 NOTHING = "no processed data"
 REPORT = "data_report"  # folder that data_report.py adds; it goes with the images it describes
 
@@ -81,12 +83,13 @@ class Processed(NamedTuple):
         return self.manifest.fingerprint
 
 
-def open_processed(data: Data, remedy: str | None = None) -> Processed:
+def open_processed(data: Data, remedy: str | None = None, *, verify: bool = True) -> Processed:
     """Open the processed folder of `data` for reading.
 
-    Raises DataError if it is not there or was made with other settings, naming the command that makes it: `remedy`.
+    Raises DataError if it is not there, was made with other settings or has changed on disk, naming the command that
+    makes it: `remedy`. Of several processes that share the work one is enough to `verify` that nothing has changed.
     """
-    found = find_manifest(data)
+    found = (find_whole if verify else find_manifest)(data)
     if not isinstance(found, Manifest):
         remedy = remedy or f'run: make process_data ARGS="data={data.name}" (with the overrides of this command)'
         raise DataError(f"{data.processed_path}: {found}; {remedy}")
@@ -111,6 +114,14 @@ def find_manifest(data: Data) -> Manifest | str:
     return manifest
 
 
+def find_whole(data: Data) -> Manifest | str:
+    """As `find_manifest`, and whether every byte of images and index is still what was written."""
+    found = find_manifest(data)
+    if isinstance(found, Manifest) and (damage := find_damage(data.processed_path, found.fingerprint, found.classes)):
+        return damage
+    return found
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, the last file of a processed folder."""
     values = asdict(manifest)
@@ -130,7 +141,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: no readable JSON ({error}); remove {folder} and run: make process_data") from error
     if not isinstance(values, dict) or "fingerprint" not in values:
         raise DataError(f"{path}: not the manifest of processed data; choose another data.processed_path=PATH")
@@ -141,11 +152,25 @@ def _parsed(values: Mapping[str, Any], folder: Path) -> Manifest:
     try:
         known = {field.name: values[field.name] for field in fields(Manifest) if field.name != "task"}
         parts = {"source": Source(**values["source"]), "bad_images": [BadImage(**bad) for bad in values["bad_images"]]}
+        manifest = Manifest(**(known | parts), task=values.get("task"))
+        _check_kinds(manifest)
     except (KeyError, TypeError) as error:
         raise DataError(
             f"{folder / MANIFEST}: no whole manifest ({error}); remove {folder} and run: make process_data"
         ) from error
-    return Manifest(**(known | parts), task=values.get("task"))
+    return manifest
+
+
+def _check_kinds(manifest: Manifest) -> None:
+    """Raise TypeError if a value is not of the kind its field says, KeyError if nothing says what is in train."""
+    for field in fields(Manifest):
+        kind: Any = field.type if isinstance(field.type, UnionType) else get_origin(field.type) or field.type
+        value = getattr(manifest, field.name)
+        if not isinstance(value, kind):
+            raise TypeError(f"{field.name} is {value!r:.40}")
+    for counts in (manifest.counts, manifest.counts["train"]):
+        if not isinstance(counts, dict):
+            raise TypeError(f"counts are {counts!r:.40}")
 
 
 def _difference(old: Mapping[str, object], new: Mapping[str, object]) -> str:

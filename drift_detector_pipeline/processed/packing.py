@@ -2,12 +2,15 @@
 
     images.bin   the images' rows one after another, each (H, W, 3) uint8
     index.csv    path,split,label,height,width,offset: one line per image, in the order of images.bin
+    .checksums   CRC-32 of each line and each image, for integrity.py; earlier versions pass over hidden files
 
 Written by dataset.py, read by modeling/loaders.py and everything that needs images by index.
 """
 
 import csv
 import hashlib
+import json
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.processed.splits import SPLITS, some_of
 
+IMAGES, INDEX, CHECKSUMS = "images.bin", "index.csv", ".checksums"
 _COLUMNS = ("path", "split", "label", "height", "width", "offset")
 
 
@@ -31,11 +37,11 @@ class Entry(NamedTuple):
 
 
 def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
-    """Write images and index below `folder`; return the SHA-256 over the bytes of both."""
-    digest, offset = hashlib.sha256(), 0
+    """Write images, index and checksums below `folder`; return the SHA-256 over the bytes of images and index."""
+    digest, offset, checksums = hashlib.sha256(), 0, list[int]()
     with (
-        (folder / "images.bin").open("wb") as images,
-        (folder / "index.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as index,
+        (folder / IMAGES).open("wb") as images,
+        (folder / INDEX).open("w", newline="", encoding="utf-8", errors="surrogateescape") as index,
     ):
         rows = csv.writer(index, lineterminator="\n")
         rows.writerow(_COLUMNS)
@@ -45,9 +51,23 @@ def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
             pixels = entry.pixels.tobytes()
             images.write(pixels)
             digest.update(pixels)
+            checksums.append(zlib.crc32(pixels))
             offset += len(pixels)
-    digest.update((folder / "index.csv").read_bytes())
+    written = (folder / INDEX).read_bytes()
+    digest.update(written)
+    values = {INDEX: [zlib.crc32(line) for line in written.split(b"\n")], IMAGES: checksums}
+    write_atomically(folder / CHECKSUMS, json.dumps(values).encode())
     return digest.hexdigest()
+
+
+def read_index(folder: Path) -> list[tuple[str, ...]]:
+    """The columns of the index, each with a value per image. Raises DataError if it is no whole table."""
+    try:
+        with (folder / INDEX).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(csv.reader(file))[1:]
+        return list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
+    except (csv.Error, ValueError) as error:
+        raise DataError(f"{folder / INDEX}: damaged ({error}); run: make process_data") from error
 
 
 class PackedImages:
@@ -59,13 +79,14 @@ class PackedImages:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with (folder / "index.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = list(csv.reader(file))[1:]
-        columns: list[tuple[str, ...]] = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
+        columns = read_index(folder)
         self.paths, self.splits = list(columns[0]), list(columns[1])
-        self.labels: npt.NDArray[np.int64] = np.array(columns[2], dtype=np.int64)
-        self._heights, self._widths, self._offsets = (np.array(column, dtype=np.int64) for column in columns[3:])
-        self._bytes = np.asarray(np.memmap(folder / "images.bin", dtype=np.uint8, mode="r"))  # plain: faster to slice
+        try:
+            self.labels: npt.NDArray[np.int64] = np.array(columns[2], dtype=np.int64)
+            self._heights, self._widths, self._offsets = (np.array(column, dtype=np.int64) for column in columns[3:])
+        except (ValueError, OverflowError) as error:
+            raise DataError(f"{folder / INDEX}: damaged ({error}); run: make process_data") from error
+        self._bytes = np.asarray(np.memmap(folder / IMAGES, dtype=np.uint8, mode="r"))  # plain: faster to slice
 
     def __reduce__(self) -> tuple[type["PackedImages"], tuple[Path]]:
         return PackedImages, (self._folder,)  # another process maps the file itself instead of getting a copy

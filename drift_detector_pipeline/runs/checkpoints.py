@@ -72,8 +72,8 @@ def read_identity(folder: Path) -> dict[str, object] | None:
     """The bit-deciding settings of the run that left checkpoints in `folder`; None if no header can be read."""
     for name in NAMES:
         try:
-            identity: dict[str, object] = read_header(folder / name)["identity"]
-        except (ModelError, KeyError):
+            identity: dict[str, object] = dict(read_header(folder / name)["identity"])
+        except (ModelError, KeyError, TypeError, ValueError):
             continue
         return identity
     return None
@@ -121,9 +121,11 @@ def _read(path: Path) -> Checkpoint:
     try:
         if header["sha256"] != tensors_hash(tensors):
             raise ModelError(f"{path}: its tensors do not match their SHA-256")
-        return Checkpoint(tensors, header["progress"], header["identity"])
+        return Checkpoint(tensors, dict(header["progress"]), dict(header["identity"]))
     except KeyError as error:
         raise ModelError(f"{path}: no checkpoint of this pipeline (no {error})") from error
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path}: no checkpoint of this pipeline (its header is damaged: {error})") from error
 
 
 def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

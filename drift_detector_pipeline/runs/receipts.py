@@ -209,7 +209,7 @@ def read_receipt(folder: Path) -> Receipt:
         raise ResumeError(f"{folder}: no {RECEIPT}, so no finished run; pass RUN=outputs/DATE/TIME") from error
     except ValidationError as error:
         raise ResumeError(f"{path}: no whole receipt ({_problems(error)})") from error
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ResumeError(f"{path}: no whole receipt ({type(error).__name__}: {error})") from error
 
 

@@ -168,6 +168,37 @@ def test_facts_that_are_not_whole_are_refused(example, tmp_path, facts):
         DriftDetector.load(tmp_path, example["model"])
 
 
+ODD = [None, -1, 0, 10**9, 10**400, 1.5, "", "x", [], [None], {}, [[]], True, [1e999] * 3]
+
+
+def test_facts_with_a_part_that_is_missing_or_impossible_are_refused(example, tmp_path):
+    (tmp_path / "reference.npz").write_bytes((example["folder"] / "reference.npz").read_bytes())
+    whole = json.loads((example["folder"] / "reference.json").read_text())
+    inside = whole["preparation"]
+    headers = (
+        [("preparation", odd) for odd in ODD] + [("classes", odd) for odd in ODD] + [("sha256", odd) for odd in ODD]
+    )
+    headers += [
+        (name, odd) for name in ("accuracy", "share_wrong_expected") for odd in (None, "x", "0.5", [], {}, 1e999)
+    ]
+    for part in ("side_px", "stored_side_px", "mean", "std"):
+        headers += [("preparation", inside | {part: odd}) for odd in ODD]
+        headers += [("preparation", {name: value for name, value in inside.items() if name != part})]
+    headers += [("preparation", inside | {part: 3}) for part in ("early", "classifier")]
+    for part, value in headers:
+        (tmp_path / "reference.json").write_text(json.dumps(whole | {part: value}))
+        with pytest.raises(DataError, match=r"damaged .* build it again|not the file that"):
+            DriftDetector.load(tmp_path, example["model"])
+
+
+@pytest.mark.parametrize("text", ["null", "3", "[" * 100_000, '{"classes": ' * 50_000, "", "NaN"])
+def test_facts_that_are_no_object_are_refused(example, tmp_path, text):
+    (tmp_path / "reference.npz").write_bytes((example["folder"] / "reference.npz").read_bytes())
+    (tmp_path / "reference.json").write_text(text)
+    with pytest.raises(DataError, match=r"damaged .* build it again"):
+        DriftDetector.load(tmp_path, example["model"])
+
+
 def test_a_detector_that_was_loaded_and_changed_can_be_saved_and_loaded(example, tmp_path):
     detector = DriftDetector.load(example["folder"], example["model"])
     old = detector.reference

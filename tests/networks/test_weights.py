@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 import torch
@@ -14,7 +15,14 @@ from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.networks.models import build, seed_everything
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
-from drift_detector_pipeline.networks.weights import describe, load_model, pack_tensors, save_weights, unpack_tensors
+from drift_detector_pipeline.networks.weights import (
+    describe,
+    load_model,
+    pack_tensors,
+    read_description,
+    save_weights,
+    unpack_tensors,
+)
 
 CLASSES = ["zero", "one", "two"]
 
@@ -140,6 +148,65 @@ def test_weights_that_do_not_fit_their_header_are_refused(tmp_path):
     path = saved(tmp_path / "w.safetensors", module, description | {"classes": ["only", "two"]})
     with pytest.raises(ModelError, match="the weights do not fit mlp"):
         load_model(path)
+
+
+PARTS = ["architecture", "options", "classes", "preprocessing", "precision", "task"]
+SHAPES = ["stored_side_px", "img_size", "mean", "std"]
+ODD = [None, -1, 0, 10**9, 10**30, 1.5, "", "x", [], [None], {}, {"x": None}, True, [float("nan")] * 3, [1e400] * 3]
+
+
+def with_header(path, module, header):
+    path.write_bytes(pack_tensors(module.state_dict(), header))
+    return path
+
+
+@pytest.mark.parametrize("part", PARTS + SHAPES)
+def test_a_header_with_a_part_that_is_missing_or_impossible_is_refused_in_a_sentence(part, tmp_path):
+    module, description = trained("mlp")
+    whole = description | {"sha256": tensors_hash(module.state_dict())}
+    inside = whole["preprocessing"] if part in SHAPES else whole
+    good, rests = inside.get(part), {name: value for name, value in inside.items() if name != part}
+    headers = [rests, *(rests | {part: odd} for odd in ODD)]
+    if part in SHAPES:
+        headers = [whole | {"preprocessing": header} for header in headers]
+    loaded = []
+    for header in headers:
+        try:
+            load_model(with_header(tmp_path / "w.safetensors", module, header))
+        except ModelError as error:
+            assert "w.safetensors: damaged" in str(error) or "model.name=" in str(error) or "do not fit" in str(error)
+        else:
+            loaded.append(header)
+    harmless = {"options": 1, "precision": 4, "task": 4}  # {}; none, null and words
+    assert len(loaded) == harmless.get(part, 0), (good, loaded)
+
+
+@pytest.mark.parametrize("width", [10**5, 10**9, 10**12, 10**30, -1, None, "x", 1.5])
+def test_a_header_that_asks_for_impossible_memory_is_refused_before_it_is_taken(width, tmp_path):
+    module, description = trained("mlp", "model.options.width=5")
+    header = description | {"options": {"width": width}, "sha256": tensors_hash(module.state_dict())}
+    with pytest.raises(ModelError, match=r"do not fit mlp|model\.name=mlp"):
+        load_model(with_header(tmp_path / "w.safetensors", module, header))
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "3", '"x"', "[" * 100_000, '{"classes": ' * 50_000, "{}", ""])
+def test_a_header_that_is_no_object_is_refused(text, tmp_path):
+    save_file({"a": torch.zeros(1)}, path := tmp_path / "w.safetensors", {"model": text})
+    for read in (load_model, read_description):
+        with pytest.raises(ModelError, match=r"w\.safetensors: damaged, or not written by this pipeline"):
+            read(path)
+
+
+def test_any_flipped_bit_of_a_weight_file_leaves_its_tensors_or_is_refused(tmp_path):
+    module, description = trained("mlp", "model.options.width=5")
+    path = saved(tmp_path / "w.safetensors", module, description)
+    content, whole = path.read_bytes(), tensors_hash(module.state_dict())
+    for position in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 7
+        path.write_bytes(changed)
+        with suppress(ModelError):
+            assert tensors_hash(load_model(path)[0].state_dict()) == whole
 
 
 def test_packed_tensors_of_any_kind_come_back_as_they_were(tmp_path):

@@ -62,6 +62,41 @@ def test_a_wrong_part_is_named(change: dict[str, Any], said: str, copy: Path) ->
         read_receipt(copy)
 
 
+def test_a_receipt_with_a_part_of_another_kind_is_refused_in_a_sentence(copy: Path) -> None:
+    values = written(copy)
+    parts = [(values, name) for name in values if name not in ("task", "headline")]
+    parts += [(values["final"], "val_accuracy"), (values["best"], "step"), (values["settings"], "data")]
+    parts += [(values["headline"], name) for name in values.get("headline", {})]
+    may_be_null: list[str] = []
+    for inside, name in parts:
+        good = inside[name]
+        for odd in (None, 1.5, [[None]], {"x": {"y": None}}):
+            inside[name] = odd
+            (copy / "run.json").write_text(json.dumps(values))
+            try:
+                read_receipt(copy)
+            except ResumeError as error:
+                assert "run.json: no whole receipt (" in str(error)
+            else:
+                may_be_null += [name] if not isinstance(odd, type(good)) else []
+        inside[name] = good
+    assert may_be_null == []
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "3", "", "{", "{}", "[" * 100_000, '{"start": ' * 50_000])
+def test_a_file_that_is_no_receipt_is_refused(text: str, copy: Path) -> None:
+    (copy / "run.json").write_text(text)
+    with pytest.raises(ResumeError, match=r"run\.json: no whole receipt"):
+        read_receipt(copy)
+
+
+def test_a_folder_in_the_place_of_a_receipt_is_refused(copy: Path) -> None:
+    (copy / "run.json").unlink()
+    (copy / "run.json").mkdir()
+    with pytest.raises(ResumeError, match=r"run\.json: no whole receipt"):
+        read_receipt(copy)
+
+
 def test_a_section_is_the_runs_own_changed_by_words(copy: Path) -> None:
     receipt = read_receipt(copy)
     assert receipt.section(Model).options == {"width": 16}
