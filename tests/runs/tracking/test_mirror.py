@@ -46,7 +46,7 @@ def alone(digits, tmp_path_factory):
     """The hashes of the weights of a run that nobody mirrors."""
     folder = tmp_path_factory.mktemp("alone") / "run"
     train(load([*digits, f"hydra.run.dir={folder}", "wandb.mode=disabled"]))
-    return read_receipt(folder)["weights_sha256"]
+    return read_receipt(folder).weights_sha256
 
 
 def mirrored(tmp_path, *overrides, killed_at=0):
@@ -117,7 +117,7 @@ def test_a_killed_training_is_read_to_its_last_word_and_goes_on_as_the_same_run(
     assert [said["step"] for said in called(folder, "log")] == [2, 4, STEPS_PER_EPOCH, 6]
     done = mirrored(tmp_path, *digits, f"run.resume={folder}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert read_receipt(folder)["weights_sha256"] == alone
+    assert read_receipt(folder).weights_sha256 == alone
     first, second = called(folder, "start")
     assert (first["run_id"], first["name"]) == (second["run_id"], second["name"])
     assert [said["step"] for said in called(folder, "log")][4:] == [8, 8, 10, 12, STEPS]  # from a checkpoint at 6
