@@ -86,12 +86,12 @@ def test_another_tracker_is_one_writer(digits, alone, tmp_path):
     done = mirrored(tmp_path, *digits, f"hydra.run.dir={folder}")
     assert (done.returncode, done.stderr) == (0, "")
     receipt = read_receipt(folder)
-    assert receipt["weights_sha256"] == alone
+    assert receipt.weights_sha256 == alone
     assert [line for line in done.stdout.splitlines() if "Toy" in line] == [f"Toy: writing to {folder / 'toy'}"]
 
     (start,), (samples,), (model,) = (called(folder, name) for name in ("start", "samples", "model"))
     assert start["name"] == "/".join(folder.parts[-3:])
-    assert start["config"] == receipt["settings"]
+    assert start["config"] == receipt.recorded
     logged = [(said["step"], said["metrics"]) for said in called(folder, "log")]
     epochs = [(row["step"], epoch_scalars(row)) for row in rows(folder)]
     assert [one for one in logged if "val/accuracy" in one[1]] == epochs
@@ -103,7 +103,7 @@ def test_another_tracker_is_one_writer(digits, alone, tmp_path):
     shown = [Image.open(io.BytesIO(base64.b64decode(one["png"]))) for one in samples["pictures"]]
     assert [image.size for image in shown] == [(SIDE_PX, SIDE_PX)] * 16
     assert (folder / "toy" / "model").read_bytes() == (folder / "best_model.safetensors").read_bytes()
-    assert model == {"name": "digits-mlp", "about": receipt["best"]}
+    assert model == {"name": "digits-mlp", "about": receipt.best.model_dump()}
     assert calls(folder)[-1] == ("close", {"exit_code": 0})
     assert (folder / "toy" / "messages.log").read_text() == "nothing is lost\n"
 
