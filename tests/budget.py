@@ -29,7 +29,7 @@ CPU_SECONDS = {
     "tests/tasks": 40,
     "tests/tasks/classification": 40,
 }
-TOO_MUCH = 4  # times the budget
+TOO_MUCH = 10  # times the budget: a machine without wide vector units takes three or four times as long
 
 
 class Budget:
