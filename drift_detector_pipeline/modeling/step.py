@@ -28,19 +28,19 @@ def take_step(session: Session, parts: list[Batch]) -> None:
     settings, machine, step = session.settings, session.machine, session.progress.step
     seed_everything(settings.run.seed, STEP, step, machine.rank)
     set_learning_rate(session.optimizer, _factor(session, step))
-    session.optimizer.zero_grad(set_to_none=True)
     losses = [_learn(session, batch, len(parts), number == len(parts)) for number, batch in enumerate(parts, start=1)]
-    asked = session.interruption.signal is not None
-    said = torch.stack([torch.stack(losses).sum(), torch.full_like(losses[0], asked)])
-    session.unseen.append(Said(step, add_up(said, machine)))
-    if not session.steps_unseen:
-        _loss_of(session, session.unseen[-1])  # no weight is changed by a loss that is not finite
     with session.profiler.phase("optimizer"):
+        asked = session.interruption.signal is not None
+        said = torch.stack([torch.stack(losses).sum(), torch.full_like(losses[0], asked)])
+        session.unseen.append(Said(step, add_up(said, machine)))
+        if not session.steps_unseen:
+            _loss_of(session, session.unseen[-1])  # no weight is changed by a loss that is not finite
         if settings.training.gradient_clip_norm is not None:
             nn.utils.clip_grad_norm_(session.network.module.parameters(), settings.training.gradient_clip_norm)
         session.optimizer.step()
         if session.average is not None:
             session.average.update(session.network.module, step=step)
+        session.optimizer.zero_grad(set_to_none=True)  # the next step starts without; so do its first gradients
     session.progress.step += 1
 
 

@@ -127,7 +127,7 @@ def read_result(plan: Plan, trial: Trial) -> TrialResult:
         seed=receipt.seed,
         score=receipt.score,
         loss=receipt.final.val_loss,
-        minutes=0.0 if trial.same_as is not None else round(_training_seconds(folder) / 60, 2),
+        minutes=0.0 if trial.same_as is not None else round(_training_seconds(folder) / 60, 4),
         weights_sha256=receipt.weights_sha256[FINAL],
         headline=receipt.headline,
     )
