@@ -5,6 +5,7 @@ images/named_files.py for archives of anybody's images. What a path may be is `t
 """
 
 import bz2
+import copy
 import gzip
 import io
 import lzma
@@ -175,10 +176,19 @@ def _place(member: tarfile.TarInfo, target: Path, archive: Path) -> Path:
     """
     if not (member.isfile() or member.isdir()):
         raise DataError(f"{archive}: {member.name!r} is a link or a device; only plain files are extracted")
-    named = member.replace(name=member.name.replace("\\", "/"), deep=False)  # some Windows programs write such paths
+    named = copy.copy(member)
+    named.name = member.name.replace("\\", "/")  # some Windows programs write such paths
+    if (path := _inside(named, target)) is None:
+        raise DataError(f"{archive}: {member.name!r} climbs out of the target folder; nothing of this archive is used")
+    return path
+
+
+def _inside(member: tarfile.TarInfo, target: Path) -> Path | None:
+    """Where the `data` filter puts a member, None for outside; by the same rule on Pythons before 3.11.4, without one."""
+    if not hasattr(tarfile, "data_filter"):
+        path = target / member.name.lstrip("/")
+        return path if path.resolve().is_relative_to(target.resolve()) else None
     try:
-        return target / tarfile.data_filter(named, str(target)).name
-    except tarfile.FilterError as error:
-        raise DataError(
-            f"{archive}: {member.name!r} climbs out of the target folder; nothing of this archive is used"
-        ) from error
+        return target / tarfile.data_filter(member, str(target)).name
+    except tarfile.FilterError:
+        return None
