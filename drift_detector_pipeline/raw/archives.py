@@ -184,7 +184,7 @@ def _place(member: tarfile.TarInfo, target: Path, archive: Path) -> Path:
 
 
 def _inside(member: tarfile.TarInfo, target: Path) -> Path | None:
-    """Where the `data` filter puts a member, None for outside; by the same rule on Pythons before 3.11.4, without one."""
+    """Where the `data` filter puts a member, None for outside; Pythons before 3.11.4 have none, so by the same rule."""
     if not hasattr(tarfile, "data_filter"):
         path = target / member.name.lstrip("/")
         return path if path.resolve().is_relative_to(target.resolve()) else None
