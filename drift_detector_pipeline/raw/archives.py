@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import DataError
@@ -37,6 +37,7 @@ _UNBOUNDED = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
 _ON_DISK = 4096  # bytes that even an empty file takes
 _LONGEST_HEADER = 1 << 20  # bytes of a long name or the like, which tarfile reads as a whole
 _CLASHES = (IsADirectoryError, NotADirectoryError, FileExistsError)  # a file and a folder of one name in the archive
+_Member = TypeVar("_Member", bound=tarfile.TarInfo)
 
 
 def extract(archive: Path, target: Path) -> None:
@@ -86,10 +87,11 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        header = super().frombuf(buf, encoding, errors)
-        if not (header.isreg() or header.isdir()) and header.size > _LONGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {header.size:,} bytes")
-        return header
+        return _short(super().frombuf(buf, encoding, errors))
+
+    @classmethod
+    def _frombuf(cls, *given: Any, **options: Any) -> Self:  # what some versions of tarfile call instead
+        return _short(super()._frombuf(*given, **options))  # type: ignore[misc, no-any-return]
 
     @classmethod
     def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
@@ -99,6 +101,13 @@ class _Header(tarfile.TarInfo):
             raise  # the block of zeros that ends an archive
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error} at byte {tar.offset}") from error
+
+
+def _short(header: _Member) -> _Member:
+    """The header itself. Raises ReadError if it announces names or the like that would fill the memory."""
+    if not (header.isreg() or header.isdir()) and header.size > _LONGEST_HEADER:
+        raise tarfile.ReadError(f"a header of {header.size:,} bytes")
+    return header
 
 
 def _first_bytes(archive: Path) -> bytes:
