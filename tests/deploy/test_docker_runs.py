@@ -215,7 +215,7 @@ def test_files_named_in_args_are_seen_inside_and_cannot_be_written(tree, tmp_pat
 
 
 def test_a_shell_and_its_home_can_be_used_by_anybody(tree):
-    code = "touch ~/x /tmp/x outputs/x && id -u && echo $$USER"
+    code = "touch ~/x /tmp/x outputs/x && id -u && echo $USER"
     done = succeeded(make(tree, "docker_shell", args=f"-c '{code}'"))
     assert done.stdout.split() == [str(os.getuid()), "pipeline"]
 
