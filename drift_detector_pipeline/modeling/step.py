@@ -99,7 +99,8 @@ def _learn(session: Session, batch: Batch, parts: int, is_last: bool) -> torch.T
             )  # fmt: skip
         with phase("backward"):
             (loss / parts if parts > 1 else loss).backward()  # type: ignore[no-untyped-call]
-    return loss.detach().double() / parts
+    told = loss.detach() if session.steps_unseen else loss.detach().cpu()  # Metal GPUs know no float64
+    return told.double() / parts
 
 
 def _forward(session: Session, *given: Any) -> Any:
