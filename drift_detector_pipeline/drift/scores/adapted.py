@@ -1,0 +1,56 @@
+"""A copy of a network that has adapted to some images: no labels, no gradients, only the statistics it normalises by.
+
+In: a module and a batch as its input. Out: statistics by buffer name; `functional_call` runs the module with them, so a
+second pass is a function of inputs and statistics, as an exported graph is. Read by signals.py.
+
+A network that is led astray by a change of looks is often sure of its mistakes. With statistics of the changed images
+its features lie again where they lay, and its confidence means again what it meant (Schneider et al. 2020, Nado et al.
+2020, who adapt a network to heal it; here the adapted one judges the original).
+"""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+PRIOR = 16  # images that the network's own statistics count for
+
+Statistics = dict[str, torch.Tensor]  # of buffers, by their names in the module
+
+
+def adapts(module: nn.Module) -> bool:
+    """Whether the module has anything to adapt: BatchNorm with running statistics."""
+    return any(True for _ in _normalizers(module))
+
+
+@torch.no_grad()
+def blended_statistics(module: nn.Module, inputs: torch.Tensor) -> Statistics:
+    """Means and variances (C,) of every BatchNorm, its own blended with those of n `inputs` (n, ...).
+
+    Weights are PRIOR and n; variances are those of the n images alone (biased). Each layer normalises with its new
+    values before the next one looks. The module is left as it is.
+    """
+    twin = copy.deepcopy(module).eval()
+    own = PRIOR / (PRIOR + len(inputs))
+    for _, layer in _normalizers(twin):
+        layer.register_forward_pre_hook(lambda one, given: _blend(one, given[0].float(), own))
+    twin(inputs)
+    found = Statistics()
+    for name, layer in _normalizers(twin):
+        found |= {f"{name}.running_mean": layer.running_mean, f"{name}.running_var": layer.running_var}
+    return found
+
+
+def _normalizers(module: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
+    for name, layer in module.named_modules():
+        if isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None:
+            yield name, layer
+
+
+def _blend(layer: _BatchNorm, maps: torch.Tensor, own: float) -> None:
+    places = [axis for axis in range(maps.ndim) if axis != 1]
+    variance, mean = torch.var_mean(maps, dim=places, correction=0)
+    layer.running_mean.mul_(own).add_(mean, alpha=1 - own)
+    layer.running_var.mul_(own).add_(variance, alpha=1 - own)
