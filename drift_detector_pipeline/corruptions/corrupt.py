@@ -67,10 +67,10 @@ def corrupt(images: Pixels, kind: str, severity: int, *, keys: Sequence[int], se
     """
     if kind not in KINDS or severity not in SEVERITIES:
         raise ValueError(f"expected a kind of {KINDS} and a severity of {SEVERITIES}, got {kind!r}, {severity!r}")
-    _check(images, keys)
+    check_images(images, keys)
     numbers = strength(kind, severity, min(images.shape[1:3]))
     result = np.empty_like(images)
-    for part in _chunks(images):
+    for part in chunks(images):
         rngs = [generator(kind, seed, int(key)) for key in keys[part]]
         changed = _FUNCTIONS[kind](images[part].astype(np.float32) / 255, rngs, **numbers)
         result[part] = (np.clip(changed, 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -81,7 +81,7 @@ def change_benignly(images: Pixels, change: str) -> Pixels:
     """Apply a change of BENIGN to uint8 (N, H, W, 3). Raises ValueError for a change or shape that does not exist."""
     if change not in BENIGN:
         raise ValueError(f"expected a change of {BENIGN}, got {change!r}")
-    _check(images, range(len(images)))
+    check_images(images, range(len(images)))
     return _BENIGN[change](images) if len(images) else images.copy()
 
 
@@ -90,7 +90,8 @@ def generator(kind: str, seed: int, key: int) -> np.random.Generator:
     return np.random.default_rng((zlib.crc32(kind.encode()), seed, key))
 
 
-def _check(images: Pixels, keys: Sequence[int]) -> None:
+def check_images(images: Pixels, keys: Sequence[int]) -> None:
+    """Raise ValueError unless images are uint8 (N, H, W, 3), large enough, and have a key each."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or min(images.shape[1:3]) < SMALLEST_PX:
         raise ValueError(
             f"expected uint8 (N, H, W, 3) with sides of {SMALLEST_PX} px or more, got {images.dtype} {images.shape}"
@@ -99,6 +100,7 @@ def _check(images: Pixels, keys: Sequence[int]) -> None:
         raise ValueError(f"expected a key for each of {len(images)} images, got {len(keys)}")
 
 
-def _chunks(images: Pixels) -> Iterator[slice]:
+def chunks(images: Pixels) -> Iterator[slice]:
+    """Slices of the N images, small enough that float copies stay in the processor's cache."""
     size = max(1, _CHUNK_PIXELS // (images.shape[1] * images.shape[2]))
     return (slice(start, start + size) for start in range(0, len(images), size))
