@@ -84,9 +84,8 @@ def find_cause(
     far = misfit(off[best], causes) / bound_for(causes, size, looks_changed=kind in causes.kinds)
     if far > 1:
         pair = _two(causes, grid, varied, moved)
-        return (
-            pair if pair.far < _CLOSER else Cause(UNKNOWN, None, 1 - next(iter(chances.values())), far, _first(chances))
-        )
+        pair = pair._replace(far=pair.far / bound_for(causes, size))
+        return pair if pair.far < _CLOSER else Cause(UNKNOWN, None, 0.0, far, _first(chances))
     found = Cause(kind, None, chances.pop(kind), far, _first(chances))
     if kind == MIX:
         return found._replace(mix=_new_shares(causes, window.predicted, classes))
