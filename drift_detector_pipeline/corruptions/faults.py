@@ -44,7 +44,7 @@ FAULTS: dict[str, Fault] = {
     "divided_twice": Fault("range", tones.divide, (255,), "not_divided"),
     "normalised_twice": Fault("range", tones.normalise),
     "not_normalised": Fault("range", tones.denormalise, inverse="normalised_twice"),
-    "dark": Fault("light", tones.divide, (1.5, 2, 3.5), "over_exposed"),
+    "dark": Fault("light", tones.divide, (1.4, 2, 3), "over_exposed"),
     "over_exposed": Fault("light", tones.multiply, (1.3, 1.7, 2.5), "dark"),
     "gamma_dark": Fault("light", tones.darken_tones, (1.4, 2, 3), "gamma_bright"),
     "gamma_bright": Fault("light", tones.lighten_tones, (1.4, 2, 3), "gamma_dark"),

@@ -55,7 +55,7 @@ WORDS: dict[str, Words] = {
     ),
     "yuv_as_rgb": Words("shown in YUV as if it were RGB", "colour", "Convert YUV frames to RGB before the model."),
     "rgb_as_yuv": Words("converted from YUV though they are RGB", "colour", "Leave the conversion from YUV out."),
-    "red_only": Words("without green and blue", "colour", "Two channels are lost: look at how they are put together."),
+    "red_only": Words("red alone, green and blue are missing", "colour", "Look at how the three channels are joined."),
     "gray": Words("without colour", "colour", "Look at the camera's day and night mode, and at how files are opened."),
     "inverted": Words("inverted, like a negative", "brightness", "Your service feeds 255 - x where training fed x."),
     "warm": Words("tinted warm, towards orange", "colour", _COLOUR),
@@ -113,21 +113,22 @@ def words_for(kind: str) -> Words:
 
 
 def in_words(cause: Cause) -> str:
-    """One sentence that names the cause and how sure that is."""
+    """One sentence that names the cause, how strong it is and how sure that is."""
     if cause.kind == UNKNOWN:
         near = " and ".join(f"'{words_for(kind).seen}'" for kind, _ in cause.alternatives[:2])
         return f"Why is unknown: no change that this reference knows is near{f'; the nearest are {near}' * bool(near)}."
-    sure = f"(probability {100 * cause.probability:.0f} %)"
+    sure = f"probability {100 * cause.probability:.0f} %"
     if cause.kind == MIX:
         shares = ", ".join(f"{name} {100 * now:.0f} % instead of {100 * then:.0f} %" for name, then, now in cause.mix)
-        return f"The mix of classes changed, not the looks {sure}: about {shares}."
+        return f"The mix of classes changed, not the looks ({sure}): about {shares}."
     if cause.kind == CONTENT:
-        return f"They look as before but show something else {sure}."
-    seen = _strong(cause.kind, cause.severity)
+        return f"They look as before but show something else ({sure})."
+    seen, grade = _strong(cause.kind, cause.severity)
     if cause.second:
-        return f"They are {seen}, and at once {_strong(cause.second, cause.second_severity)}."
+        other, its = _strong(cause.second, cause.second_severity)
+        return f"They are {seen}{f' ({grade})' * bool(grade)}, and at once {other}{f' ({its})' * bool(its)}."
     doubt = [f"or {words_for(kind).seen}" for kind, chance in cause.alternatives[:1] if chance >= _DOUBTFUL]
-    return f"They are {' '.join([seen, *doubt])} {sure}."
+    return f"They are {' '.join([seen, *doubt])} ({', '.join(filter(None, (grade, sure)))})."
 
 
 def remedy(cause: Cause) -> str:
@@ -136,9 +137,10 @@ def remedy(cause: Cause) -> str:
     return " ".join(dict.fromkeys(both))
 
 
-def _strong(kind: str, severity: float | None) -> str:
+def _strong(kind: str, severity: float | None) -> tuple[str, str]:
+    """What is seen, with an adverb where there are degrees, and the degree."""
     most = max(levels_of(kind))
     if severity is None or most == 1:
-        return words_for(kind).seen
+        return words_for(kind).seen, ""
     how = next(word for limit, word in _STRENGTHS if severity / most <= limit)
-    return f"{how} {words_for(kind).seen} (severity {severity:.1f} of {most})"
+    return f"{how} {words_for(kind).seen}", f"severity {severity:.1f} of {most}"

@@ -135,7 +135,7 @@ def test_every_change_has_words_a_channel_and_a_remedy():
 
 def test_words_name_the_cause_its_strength_and_the_doubt():
     plain = Cause("fog", 3.1, 0.97, 0.4, (("contrast", 0.02),))
-    assert in_words(plain) == "They are clearly foggy (severity 3.1 of 5) (probability 97 %)."
+    assert in_words(plain) == "They are clearly foggy (severity 3.1 of 5, probability 97 %)."
     doubtful = plain._replace(kind="upside_down", severity=1.0, probability=0.6, alternatives=(("turned_180", 0.4),))
     assert in_words(doubtful) == "They are upside down or turned by half (probability 60 %)."
     unknown = Cause(UNKNOWN, None, 0.0, 3.0, (("fog", 0.9), ("snow", 0.1)))
