@@ -133,7 +133,7 @@ bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 see
 include docker.mk
 
 ##@ Drift
-.PHONY: drift_reference drift drift_study bench_drift corruptions
+.PHONY: drift_reference drift drift_study cause_study bench_drift corruptions
 drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: RUN=outputs/DATE/TIME
 	@$(MODULE).drift.build_reference "$(RUN)" $(ARGS)
 
@@ -144,6 +144,9 @@ drift: $(INSTALLED) ## Do images look like the training world, how accurate is t
 
 drift_study: $(INSTALLED) ## How often drift is found or falsely reported, how far accuracy estimates are off: reports/
 	@$(MODULE).proof.study "$(RUN)" $(ARGS)
+
+cause_study: $(INSTALLED) ## How often the cause of a drift is named rightly, or rightly called unknown: reports/
+	@$(MODULE).proof.cause_study "$(RUN)" $(ARGS)
 
 bench_drift: $(INSTALLED) ## What a verdict costs beside the inference of its images: reports/drift_cost.json
 	@$(MODULE).proof.drift_cost

@@ -1,4 +1,4 @@
-"""Clean images as they may come one day: fifteen kinds at five severities, forty faults, and changes that do no harm.
+"""Clean images as they may come one day: fifteen kinds at five severities, faults, and changes that do no harm.
 
 strength      how strong each severity of a kind is
 noise         of sensors and transmission
@@ -10,5 +10,5 @@ benign        changes that a monitored model should stay calm about
 corrupt       all of them by name
 tones         faults of colour, range and light
 framing       faults of framing, orientation, resampling and transmission
-faults        forty faults of pipelines by name, and corruptions and faults alike
+faults        faults of pipelines by name, and corruptions and faults alike
 """

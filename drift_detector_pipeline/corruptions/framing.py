@@ -86,6 +86,13 @@ def sharpen(images: Pixels, rngs: Generators, strength: float) -> Pixels:
     return _each(images, lambda image: image.filter(ImageFilter.UnsharpMask(radius, round(100 * strength), 0)))
 
 
+def smear(images: Pixels, rngs: Generators, strength: float) -> Pixels:
+    """Blur by a Gaussian whose deviation is `strength` px at 64 px and below, and in proportion above."""
+    del rngs
+    sigma_px = strength * max(1, min(images.shape[1:3]) / 64)
+    return _each(images, lambda image: image.filter(ImageFilter.GaussianBlur(sigma_px)))
+
+
 def denoise(images: Pixels, rngs: Generators, strength: float) -> Pixels:
     """Take the median of what lies up to `strength` px around (more above 150 px): noise goes, and fine detail."""
     del rngs

@@ -120,6 +120,12 @@ def night(images: Pixels, rngs: Generators, strength: float) -> Pixels:
     return stored(np.stack(counts) / (photons * strength) * 255 + np.stack(noise))
 
 
+def gray_noise(images: Pixels, rngs: Generators, strength: float) -> Pixels:
+    """Add the same normal noise, `strength` gray levels strong, to all three channels: film grain, analogue video."""
+    noise = np.stack([rng.standard_normal((*images.shape[1:3], 1), dtype=np.float32) for rng in rngs])
+    return stored(images + np.float32(strength) * noise)
+
+
 def vignette(images: Pixels, rngs: Generators, strength: float) -> Pixels:
     """Let the light fall off towards the corners, which lose the share `strength`."""
     del rngs

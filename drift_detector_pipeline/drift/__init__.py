@@ -4,6 +4,9 @@ scores/          one forward pass -> about 40 numbers an image
 permutation      a window's scores against the reference's: one exact p-value
 risk             which predictions are wrong?
 accuracy         how accurate, without labels?
+causes           how each known change moves the scores
+cause            which of them happened to a window, how strong, or a mix, strangers, unknown
+cause_words      what a person sees, and what to do about it
 twins            labelled images once more, corrupted: the drift that everything is learned from
 reference        everything a detector knows, as a file
 preparation      a person's images -> crops

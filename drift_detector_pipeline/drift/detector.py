@@ -21,7 +21,6 @@ from PIL import Image
 from torch import nn
 
 from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
-from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import (
     Images,
@@ -42,7 +41,7 @@ from drift_detector_pipeline.drift.reference import (
 )
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals, through
-from drift_detector_pipeline.drift.twins import make_twins
+from drift_detector_pipeline.drift.twins import CHANGES, make_twins
 from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, labellings_for, scale_for
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
@@ -75,7 +74,7 @@ class DriftDetector:
         cls, model: Model, fit_images: Images, fit_labels: Labels, ref_images: Images, ref_labels: Labels | None = None,
         *, classes: Sequence[str] | None = None, mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD, layers: Layers | None = None, side_px: int | None = None,
-        stored_side_px: int | None = None, kinds: Sequence[str] = KINDS, twins: int | None = None,
+        stored_side_px: int | None = None, kinds: Sequence[str] = CHANGES, twins: int | None = None,
         facts: dict[str, Any] | None = None,
     ) -> Self:  # fmt: skip
         """Learn from labelled images the model was not trained on (`fit`) and describe others like them (`ref`).
@@ -96,7 +95,7 @@ class DriftDetector:
         fit, ref = (all_readable(images, preparation) for images in (fit_images, ref_images))
         _refuse_shared(fit, ref)
         if not kinds:
-            raise DataError(f"kinds: none given, so there is nothing to learn from; name some of {', '.join(KINDS)}")
+            raise DataError(f"kinds: none given, so there is nothing to learn from; name some of {', '.join(CHANGES)}")
         try:
             clean, signals = read_signals(fit, forward), read_signals(ref, forward)
             count = signals.logits.shape[1]

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from drift_detector_pipeline.arrays import Float32s, Labels
+from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.drift.accuracy import (
     Accuracy,
     Errors,
@@ -27,6 +28,7 @@ from drift_detector_pipeline.drift.accuracy import (
     learn_accuracy,
     share_wrong,
 )
+from drift_detector_pipeline.drift.causes import Causes, Change, Clean, learn_causes
 from drift_detector_pipeline.drift.risk import MistakeSample, Risk, risk
 from drift_detector_pipeline.drift.scores.phi import (
     Parameters,
@@ -52,6 +54,7 @@ class Learned(NamedTuple):
 
     parameters: Parameters
     accuracy: Accuracy
+    causes: Causes | None = None  # of drift; None in references made before there were any
 
 
 class Reference(NamedTuple):
@@ -65,15 +68,24 @@ class Reference(NamedTuple):
 
 
 def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> Learned:
-    """Learn scores and estimates of accuracy. Raises ValueError if shapes do not fit or nothing is wrong."""
-    parameters = fit_scores(clean, labels, twins, side_px)
+    """Learn scores, estimates of accuracy and causes. Raises ValueError if shapes do not fit or nothing is wrong.
+
+    Faults of pipelines teach causes alone, unless there are no corruptions.
+    """
+    corrupted = [twin for twin in twins if twin.kind not in FAULTS] or list(twins)
+    parameters = fit_scores(clean, labels, corrupted, side_px)
     folds = image_folds(len(labels))
     own, theirs = unseen_scores(clean, labels, twins, parameters.axes, folds)
     samples = [MistakeSample("", np.arange(len(labels)), *_for_accuracy(own, parameters), mistakes(clean, labels))]
+    taught = {twin.kind for twin in corrupted}
     for twin, scores in zip(twins, theirs, strict=True):
-        wrong = mistakes(twin.signals, labels[twin.rows])
-        samples.append(MistakeSample(twin.kind, twin.rows, *_for_accuracy(scores, parameters), wrong))
-    return Learned(parameters, learn_accuracy(samples, folds, clean.logits.shape[1]))
+        if twin.kind in taught:
+            wrong = mistakes(twin.signals, labels[twin.rows])
+            samples.append(MistakeSample(twin.kind, twin.rows, *_for_accuracy(scores, parameters), wrong))
+    usual = Clean(own, labels, predictions(clean), clean.logits.shape[1])
+    changes = [Change(twin.kind, twin.severity, twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True)]
+    accuracy = learn_accuracy(samples, folds, clean.logits.shape[1])
+    return Learned(parameters, accuracy, learn_causes(usual, changes))
 
 
 def refer(learned: Learned, signals: Signals, labels: Labels | None) -> Reference:
@@ -120,6 +132,8 @@ def save_reference(
     }
     for part, values in reference.learned.accuracy._asdict().items():
         arrays |= {f"{part}.{name}": value for name, value in values._asdict().items()}
+    if reference.learned.causes is not None:
+        arrays |= {f"cause.{name}": value for name, value in reference.learned.causes._asdict().items()}
     arrays |= {"phi": reference.scores, "predicted": reference.predicted.astype(np.int32)}
     arrays |= {f"extra.{name}": value for name, value in extra.items()}
     buffer = io.BytesIO()
@@ -155,7 +169,7 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
             arrays = dict(file)
         parameters = from_arrays(_below(arrays, "scores."))
         known = Known(*(_finite(facts, name) for name in ("accuracy", "share_wrong_expected", "standard_error")))
-        learned = Learned(parameters, _accuracy_from(arrays))
+        learned = Learned(parameters, _accuracy_from(arrays), _causes_from(arrays))
         predicted = arrays["predicted"].astype(np.int64)
         reference = Reference(learned, arrays["phi"], predicted, known, facts["labelled"] is True)
         return reference, facts, _below(arrays, "extra.")
@@ -184,6 +198,12 @@ def _accuracy_from(arrays: Mapping[str, npt.NDArray[Any]]) -> Accuracy:
         Lookalikes(*(arrays[f"lookalikes.{name}"] for name in Lookalikes._fields)),
         Errors(*(arrays[f"errors.{name}"] for name in Errors._fields)),
     )
+
+
+def _causes_from(arrays: Mapping[str, npt.NDArray[Any]]) -> Causes | None:
+    if "cause.kinds" not in arrays:
+        return None
+    return Causes(*(arrays[f"cause.{name}"] for name in Causes._fields))
 
 
 def _for_accuracy(scores: Float32s, parameters: Parameters) -> tuple[Float32s, Float32s]:

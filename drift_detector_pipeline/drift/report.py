@@ -4,20 +4,24 @@ In: a `Verdict`, the window's images and the detector. Out: `<folder>/<date>_<ti
 people; verdict.json by whoever acts on it.
 """
 
-import base64
-import itertools
+import io
 import shlex
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.corruptions.corrupt import SMALLEST_PX
+from drift_detector_pipeline.corruptions.faults import change, levels_of
+from drift_detector_pipeline.drift.cause import MIX, Cause
+from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Window
 from drift_detector_pipeline.drift.scores.phi import missing
+from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.verdict import Verdict, as_json, summary
 from drift_detector_pipeline.files import final_name, new_folder, write_json
 from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
@@ -30,6 +34,8 @@ _TITLES = {
     "alert": "Alert: these images look different, and accuracy has probably fallen",
     "too few images": "Too few images for a verdict",
 }
+_MIXED = "Notice: other classes come more often, the looks are as they were"
+_COMPARED_PX = 16  # side at which images are compared
 
 
 class CarrierPair(NamedTuple):
@@ -39,18 +45,22 @@ class CarrierPair(NamedTuple):
     label: str  # the predicted class of both
     now: str  # data URIs
     before: str | None
+    changed: str | None  # the typical one after the cause that was named
     same_class: bool  # of the typical one
 
 
 def write_report(place: Path, verdict: Verdict, window: Window, detector: DriftDetector, facts: dict[str, Any]) -> Path:
     """Write both files into a new folder below `place`; return the page. Raises DataError if that cannot be done."""
+    cause = verdict.cause
+    mixed = verdict.level == "notice" and cause is not None and cause.kind == MIX
     about = {"limits": detector.limits._asdict(), "reference": _reference_facts(detector)}
     with new_folder(place) as folder:
         write_page(
             folder / "report.html", "drift.html",
-            title=_TITLES[verdict.level], verdict=verdict, words=summary(verdict)[1:], facts=facts, about=about,
+            title=_MIXED if mixed else _TITLES[verdict.level], verdict=verdict, words=summary(verdict)[1:],
+            facts=facts, about=about,
             command=shlex.join(facts["command"]), unreadable=window.unreadable,
-            pairs=_pairs(verdict, window, detector),
+            pairs=_pairs(verdict, window, detector), seen=words_for(cause.kind).seen if _shows(cause) else None,
             channels=data_uri(figure_png(channel_chart(verdict))) if verdict.channels else None,
             accuracy=data_uri(figure_png(accuracy_chart(verdict))) if verdict.accuracy else None,
         )  # fmt: skip
@@ -92,17 +102,54 @@ def accuracy_chart(verdict: Verdict) -> Figure:
 
 
 def _pairs(verdict: Verdict, window: Window, detector: DriftDetector) -> list[CarrierPair]:
-    """Each carrier beside a typical reference image of its predicted class, others each time."""
-    typical: dict[str, itertools.cycle[str]] = {}
-    for label in {label for label, _ in detector.thumbnails}:
-        own = [jpeg for name, jpeg in detector.thumbnails if name == label]
-        typical[label] = itertools.cycle(["data:image/jpeg;base64," + base64.b64encode(jpeg).decode() for jpeg in own])
+    """Each carrier beside the reference image of its predicted class that is nearest to it after the named cause."""
+    views = [(label, _opened(jpeg)) for label, jpeg in detector.thumbnails]
+    after = [_after(verdict.cause, view) for _, view in views]
+    used = set[int]()  # so that not all are compared with one and the same
     found = list[CarrierPair]()
     for place, label in zip(verdict.carriers, verdict.carrier_classes, strict=True):
-        now = data_uri(image_png(_small(window.crops[place])))
-        others = typical.get(label) or next(iter(typical.values()), None)
-        found.append(CarrierPair(window.names[place], label, now, next(others) if others else None, label in typical))
+        name, crop = window.names[place], window.crops[place]
+        own = [number for number, (other, _) in enumerate(views) if other == label] or list(range(len(views)))
+        fresh = [number for number in own if number not in used] or own
+        now = data_uri(image_png(_small(crop)))
+        if not fresh:
+            found.append(CarrierPair(name, label, now, None, None, same_class=False))
+            continue
+        best = min(fresh, key=lambda number: _unlike(crop, after[number]))
+        used.add(best)
+        changed = data_uri(image_png(after[best])) if _shows(verdict.cause) else None
+        before = data_uri(image_png(views[best][1]))
+        found.append(CarrierPair(name, label, now, before, changed, views[best][0] == label))
     return found
+
+
+def _shows(cause: Cause | None) -> TypeGuard[Cause]:
+    """Whether a cause can be done to an image."""
+    return cause is not None and cause.kind in CHANGES
+
+
+def _after(cause: Cause | None, view: Pixels) -> Pixels:
+    """A reference image with the cause applied, if it is one that can be."""
+    if not _shows(cause) or min(view.shape[:2]) < SMALLEST_PX:
+        return view
+    kinds = [(cause.kind, cause.severity), (cause.second, cause.second_severity)]
+    for kind, severity in kinds:
+        if kind is not None:
+            levels = levels_of(kind)
+            level = min(levels, key=lambda one: abs(one - (severity or 1.0)))
+            view = change(view[None], kind, level, keys=[0])[0]
+    return view
+
+
+def _opened(jpeg: bytes) -> Pixels:
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+
+
+def _unlike(one: Pixels, other: Pixels) -> float:
+    small = [
+        Image.fromarray(image).resize((_COMPARED_PX, _COMPARED_PX), Image.Resampling.BOX) for image in (one, other)
+    ]
+    return float(np.square(np.asarray(small[0], np.float64) - np.asarray(small[1])).mean())
 
 
 def _small(crop: Pixels) -> Pixels:

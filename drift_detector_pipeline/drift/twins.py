@@ -10,28 +10,32 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.corruptions.corrupt import KINDS, SEVERITIES, corrupt
+from drift_detector_pipeline.corruptions.corrupt import KINDS
+from drift_detector_pipeline.corruptions.faults import FAULTS, change, levels_of
 from drift_detector_pipeline.drift.scores.signals import Forward, Twin, read_signals
 
 IMAGES = 500  # of each kind and severity: enough for a mean to 2 points, and minutes on two cores
 SMALL_PX, SMALL_IMAGES = 64, 2000  # images this small cost little: to 1 point
+FAULT_IMAGES = 200  # of each fault and level: enough to tell it from others
+CHANGES: tuple[str, ...] = (*KINDS, *FAULTS)
 
 
 def make_twins(
     images: Pixels, forward: Forward, *, kinds: Sequence[str] = KINDS, count: int | None = None, seed: int = 0
 ) -> list[Twin]:
-    """Corrupt at most `count` of the N images for each kind and level, others each time, and read their signals.
+    """Change at most `count` of the N images for each of CHANGES in `kinds` and level, others each time; read signals.
 
-    `count` is IMAGES unless given, and SMALL_IMAGES if no side is longer than SMALL_PX.
+    `count` is IMAGES unless given, and SMALL_IMAGES if no side is longer than SMALL_PX; of faults at most FAULT_IMAGES.
     """
     rng = np.random.default_rng(seed)
     count = count or (SMALL_IMAGES if images.shape[1] <= SMALL_PX else IMAGES)
     found = list[Twin]()
-    with progress_bar(total=len(kinds) * len(SEVERITIES), title="twins", unit=" cells") as bar:
-        for kind in kinds:
-            for level in SEVERITIES:
-                rows = np.sort(rng.choice(len(images), min(count, len(images)), replace=False))
-                changed = corrupt(images[rows], kind, level, keys=rows.tolist(), seed=seed)
-                found.append(Twin(kind, level, rows, read_signals(changed, forward)))
-                bar.update()
+    cells = [(kind, level) for kind in kinds for level in levels_of(kind)]
+    with progress_bar(total=len(cells), title="twins", unit=" cells") as bar:
+        for kind, level in cells:
+            most = min(count, FAULT_IMAGES) if kind in FAULTS else count
+            rows = np.sort(rng.choice(len(images), min(most, len(images)), replace=False))
+            changed = change(images[rows], kind, level, keys=rows.tolist(), seed=seed)
+            found.append(Twin(kind, level, rows, read_signals(changed, forward)))
+            bar.update()
     return found

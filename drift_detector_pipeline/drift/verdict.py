@@ -11,6 +11,8 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
+from drift_detector_pipeline.drift.cause import MIX, UNKNOWN, Cause, Seen, find_cause
+from drift_detector_pipeline.drift.cause_words import in_words, remedy, words_for
 from drift_detector_pipeline.drift.permutation import (
     STATISTICS,
     Labellings,
@@ -72,6 +74,7 @@ class Verdict(NamedTuple):
     carrier_names: tuple[str, ...] = ()  # their files, where it is known which those are
     copies: int = 0  # images that are equal to another of the window; they make p too small
     unreadable: tuple[str, ...] = ()  # files that were left out
+    cause: Cause | None = None  # why, asked after a notice only, of a reference that knows causes
 
 
 def checked_limits(limits: Limits) -> Limits:
@@ -116,11 +119,16 @@ def judge(
     accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, labellings.scale, scores)
+    level = level_of(tested.p, accuracy.likely_loss, limits)
+    cause = None if level == "quiet" else _cause(reference, scores, predicted, classes)
+    channels = _channels(reference, labellings.scale, scores, mix, tested.p_values["classes"])
+    if cause is not None:
+        channels = tuple(sorted(channels, key=lambda one: one.name != words_for(cause.kind).channel))
     return Verdict(
-        level_of(tested.p, accuracy.likely_loss, limits), len(scores), tested.p, looks,
-        tested.p_values, _channels(reference, labellings.scale, scores, mix, tested.p_values["classes"]),
+        level, len(scores), tested.p, looks, tested.p_values, channels,
         accuracy, reference.known.accuracy, reference.labelled, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
+        cause=cause,
     )  # fmt: skip
 
 
@@ -128,25 +136,25 @@ def summary(verdict: Verdict) -> list[str]:
     """The verdict in plain sentences, the most important first."""
     if verdict.p is None or verdict.accuracy is None or verdict.reference_accuracy is None:
         return [f"{verdict.images} images are too few to say anything; collect more."]
-    first = {
-        "quiet": f"These {verdict.images} images look like the training world",
-        "notice": f"These {verdict.images} images do not look like the training world",
-        "alert": f"These {verdict.images} images do not look like the training world, and it probably hurts",
-    }[verdict.level]
-    words = [f"{first} (p = {verdict.p:.3g})."]
+    words = [f"{_first(verdict)} (p = {verdict.p:.3g})."]
+    if verdict.cause is not None:
+        words.append(in_words(verdict.cause))
     if verdict.copies:
         words.append(f"{verdict.copies} of them are copies of others, so p is too small: leave them out.")
-    moved = sorted((channel for channel in verdict.channels if channel.moved), key=lambda one: -abs(one.shift))
+    named = verdict.cause is not None and verdict.cause.kind != UNKNOWN
+    moved = [channel for channel in _loudest(verdict) if not (named and channel.name == "texture")]
     if moved and verdict.level != "quiet":
         words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
     alone = verdict.p_values or {"features": 1.0, "distance": 1.0}
-    if verdict.level != "quiet" and alone["features"] < min(alone["distance"], _CERTAIN):
+    if not named and verdict.level != "quiet" and alone["features"] < min(alone["distance"], _CERTAIN):
         words.append("What they show moved more than how they look: other things, or others more often.")
     now, before = verdict.accuracy, verdict.reference_accuracy
     words.append(
         f"Estimated accuracy {100 * now.accuracy:.0f} % (90 % interval {100 * now.low:.0f} to {100 * now.high:.0f}), "
         f"in the training world {100 * before:.0f} %{'' if verdict.reference_labelled else ', an estimate, too'}."
     )
+    if verdict.cause is not None:
+        words.append(f"What to do: {remedy(verdict.cause)}")
     return words
 
 
@@ -157,6 +165,8 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "summary": summary(verdict),
         "channels": [channel._asdict() for channel in verdict.channels],
         "accuracy": found and {"accuracy": found.accuracy, "low": found.low, "high": found.high},
+        "cause": verdict.cause
+        and verdict.cause._asdict() | {"words": in_words(verdict.cause), "remedy": remedy(verdict.cause)},
         "mix": None if verdict.mix is None else {"reference": verdict.mix[0], "window": verdict.mix[1]},
     }
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
@@ -167,6 +177,32 @@ def level_of(p: float, loss: float, limits: Limits) -> Level:
     if p > limits.alpha:
         return "quiet"
     return "alert" if loss > limits.tolerated_loss else "notice"
+
+
+def _cause(reference: Reference, scores: Float32s, predicted: Labels, classes: list[str]) -> Cause | None:
+    if reference.learned.causes is None:
+        return None
+    columns = describe_scores(reference.learned.parameters)
+    content = np.array([column.group in ("outputs", "features") for column in columns])
+    usual = Seen(reference.scores, reference.predicted)
+    return find_cause(reference.learned.causes, usual, Seen(scores, predicted), classes, content)
+
+
+def _first(verdict: Verdict) -> str:
+    mixed = verdict.cause is not None and verdict.cause.kind == MIX
+    if verdict.level == "quiet":
+        return f"These {verdict.images} images look like the training world"
+    hurts = ", and it probably hurts" if verdict.level == "alert" else ""
+    if mixed:
+        return f"These {verdict.images} images show classes in another mix than the training world{hurts}"
+    return f"These {verdict.images} images do not look like the training world{hurts}"
+
+
+def _loudest(verdict: Verdict) -> list[Channel]:
+    """Channels that moved, that of the cause first, then by how far."""
+    first = None if verdict.cause is None else words_for(verdict.cause.kind).channel
+    moved = [channel for channel in verdict.channels if channel.moved]
+    return sorted(moved, key=lambda one: (one.name != first, -abs(one.shift)))
 
 
 def _channels(

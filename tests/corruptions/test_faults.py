@@ -7,7 +7,7 @@ from sklearn.datasets import load_sample_images
 from drift_detector_pipeline.corruptions.corrupt import KINDS, SEVERITIES, corrupt
 from drift_detector_pipeline.corruptions.faults import FAULTS, GROUPS, apply_fault, change, levels_of, undo_fault
 
-RANDOM = {"night", "lens_dirt", "banner", "covered"}
+RANDOM = {"night", "lens_dirt", "banner", "covered", "gray_noise"}
 CELLS = [(name, level) for name, fault in FAULTS.items() for level in fault.levels]
 EXACT = {"swapped_channels", "inverted", "upside_down", "mirrored", "turned_90", "turned_180", "turned_270"}
 
