@@ -68,7 +68,7 @@ class DriftDetector:
         self.reference, self.forward, self.classes, self.preparation = reference, forward, classes, preparation
         self.identity, self.thumbnails, self.facts = identity, thumbnails, facts
         self._limits = Limits()
-        self._labellings: dict[tuple[int, int], Labellings] = {}
+        self._labellings: dict[tuple[int, Limits], Labellings] = {}
 
     @classmethod
     def build(
@@ -207,7 +207,7 @@ class DriftDetector:
         predicted = _checked_labels("predicted", predicted, len(scores), len(self.classes))
         if len(scores) < self.limits.min_images:
             return Verdict("too few images", len(scores))
-        key = len(scores), self.limits.permutations
+        key = len(scores), self.limits
         with one_blas_thread():
             if key not in self._labellings:
                 self._labellings = {key: labellings_for(self.reference, len(self.classes), len(scores), self.limits)}

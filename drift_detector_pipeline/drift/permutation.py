@@ -6,7 +6,8 @@ n: reference images, m: window images, S: scores, K: classes, R: random labellin
 Exact means: if the n + m images are exchangeable, P(p <= alpha) <= alpha, averaged over references and labellings,
 whatever the scores are (Phipson & Smyth 2010; the smallest of several ranks is a statistic like any other, Westfall &
 Young 1993). Every statistic is computed anew for every labelling, and its scale comes from all n + m rows or from
-images that are neither.
+images that are neither. With a margin (promise.py) the window's own difference counts for less than the labellings': p
+is larger than the exact one, so that one reference, too, keeps alpha.
 """
 
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
+from drift_detector_pipeline.drift.promise import Blocks, margin_of
 
 STATISTICS = ("distance", "largest", "classes", "features")
+_POWERS = (1, 0.5, 1, 1)  # of a squared difference
 _CELLS = 2**22  # so many random numbers at a time: 32 MB
 
 
@@ -35,8 +38,9 @@ class Scale(NamedTuple):
 class WindowTest(NamedTuple):
     """What a test says."""
 
-    p: float  # in (0, 1]
-    p_values: dict[str, float]  # that each of STATISTICS would have alone
+    p: float  # in (0, 1], with the margin
+    p_values: dict[str, float]  # that each of STATISTICS would have alone, without it
+    p_average: float  # without it: exact, averaged over references
 
 
 class Labellings(NamedTuple):
@@ -49,6 +53,7 @@ class Labellings(NamedTuple):
     sums: Float64s  # (R + 1, 2 S + K) columns of reference rows that are called window, added up
     total: Float64s  # (2 S + K,) of all reference rows
     reference: int  # n
+    margin: float = 1.0  # on the window's squared difference; 1: the exact test
 
 
 def scale_of(centre: Float32s, covariance: Float32s, features: int = 0) -> Scale:
@@ -66,11 +71,13 @@ def scale_of(centre: Float32s, covariance: Float32s, features: int = 0) -> Scale
 
 
 def labellings_of(
-    scores: Float32s, predicted: Labels, classes: int, size: int, scale: Scale, permutations: int = 999, seed: int = 0
-) -> Labellings:
+    scores: Float32s, predicted: Labels, classes: int, size: int, scale: Scale, permutations: int = 999, seed: int = 0,
+    *, kept_alpha: float | None = None,
+) -> Labellings:  # fmt: skip
     """Prepare tests of windows of `size` images; all windows of that size share the labellings.
 
-    Raises ValueError if a number is not positive.
+    With `kept_alpha` a margin is added, such that this very reference keeps its rate of p <= kept_alpha: promise.KEPT of
+    all references do. Raises ValueError if a number is not positive.
     """
     if min(len(scores), size, permutations) < 1:
         raise ValueError(f"expected images and permutations, got {len(scores)}, {size}, {permutations}")
@@ -81,8 +88,9 @@ def labellings_of(
     for part in chain([observed], _random_labellings(rows, size, permutations, np.random.default_rng(seed))):
         sums.append(part[:, : len(scores)] @ columns)
         chosen.append(part[:, len(scores) :].copy())
+    margin = 1.0 if kept_alpha is None else margin_of(_blocks(columns, scale), size, kept_alpha, permutations)
     return Labellings(
-        size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores)
+        size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores), margin
     )
 
 
@@ -92,15 +100,18 @@ def test_window(labellings: Labellings, scores: Float32s, predicted: Labels) -> 
         raise ValueError(f"expected a window of {labellings.size} images, got {len(scores)}")
     columns = _columns(scores, predicted, labellings.classes, labellings.scale)
     inside, total = labellings.sums + labellings.chosen @ columns, labellings.total + columns.sum(axis=0)
-    return combine(_statistics(inside, total, labellings))
+    return combine(_statistics(inside, total, labellings), labellings.margin)
 
 
-def combine(statistics: Float64s) -> WindowTest:
-    """Turn statistics (R + 1, J) of all labellings, the observed first, into one p-value; ties count against it."""
-    ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
-    smallest = ranks.min(axis=1)
-    p = float((smallest <= smallest[0]).mean())
-    return WindowTest(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)))
+def combine(statistics: Float64s, margin: float = 1.0) -> WindowTest:
+    """Turn statistics (R + 1, J) of all labellings, the observed first, into p-values; ties count against it."""
+    p, ranks = _smallest_rank(statistics)
+    alone = dict(zip(STATISTICS, (ranks / len(statistics)).tolist(), strict=True))
+    if margin == 1:
+        return WindowTest(p, alone, p)
+    held = statistics.copy()
+    held[0] = np.round(held[0] / margin ** np.array(_POWERS), 9)
+    return WindowTest(_smallest_rank(held)[0], alone, p)
 
 
 def appearance(
@@ -144,6 +155,22 @@ def shifts(reference: Float32s, window: Float32s, scale: Scale) -> tuple[Float64
     moved = window.mean(axis=0, dtype=np.float64) - reference.mean(axis=0, dtype=np.float64)
     error = np.concatenate([reference, window]).std(axis=0) * np.sqrt(1 / len(reference) + 1 / len(window))
     return moved / scale.spread, np.abs(moved) > norm.isf(0.025 / reference.shape[1]) * error
+
+
+def _smallest_rank(statistics: Float64s) -> tuple[float, npt.NDArray[np.int64]]:
+    """The p of the smallest of a labelling's ranks, and the ranks of the observed one (J,)."""
+    ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
+    smallest = ranks.min(axis=1)
+    return float((smallest <= smallest[0]).mean()), ranks[0]
+
+
+def _blocks(columns: Float64s, scale: Scale) -> Blocks:
+    """Which columns of a reference go into which statistic."""
+    count = len(scale.centre)
+    first = count - scale.features
+    classes = columns[:, 2 * count :] / np.sqrt(np.maximum(columns[:, 2 * count :].mean(axis=0), 1e-12))
+    parts = [columns[:, :first], columns[:, first:count], classes]
+    return Blocks([part for part in parts if part.any()], columns[:, count : 2 * count])
 
 
 def _columns(scores: Float32s, predicted: Labels, classes: int, scale: Scale) -> Float64s:

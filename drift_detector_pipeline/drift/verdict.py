@@ -32,6 +32,7 @@ _INVERSE = ("confidence", "margin", "feature_norm")  # scores that fall as mista
 _NO_SIDE = ("black_level", "blockiness", "anisotropy", "red_green", "yellow_blue")  # whose sign is not the channel's
 
 Level = Literal["quiet", "notice", "alert", "too few images"]
+Promise = Literal["reference", "average"]
 EXIT_STATUS: dict[Level, int] = {"quiet": 0, "notice": 3, "alert": 4, "too few images": 5}
 
 
@@ -42,6 +43,7 @@ class Limits(NamedTuple):
     tolerated_loss: float = 0.05  # of accuracy; a notice is an alert if more is probably lost
     permutations: int = 999
     min_images: int = 16
+    promise: Promise = "reference"  # alpha holds for 95 % of references, each on its own; or averaged over references
 
 
 class Channel(NamedTuple):
@@ -59,7 +61,7 @@ class Verdict(NamedTuple):
     level: Level
     images: int
     p: float | None = None
-    p_appearance: float | None = None  # with the class mix held fixed; explains, never alarms
+    p_appearance: float | None = None  # with the class mix held fixed; explains a notice, never alarms
     p_values: dict[str, float] | None = None  # of each statistic alone
     channels: tuple[Channel, ...] = ()
     accuracy: Estimate | None = None
@@ -72,6 +74,7 @@ class Verdict(NamedTuple):
     carrier_names: tuple[str, ...] = ()  # their files, where it is known which those are
     copies: int = 0  # images that are equal to another of the window; they make p too small
     unreadable: tuple[str, ...] = ()  # files that were left out
+    p_average: float | None = None  # exact averaged over references; `p` is at least that, see Limits.promise
 
 
 def checked_limits(limits: Limits) -> Limits:
@@ -97,7 +100,10 @@ def scale_for(learned: Learned) -> Scale:
 def labellings_for(reference: Reference, classes: int, size: int, limits: Limits) -> Labellings:
     """What windows of one size are compared with; costs more than a verdict, so keep it."""
     scale = scale_for(reference.learned)
-    return labellings_of(reference.scores, reference.predicted, classes, size, scale, limits.permutations)
+    kept_alpha = limits.alpha if limits.promise == "reference" else None
+    return labellings_of(
+        reference.scores, reference.predicted, classes, size, scale, limits.permutations, kept_alpha=kept_alpha
+    )
 
 
 def judge(
@@ -110,9 +116,11 @@ def judge(
 ) -> Verdict:
     """Judge a window (m, S) with predicted classes (m,), of as many images as `labellings` are for."""
     tested = test_window(labellings, scores, predicted)
-    looks, left_out = appearance(
-        (reference.scores, reference.predicted), (scores, predicted), labellings.scale, EXPLAINING
-    )
+    looks, left_out = None, list[int]()
+    if tested.p <= limits.alpha:  # it explains a notice and would be most of what a quiet verdict costs
+        looks, left_out = appearance(
+            (reference.scores, reference.predicted), (scores, predicted), labellings.scale, EXPLAINING
+        )
     accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, labellings.scale, scores)
@@ -121,6 +129,7 @@ def judge(
         tested.p_values, _channels(reference, labellings.scale, scores, mix, tested.p_values["classes"]),
         accuracy, reference.known.accuracy, reference.labelled, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
+        p_average=tested.p_average,
     )  # fmt: skip
 
 
