@@ -192,7 +192,7 @@ class DriftDetector:
             raise DataError(f"these images cannot be judged: {error}") from error
         with one_blas_thread():
             scores = phi(signals, self.reference.learned.parameters)
-        copies = len(crops) - len({hashlib.sha256(crop.tobytes()).digest() for crop in crops})
+        copies = len(crops) - len({hash(crop.tobytes()) for crop in crops})  # of 64 bits, a third of SHA-256's time
         return self.check_scores(scores, predictions(signals))._replace(copies=copies)
 
     def check_scores(self, scores: Float32s, predicted: Labels) -> Verdict:

@@ -105,13 +105,14 @@ def test_window(labellings: Labellings, scores: Float32s, predicted: Labels) -> 
 
 def combine(statistics: Float64s, margin: float = 1.0) -> WindowTest:
     """Turn statistics (R + 1, J) of all labellings, the observed first, into p-values; ties count against it."""
-    p, ranks = _smallest_rank(statistics)
+    observed, others = statistics[0], statistics[1:]
+    among = np.stack([_at_least(column) for column in others.T], axis=1)
+    p, ranks = _smallest_rank(observed, others, among)
     alone = dict(zip(STATISTICS, (ranks / len(statistics)).tolist(), strict=True))
     if margin == 1:
         return WindowTest(p, alone, p)
-    held = statistics.copy()
-    held[0] = np.round(held[0] / margin ** np.array(_POWERS), 9)
-    return WindowTest(_smallest_rank(held)[0], alone, p)
+    less = np.round(observed / margin ** np.array(_POWERS[: len(observed)]), 9)
+    return WindowTest(_smallest_rank(less, others, among)[0], alone, p)
 
 
 def appearance(
@@ -157,11 +158,16 @@ def shifts(reference: Float32s, window: Float32s, scale: Scale) -> tuple[Float64
     return moved / scale.spread, np.abs(moved) > norm.isf(0.025 / reference.shape[1]) * error
 
 
-def _smallest_rank(statistics: Float64s) -> tuple[float, npt.NDArray[np.int64]]:
-    """The p of the smallest of a labelling's ranks, and the ranks of the observed one (J,)."""
-    ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
-    smallest = ranks.min(axis=1)
-    return float((smallest <= smallest[0]).mean()), ranks[0]
+def _smallest_rank(
+    observed: Float64s, others: Float64s, among: npt.NDArray[np.int64]
+) -> tuple[float, npt.NDArray[np.int64]]:
+    """The p of the smallest of a labelling's ranks, and the ranks (J,) of the observed one.
+
+    `others`: the statistics (R, J) of the other labellings, `among`: their ranks without the observed one.
+    """
+    ranks = 1 + (others >= observed).sum(axis=0)
+    smallest = (among + (observed >= others)).min(axis=1)
+    return float((1 + (smallest <= ranks.min()).sum()) / (1 + len(others))), ranks
 
 
 def _blocks(columns: Float64s, scale: Scale) -> Blocks:
@@ -218,5 +224,8 @@ def _differences(old: Float64s, new: Float64s, count: int, rng: np.random.Genera
 
 def _at_least(values: Float64s) -> npt.NDArray[np.int64]:
     """How many of all values are at least as large as each."""
-    ordered = np.sort(values)
-    return np.asarray(len(values) - np.searchsorted(ordered, values, side="left"))
+    order = np.argsort(values)
+    ordered = values[order]
+    found = np.empty(len(values), dtype=np.int64)
+    found[order] = len(values) - np.searchsorted(ordered, ordered, side="left")  # sorted questions are quick ones
+    return found
