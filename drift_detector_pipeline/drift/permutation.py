@@ -1,4 +1,4 @@
-"""Does a window of images look like the reference? One exact p-value from four statistics, by permutation.
+"""Does a window of images look like the reference? One exact p-value from several statistics, by permutation.
 
 In: scores (n, S) and predicted classes (n,) of the reference, the same (m, ...) of a window. Out: `WindowTest`.
 n: reference images, m: window images, S: scores, K: classes, R: random labellings. Read by the verdict and the study.
@@ -21,8 +21,13 @@ from scipy.stats import norm
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
 from drift_detector_pipeline.drift.promise import Blocks, margin_of
 
-STATISTICS = ("distance", "largest", "classes", "features")
-_POWERS = (1, 0.5, 1, 1)  # of a squared difference
+STATISTICS = ("distance", "largest", "classes", "features", "strangers")
+# Shares of p: strangers are the hardest to see and get two; features explain and do not alarm, for with strangers
+# beside them they found nothing more and took their share from the others.
+WEIGHTS = (1, 1, 1, 0, 2)
+_POWERS = (1, 0.5, 1, 1, 0.5)  # of a squared difference
+_COUNTED = np.flatnonzero(WEIGHTS)
+_SHARES = np.array(WEIGHTS)[_COUNTED]
 _CELLS = 2**22  # so many random numbers at a time: 32 MB
 
 
@@ -32,7 +37,8 @@ class Scale(NamedTuple):
     centre: Float32s  # (S,)
     spread: Float32s  # (S,) standard deviations
     whitener: Float32s  # (S, S) centred scores @ whitener have the identity as covariance, in each of two blocks
-    features: int  # the last so many of the S columns, which have a distance of their own
+    features: int  # so many of the S columns, before `strangers`, have a distance of their own
+    strangers: int = 0  # of the last so many columns only the mean counts, and only if it rises
 
 
 class WindowTest(NamedTuple):
@@ -56,18 +62,18 @@ class Labellings(NamedTuple):
     margin: float = 1.0  # on the window's squared difference; 1: the exact test
 
 
-def scale_of(centre: Float32s, covariance: Float32s, features: int = 0) -> Scale:
-    """Turn a mean (S,) and an invertible covariance (S, S) into units; the last `features` columns are their own block.
+def scale_of(centre: Float32s, covariance: Float32s, features: int = 0, strangers: int = 0) -> Scale:
+    """Turn a mean (S,) and an invertible covariance (S, S) into units; `features` columns are a block of their own.
 
     One distance of all columns would find less: each column that a change leaves alone hides what moved in the others.
     """
     spread = np.sqrt(covariance.diagonal()).astype(np.float64)
-    first = len(centre) - features
-    whitener = np.zeros(covariance.shape)
-    for block in (slice(0, first), slice(first, None)):
+    first, last = len(centre) - features - strangers, len(centre) - strangers
+    whitener = np.zeros(covariance.shape)  # strangers are in no distance
+    for block in (slice(0, first), slice(first, last)):
         values, vectors = np.linalg.eigh(covariance[block, block] / np.outer(spread[block], spread[block]))
         whitener[block, block] = vectors / np.sqrt(np.maximum(values, 1e-6)) / spread[block, None]
-    return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32), features)
+    return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32), features, strangers)
 
 
 def labellings_of(
@@ -111,7 +117,7 @@ def combine(statistics: Float64s, margin: float = 1.0) -> WindowTest:
     alone = dict(zip(STATISTICS, (ranks / len(statistics)).tolist(), strict=True))
     if margin == 1:
         return WindowTest(p, alone, p)
-    less = np.round(observed / margin ** np.array(_POWERS[: len(observed)]), 9)
+    less = np.round(observed / margin ** np.array(_POWERS), 9)
     return WindowTest(_smallest_rank(less, others, among)[0], alone, p)
 
 
@@ -161,22 +167,25 @@ def shifts(reference: Float32s, window: Float32s, scale: Scale) -> tuple[Float64
 def _smallest_rank(
     observed: Float64s, others: Float64s, among: npt.NDArray[np.int64]
 ) -> tuple[float, npt.NDArray[np.int64]]:
-    """The p of the smallest of a labelling's ranks, and the ranks (J,) of the observed one.
+    """The p of the smallest of a labelling's ranks, each divided by its weight, and the ranks (J,) of the observed one.
 
     `others`: the statistics (R, J) of the other labellings, `among`: their ranks without the observed one.
     """
     ranks = 1 + (others >= observed).sum(axis=0)
-    smallest = (among + (observed >= others)).min(axis=1)
-    return float((1 + (smallest <= ranks.min()).sum()) / (1 + len(others))), ranks
+    theirs = among[:, _COUNTED] + (observed >= others)[:, _COUNTED]
+    smallest = (theirs / _SHARES).min(axis=1)
+    return float((1 + (smallest <= (ranks[_COUNTED] / _SHARES).min()).sum()) / (1 + len(others))), ranks
 
 
 def _blocks(columns: Float64s, scale: Scale) -> Blocks:
     """Which columns of a reference go into which statistic."""
     count = len(scale.centre)
-    first = count - scale.features
+    last = count - scale.strangers
+    first = last - scale.features
     classes = columns[:, 2 * count :] / np.sqrt(np.maximum(columns[:, 2 * count :].mean(axis=0), 1e-12))
-    parts = [columns[:, :first], columns[:, first:count], classes]
-    return Blocks([part for part in parts if part.any()], columns[:, count : 2 * count])
+    squared = [part for part in (columns[:, :first], classes) if part.any()]
+    standard = columns[:, count : 2 * count]
+    return Blocks(squared, standard[:, :last], standard[:, last:], WEIGHTS[-1])
 
 
 def _columns(scores: Float32s, predicted: Labels, classes: int, scale: Scale) -> Float64s:
@@ -190,16 +199,18 @@ def _whitened(scores: Float32s, scale: Scale) -> Float64s:
 
 
 def _statistics(inside: Float64s, total: Float64s, labellings: Labellings) -> Float64s:
-    """STATISTICS of each labelling (R + 1, 4) from the sums of what it calls window."""
+    """STATISTICS of each labelling (R + 1, 5) from the sums of what it calls window."""
     old, new = labellings.reference, labellings.size
     count = len(labellings.scale.centre)
     difference = inside / new - (total - inside) / old
     expected = np.maximum(total[2 * count :] / (old + new), 1e-12)
-    whitened, first = difference[:, :count] ** 2, count - labellings.scale.features
+    last = count - labellings.scale.strangers
+    whitened, first = difference[:, :last] ** 2, last - labellings.scale.features
     distance, features = whitened[:, :first].sum(axis=1), whitened[:, first:].sum(axis=1)
-    largest = np.abs(difference[:, count : 2 * count]).max(axis=1)
+    largest = np.abs(difference[:, count : count + last]).max(axis=1)
     classes = (difference[:, 2 * count :] ** 2 / expected).sum(axis=1)
-    statistics = np.stack([distance, largest, classes, features], axis=1)
+    strangers = difference[:, count + last : 2 * count].sum(axis=1)
+    statistics = np.stack([distance, largest, classes, features, strangers], axis=1)
     return np.round(statistics, 9)  # equal but for the order of adding is equal
 
 

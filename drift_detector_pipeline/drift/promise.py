@@ -36,6 +36,8 @@ class Blocks(NamedTuple):
 
     squared: Sequence[Float64s]  # of each sum of squared differences its columns
     largest: Float64s  # the columns whose largest difference counts
+    rising: Float64s  # the column whose difference counts if it is positive; there may be none
+    weight: int  # its share of alpha, where each of the others has 1
 
 
 def margin_of(blocks: Blocks, size: int, alpha: float, permutations: int, seed: int = 0) -> float:
@@ -45,9 +47,11 @@ def margin_of(blocks: Blocks, size: int, alpha: float, permutations: int, seed: 
     weights = rng.standard_normal((IMAGINED, rows))
     weights = (weights - weights.mean(axis=1, keepdims=True)) / rows
     luck = rng.gamma(count := alpha * (permutations + 1), 1 / count, IMAGINED)  # of the labellings
-    level = alpha / (len(blocks.squared) + 1)
+    level = alpha / (len(blocks.squared) + 1 + blocks.weight * blocks.rising.shape[1])
     rates = [_squared(columns, weights, size, level) for columns in blocks.squared]
     rates.append(_largest(blocks.largest, weights, size, level))
+    if blocks.rising.shape[1]:
+        rates.append(_largest(blocks.rising, weights, size, blocks.weight * level, both=False))
     allowed = float(sum(rate(1.0) for rate in rates).mean())  # the test is exact on average: this stands for alpha
     low, high = 1.0, LARGEST
     for _ in range(_STEPS):
@@ -73,19 +77,21 @@ def _squared(columns: Float64s, weights: Float64s, size: int, level: float) -> C
     return lambda margin: np.asarray(chdtrc(2 * mean**2 / variance, margin * asked * 2 * mean / variance))
 
 
-def _largest(columns: Float64s, weights: Float64s, size: int, level: float) -> Callable[[float], Float64s]:
-    """The same of the largest of many differences: the sum of their normal tails."""
+def _largest(
+    columns: Float64s, weights: Float64s, size: int, level: float, both: bool = True
+) -> Callable[[float], Float64s]:
+    """The same of the largest of many differences, up or down: the sum of their normal tails. Or of rising ones."""
     rows = len(columns)
     centred = columns - columns.mean(axis=0)
     spread = np.maximum(centred.std(axis=0), 1e-9)
     aside = weights @ centred
     yardstick = np.sqrt(_yardstick((weights @ centred**2 / spread**2).mean(axis=1), rows, size))[:, None]
     error, noise = spread * np.sqrt(1 / size + 1 / rows), spread / np.sqrt(size)
-    asked = _solved(lambda bound: float(2 * ndtr(-bound / error).sum()), level, 40 * float(error.max()))
+    asked = _solved(lambda bound: float((1 + both) * ndtr(-bound / error).sum()), level, 40 * float(error.max()))
 
     def rate(margin: float) -> Float64s:
         bound = asked * yardstick * np.sqrt(margin)
-        return np.asarray((ndtr((aside - bound) / noise) + ndtr((-aside - bound) / noise)).sum(axis=1))
+        return np.asarray((ndtr((-aside - bound) / noise) + both * ndtr((aside - bound) / noise)).sum(axis=1))
 
     return rate
 

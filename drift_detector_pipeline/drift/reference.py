@@ -68,7 +68,7 @@ def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -
     """Learn scores and estimates of accuracy. Raises ValueError if shapes do not fit or nothing is wrong."""
     parameters = fit_scores(clean, labels, twins, side_px)
     folds = image_folds(len(labels))
-    own, theirs = unseen_scores(clean, labels, twins, parameters.axes, folds)
+    own, theirs = unseen_scores(clean, labels, twins, parameters.axes, folds, parameters.strangers)
     samples = [MistakeSample("", np.arange(len(labels)), *_for_accuracy(own, parameters), mistakes(clean, labels))]
     for twin, scores in zip(twins, theirs, strict=True):
         wrong = mistakes(twin.signals, labels[twin.rows])

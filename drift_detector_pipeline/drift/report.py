@@ -18,7 +18,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Window
 from drift_detector_pipeline.drift.scores.phi import missing
-from drift_detector_pipeline.drift.verdict import Verdict, as_json, summary
+from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict, as_json, summary
 from drift_detector_pipeline.files import final_name, new_folder, write_json
 from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
 
@@ -50,7 +50,7 @@ def write_report(place: Path, verdict: Verdict, window: Window, detector: DriftD
             folder / "report.html", "drift.html",
             title=_TITLES[verdict.level], verdict=verdict, words=summary(verdict)[1:], facts=facts, about=about,
             command=shlex.join(facts["command"]), unreadable=window.unreadable,
-            pairs=_pairs(verdict, window, detector),
+            pairs=_pairs(verdict, window, detector), strangers=_strangers(verdict, window),
             channels=data_uri(figure_png(channel_chart(verdict))) if verdict.channels else None,
             accuracy=data_uri(figure_png(accuracy_chart(verdict))) if verdict.accuracy else None,
         )  # fmt: skip
@@ -103,6 +103,13 @@ def _pairs(verdict: Verdict, window: Window, detector: DriftDetector) -> list[Ca
         others = typical.get(label) or next(iter(typical.values()), None)
         found.append(CarrierPair(window.names[place], label, now, next(others) if others else None, label in typical))
     return found
+
+
+def _strangers(verdict: Verdict, window: Window) -> list[tuple[str, str]]:
+    """Name and data URI of the images likeliest to be of no known class, if more of them are than usual."""
+    if verdict.p_values is None or verdict.p_values["strangers"] > CERTAIN:
+        return []
+    return [(window.names[place], data_uri(image_png(_small(window.crops[place])))) for place in verdict.strangers]
 
 
 def _small(crop: Pixels) -> Pixels:

@@ -9,6 +9,7 @@ study_mixes         other class mixes, unseen classes
 other_methods       the methods people use today, on the same windows
 study_charts        studies as tables and pictures
 study               make drift_study
+promise_study       whose rate of false notices is bounded?
 drift_cost          make bench_drift
 training_speed      make bench
 precision_accuracy  make bench_accuracy
