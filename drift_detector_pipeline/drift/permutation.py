@@ -82,8 +82,8 @@ def labellings_of(
 ) -> Labellings:  # fmt: skip
     """Prepare tests of windows of `size` images; all windows of that size share the labellings.
 
-    With `kept_alpha` a margin is added, such that this very reference keeps its rate of p <= kept_alpha: promise.KEPT of
-    all references do. Raises ValueError if a number is not positive.
+    With `kept_alpha` a margin is added, such that this very reference keeps its rate of p <= kept_alpha: promise.KEPT
+    of all references do. Raises ValueError if a number is not positive.
     """
     if min(len(scores), size, permutations) < 1:
         raise ValueError(f"expected images and permutations, got {len(scores)}, {size}, {permutations}")
@@ -183,7 +183,7 @@ def _blocks(columns: Float64s, scale: Scale) -> Blocks:
     last = count - scale.strangers
     first = last - scale.features
     classes = columns[:, 2 * count :] / np.sqrt(np.maximum(columns[:, 2 * count :].mean(axis=0), 1e-12))
-    squared = [part for part in (columns[:, :first], classes) if part.any()]
+    squared = [part for part in (columns[:, :first], classes) if np.ptp(part, axis=0).any()]
     standard = columns[:, count : 2 * count]
     return Blocks(squared, standard[:, :last], standard[:, last:], WEIGHTS[-1])
 

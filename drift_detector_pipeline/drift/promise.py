@@ -52,13 +52,17 @@ def margin_of(blocks: Blocks, size: int, alpha: float, permutations: int, seed: 
     rates.append(_largest(blocks.largest, weights, size, level))
     if blocks.rising.shape[1]:
         rates.append(_largest(blocks.rising, weights, size, blocks.weight * level, both=False))
-    allowed = float(sum(rate(1.0) for rate in rates).mean())  # the test is exact on average: this stands for alpha
+    allowed = float(_summed(rates, 1.0).mean())  # the test is exact on average: this stands for alpha
     low, high = 1.0, LARGEST
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        own = sum(rate(middle) for rate in rates) * luck
+        own = _summed(rates, middle) * luck
         low, high = (middle, high) if np.quantile(own, KEPT) > allowed else (low, middle)
     return ceil(1000 * high - 1e-6) / 1000
+
+
+def _summed(rates: Sequence[Callable[[float], Float64s]], margin: float) -> Float64s:
+    return np.asarray(np.sum([rate(margin) for rate in rates], axis=0))
 
 
 def _squared(columns: Float64s, weights: Float64s, size: int, level: float) -> Callable[[float], Float64s]:

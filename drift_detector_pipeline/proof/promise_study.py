@@ -89,7 +89,9 @@ def study(folder: Path, numbers: dict[str, int]) -> dict[str, Any]:
     measured = World(scale, classes, _drawer(scores, predicted))
     worlds = {"measured": measured, "normal": synthetic(None), "heavy tails": synthetic(3.0)}
     with one_blas_thread():
-        rates = {name: own_rates(world, numbers, SIZES if world is measured else EXTREMES) for name, world in worlds.items()}
+        rates = {
+            name: own_rates(world, numbers, SIZES if world is measured else EXTREMES) for name, world in worlds.items()
+        }
         power = noticed(measured, changed, numbers)
     return {
         "data": processed.folder.name, "weights_sha256": trained.sha256, "numbers": numbers, "alpha": ALPHA,
@@ -158,7 +160,7 @@ def noticed(world: World, changed: dict[str, tuple[Float32s, Labels]], numbers: 
 
 
 def margins(world: World, seed: int) -> dict[str, dict[str, float]]:
-    """The margin by reference and window size: from where on is it nearly 1?"""
+    """The margin by reference and window size, to see from where on it is nearly 1."""
     rng = np.random.default_rng(seed)
     return {
         str(images): {str(size): prepare(world, images, size, rng, seed).margin for size in (16, *SIZES)}
@@ -213,9 +215,7 @@ def _drawer(scores: Float32s, predicted: Labels) -> Draw:
     return draw
 
 
-def _corrupted(
-    clean: Any, forward: Forward, parameters: Parameters, seed: int
-) -> dict[str, tuple[Float32s, Labels]]:
+def _corrupted(clean: Any, forward: Forward, parameters: Parameters, seed: int) -> dict[str, tuple[Float32s, Labels]]:
     found = dict[str, tuple[Float32s, Labels]]()
     for kind in KINDS:
         for severity in SEVERITIES:

@@ -184,7 +184,10 @@ def _of_outputs(signals: Signals, outputs: OutputParameters, strangers: Strangen
 
 
 def _joined(signals: Signals, axes: Axes, outputs: Float32s) -> Float32s:
-    looks, contents = direction_scores(_material(signals), axes.looks), direction_scores(signals.features, axes.features)
+    looks, contents = (
+        direction_scores(_material(signals), axes.looks),
+        direction_scores(signals.features, axes.features),
+    )
     return np.concatenate([signals.pixels, looks, outputs[:, :-1], contents, outputs[:, -1:]], axis=1)
 
 

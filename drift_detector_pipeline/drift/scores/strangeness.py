@@ -4,7 +4,7 @@ In: signals and labels of images the model was not trained on, and what output_s
 `Strangeness`; scores (N,) in 0..1. Read by phi.py.
 
 Two numbers, standardised and added: the entropy of the prediction, and how much nearer the features lie to the nearest
-class mean than to the middle of all classes (the relative Mahalanobis distance; Ren et al. 2021), for the distance alone
+class mean than to the middle of all classes (the relative Mahalanobis distance; Ren et al. 2021): the distance alone
 mostly says how pronounced an image is. The sum's rank among clean images, cubed: of 256 images of which a tenth are
 strangers, 25 lie high and the rest where they should, so the mean of a power of ranks finds them sooner than that of
 the sum (Lehmann 1953). Ranks among `fit`, not among reference and window: so the number is one image's own.
