@@ -155,6 +155,7 @@ class Drift(_Section):
     tolerated_loss: Annotated[float, Field(ge=0, lt=1)]
     permutations: Annotated[int, Field(ge=99, le=99_999)]
     min_images: Annotated[int, Field(ge=4)]
+    promise: Literal["reference", "average"]
 
 
 class Settings(_Section):

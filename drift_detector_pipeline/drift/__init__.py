@@ -1,6 +1,7 @@
 """A model and its training world -> a verdict on any images, with reasons and pictures.
 
 scores/          one forward pass -> about 40 numbers an image
+promise          from the average reference's rate of false notices to that of the one a person has
 permutation      a window's scores against the reference's: one exact p-value
 risk             which predictions are wrong?
 accuracy         how accurate, without labels?

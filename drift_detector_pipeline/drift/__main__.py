@@ -33,6 +33,7 @@ _ALLOWED = (
     "drift.tolerated_loss",
     "drift.permutations",
     "drift.min_images",
+    "drift.promise",
 )
 _MOST_NAMED = 5  # unreadable files on the console; all are in verdict.json
 

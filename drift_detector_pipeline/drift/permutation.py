@@ -1,4 +1,4 @@
-"""Does a window of images look like the reference? One exact p-value from four statistics, by permutation.
+"""Does a window of images look like the reference? One exact p-value from several statistics, by permutation.
 
 In: scores (n, S) and predicted classes (n,) of the reference, the same (m, ...) of a window. Out: `WindowTest`.
 n: reference images, m: window images, S: scores, K: classes, R: random labellings. Read by the verdict and the study.
@@ -6,7 +6,8 @@ n: reference images, m: window images, S: scores, K: classes, R: random labellin
 Exact means: if the n + m images are exchangeable, P(p <= alpha) <= alpha, averaged over references and labellings,
 whatever the scores are (Phipson & Smyth 2010; the smallest of several ranks is a statistic like any other, Westfall &
 Young 1993). Every statistic is computed anew for every labelling, and its scale comes from all n + m rows or from
-images that are neither.
+images that are neither. With a margin (promise.py) the window's own difference counts for less than the labellings': p
+is larger than the exact one, so that one reference, too, keeps alpha.
 """
 
 from collections.abc import Iterator
@@ -18,8 +19,15 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
+from drift_detector_pipeline.drift.promise import Blocks, margin_of
 
-STATISTICS = ("distance", "largest", "classes", "features")
+STATISTICS = ("distance", "largest", "classes", "features", "strangers")
+# Shares of p: strangers are the hardest to see and get two; features explain and do not alarm, for with strangers
+# beside them they found nothing more and took their share from the others.
+WEIGHTS = (1, 1, 1, 0, 2)
+_POWERS = (1, 0.5, 1, 1, 0.5)  # of a squared difference
+_COUNTED = np.flatnonzero(WEIGHTS)
+_SHARES = np.array(WEIGHTS)[_COUNTED]
 _CELLS = 2**22  # so many random numbers at a time: 32 MB
 
 
@@ -29,14 +37,16 @@ class Scale(NamedTuple):
     centre: Float32s  # (S,)
     spread: Float32s  # (S,) standard deviations
     whitener: Float32s  # (S, S) centred scores @ whitener have the identity as covariance, in each of two blocks
-    features: int  # the last so many of the S columns, which have a distance of their own
+    features: int  # so many of the S columns, before `strangers`, have a distance of their own
+    strangers: int = 0  # of the last so many columns only the mean counts, and only if it rises
 
 
 class WindowTest(NamedTuple):
     """What a test says."""
 
-    p: float  # in (0, 1]
-    p_values: dict[str, float]  # that each of STATISTICS would have alone
+    p: float  # in (0, 1], with the margin
+    p_values: dict[str, float]  # that each of STATISTICS would have alone, without it
+    p_average: float  # without it: exact, averaged over references
 
 
 class Labellings(NamedTuple):
@@ -49,28 +59,31 @@ class Labellings(NamedTuple):
     sums: Float64s  # (R + 1, 2 S + K) columns of reference rows that are called window, added up
     total: Float64s  # (2 S + K,) of all reference rows
     reference: int  # n
+    margin: float = 1.0  # on the window's squared difference; 1: the exact test
 
 
-def scale_of(centre: Float32s, covariance: Float32s, features: int = 0) -> Scale:
-    """Turn a mean (S,) and an invertible covariance (S, S) into units; the last `features` columns are their own block.
+def scale_of(centre: Float32s, covariance: Float32s, features: int = 0, strangers: int = 0) -> Scale:
+    """Turn a mean (S,) and an invertible covariance (S, S) into units; `features` columns are a block of their own.
 
     One distance of all columns would find less: each column that a change leaves alone hides what moved in the others.
     """
     spread = np.sqrt(covariance.diagonal()).astype(np.float64)
-    first = len(centre) - features
-    whitener = np.zeros(covariance.shape)
-    for block in (slice(0, first), slice(first, None)):
+    first, last = len(centre) - features - strangers, len(centre) - strangers
+    whitener = np.zeros(covariance.shape)  # strangers are in no distance
+    for block in (slice(0, first), slice(first, last)):
         values, vectors = np.linalg.eigh(covariance[block, block] / np.outer(spread[block], spread[block]))
         whitener[block, block] = vectors / np.sqrt(np.maximum(values, 1e-6)) / spread[block, None]
-    return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32), features)
+    return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32), features, strangers)
 
 
 def labellings_of(
-    scores: Float32s, predicted: Labels, classes: int, size: int, scale: Scale, permutations: int = 999, seed: int = 0
-) -> Labellings:
+    scores: Float32s, predicted: Labels, classes: int, size: int, scale: Scale, permutations: int = 999, seed: int = 0,
+    *, kept_alpha: float | None = None,
+) -> Labellings:  # fmt: skip
     """Prepare tests of windows of `size` images; all windows of that size share the labellings.
 
-    Raises ValueError if a number is not positive.
+    With `kept_alpha` a margin is added, such that this very reference keeps its rate of p <= kept_alpha: promise.KEPT
+    of all references do. Raises ValueError if a number is not positive.
     """
     if min(len(scores), size, permutations) < 1:
         raise ValueError(f"expected images and permutations, got {len(scores)}, {size}, {permutations}")
@@ -81,8 +94,9 @@ def labellings_of(
     for part in chain([observed], _random_labellings(rows, size, permutations, np.random.default_rng(seed))):
         sums.append(part[:, : len(scores)] @ columns)
         chosen.append(part[:, len(scores) :].copy())
+    margin = 1.0 if kept_alpha is None else margin_of(_blocks(columns, scale), size, kept_alpha, permutations)
     return Labellings(
-        size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores)
+        size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores), margin
     )
 
 
@@ -92,15 +106,19 @@ def test_window(labellings: Labellings, scores: Float32s, predicted: Labels) -> 
         raise ValueError(f"expected a window of {labellings.size} images, got {len(scores)}")
     columns = _columns(scores, predicted, labellings.classes, labellings.scale)
     inside, total = labellings.sums + labellings.chosen @ columns, labellings.total + columns.sum(axis=0)
-    return combine(_statistics(inside, total, labellings))
+    return combine(_statistics(inside, total, labellings), labellings.margin)
 
 
-def combine(statistics: Float64s) -> WindowTest:
-    """Turn statistics (R + 1, J) of all labellings, the observed first, into one p-value; ties count against it."""
-    ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
-    smallest = ranks.min(axis=1)
-    p = float((smallest <= smallest[0]).mean())
-    return WindowTest(p, dict(zip(STATISTICS, (ranks[0] / len(ranks)).tolist(), strict=True)))
+def combine(statistics: Float64s, margin: float = 1.0) -> WindowTest:
+    """Turn statistics (R + 1, J) of all labellings, the observed first, into p-values; ties count against it."""
+    observed, others = statistics[0], statistics[1:]
+    among = np.stack([_at_least(column) for column in others.T], axis=1)
+    p, ranks = _smallest_rank(observed, others, among)
+    alone = dict(zip(STATISTICS, (ranks / len(statistics)).tolist(), strict=True))
+    if margin == 1:
+        return WindowTest(p, alone, p)
+    less = np.round(observed / margin ** np.array(_POWERS), 9)
+    return WindowTest(_smallest_rank(less, others, among)[0], alone, p)
 
 
 def appearance(
@@ -146,6 +164,30 @@ def shifts(reference: Float32s, window: Float32s, scale: Scale) -> tuple[Float64
     return moved / scale.spread, np.abs(moved) > norm.isf(0.025 / reference.shape[1]) * error
 
 
+def _smallest_rank(
+    observed: Float64s, others: Float64s, among: npt.NDArray[np.int64]
+) -> tuple[float, npt.NDArray[np.int64]]:
+    """The p of the smallest of a labelling's ranks, each divided by its weight, and the ranks (J,) of the observed one.
+
+    `others`: the statistics (R, J) of the other labellings, `among`: their ranks without the observed one.
+    """
+    ranks = 1 + (others >= observed).sum(axis=0)
+    theirs = among[:, _COUNTED] + (observed >= others)[:, _COUNTED]
+    smallest = (theirs / _SHARES).min(axis=1)
+    return float((1 + (smallest <= (ranks[_COUNTED] / _SHARES).min()).sum()) / (1 + len(others))), ranks
+
+
+def _blocks(columns: Float64s, scale: Scale) -> Blocks:
+    """Which columns of a reference go into which statistic."""
+    count = len(scale.centre)
+    last = count - scale.strangers
+    first = last - scale.features
+    classes = columns[:, 2 * count :] / np.sqrt(np.maximum(columns[:, 2 * count :].mean(axis=0), 1e-12))
+    squared = [part for part in (columns[:, :first], classes) if np.ptp(part, axis=0).any()]
+    standard = columns[:, count : 2 * count]
+    return Blocks(squared, standard[:, :last], standard[:, last:], WEIGHTS[-1])
+
+
 def _columns(scores: Float32s, predicted: Labels, classes: int, scale: Scale) -> Float64s:
     """Whitened scores, standardised scores, classes as 0 and 1: (N, 2 S + K); their means are all that is needed."""
     standard = (scores - scale.centre).astype(np.float64) / scale.spread
@@ -157,16 +199,18 @@ def _whitened(scores: Float32s, scale: Scale) -> Float64s:
 
 
 def _statistics(inside: Float64s, total: Float64s, labellings: Labellings) -> Float64s:
-    """STATISTICS of each labelling (R + 1, 4) from the sums of what it calls window."""
+    """STATISTICS of each labelling (R + 1, 5) from the sums of what it calls window."""
     old, new = labellings.reference, labellings.size
     count = len(labellings.scale.centre)
     difference = inside / new - (total - inside) / old
     expected = np.maximum(total[2 * count :] / (old + new), 1e-12)
-    whitened, first = difference[:, :count] ** 2, count - labellings.scale.features
+    last = count - labellings.scale.strangers
+    whitened, first = difference[:, :last] ** 2, last - labellings.scale.features
     distance, features = whitened[:, :first].sum(axis=1), whitened[:, first:].sum(axis=1)
-    largest = np.abs(difference[:, count : 2 * count]).max(axis=1)
+    largest = np.abs(difference[:, count : count + last]).max(axis=1)
     classes = (difference[:, 2 * count :] ** 2 / expected).sum(axis=1)
-    statistics = np.stack([distance, largest, classes, features], axis=1)
+    strangers = difference[:, count + last : 2 * count].sum(axis=1)
+    statistics = np.stack([distance, largest, classes, features, strangers], axis=1)
     return np.round(statistics, 9)  # equal but for the order of adding is equal
 
 
@@ -191,5 +235,8 @@ def _differences(old: Float64s, new: Float64s, count: int, rng: np.random.Genera
 
 def _at_least(values: Float64s) -> npt.NDArray[np.int64]:
     """How many of all values are at least as large as each."""
-    ordered = np.sort(values)
-    return np.asarray(len(values) - np.searchsorted(ordered, values, side="left"))
+    order = np.argsort(values)
+    ordered = values[order]
+    found = np.empty(len(values), dtype=np.int64)
+    found[order] = len(values) - np.searchsorted(ordered, ordered, side="left")  # sorted questions are quick ones
+    return found

@@ -75,7 +75,7 @@ def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -
     corrupted = [twin for twin in twins if twin.kind not in FAULTS] or list(twins)
     parameters = fit_scores(clean, labels, corrupted, side_px)
     folds = image_folds(len(labels))
-    own, theirs = unseen_scores(clean, labels, twins, parameters.axes, folds)
+    own, theirs = unseen_scores(clean, labels, twins, parameters.axes, folds, parameters.strangers)
     samples = [MistakeSample("", np.arange(len(labels)), *_for_accuracy(own, parameters), mistakes(clean, labels))]
     taught = {twin.kind for twin in corrupted}
     for twin, scores in zip(twins, theirs, strict=True):

@@ -22,7 +22,7 @@ from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Window
 from drift_detector_pipeline.drift.scores.phi import missing
 from drift_detector_pipeline.drift.twins import CHANGES
-from drift_detector_pipeline.drift.verdict import Verdict, as_json, summary
+from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict, as_json, summary
 from drift_detector_pipeline.files import final_name, new_folder, write_json
 from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
 
@@ -61,6 +61,7 @@ def write_report(place: Path, verdict: Verdict, window: Window, detector: DriftD
             facts=facts, about=about,
             command=shlex.join(facts["command"]), unreadable=window.unreadable,
             pairs=_pairs(verdict, window, detector), seen=words_for(cause.kind).seen if _shows(cause) else None,
+            strangers=_strangers(verdict, window),
             channels=data_uri(figure_png(channel_chart(verdict))) if verdict.channels else None,
             accuracy=data_uri(figure_png(accuracy_chart(verdict))) if verdict.accuracy else None,
         )  # fmt: skip
@@ -150,6 +151,13 @@ def _unlike(one: Pixels, other: Pixels) -> float:
         Image.fromarray(image).resize((_COMPARED_PX, _COMPARED_PX), Image.Resampling.BOX) for image in (one, other)
     ]
     return float(np.square(np.asarray(small[0], np.float64) - np.asarray(small[1])).mean())
+
+
+def _strangers(verdict: Verdict, window: Window) -> list[tuple[str, str]]:
+    """Name and data URI of the images likeliest to be of no known class, if more of them are than usual."""
+    if verdict.p_values is None or verdict.p_values["strangers"] > CERTAIN:
+        return []
+    return [(window.names[place], data_uri(image_png(_small(window.crops[place])))) for place in verdict.strangers]
 
 
 def _small(crop: Pixels) -> Pixels:

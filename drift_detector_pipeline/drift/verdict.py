@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 
 from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
@@ -15,6 +16,7 @@ from drift_detector_pipeline.drift.cause import MIX, UNKNOWN, Cause, Seen, find_
 from drift_detector_pipeline.drift.cause_words import in_words, remedy, words_for
 from drift_detector_pipeline.drift.permutation import (
     STATISTICS,
+    WEIGHTS,
     Labellings,
     Scale,
     appearance,
@@ -28,12 +30,14 @@ from drift_detector_pipeline.drift.scores.phi import CHANNELS, describe_scores
 from drift_detector_pipeline.errors import ConfigError
 
 SHOWN = 8  # images that carry a change
+POWER = 0.95
 EXPLAINING = 199  # labellings for the p-value that explains and never alarms: it would cost most of a verdict
-_CERTAIN = 0.05  # p of one thing that is said to have moved; whether anything did is asked at alpha
+CERTAIN = 0.05  # p of one thing that is said to have moved; whether anything did is asked at alpha
 _INVERSE = ("confidence", "margin", "feature_norm")  # scores that fall as mistakes and novelty become likelier
 _NO_SIDE = ("black_level", "blockiness", "anisotropy", "red_green", "yellow_blue")  # whose sign is not the channel's
 
 Level = Literal["quiet", "notice", "alert", "too few images"]
+Promise = Literal["reference", "average"]
 EXIT_STATUS: dict[Level, int] = {"quiet": 0, "notice": 3, "alert": 4, "too few images": 5}
 
 
@@ -44,6 +48,7 @@ class Limits(NamedTuple):
     tolerated_loss: float = 0.05  # of accuracy; a notice is an alert if more is probably lost
     permutations: int = 999
     min_images: int = 16
+    promise: Promise = "reference"  # alpha holds for 95 % of references, each on its own; or averaged over references
 
 
 class Channel(NamedTuple):
@@ -61,7 +66,7 @@ class Verdict(NamedTuple):
     level: Level
     images: int
     p: float | None = None
-    p_appearance: float | None = None  # with the class mix held fixed; explains, never alarms
+    p_appearance: float | None = None  # with the class mix held fixed; explains a notice, never alarms
     p_values: dict[str, float] | None = None  # of each statistic alone
     channels: tuple[Channel, ...] = ()
     accuracy: Estimate | None = None
@@ -75,17 +80,20 @@ class Verdict(NamedTuple):
     copies: int = 0  # images that are equal to another of the window; they make p too small
     unreadable: tuple[str, ...] = ()  # files that were left out
     cause: Cause | None = None  # why, asked after a notice only, of a reference that knows causes
+    p_average: float | None = None  # exact averaged over references; `p` is at least that, see Limits.promise
+    strangers: tuple[int, ...] = ()  # places of the images likeliest to be of no known class, likeliest first
+    images_for_strangers: int | None = None  # so many, as these are, would show it; None: no lean that way, or no hope
 
 
 def checked_limits(limits: Limits) -> Limits:
     """Return them. Raises ConfigError if one is out of range, or what stands out in one statistic is never noticed."""
     if not 0 < limits.alpha < 1 or not 0 <= limits.tolerated_loss < 1 or limits.min_images < 1:
         raise ConfigError(f"expected 0 < alpha < 1, 0 <= tolerated_loss < 1 and min_images of 1 or more, got {limits}")
-    needed = ceil(len(STATISTICS) / limits.alpha) - 1
+    needed = ceil(sum(WEIGHTS) / limits.alpha) - 1
     if limits.permutations < needed:
         raise ConfigError(
             f"drift.alpha={limits.alpha:g} with drift.permutations={limits.permutations}: what stands out in one "
-            f"statistic alone has a p of up to {len(STATISTICS) / (limits.permutations + 1):.2g} and would not be "
+            f"statistic alone has a p of up to {sum(WEIGHTS) / (limits.permutations + 1):.2g} and would not be "
             f"noticed; drift.permutations={needed} or more"
         )
     return limits
@@ -94,13 +102,16 @@ def checked_limits(limits: Limits) -> Limits:
 def scale_for(learned: Learned) -> Scale:
     """The units of the scores, from `fit`."""
     parameters = learned.parameters
-    return scale_of(parameters.centre, parameters.covariance, parameters.axes.features.weights.shape[1])
+    return scale_of(parameters.centre, parameters.covariance, parameters.axes.features.weights.shape[1], strangers=1)
 
 
 def labellings_for(reference: Reference, classes: int, size: int, limits: Limits) -> Labellings:
     """What windows of one size are compared with; costs more than a verdict, so keep it."""
     scale = scale_for(reference.learned)
-    return labellings_of(reference.scores, reference.predicted, classes, size, scale, limits.permutations)
+    kept_alpha = limits.alpha if limits.promise == "reference" else None
+    return labellings_of(
+        reference.scores, reference.predicted, classes, size, scale, limits.permutations, kept_alpha=kept_alpha
+    )
 
 
 def judge(
@@ -113,9 +124,11 @@ def judge(
 ) -> Verdict:
     """Judge a window (m, S) with predicted classes (m,), of as many images as `labellings` are for."""
     tested = test_window(labellings, scores, predicted)
-    looks, left_out = appearance(
-        (reference.scores, reference.predicted), (scores, predicted), labellings.scale, EXPLAINING
-    )
+    looks, left_out = None, list[int]()
+    if tested.p <= limits.alpha:  # it explains a notice and would be most of what a quiet verdict costs
+        looks, left_out = appearance(
+            (reference.scores, reference.predicted), (scores, predicted), labellings.scale, EXPLAINING
+        )
     accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, labellings.scale, scores)
@@ -129,6 +142,8 @@ def judge(
         accuracy, reference.known.accuracy, reference.labelled, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
         cause=cause,
+        p_average=tested.p_average, strangers=tuple(np.argsort(-scores[:, -1], kind="stable")[:SHOWN].tolist()),
+        images_for_strangers=_images_for_strangers(reference, scores, tested.p_values["strangers"], limits),
     )  # fmt: skip
 
 
@@ -145,9 +160,11 @@ def summary(verdict: Verdict) -> list[str]:
     moved = [channel for channel in _loudest(verdict) if not (named and channel.name == "texture")]
     if moved and verdict.level != "quiet":
         words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
-    alone = verdict.p_values or {"features": 1.0, "distance": 1.0}
-    if not named and verdict.level != "quiet" and alone["features"] < min(alone["distance"], _CERTAIN):
+    alone = verdict.p_values or dict.fromkeys(STATISTICS, 1.0)
+    if not named and verdict.level != "quiet" and alone["features"] < min(alone["distance"], CERTAIN):
         words.append("What they show moved more than how they look: other things, or others more often.")
+    if alone["strangers"] <= CERTAIN:
+        words.append(_of_strangers(verdict, alone["strangers"]))
     now, before = verdict.accuracy, verdict.reference_accuracy
     words.append(
         f"Estimated accuracy {100 * now.accuracy:.0f} % (90 % interval {100 * now.low:.0f} to {100 * now.high:.0f}), "
@@ -217,7 +234,7 @@ def _channels(
             most = max(own, key=lambda number: (certain[number], abs(shift[number])))
             found.append(Channel(name, columns[most].name, float(shift[most]), bool(certain[most])))
     label = max(mix[0], key=lambda label: abs(mix[1][label] - mix[0][label]))
-    found.append(Channel("labels", label, mix[1][label] - mix[0][label], p_labels <= _CERTAIN))
+    found.append(Channel("labels", label, mix[1][label] - mix[0][label], p_labels <= CERTAIN))
     return tuple(found)
 
 
@@ -230,6 +247,27 @@ def _in_words(channel: Channel) -> str:
     if channel.score in _NO_SIDE or channel.name == "texture":
         how = "changed"
     return f"{what} {how} ({channel.score} {channel.shift:+.1f} sd)"
+
+
+def _of_strangers(verdict: Verdict, p: float) -> str:
+    start = f"More of them than usual look like no class the model knows (p = {p:.2g} alone)"
+    more = verdict.images_for_strangers
+    if verdict.level != "quiet" and p <= (verdict.p_average or 0):
+        return f"{start}: look at the likeliest ones."
+    if more is None:
+        return f"{start}; a larger reference would be needed to be sure."
+    return f"{start}; if it is so, about {more:,} such images would show it."
+
+
+def _images_for_strangers(reference: Reference, scores: Float32s, p: float, limits: Limits) -> int | None:
+    """How many images would raise a notice in POWER of windows, were strangers as frequent as they seem here."""
+    if p > CERTAIN:
+        return None
+    before, now = reference.scores[:, -1], scores[:, -1]
+    rise = float(now.mean() - before.mean()) / float(before.std())
+    needed = norm.isf(limits.alpha * WEIGHTS[-1] / sum(WEIGHTS)) + norm.ppf(POWER)
+    room = (rise / needed) ** 2 - 1 / len(before)
+    return ceil(1 / room) if room > 0 else None
 
 
 def _shares(predicted: Labels, classes: list[str]) -> dict[str, float]:

@@ -10,6 +10,7 @@ other_methods       the methods people use today, on the same windows
 study_charts        studies as tables and pictures
 study               make drift_study
 cause_study         make cause_study
+promise_study       whose rate of false notices is bounded?
 drift_cost          make bench_drift
 training_speed      make bench
 precision_accuracy  make bench_accuracy

@@ -112,14 +112,20 @@ def test_each_statistic_finds_what_it_is_for():
     quiet = rng.integers(0, CLASSES, 64)
     everywhere, one = outcome(new + 0.2, quiet), outcome(new + np.eye(6, dtype=np.float32)[2], quiet)
     mix = outcome(new, uneven)
-    content = judged(
-        labellings_of(old, even, CLASSES, 64, scale_of(*unit_scale(6)[:1], np.eye(6, dtype=np.float32), 2)),
-        new + np.array([0, 0, 0, 0, 0.4, 0.4], np.float32), quiet,
+
+    def blocks(features, strangers, moved):
+        scale = scale_of(*unit_scale(6)[:1], np.eye(6, dtype=np.float32), features, strangers)
+        return judged(labellings_of(old, even, CLASSES, 64, scale), new + np.array(moved, np.float32), quiet)
+
+    content, strange, known = (
+        blocks(2, 0, [0, 0, 0, 0, 0.4, 0.4]), blocks(0, 1, [0, 0, 0, 0, 0, 0.5]), blocks(0, 1, [0, 0, 0, 0, 0, -0.5])
     )  # fmt: skip
     assert everywhere.p <= 0.01 and everywhere.p_values["distance"] < everywhere.p_values["largest"]
     assert one.p <= 0.01 and one.p_values["largest"] <= 0.01
     assert mix.p <= 0.01 and mix.p_values["classes"] <= 0.001 < mix.p_values["distance"]
-    assert content.p <= 0.01 and content.p_values["features"] <= 0.001 < content.p_values["distance"]
+    assert content.p_values["features"] <= 0.001 < content.p_values["distance"]
+    assert strange.p <= 0.01 and strange.p_values["strangers"] <= 0.001 < strange.p_values["distance"]
+    assert known.p > 0.01 and known.p_values["strangers"] > 0.9  # fewer strangers than usual are nobody's worry
 
 
 def test_ties_count_against_an_alarm():

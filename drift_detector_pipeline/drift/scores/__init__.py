@@ -4,5 +4,6 @@ pixels         light, colour, detail, noise and blocks, without any model
 signals        what a forward pass says, before anything is learned from it
 directions     in which corrupted images part from clean ones, and contents from one another
 output_scores  how strange an image is to its nearest class, how sure the model is
+strangeness    does an image show something of no known class?
 phi            all of them as one row an image, the feature map of the tests
 """

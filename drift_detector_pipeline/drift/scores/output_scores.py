@@ -53,7 +53,7 @@ def output_scores(features: Float32s, logits: Float32s, learned: OutputParameter
     scaled = np.sort(logits.astype(np.float64) / learned.temperature, axis=1)
     chances = softmax(scaled, axis=1)
     columns = [
-        np.log(np.sqrt(_squared_distance(features, learned)) + 1e-6),
+        np.log(np.sqrt(class_places(features, learned)[1]) + 1e-6),
         np.log(np.linalg.norm(features, axis=1) + 1e-6),
         scaled[:, -1] - logsumexp(scaled[:, :-1], axis=1),
         scaled[:, -1] - scaled[:, -2],
@@ -75,9 +75,12 @@ def temperature_of(logits: Float32s, labels: Labels) -> float:
     return float(np.exp(minimize_scalar(cross_entropy, bounds=(-3, 3), method="bounded").x))
 
 
-def _squared_distance(features: Float32s, learned: OutputParameters) -> Float64s:
-    """To the nearest class mean, by |x|^2 - 2xy + |y|^2 around the common centre."""
+def class_places(features: Float32s, learned: OutputParameters) -> tuple[Float64s, Float64s]:
+    """Places around the common centre (N, Q), and the squared distance to the nearest class mean (N,).
+
+    By |x|^2 - 2xy + |y|^2.
+    """
     places = ((features - learned.centre) @ learned.directions).astype(np.float64)
     means = learned.class_means.astype(np.float64)
     distances = (places**2).sum(axis=1)[:, None] - 2 * places @ means.T + (means**2).sum(axis=1)
-    return np.asarray(np.maximum(distances.min(axis=1), 0))
+    return places, np.asarray(np.maximum(distances.min(axis=1), 0))

@@ -22,6 +22,12 @@ from drift_detector_pipeline.drift.scores.output_scores import (
 )
 from drift_detector_pipeline.drift.scores.pixels import PIXELS, SMALLEST_PX, pixel_names
 from drift_detector_pipeline.drift.scores.signals import Signals, Twin
+from drift_detector_pipeline.drift.scores.strangeness import (
+    NAME,
+    Strangeness,
+    fit_strangeness,
+    strangeness,
+)
 
 # "labels", the ninth, is no score: it is the predicted class, of which the window test counts.
 CHANNELS = ("error", "energy", "novelty", "texture", "sharpness", "brightness", "contrast", "colour", "labels")
@@ -44,6 +50,7 @@ class Parameters(NamedTuple):
     early_maps: int  # C, 0 for a model without
     axes: Axes
     outputs: OutputParameters
+    strangers: Strangeness
     centre: Float32s  # (S,) mean of the scores on clean images
     covariance: Float32s  # (S, S) of the scores on clean images, shrunk (Ledoit & Wolf 2004)
 
@@ -53,7 +60,7 @@ class Score(NamedTuple):
 
     name: str
     channel: str
-    group: str  # where it comes from: "pixels", "directions", "outputs" or, always last, "features"
+    group: str  # where it comes from: "pixels", "directions", "outputs" or, always last, "features" and one "strangers"
 
 
 def fit_scores(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> Parameters:
@@ -65,12 +72,14 @@ def fit_scores(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: i
     looks = fit_directions(_material(clean), [(twin.rows, _material(twin.signals)) for twin in twins])
     axes = Axes(looks, fit_features(clean.features))
     outputs = fit_outputs(clean.features, clean.logits, labels)
-    own, _ = unseen_scores(clean, labels, (), axes, image_folds(len(labels)))
+    folds = image_folds(len(labels))
+    strangers = fit_strangeness(clean, labels, folds)
+    own, _ = unseen_scores(clean, labels, (), axes, folds, strangers)
     spread = np.maximum(own.std(axis=0), _LEAST_SPREAD)
     correlation = ledoit_wolf((own - own.mean(axis=0)) / spread, assume_centered=True)[0]
     np.fill_diagonal(correlation, np.maximum(correlation.diagonal(), 1))
     covariance = (correlation * np.outer(spread, spread)).astype(np.float32)
-    return Parameters(side_px, clean.early.shape[1], axes, outputs, own.mean(axis=0), covariance)
+    return Parameters(side_px, clean.early.shape[1], axes, outputs, strangers, own.mean(axis=0), covariance)
 
 
 def phi(signals: Signals, parameters: Parameters) -> Float32s:
@@ -81,11 +90,11 @@ def phi(signals: Signals, parameters: Parameters) -> Float32s:
     expected = (len(pixel_names(parameters.side_px)), parameters.early_maps, len(parameters.outputs.centre))
     if (found := tuple(values.shape[1] for values in signals[:3])) != expected:
         raise ValueError(f"expected {expected} pixel scores, early maps and features, got {found}")
-    return _joined(signals, parameters.axes, output_scores(signals.features, signals.logits, parameters.outputs))
+    return _joined(signals, parameters.axes, _of_outputs(signals, parameters.outputs, parameters.strangers))
 
 
 def unseen_scores(
-    clean: Signals, labels: Labels, twins: Sequence[Twin], axes: Axes, folds: Labels
+    clean: Signals, labels: Labels, twins: Sequence[Twin], axes: Axes, folds: Labels, strangers: Strangeness
 ) -> tuple[Float32s, list[Float32s]]:
     """Compute phi of the very images that are learned from, (N, S) and a (n, S) per twin, as if they were new.
 
@@ -93,15 +102,15 @@ def unseen_scores(
     an image's twins are in its fold. Distances to means an image took part in are too small. Directions are learned
     from means over images and kept: with 100 images their spread is 1.8 times as large on new ones, with 950 1.1 times.
     """
-    own = np.empty((len(labels), len(OUTPUT_SCORES)), dtype=np.float32)
-    theirs = [np.empty((len(twin.rows), len(OUTPUT_SCORES)), dtype=np.float32) for twin in twins]
+    own = np.empty((len(labels), len(OUTPUT_SCORES) + 1), dtype=np.float32)
+    theirs = [np.empty((len(twin.rows), own.shape[1]), dtype=np.float32) for twin in twins]
     for fold in np.unique(folds):
         inside = folds == fold
         outputs = fit_outputs(clean.features[~inside], clean.logits[~inside], labels[~inside])
-        own[inside] = output_scores(clean.features[inside], clean.logits[inside], outputs)
+        own[inside] = _of_outputs(clean.take(np.flatnonzero(inside)), outputs, strangers)
         for twin, values in zip(twins, theirs, strict=True):
             chosen = inside[twin.rows]
-            values[chosen] = output_scores(twin.signals.features[chosen], twin.signals.logits[chosen], outputs)
+            values[chosen] = _of_outputs(twin.signals.take(np.flatnonzero(chosen)), outputs, strangers)
     joined = [_joined(twin.signals, axes, values) for twin, values in zip(twins, theirs, strict=True)]
     return _joined(clean, axes, own), joined
 
@@ -122,7 +131,7 @@ def describe_scores(parameters: Parameters) -> list[Score]:
     return pixels + learned + outputs + [
         Score(f"feature_{number}", "novelty", "features")
         for number in range(1, 1 + parameters.axes.features.weights.shape[1])
-    ]  # fmt: skip
+    ] + [Score(NAME, "novelty", "strangers")]  # fmt: skip
 
 
 def missing(parameters: Parameters) -> dict[str, str]:
@@ -150,6 +159,7 @@ def to_arrays(parameters: Parameters) -> dict[str, npt.NDArray[Any]]:
     }
     for axis, directions in parameters.axes._asdict().items():
         arrays |= {f"{axis}.{name}": value for name, value in directions._asdict().items()}
+    arrays |= {f"strangers.{name}": value for name, value in parameters.strangers._asdict().items()}
     return arrays | {f"{_OUTPUTS_IN_FILES}.{name}": value for name, value in parameters.outputs._asdict().items()}
 
 
@@ -157,8 +167,9 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Parameters:
     """Undo `to_arrays`. Raises KeyError if an array is missing."""
     axes = Axes(*(Directions(*(arrays[f"{axis}.{name}"] for name in Directions._fields)) for axis in Axes._fields))
     outputs = OutputParameters(*(arrays[f"{_OUTPUTS_IN_FILES}.{name}"] for name in OutputParameters._fields))
+    strangers = Strangeness(*(arrays[f"strangers.{name}"] for name in Strangeness._fields))
     sizes = int(arrays["side_px"]), int(arrays["early_maps"])
-    return Parameters(*sizes, axes, outputs, arrays["centre"], arrays["covariance"])
+    return Parameters(*sizes, axes, outputs, strangers, arrays["centre"], arrays["covariance"])
 
 
 def _material(signals: Signals) -> Float32s:
@@ -166,9 +177,18 @@ def _material(signals: Signals) -> Float32s:
     return np.concatenate([signals.pixels, signals.early], axis=1)
 
 
+def _of_outputs(signals: Signals, outputs: OutputParameters, strangers: Strangeness) -> Float32s:
+    """The scores of OUTPUT_SCORES and, last, strangeness."""
+    strange = strangeness(signals.features, signals.logits, outputs, strangers)
+    return np.column_stack([output_scores(signals.features, signals.logits, outputs), strange])
+
+
 def _joined(signals: Signals, axes: Axes, outputs: Float32s) -> Float32s:
-    looks = direction_scores(_material(signals), axes.looks)
-    return np.concatenate([signals.pixels, looks, outputs, direction_scores(signals.features, axes.features)], axis=1)
+    looks, contents = (
+        direction_scores(_material(signals), axes.looks),
+        direction_scores(signals.features, axes.features),
+    )
+    return np.concatenate([signals.pixels, looks, outputs[:, :-1], contents, outputs[:, -1:]], axis=1)
 
 
 def _check(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> None:
