@@ -11,7 +11,15 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.corruptions import framing, tones
-from drift_detector_pipeline.corruptions.corrupt import KINDS, SEVERITIES, check_images, chunks, corrupt, generator
+from drift_detector_pipeline.corruptions.corrupt import (
+    FAMILIES,
+    KINDS,
+    SEVERITIES,
+    check_images,
+    chunks,
+    corrupt,
+    generator,
+)
 from drift_detector_pipeline.corruptions.noise import Generators
 
 
@@ -106,6 +114,16 @@ def levels_of(kind: str) -> tuple[int, ...]:
         return FAULTS[kind].levels
     if kind in KINDS:
         return SEVERITIES
+    raise ValueError(f"expected a kind of {(*KINDS, *FAULTS)}, got {kind!r}")
+
+
+def family_of(kind: str) -> str:
+    """The family of a corruption or the group of a fault. Raises ValueError for neither."""
+    families = {one: family for family, kinds in FAMILIES.items() for one in kinds}
+    if kind in FAULTS:
+        return FAULTS[kind].group
+    if kind in families:
+        return families[kind]
     raise ValueError(f"expected a kind of {(*KINDS, *FAULTS)}, got {kind!r}")
 
 

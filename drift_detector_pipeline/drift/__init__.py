@@ -5,13 +5,17 @@ promise          from the average reference's rate of false notices to that of t
 permutation      a window's scores against the reference's: one exact p-value
 risk             which predictions are wrong?
 accuracy         how accurate, without labels?
+second_look      what does a copy that has adapted to a window say of it?
+copy_accuracy    how accurate on changed images? a copy is asked
 causes           how each known change moves the scores
 cause            which of them happened to a window, how strong, or a mix, strangers, unknown
 cause_words      what a person sees, and what to do about it
 twins            labelled images once more, corrupted: the drift that everything is learned from
-reference        everything a detector knows, as a file
+reference        everything a detector knows
+reference_file   the same as a file
 preparation      a person's images -> crops
 verdict          how loud, what moved, how accurate, which images show it
+verdict_words    the same in sentences
 detector         all of it in Python, for anybody's model
 build_reference  make drift_reference
 report           a verdict as JSON and as one page

@@ -16,7 +16,8 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Window
 from drift_detector_pipeline.drift.report import write_report
-from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Limits, Verdict, summary
+from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Limits, Verdict
+from drift_detector_pipeline.drift.verdict_words import summary
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import is_there
 from drift_detector_pipeline.images.named_files import image_files

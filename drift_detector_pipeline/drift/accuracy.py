@@ -22,8 +22,19 @@ COVERAGE = 0.9
 _WINDOWS = 40  # windows of each size and twin
 _NEW_KINDS = 0.75  # of the weight of corrupted windows in intervals: kinds left out; of the others, the severity was
 _AMPLITUDES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15)  # of accuracy, among which one is chosen
-_ODDS = 3.0  # to one, that a loss is real before anybody is woken
+ODDS = 3.0  # to one, that a loss is real before anybody is woken
 _REACH = 0.1  # distance of looks, per column, at which windows still have much in common
+
+
+def weighted_quantiles(values: Float64s, weights: Float64s, coverage: float) -> tuple[float, float]:
+    """The two values between which `coverage` (0..1) of the weight lies, as much below as above."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    places = [
+        min(int(np.searchsorted(reached, tail)), len(values) - 1) for tail in ((1 - coverage) / 2, (1 + coverage) / 2)
+    ]
+    low, high = (float(values[order[place]]) for place in places)
+    return low, high
 
 
 class Lookalikes(NamedTuple):
@@ -76,6 +87,8 @@ class Estimate(NamedTuple):
     low: float
     high: float
     likely_loss: float  # of accuracy (-1..1), at odds of three to one at least so much; negative if probably none
+    known: bool = True  # False: nothing that was taught is like this, so nothing can be said
+    by_copy: bool = False  # asked of an adapted copy; else of the network itself
 
 
 def learn_accuracy(samples: Sequence[MistakeSample], folds: Labels, classes: int) -> Accuracy:
@@ -96,7 +109,7 @@ def estimate(window: Evidence, known: Known, model: Accuracy) -> Estimate:
     place, sizes = np.log(len(window.risks)), np.log(SIZES)
     offs = (np.interp(place, sizes, values) * unit for values in model.errors)
     low, high = (float(np.clip(accuracy + off, 0, 1)) for off in offs)
-    loss = known.accuracy - accuracy - float(norm.isf(1 / (1 + _ODDS))) * unit
+    loss = known.accuracy - accuracy - float(norm.isf(1 / (1 + ODDS))) * unit
     return Estimate(accuracy, low, high, loss)
 
 
@@ -140,7 +153,10 @@ def measure_errors(
             for column, size in enumerate(SIZES):
                 found[column] += _misses(samples[number], then[number], lookalikes, known, size, rng)
                 weight[column] += [share] * _WINDOWS
-    bounds = [_quantiles(np.array(misses), np.array(shares)) for misses, shares in zip(found, weight, strict=True)]
+    bounds = [
+        weighted_quantiles(np.array(misses), np.array(shares), COVERAGE)
+        for misses, shares in zip(found, weight, strict=True)
+    ]
     return Errors(*(np.array(values, dtype=np.float32) for values in zip(*bounds, strict=True)))
 
 
@@ -191,12 +207,3 @@ def _expected(window: Evidence, lookalikes: Lookalikes) -> tuple[float, float]:
 
 def _kernel(squared: Float64s) -> Float64s:
     return np.asarray(np.exp(-squared / (2 * _REACH**2)))
-
-
-def _quantiles(values: Float64s, weights: Float64s) -> tuple[float, float]:
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order]) / weights.sum()
-    tails = (1 - COVERAGE) / 2, (1 + COVERAGE) / 2
-    places = [min(int(np.searchsorted(reached, tail)), len(values) - 1) for tail in tails]
-    low, high = (float(values[order[place]]) for place in places)
-    return low, high

@@ -12,7 +12,7 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.reference import FACTS, FILE
+from drift_detector_pipeline.drift.reference_file import FACTS, FILE
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.modeling.trained import open_trained
 from drift_detector_pipeline.processed.roles import crops_of, roles_of

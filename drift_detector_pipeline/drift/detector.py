@@ -12,6 +12,7 @@ is needed. Read by the command line and the study.
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from PIL import Image
 from torch import nn
 
 from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
+from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import (
     Images,
@@ -32,16 +34,17 @@ from drift_detector_pipeline.drift.preparation import (
 )
 from drift_detector_pipeline.drift.reference import (
     Reference,
+    estimate_by_look,
     learn,
-    load_reference,
     one_blas_thread,
     predictions,
     refer,
-    save_reference,
 )
+from drift_detector_pipeline.drift.reference_file import load_reference, save_reference
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals, through
-from drift_detector_pipeline.drift.twins import CHANGES, make_twins
+from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, Signals, read_signals, through
+from drift_detector_pipeline.drift.second_look import look_again
+from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
 from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, labellings_for, scale_for
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
@@ -107,9 +110,10 @@ class DriftDetector:
             labels = _checked_labels("fit_labels", fit_labels, len(fit), count)
             of_ref = None if ref_labels is None else _checked_labels("ref_labels", ref_labels, len(ref), count)
             made = make_twins(fit, forward, kinds=kinds, count=twins)
+            looks = [look_at_clean(*of, forward) for of in ((fit, clean), (ref, signals))]
             with one_blas_thread():
-                learned = learn(clean, labels, made, side_px)
-                reference = refer(learned, signals, of_ref)
+                learned = learn(clean, labels, made, side_px, looks[0])
+                reference = refer(learned, signals, of_ref, looks[1])
         except ValueError as error:
             raise DataError(f"no detector can be built: {error}") from error
         known = {"fit_images": len(fit), "twin_kinds": list(kinds), "images_per_twin": len(made[0].rows)}
@@ -192,13 +196,28 @@ class DriftDetector:
         with one_blas_thread():
             scores = phi(signals, self.reference.learned.parameters)
         copies = len(crops) - len({hash(crop.tobytes()) for crop in crops})  # of 64 bits, a third of SHA-256's time
-        return self.check_scores(scores, predictions(signals))._replace(copies=copies)
+        by_copy = partial(self._by_copy, crops, signals)
+        return self._check_scores(scores, predictions(signals), by_copy)._replace(copies=copies)
 
     def check_scores(self, scores: Float32s, predicted: Labels) -> Verdict:
         """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known.
 
+        Without the images there is no second look: of a changed window the accuracy is less certain than it seems.
         Raises DataError if shapes do not fit, a score is not finite or a class not in 0..K-1.
         """
+        return self._check_scores(scores, predicted)
+
+    def _by_copy(self, crops: Pixels, signals: Signals) -> Estimate | None:
+        try:
+            return estimate_by_look(
+                self.reference, look_again(crops, signals, self.forward, np.arange(len(crops))), signals
+            )
+        except ValueError as error:
+            raise DataError(f"these images cannot be judged: {error}") from error
+
+    def _check_scores(
+        self, scores: Float32s, predicted: Labels, by_copy: Callable[[], Estimate | None] = lambda: None
+    ) -> Verdict:
         columns, scores = self.reference.scores.shape[1], np.asarray(scores)
         numbers = scores.ndim == 2 and scores.dtype.kind in "fiu" and np.isfinite(scores).all()
         if not numbers or scores.shape[1] != columns:
@@ -210,7 +229,7 @@ class DriftDetector:
         with one_blas_thread():
             if key not in self._labellings:
                 self._labellings = {key: labellings_for(self.reference, len(self.classes), len(scores), self.limits)}
-            return judge(self.reference, self._labellings[key], scores, predicted, self.classes, self.limits)
+            return judge(self.reference, self._labellings[key], scores, predicted, self.classes, self.limits, by_copy)
 
 
 def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:

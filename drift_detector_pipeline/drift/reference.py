@@ -1,52 +1,56 @@
-"""What a detector knows: everything learned, and the training world's own scores, as arrays of less than a megabyte.
+"""What a detector knows: everything learned, and the training world's own scores.
 
 In: signals of labelled images the model was not trained on (`fit`), their twins, and signals of other such images
-(`ref`). Out: a `Reference`; reference.npz and reference.json. Read by the detector and the study.
+(`ref`). Out: a `Reference`. Read by the detector and the study.
 """
 
-import hashlib
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
-from zipfile import BadZipFile
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from drift_detector_pipeline.arrays import Float32s, Labels
-from drift_detector_pipeline.corruptions.faults import FAULTS
+from drift_detector_pipeline.corruptions.faults import FAULTS, family_of
 from drift_detector_pipeline.drift.accuracy import (
     Accuracy,
-    Errors,
+    Estimate,
     Evidence,
     Known,
-    Lookalikes,
     learn_accuracy,
     share_wrong,
 )
 from drift_detector_pipeline.drift.causes import Causes, Change, Clean, learn_causes
-from drift_detector_pipeline.drift.risk import MistakeSample, Risk, risk
+from drift_detector_pipeline.drift.copy_accuracy import (
+    CopyJudge,
+    LabelledWindow,
+    Usual,
+    estimate_by_copy,
+    fit_usual,
+    learn_copy,
+)
+from drift_detector_pipeline.drift.risk import MistakeSample, risk
 from drift_detector_pipeline.drift.scores.phi import (
     Parameters,
     describe_scores,
     fit_scores,
-    from_arrays,
     image_folds,
-    missing,
     phi,
-    to_arrays,
     unseen_scores,
 )
-from drift_detector_pipeline.drift.scores.signals import Signals, Twin
-from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import write_atomically, write_json
+from drift_detector_pipeline.drift.scores.signals import SecondLook, Signals, Twin
+from drift_detector_pipeline.drift.second_look import Recentring, answers_of, fit_recentring
 
-FILE, FACTS = "reference.npz", "reference.json"
 _LIBRARIES = ThreadpoolController()  # that are loaded by now
+
+
+class Copies(NamedTuple):
+    """How a copy that has adapted to a window is asked about the network's predictions."""
+
+    recentring: Recentring
+    judge: CopyJudge
 
 
 class Learned(NamedTuple):
@@ -55,6 +59,7 @@ class Learned(NamedTuple):
     parameters: Parameters
     accuracy: Accuracy
     causes: Causes | None = None  # of drift; None in references made before there were any
+    copies: Copies | None = None  # as judges of accuracy; None where too little was taught
 
 
 class Reference(NamedTuple):
@@ -65,12 +70,16 @@ class Reference(NamedTuple):
     predicted: Labels  # (n,)
     known: Known
     labelled: bool  # the accuracy is measured; if not, it is what is expected
+    usual: Usual | None = None  # what copies say of clean windows
 
 
-def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -> Learned:
-    """Learn scores, estimates of accuracy and causes. Raises ValueError if shapes do not fit or nothing is wrong.
+def learn(
+    clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int, looks: Sequence[SecondLook] = ()
+) -> Learned:
+    """Learn scores, estimates of accuracy and causes, and from `looks` at clean windows how to ask copies.
 
-    Faults of pipelines teach causes alone, unless there are no corruptions.
+    Faults of pipelines teach causes and copies alone, unless there are no corruptions. Raises ValueError if shapes do
+    not fit or nothing is wrong.
     """
     corrupted = [twin for twin in twins if twin.kind not in FAULTS] or list(twins)
     parameters = fit_scores(clean, labels, corrupted, side_px)
@@ -85,11 +94,36 @@ def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -
     usual = Clean(own, labels, predictions(clean), clean.logits.shape[1])
     changes = [Change(twin.kind, twin.severity, twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True)]
     accuracy = learn_accuracy(samples, folds, clean.logits.shape[1])
-    return Learned(parameters, accuracy, learn_causes(usual, changes))
+    copies = _learn_copies(clean, labels, twins, looks)
+    return Learned(parameters, accuracy, learn_causes(usual, changes), copies)
 
 
-def refer(learned: Learned, signals: Signals, labels: Labels | None) -> Reference:
-    """Describe n images of the training world that nothing was learned from."""
+def _learn_copies(clean: Signals, labels: Labels, twins: Sequence[Twin], looks: Sequence[SecondLook]) -> Copies | None:
+    asked = [twin for twin in twins if twin.looks]
+    if not looks or len({family_of(twin.kind) for twin in asked}) < 2:
+        return None
+    recentring = fit_recentring(clean, [twin.signals for twin in twins])
+    usual = [_labelled_window("", False, look, clean, labels, recentring) for look in looks]
+    top = {twin.kind: max(other.severity for other in asked if other.kind == twin.kind) for twin in asked}
+    changed = [
+        _labelled_window(
+            family_of(twin.kind), 1 < twin.severity == top[twin.kind], look, twin.signals, labels[twin.rows], recentring
+        )
+        for twin in asked for look in twin.looks
+    ]  # fmt: skip
+    right = 1 - float(mistakes(clean, labels).mean())
+    known = Known(right, 1 - right, float(np.sqrt(right * (1 - right) / len(labels))))
+    return Copies(recentring, learn_copy(usual, changed, known))
+
+
+def _labelled_window(
+    family: str, strong: bool, look: SecondLook, signals: Signals, labels: Labels, recentring: Recentring
+) -> LabelledWindow:
+    return LabelledWindow(family, strong, answers_of(look, signals, recentring), labels[look.rows])
+
+
+def refer(learned: Learned, signals: Signals, labels: Labels | None, looks: Sequence[SecondLook] = ()) -> Reference:
+    """Describe n images of the training world that nothing was learned from, and second looks at windows of them."""
     scores = phi(signals, learned.parameters)
     evidence = evidence_of(scores, learned)
     wrong = share_wrong(evidence, learned.accuracy.lookalikes)
@@ -97,7 +131,19 @@ def refer(learned: Learned, signals: Signals, labels: Labels | None) -> Referenc
     if labels is not None:
         error = float(np.sqrt((evidence.risks * (1 - evidence.risks)).mean() / len(labels)))
         known = Known(1 - float(mistakes(signals, labels).mean()), wrong, error)
-    return Reference(learned, scores, predictions(signals), known, labels is not None)
+    usual = None
+    if learned.copies is not None and looks:
+        answers = [answers_of(look, signals, learned.copies.recentring) for look in looks]
+        usual = fit_usual(answers, known.accuracy, learned.copies.judge.temperature)
+    return Reference(learned, scores, predictions(signals), known, labels is not None, usual)
+
+
+def estimate_by_look(reference: Reference, look: SecondLook, signals: Signals) -> Estimate | None:
+    """Accuracy of a window by a second look; None if the reference knows nothing of copies."""
+    copies, usual = reference.learned.copies, reference.usual
+    if copies is None or usual is None:
+        return None
+    return estimate_by_copy(answers_of(look, signals, copies.recentring), usual, reference.known, copies.judge)
 
 
 @contextmanager
@@ -121,89 +167,6 @@ def predictions(signals: Signals) -> Labels:
 def mistakes(signals: Signals, labels: Labels) -> npt.NDArray[np.bool_]:
     """Which predictions are wrong, (N,)."""
     return np.asarray(predictions(signals) != labels)
-
-
-def save_reference(
-    folder: Path, reference: Reference, facts: Mapping[str, Any], extra: Mapping[str, npt.NDArray[Any]]
-) -> None:
-    """Write FILE, then FACTS with the file's SHA-256, into `folder`; `extra` arrays go along."""
-    arrays: dict[str, Any] = {
-        f"scores.{name}": value for name, value in to_arrays(reference.learned.parameters).items()
-    }
-    for part, values in reference.learned.accuracy._asdict().items():
-        arrays |= {f"{part}.{name}": value for name, value in values._asdict().items()}
-    if reference.learned.causes is not None:
-        arrays |= {f"cause.{name}": value for name, value in reference.learned.causes._asdict().items()}
-    arrays |= {"phi": reference.scores, "predicted": reference.predicted.astype(np.int32)}
-    arrays |= {f"extra.{name}": value for name, value in extra.items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    known = reference.known
-    own = {
-        "images": len(reference.scores),
-        "accuracy": known.accuracy,
-        "share_wrong_expected": known.share_wrong,
-        "standard_error": known.error,
-        "labelled": reference.labelled,
-        "scores": [score._asdict() for score in describe_scores(reference.learned.parameters)],
-        "missing": missing(reference.learned.parameters),
-        "bytes": len(buffer.getvalue()),
-        "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / FILE, buffer.getvalue())
-    write_json(folder / FACTS, {**facts, **own})
-
-
-def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """Read what `save_reference` wrote: reference, facts, extra arrays.
-
-    Raises DataError if a file is missing or they do not belong together.
-    """
-    try:
-        facts: dict[str, Any] = json.loads((folder / FACTS).read_bytes())
-        content = (folder / FILE).read_bytes()
-        if hashlib.sha256(content).hexdigest() != facts["sha256"]:
-            raise DataError(f"{folder / FILE}: not the file that {FACTS} names; build it again: make drift_reference")
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = dict(file)
-        parameters = from_arrays(_below(arrays, "scores."))
-        known = Known(*(_finite(facts, name) for name in ("accuracy", "share_wrong_expected", "standard_error")))
-        learned = Learned(parameters, _accuracy_from(arrays), _causes_from(arrays))
-        predicted = arrays["predicted"].astype(np.int64)
-        reference = Reference(learned, arrays["phi"], predicted, known, facts["labelled"] is True)
-        return reference, facts, _below(arrays, "extra.")
-    except FileNotFoundError as error:
-        raise DataError(f"{error.filename}: no reference there; build it: make drift_reference RUN=...") from error
-    except (OSError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, BadZipFile) as error:
-        raise DataError(
-            f"{folder / FACTS}: damaged ({type(error).__name__}: {error}); build it again: make drift_reference"
-        ) from error
-
-
-def _finite(facts: Mapping[str, Any], name: str) -> float:
-    value = facts[name]
-    if type(value) not in (int, float) or not np.isfinite(value):
-        raise ValueError(f"{name} is {value!r:.40}")
-    return float(value)
-
-
-def _below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-
-
-def _accuracy_from(arrays: Mapping[str, npt.NDArray[Any]]) -> Accuracy:
-    return Accuracy(
-        Risk(*(arrays[f"risk.{name}"] for name in Risk._fields)),
-        Lookalikes(*(arrays[f"lookalikes.{name}"] for name in Lookalikes._fields)),
-        Errors(*(arrays[f"errors.{name}"] for name in Errors._fields)),
-    )
-
-
-def _causes_from(arrays: Mapping[str, npt.NDArray[Any]]) -> Causes | None:
-    if "cause.kinds" not in arrays:
-        return None
-    return Causes(*(arrays[f"cause.{name}"] for name in Causes._fields))
 
 
 def _for_accuracy(scores: Float32s, parameters: Parameters) -> tuple[Float32s, Float32s]:

@@ -22,7 +22,8 @@ from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Window
 from drift_detector_pipeline.drift.scores.phi import missing
 from drift_detector_pipeline.drift.twins import CHANGES
-from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict, as_json, summary
+from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict
+from drift_detector_pipeline.drift.verdict_words import as_json, summary
 from drift_detector_pipeline.files import final_name, new_folder, write_json
 from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
 

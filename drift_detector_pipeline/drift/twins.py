@@ -12,11 +12,16 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS, change, levels_of
-from drift_detector_pipeline.drift.scores.signals import Forward, Twin, read_signals
+from drift_detector_pipeline.drift.scores.signals import Forward, SecondLook, Signals, Twin, read_signals
+from drift_detector_pipeline.drift.second_look import look_at_windows
 
 IMAGES = 500  # of each kind and severity: enough for a mean to 2 points, and minutes on two cores
 SMALL_PX, SMALL_IMAGES = 64, 2000  # images this small cost little: to 1 point
 FAULT_IMAGES = 200  # of each fault and level: enough to tell it from others
+LOOKED_AT = (1, 3, 5)  # severities at which copies are asked
+LARGE, SMALL = {256: 1}, {64: 1, 16: 2}  # windows a copy looks at, of every change and of one in SMALL_EVERY
+SMALL_EVERY = 3
+CLEAN = {256: 4, 64: 8, 16: 16}
 CHANGES: tuple[str, ...] = (*KINDS, *FAULTS)
 
 
@@ -32,10 +37,18 @@ def make_twins(
     found = list[Twin]()
     cells = [(kind, level) for kind in kinds for level in levels_of(kind)]
     with progress_bar(total=len(cells), title="twins", unit=" cells") as bar:
-        for kind, level in cells:
+        for number, (kind, level) in enumerate(cells):
             most = min(count, FAULT_IMAGES) if kind in FAULTS else count
             rows = np.sort(rng.choice(len(images), min(most, len(images)), replace=False))
             changed = change(images[rows], kind, level, keys=rows.tolist(), seed=seed)
-            found.append(Twin(kind, level, rows, read_signals(changed, forward)))
+            signals = read_signals(changed, forward)
+            windows = LARGE | (SMALL if number % SMALL_EVERY == 0 else {}) if level in LOOKED_AT else {}
+            looks = look_at_windows(changed, signals, forward, windows, seed + number)
+            found.append(Twin(kind, level, rows, signals, tuple(looks)))
             bar.update()
     return found
+
+
+def look_at_clean(images: Pixels, signals: Signals, forward: Forward, seed: int = 0) -> list[SecondLook]:
+    """Second looks at windows of clean images, whose signals are known: what is usual of copies."""
+    return look_at_windows(images, signals, forward, CLEAN, seed)

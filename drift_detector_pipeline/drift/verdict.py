@@ -4,18 +4,18 @@ In: a `Reference`, scores and predicted classes of a window. Out: a `Verdict`, n
 and the report.
 """
 
+from collections.abc import Callable
 from math import ceil
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
 from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
-from drift_detector_pipeline.drift.cause import MIX, UNKNOWN, Cause, Seen, find_cause
-from drift_detector_pipeline.drift.cause_words import in_words, remedy, words_for
+from drift_detector_pipeline.drift.cause import Cause, Seen, find_cause
+from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.permutation import (
-    STATISTICS,
     WEIGHTS,
     Labellings,
     Scale,
@@ -32,9 +32,8 @@ from drift_detector_pipeline.errors import ConfigError
 SHOWN = 8  # images that carry a change
 POWER = 0.95
 EXPLAINING = 199  # labellings for the p-value that explains and never alarms: it would cost most of a verdict
+CHANGED = 0.01  # p of looks only, at or below which looks have changed
 CERTAIN = 0.05  # p of one thing that is said to have moved; whether anything did is asked at alpha
-_INVERSE = ("confidence", "margin", "feature_norm")  # scores that fall as mistakes and novelty become likelier
-_NO_SIDE = ("black_level", "blockiness", "anisotropy", "red_green", "yellow_blue")  # whose sign is not the channel's
 
 Level = Literal["quiet", "notice", "alert", "too few images"]
 Promise = Literal["reference", "average"]
@@ -121,8 +120,13 @@ def judge(
     predicted: Labels,
     classes: list[str],
     limits: Limits,
+    by_copy: Callable[[], Estimate | None] = lambda: None,
 ) -> Verdict:
-    """Judge a window (m, S) with predicted classes (m,), of as many images as `labellings` are for."""
+    """Judge a window (m, S) with predicted classes (m,), of as many images as `labellings` are for.
+
+    `by_copy` estimates the accuracy by a second look. It is called if looks have changed: under another mix of classes
+    alone a copy is led astray by up to ten points, and the network itself is not.
+    """
     tested = test_window(labellings, scores, predicted)
     looks, left_out = None, list[int]()
     if tested.p <= limits.alpha:  # it explains a notice and would be most of what a quiet verdict costs
@@ -130,6 +134,8 @@ def judge(
             (reference.scores, reference.predicted), (scores, predicted), labellings.scale, EXPLAINING
         )
     accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
+    if tested.p <= limits.alpha and (looks is None or looks <= CHANGED):
+        accuracy = by_copy() or accuracy
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, labellings.scale, scores)
     level = level_of(tested.p, accuracy.likely_loss, limits)
@@ -145,48 +151,6 @@ def judge(
         p_average=tested.p_average, strangers=tuple(np.argsort(-scores[:, -1], kind="stable")[:SHOWN].tolist()),
         images_for_strangers=_images_for_strangers(reference, scores, tested.p_values["strangers"], limits),
     )  # fmt: skip
-
-
-def summary(verdict: Verdict) -> list[str]:
-    """The verdict in plain sentences, the most important first."""
-    if verdict.p is None or verdict.accuracy is None or verdict.reference_accuracy is None:
-        return [f"{verdict.images} images are too few to say anything; collect more."]
-    words = [f"{_first(verdict)} (p = {verdict.p:.3g})."]
-    if verdict.cause is not None:
-        words.append(in_words(verdict.cause))
-    if verdict.copies:
-        words.append(f"{verdict.copies} of them are copies of others, so p is too small: leave them out.")
-    named = verdict.cause is not None and verdict.cause.kind != UNKNOWN
-    moved = [channel for channel in _loudest(verdict) if not (named and channel.name == "texture")]
-    if moved and verdict.level != "quiet":
-        words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
-    alone = verdict.p_values or dict.fromkeys(STATISTICS, 1.0)
-    if not named and verdict.level != "quiet" and alone["features"] < min(alone["distance"], CERTAIN):
-        words.append("What they show moved more than how they look: other things, or others more often.")
-    if alone["strangers"] <= CERTAIN:
-        words.append(_of_strangers(verdict, alone["strangers"]))
-    now, before = verdict.accuracy, verdict.reference_accuracy
-    words.append(
-        f"Estimated accuracy {100 * now.accuracy:.0f} % (90 % interval {100 * now.low:.0f} to {100 * now.high:.0f}), "
-        f"in the training world {100 * before:.0f} %{'' if verdict.reference_labelled else ', an estimate, too'}."
-    )
-    if verdict.cause is not None:
-        words.append(f"What to do: {remedy(verdict.cause)}")
-    return words
-
-
-def as_json(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as plain values, words included; the likely loss is in its level."""
-    found = verdict.accuracy
-    plain = verdict._asdict() | {
-        "summary": summary(verdict),
-        "channels": [channel._asdict() for channel in verdict.channels],
-        "accuracy": found and {"accuracy": found.accuracy, "low": found.low, "high": found.high},
-        "cause": verdict.cause
-        and verdict.cause._asdict() | {"words": in_words(verdict.cause), "remedy": remedy(verdict.cause)},
-        "mix": None if verdict.mix is None else {"reference": verdict.mix[0], "window": verdict.mix[1]},
-    }
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
 def level_of(p: float, loss: float, limits: Limits) -> Level:
@@ -205,23 +169,6 @@ def _cause(reference: Reference, scores: Float32s, predicted: Labels, classes: l
     return find_cause(reference.learned.causes, usual, Seen(scores, predicted), classes, content)
 
 
-def _first(verdict: Verdict) -> str:
-    mixed = verdict.cause is not None and verdict.cause.kind == MIX
-    if verdict.level == "quiet":
-        return f"These {verdict.images} images look like the training world"
-    hurts = ", and it probably hurts" if verdict.level == "alert" else ""
-    if mixed:
-        return f"These {verdict.images} images show classes in another mix than the training world{hurts}"
-    return f"These {verdict.images} images do not look like the training world{hurts}"
-
-
-def _loudest(verdict: Verdict) -> list[Channel]:
-    """Channels that moved, that of the cause first, then by how far."""
-    first = None if verdict.cause is None else words_for(verdict.cause.kind).channel
-    moved = [channel for channel in verdict.channels if channel.moved]
-    return sorted(moved, key=lambda one: (one.name != first, -abs(one.shift)))
-
-
 def _channels(
     reference: Reference, scale: Scale, scores: Float32s, mix: tuple[dict[str, float], ...], p_labels: float
 ) -> tuple[Channel, ...]:
@@ -236,27 +183,6 @@ def _channels(
     label = max(mix[0], key=lambda label: abs(mix[1][label] - mix[0][label]))
     found.append(Channel("labels", label, mix[1][label] - mix[0][label], p_labels <= CERTAIN))
     return tuple(found)
-
-
-def _in_words(channel: Channel) -> str:
-    if channel.name == "labels":
-        return f"class mix (predicted {channel.score}: {100 * channel.shift:+.0f} points)"
-    rises = (channel.shift > 0) != (channel.score in _INVERSE)
-    what = "mistakes look" if channel.name == "error" else channel.name
-    how = ("likelier" if rises else "less likely") if channel.name == "error" else "rose" if rises else "fell"
-    if channel.score in _NO_SIDE or channel.name == "texture":
-        how = "changed"
-    return f"{what} {how} ({channel.score} {channel.shift:+.1f} sd)"
-
-
-def _of_strangers(verdict: Verdict, p: float) -> str:
-    start = f"More of them than usual look like no class the model knows (p = {p:.2g} alone)"
-    more = verdict.images_for_strangers
-    if verdict.level != "quiet" and p <= (verdict.p_average or 0):
-        return f"{start}: look at the likeliest ones."
-    if more is None:
-        return f"{start}; a larger reference would be needed to be sure."
-    return f"{start}; if it is so, about {more:,} such images would show it."
 
 
 def _images_for_strangers(reference: Reference, scores: Float32s, p: float, limits: Limits) -> int | None:

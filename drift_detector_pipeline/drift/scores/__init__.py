@@ -1,6 +1,7 @@
 """One forward pass -> about 40 numbers an image, each with a name a person understands.
 
 pixels         light, colour, detail, noise and blocks, without any model
+adapted        a copy of a network, adapted to some images
 signals        what a forward pass says, before anything is learned from it
 directions     in which corrupted images part from clean ones, and contents from one another
 output_scores  how strange an image is to its nearest class, how sure the model is

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from drift_detector_pipeline.arrays import Float32s, Indices, Pixels
+from drift_detector_pipeline.drift.scores.adapted import Statistics, adapts, blended_statistics
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
 from drift_detector_pipeline.images.transforms import filled, normalize
 
@@ -56,13 +58,22 @@ class Signals(NamedTuple):
         return Signals(*(values[chosen] for values in self))
 
 
+class SecondLook(NamedTuple):
+    """What a copy of the network that adapted to some images of a window says of all of them."""
+
+    rows: Indices  # (m,) the window's places among the images it is of
+    some: Indices  # (n,) which of the window's images the copy adapted to
+    logits: Float32s | None  # (m, K); None of a network that cannot adapt
+
+
 class Twin(NamedTuple):
-    """Labelled images once more, corrupted: drift made by hand, to learn from."""
+    """Labelled images once more, changed: drift made by hand, to learn from."""
 
     kind: str
     severity: int
     rows: Indices  # (n,) which of the clean images these are
     signals: Signals  # n rows
+    looks: tuple[SecondLook, ...] = ()  # at windows of these
 
 
 Forward = Callable[[Pixels], Outputs]  # uint8 (N, S, S, 3), at most BATCH images; a plain tuple will do
@@ -87,7 +98,9 @@ def read_signals(images: Pixels, forward: Forward) -> Signals:
     return Signals(pixel_scores(images), *joined)
 
 
-def through(module: nn.Module, mean: Sequence[float], std: Sequence[float], layers: Layers | None = None) -> Forward:
+def through(
+    module: nn.Module, mean: Sequence[float], std: Sequence[float], layers: Layers | None = None
+) -> "ModuleForward":
     """A way through `module`, which takes float32 (N, 3, S, S), normalised by mean and std of values in 0..1.
 
     Computes in float32 on the module's device, in evaluation mode, which it is left in. `layers`: as `find_layers`
@@ -102,23 +115,53 @@ def through(module: nn.Module, mean: Sequence[float], std: Sequence[float], laye
     weights = [weight for weight in module.parameters() if weight.is_floating_point()]
     if other := {weight.dtype for weight in weights} - {torch.float32}:
         raise ValueError(f"the model has weights of {_name(other.pop())}, expected float32; give it as model.float()")
-    device = weights[0].device if weights else torch.device("cpu")
     channels = {info["module"]: info["num_chs"] for info in _stages(module)}
     channels[layers.classifier] = getattr(watched[layers.classifier], "in_features", None)
+    device = weights[0].device if weights else torch.device("cpu")
+    return ModuleForward(module, (tuple(mean), tuple(std)), layers, named, channels, device)
+
+
+class ModuleForward(NamedTuple):
+    """A way through a module, see `through`."""
+
+    module: nn.Module
+    scale: tuple[tuple[float, ...], tuple[float, ...]]  # mean and std
+    layers: Layers
+    named: bool  # the layers were
+    channels: dict[str, int | None]  # of layers that are watched, where known
+    device: torch.device
+    statistics: Statistics | None = None  # to run with in place of the module's own
 
     @torch.inference_mode()
-    def forward(images: Pixels) -> Outputs:
-        if module.training:
-            module.eval()
-        planes = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
-        with _watching(watched, layers, channels, len(images)) as seen, torch.autocast(device.type, enabled=False):
-            logits = module(normalize(planes, tuple(mean), tuple(std)).contiguous())
-        early = [name for name in layers.early if named or isinstance(seen.get(name), torch.Tensor)]
+    def __call__(self, images: Pixels) -> Outputs:
+        """Run uint8 (N, S, S, 3) through the module."""
+        layers, watched = self.layers, dict(self.module.named_modules())
+        inputs = self._inputs(images)
+        with (
+            _watching(watched, layers, self.channels, len(images)) as seen,
+            torch.autocast(self.device.type, enabled=False),
+        ):
+            logits = self.module(inputs) if self.statistics is None else self._with_statistics(inputs)
+        early = [name for name in layers.early if self.named or isinstance(seen.get(name), torch.Tensor)]
         means = [_means(seen, name, EARLY) for name in early]
         features = _means(seen, layers.classifier, CLASSIFIER)
         return Outputs(logits, features, torch.cat(means, 1) if means else None)
 
-    return forward
+    def adapted(self, images: Pixels) -> "ModuleForward | None":
+        """The same way with statistics of uint8 (n, S, S, 3); None if the module has none to adapt."""
+        if not adapts(self.module):
+            return None
+        with torch.autocast(self.device.type, enabled=False):
+            return self._replace(statistics=blended_statistics(self.module, self._inputs(images)))
+
+    def _with_statistics(self, inputs: torch.Tensor) -> torch.Tensor:
+        return functional_call(self.module, self.statistics or {}, (inputs,))  # type: ignore[no-any-return]
+
+    def _inputs(self, images: Pixels) -> torch.Tensor:
+        if self.module.training:
+            self.module.eval()
+        planes = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
+        return normalize(planes, *self.scale).contiguous()
 
 
 def find_layers(module: nn.Module) -> Layers:
