@@ -84,7 +84,8 @@ def study(folder: Path, numbers: dict[str, int]) -> dict[str, Any]:
             parameters = fit_scores(read_signals(fit, forward), labels[roles.fit], twins, side)
         signals = read_signals(clean, forward)
         scores, predicted, classes = phi(signals, parameters), predictions(signals), signals.logits.shape[1]
-        changed = _corrupted(clean[-numbers["images"] :], forward, parameters, numbers["seed"])
+        some = np.random.default_rng(numbers["seed"]).choice(len(clean), numbers["images"], replace=False)
+        changed = _corrupted(clean[some], forward, parameters, numbers["seed"])
     scale = scale_of(parameters.centre, parameters.covariance, parameters.axes.features.weights.shape[1], 1)
     measured = World(scale, classes, _drawer(scores, predicted))
     worlds = {"measured": measured, "normal": synthetic(None), "heavy tails": synthetic(3.0)}
