@@ -10,6 +10,7 @@ preparation      a person's images -> crops
 verdict          how loud, what moved, how accurate, which images show it
 detector         all of it in Python, for anybody's model
 build_reference  make drift_reference
+stream/          images one after another -> an alarm with a guarantee
 report           a verdict as JSON and as one page
 __main__         make drift
 """
