@@ -13,4 +13,5 @@ build_reference  make drift_reference
 stream/          images one after another -> an alarm with a guarantee
 report           a verdict as JSON and as one page
 __main__         make drift
+watch            make watch
 """

@@ -9,4 +9,5 @@ dependence   are images as independent as the promise needs?
 alarm        what an alarm says, in words
 source       the state of one stream
 detector     all of it in Python
+inbox        a folder that fills, and how far it was read
 """

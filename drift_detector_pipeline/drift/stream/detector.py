@@ -40,7 +40,7 @@ from drift_detector_pipeline.drift.stream.harm import bound_of
 from drift_detector_pipeline.drift.stream.ranks import bins_of, noise, places
 from drift_detector_pipeline.drift.stream.source import Row, Source
 from drift_detector_pipeline.errors import ConfigError, DataError
-from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.files import write_atomically
 
 _NAMED = 5  # channels of an alarm
 _NOTABLE = 0.5  # of the evidence for an alarm, on a log scale, from which a channel is named
@@ -162,7 +162,7 @@ class StreamDetector:
 
     def save(self, path: str | Path) -> None:
         """Write the state, atomically."""
-        write_json(Path(path), self.state())
+        write_atomically(Path(path), json.dumps(self.state()).encode())
 
     @classmethod
     def load(
