@@ -9,6 +9,10 @@ study_mixes         other class mixes, unseen classes
 other_methods       the methods people use today, on the same windows
 study_charts        studies as tables and pictures
 study               make drift_study
+stream_null         streams in which nothing changes
+stream_peers        what people watch streams with today
+stream_summary      what was found, in a few numbers
+stream_study        streams: false notices, delays, beginnings, cost
 drift_cost          make bench_drift
 training_speed      make bench
 precision_accuracy  make bench_accuracy
