@@ -47,11 +47,19 @@ FILE, FACTS = "reference.npz", "reference.json"
 _LIBRARIES = ThreadpoolController()  # that are loaded by now
 
 
+class Moves(NamedTuple):
+    """Where known changes move the scores when they are weakest."""
+
+    kinds: npt.NDArray[np.str_]  # (A,)
+    means: Float32s  # (A, S) of the changed images less that of clean ones
+
+
 class Learned(NamedTuple):
     """What comes from `fit` and its twins, and nothing else."""
 
     parameters: Parameters
     accuracy: Accuracy
+    moves: Moves | None = None  # None in references made before streams were watched
 
 
 class Reference(NamedTuple):
@@ -73,7 +81,8 @@ def learn(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) -
     for twin, scores in zip(twins, theirs, strict=True):
         wrong = mistakes(twin.signals, labels[twin.rows])
         samples.append(MistakeSample(twin.kind, twin.rows, *_for_accuracy(scores, parameters), wrong))
-    return Learned(parameters, learn_accuracy(samples, folds, clean.logits.shape[1]))
+    accuracy = learn_accuracy(samples, folds, clean.logits.shape[1])
+    return Learned(parameters, accuracy, moves=_moves(own, twins, theirs))
 
 
 def refer(learned: Learned, signals: Signals, labels: Labels | None) -> Reference:
@@ -120,6 +129,8 @@ def save_reference(
     }
     for part, values in reference.learned.accuracy._asdict().items():
         arrays |= {f"{part}.{name}": value for name, value in values._asdict().items()}
+    if reference.learned.moves is not None:
+        arrays |= {f"moves.{name}": value for name, value in reference.learned.moves._asdict().items()}
     arrays |= {"phi": reference.scores, "predicted": reference.predicted.astype(np.int32)}
     arrays |= {f"extra.{name}": value for name, value in extra.items()}
     buffer = io.BytesIO()
@@ -155,7 +166,8 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
             arrays = dict(file)
         parameters = from_arrays(_below(arrays, "scores."))
         known = Known(*(_finite(facts, name) for name in ("accuracy", "share_wrong_expected", "standard_error")))
-        learned = Learned(parameters, _accuracy_from(arrays))
+        moves = Moves(*(arrays[f"moves.{name}"] for name in Moves._fields)) if "moves.kinds" in arrays else None
+        learned = Learned(parameters, _accuracy_from(arrays), moves=moves)
         predicted = arrays["predicted"].astype(np.int64)
         reference = Reference(learned, arrays["phi"], predicted, known, facts["labelled"] is True)
         return reference, facts, _below(arrays, "extra.")
@@ -165,6 +177,13 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
         raise DataError(
             f"{folder / FACTS}: damaged ({type(error).__name__}: {error}); build it again: make drift_reference"
         ) from error
+
+
+def _moves(clean: Float32s, twins: Sequence[Twin], scores: Sequence[Float32s]) -> Moves:
+    weakest = {kind: min(twin.severity for twin in twins if twin.kind == kind) for kind in {one.kind for one in twins}}
+    pairs = [pair for pair in zip(twins, scores, strict=True) if pair[0].severity == weakest[pair[0].kind]]
+    means = [values.mean(axis=0) - clean[twin.rows].mean(axis=0) for twin, values in pairs]
+    return Moves(np.array([twin.kind for twin, _ in pairs], dtype=np.str_), np.array(means).reshape(-1, clean.shape[1]))
 
 
 def _finite(facts: Mapping[str, Any], name: str) -> float:

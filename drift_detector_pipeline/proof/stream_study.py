@@ -138,7 +138,7 @@ def _never(images: Any) -> Any:
 
 
 def _false_notices(material: Material, learned: Learned, numbers: dict[str, int]) -> dict[str, Any]:
-    channels = channels_of(learned.parameters)
+    channels = channels_of(learned)
     values = np.concatenate(
         [channel_values(*_scored(part, learned), channels) for part in (material.ref, material.pool)]
     )
@@ -224,7 +224,7 @@ def _others(
     material: Material, learned: Learned, numbers: dict[str, int]
 ) -> dict[str, Any]:  # fmt: skip
     """Delays of other methods, and how many clean images they take to a false alarm."""
-    channels = channels_of(learned.parameters)
+    channels = channels_of(learned)
 
     def values(signals: Signals) -> Float32s:
         return channel_values(*_scored(signals, learned), channels)

@@ -204,6 +204,24 @@ def test_a_detector_read_from_disk_continues_the_state_of_the_one_that_was_saved
     assert json.dumps(loaded.state()) == json.dumps(watch.state())
 
 
+def test_known_kinds_have_channels_and_a_reference_from_before_them_still_does(detector, noisy):
+    watch = StreamDetector(detector, SOON)
+    first = watch.take(*noisy)[0]
+    assert "as by gaussian_noise" in {moved.channel for moved in first.channels}
+    reference = detector.reference
+    old = reference._replace(learned=reference.learned._replace(moves=None))
+    before = StreamDetector(
+        DriftDetector(old, detector.forward, detector.classes, detector.preparation, identity=detector.identity,
+            thumbnails=[], facts={}), SOON,
+    )  # fmt: skip
+    assert set(watch.channels) - set(before.channels) == {
+        "as by gaussian_noise", "as by defocus_blur", "as by contrast"
+    }  # fmt: skip
+    assert before.take(*noisy)
+    with pytest.raises(DataError, match="another reference"):
+        before.restore(watch.state())
+
+
 def test_the_beginning_of_a_change_is_found_among_the_bins():
     gaps = gaps_of(500)
     rng = np.random.default_rng(0)

@@ -62,7 +62,7 @@ class StreamDetector:
     def __init__(self, detector: DriftDetector, limits: StreamLimits | None = None, seed: int = 0) -> None:
         self.detector, self.limits, self.seed = detector, checked(limits or StreamLimits()), seed
         reference, learned = detector.reference, detector.reference.learned
-        self._channels = channels_of(learned.parameters)
+        self._channels = channels_of(learned)
         self.channels = tuple(channel.name for channel in self._channels.named)
         self.threshold = len(self.channels) * self.limits.horizon / self.limits.alpha
         self._bins = bins_of(channel_values(reference.scores, reference.predicted, self._channels), seed)
