@@ -206,8 +206,8 @@ def test_a_detector_read_from_disk_continues_the_state_of_the_one_that_was_saved
 
 def test_known_kinds_have_channels_and_a_reference_from_before_them_still_does(detector, noisy):
     watch = StreamDetector(detector, SOON)
-    first = watch.take(*noisy)[0]
-    assert "as by gaussian_noise" in {moved.channel for moved in first.channels}
+    words = [moved.word for moved in watch.take(*noisy)[0].channels]
+    assert "texture" in words and len(words) == len(set(words))
     reference = detector.reference
     old = reference._replace(learned=reference.learned._replace(moves=None))
     before = StreamDetector(
@@ -215,7 +215,7 @@ def test_known_kinds_have_channels_and_a_reference_from_before_them_still_does(d
             thumbnails=[], facts={}), SOON,
     )  # fmt: skip
     assert set(watch.channels) - set(before.channels) == {
-        "as by gaussian_noise", "as by defocus_blur", "as by contrast"
+        "axis of gaussian_noise", "axis of defocus_blur", "axis of contrast"
     }  # fmt: skip
     assert before.take(*noisy)
     with pytest.raises(DataError, match="another reference"):

@@ -16,7 +16,8 @@ class Moved(NamedTuple):
 
     channel: str  # one of `StreamDetector.channels`
     word: str  # for people: the nine words of a verdict
-    move: float  # since the change, in standard deviations of one image; lengths only grow with distance
+    move: float  # since the change, in standard deviations of one image
+    sided: bool  # the sign of `move` is that of the word; a distance grows whichever way its scores went
     evidence: float  # in 0..1, of what an alarm needs on a log scale; 1 and more raised it
 
 
@@ -27,7 +28,7 @@ class Alarm(NamedTuple):
     source: str
     image: int  # the number of the image that raised it, from 1, in its source since it was begun
     name: str  # its file, where that is known
-    channels: tuple[Moved, ...]  # the one that raised the notice first
+    channels: tuple[Moved, ...]  # the strongest of each word; first the one that raised the notice
     since: int  # likeliest first image of the change
     since_low: int  # images between which it probably began; measured, not promised
     since_high: int
@@ -50,9 +51,7 @@ def alarm_words(alarm: Alarm) -> list[str]:
         f"Since about image {alarm.since} ({alarm.since_low} to {alarm.since_high}) the images{where} do not look like "
         f"the training world{hurts}; noticed at image {alarm.image}{f', {alarm.name}' if alarm.name else ''}."
     ]
-    first = {moved.word: moved for moved in reversed(alarm.channels)}  # of each word the strongest
-    moved = [_in_words(one) for one in alarm.channels if one is first[one.word]]
-    words.append(f"What moved: {'; '.join(moved)}.")
+    words.append(f"What moved: {'; '.join(map(_in_words, alarm.channels))}.")
     words.append(
         f"Predicted errors since then {100 * alarm.error_now:.0f} %, in the training world "
         f"{100 * alarm.error_before:.0f} %."
@@ -88,5 +87,6 @@ def _in_words(moved: Moved) -> str:
         return "class mix"
     if moved.word == "error":
         return f"mistakes look {'likelier' if moved.move > 0 else 'less likely'} ({moved.move:+.1f} sd)"
-    how = "changed" if abs(moved.move) < _SMALL or moved.word == "texture" else "rose" if moved.move > 0 else "fell"
-    return f"{moved.word} {how} ({name}{moved.move:+.1f} sd)"
+    if not moved.sided or moved.word == "texture" or abs(moved.move) < _SMALL:
+        return f"{moved.word} changed"
+    return f"{moved.word} {'rose' if moved.move > 0 else 'fell'} ({name}{moved.move:+.1f} sd)"

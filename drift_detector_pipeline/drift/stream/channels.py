@@ -18,7 +18,7 @@ from drift_detector_pipeline.drift.reference import Learned
 from drift_detector_pipeline.drift.scores.phi import Parameters, describe_scores
 
 SIGNS = {"confidence": -1, "margin": -1, "feature_norm": -1}  # scores that fall as mistakes and novelty become likelier
-AS_BY = "as by {}"
+_AXIS = "axis of {}"  # of a kind of change; other kinds move along it, too
 _LABELS = "labels"
 
 
@@ -62,7 +62,7 @@ def channels_of(learned: Learned) -> Channels:
         found.append((Channel(scores[place].name, scores[place].channel, False), _sum(own, 1 / spread)))
     if learned.moves is not None:
         axes = np.linalg.solve(parameters.covariance.astype(np.float64), learned.moves.means.T.astype(np.float64))
-        names = map(AS_BY.format, learned.moves.kinds.tolist())
+        names = map(_AXIS.format, learned.moves.kinds.tolist())
         found += [(Channel(name, "texture", False), axis[:, None]) for name, axis in zip(names, axes.T, strict=True)]
     owners = np.concatenate([np.full(part.shape[1], number) for number, (_, part) in enumerate(found)])
     named = (*(channel for channel, _ in found), Channel(_LABELS, _LABELS, False))

@@ -42,7 +42,6 @@ from drift_detector_pipeline.drift.stream.source import Row, Source
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.files import write_atomically
 
-_NAMED = 5  # channels of an alarm
 _NOTABLE = 0.5  # of the evidence for an alarm, on a log scale, from which a channel is named
 _LUCK = 2**32  # seeds of streams lie above those of references
 _DIGITS = 4  # of a predicted error that count: its last bits depend on how many images came together
@@ -222,11 +221,14 @@ class StreamDetector:
         return state.alarm
 
     def _moved(self, strength: Float64s, bins: Labels) -> tuple[Moved, ...]:
-        order = [place for place in np.argsort(-strength, kind="stable")[:_NAMED] if strength[place] >= _NOTABLE]
-        scores = self._scores[bins].mean(axis=0)
+        named, scores = self._channels.named, self._scores[bins].mean(axis=0)
+        strongest = dict[str, int]()  # of each word
+        for place in np.argsort(-strength, kind="stable").tolist():
+            if strength[place] >= _NOTABLE:
+                strongest.setdefault(named[place].word, place)
         return tuple(
-            Moved(self.channels[place], self._channels.named[place].word, float(scores[place]), float(strength[place]))
-            for place in order
+            Moved(self.channels[place], word, float(scores[place]), float(strength[place]), not named[place].length)
+            for word, place in strongest.items()
         )
 
 
