@@ -206,7 +206,14 @@ def test_a_detector_read_from_disk_continues_the_state_of_the_one_that_was_saved
 
 def test_known_kinds_have_channels_and_a_reference_from_before_them_still_does(detector, noisy):
     watch = StreamDetector(detector, SOON)
-    words = [moved.word for moved in watch.take(*noisy)[0].channels]
+    moves = watch.take(*noisy)[0].channels
+    words = [moved.word for moved in moves]
+    assert all(
+        moved.sided == (moved.channel in ("error", "energy", "novelty", "labels") or moved.word == "texture")
+        for moved in moves
+        if moved.channel not in ("distance", "length")
+    )
+    assert moves[0].evidence >= 1 and all(0.5 <= moved.evidence <= moves[0].evidence for moved in moves)
     assert "texture" in words and len(words) == len(set(words))
     reference = detector.reference
     old = reference._replace(learned=reference.learned._replace(moves=None))

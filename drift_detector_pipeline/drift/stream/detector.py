@@ -227,7 +227,7 @@ class StreamDetector:
             if strength[place] >= _NOTABLE:
                 strongest.setdefault(named[place].word, place)
         return tuple(
-            Moved(self.channels[place], word, float(scores[place]), float(strength[place]), not named[place].length)
+            Moved(self.channels[place], word, float(scores[place]), not named[place].length, float(strength[place]))
             for word, place in strongest.items()
         )
 
