@@ -133,7 +133,7 @@ bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 see
 include docker.mk
 
 ##@ Drift
-.PHONY: drift_reference drift drift_study cause_study bench_drift corruptions
+.PHONY: drift_reference drift watch drift_study cause_study bench_drift corruptions
 drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: RUN=outputs/DATE/TIME
 	@$(MODULE).drift.build_reference "$(RUN)" $(ARGS)
 
@@ -141,6 +141,9 @@ drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: R
 A_VERDICT_IS_SUCCESS = || case $$? in 3|4|5) ;; *) exit 1;; esac
 drift: $(INSTALLED) ## Do images look like the training world, how accurate is the model on them? IMAGES=FOLDER RUN=...
 	@$(MODULE).drift "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
+
+watch: $(INSTALLED) ## Watch a folder that fills, image by image, until stopped: IMAGES=FOLDER RUN=outputs/DATE/TIME
+	@$(MODULE).drift.watch "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
 
 drift_study: $(INSTALLED) ## How often drift is found or falsely reported, how far accuracy estimates are off: reports/
 	@$(MODULE).proof.study "$(RUN)" $(ARGS)

@@ -158,6 +158,18 @@ class Drift(_Section):
     promise: Literal["reference", "average"]
 
 
+class Watch(_Section):
+    """How a folder that fills is watched. Decides nothing about training."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    horizon: Positive
+    tolerated_loss: Annotated[float, Field(ge=0, lt=1)]
+    sources: Literal["one", "folders"]
+    groups: Literal["none", "name", "minute"]
+    follow: bool
+    restart: bool
+
+
 class Settings(_Section):
     """All settings of a command, checked."""
 
@@ -167,6 +179,7 @@ class Settings(_Section):
     run: Run
     wandb: Wandb
     drift: Drift
+    watch: Watch
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":

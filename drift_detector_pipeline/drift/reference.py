@@ -53,6 +53,13 @@ class Copies(NamedTuple):
     judge: CopyJudge
 
 
+class Moves(NamedTuple):
+    """Where known changes move the scores when they are weakest."""
+
+    kinds: npt.NDArray[np.str_]  # (A,)
+    means: Float32s  # (A, S) of the changed images less that of clean ones
+
+
 class Learned(NamedTuple):
     """What comes from `fit` and its twins, and nothing else."""
 
@@ -60,6 +67,7 @@ class Learned(NamedTuple):
     accuracy: Accuracy
     causes: Causes | None = None  # of drift; None in references made before there were any
     copies: Copies | None = None  # as judges of accuracy; None where too little was taught
+    moves: Moves | None = None  # None in references made before streams were watched
 
 
 class Reference(NamedTuple):
@@ -95,7 +103,7 @@ def learn(
     changes = [Change(twin.kind, twin.severity, twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True)]
     accuracy = learn_accuracy(samples, folds, clean.logits.shape[1])
     copies = _learn_copies(clean, labels, twins, looks)
-    return Learned(parameters, accuracy, learn_causes(usual, changes), copies)
+    return Learned(parameters, accuracy, learn_causes(usual, changes), copies, _moves(own, twins, theirs))
 
 
 def _learn_copies(clean: Signals, labels: Labels, twins: Sequence[Twin], looks: Sequence[SecondLook]) -> Copies | None:
@@ -167,6 +175,13 @@ def predictions(signals: Signals) -> Labels:
 def mistakes(signals: Signals, labels: Labels) -> npt.NDArray[np.bool_]:
     """Which predictions are wrong, (N,)."""
     return np.asarray(predictions(signals) != labels)
+
+
+def _moves(clean: Float32s, twins: Sequence[Twin], scores: Sequence[Float32s]) -> Moves:
+    weakest = {kind: min(twin.severity for twin in twins if twin.kind == kind) for kind in {one.kind for one in twins}}
+    pairs = [pair for pair in zip(twins, scores, strict=True) if pair[0].severity == weakest[pair[0].kind]]
+    means = [values.mean(axis=0) - clean[twin.rows].mean(axis=0) for twin, values in pairs]
+    return Moves(np.array([twin.kind for twin, _ in pairs], dtype=np.str_), np.array(means).reshape(-1, clean.shape[1]))
 
 
 def _for_accuracy(scores: Float32s, parameters: Parameters) -> tuple[Float32s, Float32s]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from drift_detector_pipeline.drift.accuracy import Accuracy, Errors, Known, Lookalikes
 from drift_detector_pipeline.drift.causes import Causes
 from drift_detector_pipeline.drift.copy_accuracy import CopyErrors, CopyJudge, Process, Usual
-from drift_detector_pipeline.drift.reference import Copies, Learned, Reference
+from drift_detector_pipeline.drift.reference import Copies, Learned, Moves, Reference
 from drift_detector_pipeline.drift.risk import Risk
 from drift_detector_pipeline.drift.scores.phi import describe_scores, from_arrays, missing, to_arrays
 from drift_detector_pipeline.drift.second_look import Recentring
@@ -40,6 +40,8 @@ def save_reference(
         arrays |= {f"{part}.{name}": value for name, value in values._asdict().items()}
     if reference.learned.causes is not None:
         arrays |= {f"cause.{name}": value for name, value in reference.learned.causes._asdict().items()}
+    if reference.learned.moves is not None:
+        arrays |= {f"moves.{name}": value for name, value in reference.learned.moves._asdict().items()}
     arrays |= _copies_to_arrays(reference)
     arrays |= {"phi": reference.scores, "predicted": reference.predicted.astype(np.int32)}
     arrays |= {f"extra.{name}": value for name, value in extra.items()}
@@ -77,7 +79,8 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
         parameters = from_arrays(_below(arrays, "scores."))
         known = Known(*(_finite(facts, name) for name in ("accuracy", "share_wrong_expected", "standard_error")))
         copies, usual = _copies_from(arrays)
-        learned = Learned(parameters, _accuracy_from(arrays), _causes_from(arrays), copies)
+        moves = Moves(*(arrays[f"moves.{name}"] for name in Moves._fields)) if "moves.kinds" in arrays else None
+        learned = Learned(parameters, _accuracy_from(arrays), _causes_from(arrays), copies, moves)
         predicted = arrays["predicted"].astype(np.int64)
         reference = Reference(learned, arrays["phi"], predicted, known, facts["labelled"] is True, usual)
         return reference, facts, _below(arrays, "extra.")

@@ -11,6 +11,10 @@ study_charts        studies as tables and pictures
 study               make drift_study
 cause_study         make cause_study
 promise_study       whose rate of false notices is bounded?
+stream_null         streams in which nothing changes
+stream_peers        what people watch streams with today
+stream_summary      what was found, in a few numbers
+stream_study        streams: false notices, delays, beginnings, cost
 drift_cost          make bench_drift
 training_speed      make bench
 precision_accuracy  make bench_accuracy

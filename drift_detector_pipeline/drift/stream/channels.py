@@ -1,0 +1,103 @@
+"""What a stream watches: phi and the predicted class as a few channels, each one number an image.
+
+In: scores (m, S) as `scores.phi` gives them, predicted classes (m,). Out: float32 (m, K). Read by the detector.
+
+Beside single scores there is an axis for each known kind of change, the one along which it is told best from clean
+images (Fisher's discriminant): CIFAR-10 needs a third fewer images with these, unknown kinds a fifth fewer.
+
+Everything here was learned on `fit`, so stream and reference go through the same function and stay exchangeable. An
+image's numbers do not depend on which images came with it, to the bit: sums are taken score by score.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
+from drift_detector_pipeline.drift.reference import Learned
+from drift_detector_pipeline.drift.scores.phi import Parameters, describe_scores
+
+SIGNS = {"confidence": -1, "margin": -1, "feature_norm": -1}  # scores that fall as mistakes and novelty become likelier
+_AXIS = "axis of {}"  # of a kind of change; other kinds move along it, too
+_LABELS = "labels"
+
+
+class Channel(NamedTuple):
+    """One thing that is watched."""
+
+    name: str  # of a score or of several together
+    word: str  # for people, as in `phi.CHANNELS`
+    length: bool  # the length of its projections instead of their sum
+
+
+class Channels(NamedTuple):
+    """How scores become channels; K of them, the last is the predicted class."""
+
+    named: tuple[Channel, ...]
+    centre: Float64s  # (S,)
+    projections: Float64s  # (S, Q)
+    owners: Labels  # (Q,) to which channel each projection belongs
+
+
+def channels_of(learned: Learned) -> Channels:
+    """Choose channels for a model and its image size."""
+    parameters = learned.parameters
+    scores = describe_scores(parameters)
+    spread = np.sqrt(parameters.covariance.diagonal().astype(np.float64))
+    groups, words = (np.array([getattr(score, name) for score in scores]) for name in ("group", "channel"))
+    found = list[tuple[Channel, Float64s]]()
+    for name in ("error", "energy", "novelty"):
+        own = (words == name) & (groups == "outputs")
+        signs = np.array([SIGNS.get(score.name, 1) for score in scores]) / spread
+        found += [(Channel(name, name, False), _sum(own, signs))] if own.any() else []
+    for name in ("sharpness", "brightness", "contrast", "colour"):
+        own = (words == name) & (groups == "pixels")
+        found += [(Channel(name, name, True), _whitened(own, parameters))] if own.any() else []
+    looks = groups == "directions"
+    found.append((Channel("distance", "texture", True), _whitened(looks | (groups == "pixels"), parameters)))
+    if looks.any():
+        found.append((Channel("length", "texture", True), _whitened(looks, parameters)))
+    for place in np.flatnonzero(looks).tolist():
+        own = np.arange(len(scores)) == place
+        found.append((Channel(scores[place].name, scores[place].channel, False), _sum(own, 1 / spread)))
+    if learned.moves is not None:
+        axes = np.linalg.solve(parameters.covariance.astype(np.float64), learned.moves.means.T.astype(np.float64))
+        names = map(_AXIS.format, learned.moves.kinds.tolist())
+        found += [(Channel(name, "texture", False), axis[:, None]) for name, axis in zip(names, axes.T, strict=True)]
+    owners = np.concatenate([np.full(part.shape[1], number) for number, (_, part) in enumerate(found)])
+    named = (*(channel for channel, _ in found), Channel(_LABELS, _LABELS, False))
+    projections = np.concatenate([part for _, part in found], axis=1)
+    return Channels(named, parameters.centre.astype(np.float64), projections, owners)
+
+
+def channel_values(scores: Float32s, predicted: Labels, channels: Channels) -> Float32s:
+    """The channels of m images: (m, K)."""
+    centred = scores.astype(np.float64) - channels.centre
+    projected = np.zeros((len(scores), channels.projections.shape[1]))
+    for column, weights in zip(centred.T, channels.projections, strict=True):  # a matrix product's bits depend on m
+        projected += column[:, None] * weights
+    values = np.zeros((len(scores), len(channels.named)))
+    for number, channel in enumerate(channels.named[:-1]):
+        own = projected[:, channels.owners == number]
+        values[:, number] = _added(own**2) if channel.length else _added(own)
+    values[:, -1] = predicted
+    return values.astype(np.float32)
+
+
+def _added(columns: Float64s) -> Float64s:
+    total = np.zeros(len(columns))
+    for column in columns.T:
+        total += column
+    return total
+
+
+def _sum(own: np.ndarray, weights: Float64s) -> Float64s:
+    return np.where(own, weights, 0.0)[:, None]
+
+
+def _whitened(own: np.ndarray, parameters: Parameters) -> Float64s:
+    """Projections of the scores in `own` (S,) whose length is their distance from clean images: (S, Q)."""
+    part = parameters.covariance[np.ix_(own, own)].astype(np.float64)
+    weights = np.zeros((len(own), int(own.sum())))
+    weights[own] = np.linalg.inv(np.linalg.cholesky(part)).T
+    return weights

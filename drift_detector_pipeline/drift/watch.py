@@ -1,0 +1,172 @@
+"""Watch a folder that fills: `python -m drift_detector_pipeline.drift.watch RUN IMAGES`.
+
+In: a run with a reference; a folder, whose files are judged in the order in which they were last written, then by name,
+each once. Out: an alarm as a line of JSON and in words on stdout; `<run>/watch/<folder's name>/` with state.json,
+alarms.jsonl and seen.jsonl. Ends when it is interrupted or terminated, goes on where it was when it is called again.
+Exit status: 0 quiet, 3 a notice stands, 4 an alert, 1 an error.
+"""
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.console import log, progress_bar, set_up_logging
+from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.stream.alarm import Alarm, Level, alarm_json, alarm_words
+from drift_detector_pipeline.drift.stream.detector import StreamDetector, StreamLimits
+from drift_detector_pipeline.drift.stream.inbox import (
+    SETTLED_S,
+    Found,
+    Journal,
+    group_of,
+    is_settled,
+    place_for,
+    source_of,
+    waiting,
+)
+from drift_detector_pipeline.drift.verdict import EXIT_STATUS
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
+from drift_detector_pipeline.files import held_alone
+from drift_detector_pipeline.modeling.trained import open_trained
+from drift_detector_pipeline.runs.machine import prepared
+from drift_detector_pipeline.runs.receipts import newest_finished
+from drift_detector_pipeline.settings import Run, Watch
+
+_ALLOWED = ("run.device", "run.threads", *(f"watch.{name}" for name in Watch.model_fields))
+_AT_ONCE = 64  # images between two states
+_LOOK_EVERY_S = 1.0
+
+
+@exit_status
+def main() -> int:
+    """Watch the folder named on the command line with the run named before it."""
+    command = read_command(sys.argv[1:], takes_images=True)
+    if len(command.images) != 1 or not command.images[0]:
+        raise ConfigError("name one folder: make watch RUN=outputs/DATE/TIME IMAGES=FOLDER")
+    set_up_logging()
+    return watch_folder(command.target or newest_finished(), Path(command.images[0]), command.overrides)
+
+
+def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
+    """Watch `images` until stopped, or until all is judged if `watch.follow` is off; return the exit status.
+
+    Raises a PipelineError if there is no folder or reference, another process watches, or the state is another's.
+    """
+    refuse_others(overrides, _ALLOWED, "a reference fixes the rest")
+    settings, machine_settings = load_section(Watch, overrides), load_section(Run, ["run.precision=fp32", *overrides])
+    if not images.is_dir():
+        raise DataError(f"{images}: no such folder; for files, patterns and archives: make drift IMAGES=...")
+    with prepared(machine_settings) as machine, _stopping() as stop:
+        trained = open_trained(run / "final_model.safetensors", machine)
+        limits = StreamLimits(settings.alpha, settings.horizon, settings.tolerated_loss)
+        watch = StreamDetector(DriftDetector.load(run, trained.network.module), limits)
+        place = place_for(run, images.resolve())
+        with held_alone(place / ".lock") as alone:
+            if not alone:
+                raise DataError(f"{place}: another process watches {images}; stop that one first")
+            return _Watch(watch, Journal(place, images.resolve()), settings, stop).run(images.resolve())
+
+
+class _Watch:
+    """One call of the command."""
+
+    def __init__(self, detector: StreamDetector, journal: Journal, settings: Watch, stop: threading.Event) -> None:
+        self.detector, self.journal, self.settings, self.stop = detector, journal, settings, stop
+        if journal.watch is not None:
+            detector.restore(journal.watch, str(journal.place / "state.json"))
+            log.info("%s: goes on after %d files", journal.place, len(journal.seen))
+        standing = [(name, source.alarm) for name, source in detector.sources.items() if source.alarm]
+        for name, alarm in standing:
+            log.info("%s of %s at image %d, %s", alarm.level, alarm.source or "all", alarm.image, alarm.name)
+            if settings.restart:
+                detector.restart(name)
+        if standing and settings.restart:
+            log.info("these were looked at; their sources begin anew")
+            self._count([], {}, [])
+
+    def run(self, folder: Path) -> int:
+        """Look, judge, wait; until stopped, or done."""
+        with progress_bar(total=None, title="watch", unit=" images", done=len(self.journal.seen)) as bar:
+            patient_until = time.monotonic() + 3 * SETTLED_S
+            while not self.stop.is_set():
+                started, found = time.monotonic(), waiting(folder, self.journal.seen)
+                looked_s, before = time.monotonic() - started, len(self.journal.seen)
+                for start in range(0, len(found), _AT_ONCE):
+                    if not self.stop.is_set():
+                        bar.update(self._judge(found[start : start + _AT_ONCE]))
+                if len(self.journal.seen) > before:
+                    patient_until = time.monotonic() + 3 * SETTLED_S
+                left = len(found) - (len(self.journal.seen) - before)
+                if not self.settings.follow and (not left or time.monotonic() > patient_until):
+                    break
+                self.stop.wait(max(_LOOK_EVERY_S, looked_s))  # a folder of a million files takes seconds to list
+        if not self.settings.follow and not self.stop.is_set():
+            self._close_groups()
+        return self._say_where_it_stands()
+
+    def _judge(self, found: list[Found]) -> int:
+        """Judge some files and write down that they were; return how many are counted now."""
+        window = self.detector.detector.open([one.file for one in found], [one.name for one in found])
+        by_name = {one.name: one for one in found}
+        unreadable = {name: why for name, why in window.unreadable.items() if is_settled(by_name[name])}
+        alarms = list[Alarm]()
+        if window.names:
+            scores, predicted = self.detector.scores_of(window.crops)
+            files = [by_name[name] for name in window.names]
+            sources = [source_of(one, self.settings.sources) for one in files]
+            for source in dict.fromkeys(sources):
+                own = [place for place, name in enumerate(sources) if name == source]
+                groups = [group_of(files[place], self.settings.groups) for place in own]
+                names = [window.names[place] for place in own]
+                alarms += self.detector.take(scores[own], predicted[own], source=source, groups=groups, names=names)
+        if window.names or unreadable:
+            self._count(window.names, unreadable, alarms)
+        for name, why in unreadable.items():
+            log.warning("%s: %s", name, why)
+        return len(window.names) + len(unreadable)
+
+    def _close_groups(self) -> None:
+        alarms = [alarm for source in list(self.detector.sources) for alarm in self.detector.close_group(source)]
+        self._count([], {}, alarms)
+
+    def _count(self, names: Sequence[str], unreadable: dict[str, str], alarms: Sequence[Alarm]) -> None:
+        lines: list[dict[str, Any]] = [alarm_json(alarm) for alarm in alarms]
+        self.journal.count(names, unreadable, lines, self.detector.state())
+        for alarm, line in zip(alarms, lines, strict=True):
+            print(json.dumps(line))
+            print(visible(f"{alarm.level}: {' '.join(alarm_words(alarm))}", names_only=True), flush=True)
+
+    def _say_where_it_stands(self) -> int:
+        levels: list[Level] = ["quiet", *(source.level for source in self.detector.sources.values())]
+        loudest = max(levels, key=lambda level: EXIT_STATUS[level])
+        log.info(
+            "%s: %s after %d images, %d files unreadable; %s", self.journal.place, loudest,
+            len(self.journal.seen) - len(self.journal.unreadable), len(self.journal.unreadable),
+            "stopped; the same command goes on from here" if self.stop.is_set() else "all is judged",
+        )  # fmt: skip
+        return EXIT_STATUS[loudest]
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that is set when this process is interrupted or terminated: what is under way is finished first."""
+    stop, before = threading.Event(), dict[signal.Signals, Any]()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
