@@ -11,7 +11,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
-from drift_detector_pipeline.drift.cause import MIX, UNKNOWN, Cause, Seen, find_cause
+from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN, Cause, Seen, find_cause
 from drift_detector_pipeline.drift.cause_words import in_words, remedy, words_for
 from drift_detector_pipeline.drift.permutation import (
     STATISTICS,
@@ -146,7 +146,8 @@ def summary(verdict: Verdict) -> list[str]:
     if moved and verdict.level != "quiet":
         words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
     alone = verdict.p_values or {"features": 1.0, "distance": 1.0}
-    if not named and verdict.level != "quiet" and alone["features"] < min(alone["distance"], _CERTAIN):
+    content = not named or (verdict.cause is not None and verdict.cause.kind == CONTENT)
+    if content and verdict.level != "quiet" and alone["features"] < min(alone["distance"], _CERTAIN):
         words.append("What they show moved more than how they look: other things, or others more often.")
     now, before = verdict.accuracy, verdict.reference_accuracy
     words.append(
