@@ -103,7 +103,7 @@ def learn(
     changes = [Change(twin.kind, twin.severity, twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True)]
     accuracy = learn_accuracy(samples, folds, clean.logits.shape[1])
     copies = _learn_copies(clean, labels, twins, looks)
-    return Learned(parameters, accuracy, learn_causes(usual, changes), copies, _moves(own, twins, theirs))
+    return Learned(parameters, accuracy, learn_causes(usual, changes), copies, _moves(own, taught, twins, theirs))
 
 
 def _learn_copies(clean: Signals, labels: Labels, twins: Sequence[Twin], looks: Sequence[SecondLook]) -> Copies | None:
@@ -177,9 +177,9 @@ def mistakes(signals: Signals, labels: Labels) -> npt.NDArray[np.bool_]:
     return np.asarray(predictions(signals) != labels)
 
 
-def _moves(clean: Float32s, twins: Sequence[Twin], scores: Sequence[Float32s]) -> Moves:
-    weakest = {kind: min(twin.severity for twin in twins if twin.kind == kind) for kind in {one.kind for one in twins}}
-    pairs = [pair for pair in zip(twins, scores, strict=True) if pair[0].severity == weakest[pair[0].kind]]
+def _moves(clean: Float32s, kinds: set[str], twins: Sequence[Twin], scores: Sequence[Float32s]) -> Moves:
+    weakest = {kind: min(twin.severity for twin in twins if twin.kind == kind) for kind in kinds}
+    pairs = [pair for pair in zip(twins, scores, strict=True) if pair[0].severity == weakest.get(pair[0].kind)]
     means = [values.mean(axis=0) - clean[twin.rows].mean(axis=0) for twin, values in pairs]
     return Moves(np.array([twin.kind for twin, _ in pairs], dtype=np.str_), np.array(means).reshape(-1, clean.shape[1]))
 

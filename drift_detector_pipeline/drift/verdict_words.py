@@ -6,7 +6,7 @@ In: a `Verdict`. Out: sentences, the most important first; what verdict.json hol
 from typing import Any
 
 from drift_detector_pipeline.drift.accuracy import Estimate
-from drift_detector_pipeline.drift.cause import MIX, UNKNOWN
+from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
 from drift_detector_pipeline.drift.cause_words import in_words, remedy, words_for
 from drift_detector_pipeline.drift.permutation import STATISTICS
 from drift_detector_pipeline.drift.verdict import CERTAIN, Channel, Verdict
@@ -29,7 +29,8 @@ def summary(verdict: Verdict) -> list[str]:
     if moved and verdict.level != "quiet":
         words.append(f"What moved: {'; '.join(_in_words(channel) for channel in moved)}.")
     alone = verdict.p_values or dict.fromkeys(STATISTICS, 1.0)
-    if not named and verdict.level != "quiet" and alone["features"] < min(alone["distance"], CERTAIN):
+    content = not named or (verdict.cause is not None and verdict.cause.kind == CONTENT)
+    if content and verdict.level != "quiet" and alone["features"] < min(alone["distance"], CERTAIN):
         words.append("What they show moved more than how they look: other things, or others more often.")
     if alone["strangers"] <= CERTAIN:
         words.append(_of_strangers(verdict, alone["strangers"]))
