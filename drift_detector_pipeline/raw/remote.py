@@ -2,7 +2,8 @@
 
 In: .dvc/config and credentials. Out: what dvc does and, when it fails, one line that says what to do about it.
 Used by `make dvc_pull`, `dvc_push`, `dvc_status` and by fetch.py. dvc is a process of its own here: it never
-prompts, never waits for a browser, never reports usage, and keeps its notes inside the repository.
+prompts, never waits for a browser, never reports usage, and keeps its notes inside the repository. How many files it moves at
+once DVC_PARALLEL_JOBS says; in CI, CI_MODE=true, one.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from drift_detector_pipeline.errors import DataError, exit_status
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.raw.drive_credentials import GUIDE, account_of
 
 PLACEHOLDER = "REPLACE_WITH_YOUR_FOLDER_ID"
 CREDENTIALS = "GDRIVE_CREDENTIALS_DATA"  # environment variable: the text of a service account's key file
+PARALLEL_JOBS = "DVC_PARALLEL_JOBS"  # environment variable: files at once
 KEY_FILE = Path(".secrets/gdrive-dvc-service-account.json")  # below the repository's root; read if that is not set
 
 # What dvc, PyDrive2 and boto write on stderr, and what a person can do about it. The first that matches counts.
@@ -80,7 +82,7 @@ def main() -> int:
     if chosen.command == "status":
         return _status(repository, name, rest)
     check_ready(repository, name)
-    dvc(repository, [chosen.command, "-r", name, *rest], show=True)
+    dvc(repository, [chosen.command, *jobs(), "-r", name, *rest], show=True)
     return 0
 
 
@@ -105,6 +107,19 @@ def check_ready(repository: Repository, name: str) -> None:
         )
     if url.startswith("gdrive://") and _by_service_account(repository, name):
         _check_key(repository, name)
+
+
+def jobs() -> list[str]:
+    """dvc's words for how many files it moves at once; none where dvc decides, 4 a core.
+
+    Raises ConfigError if DVC_PARALLEL_JOBS is no number above 0.
+    """
+    wanted = os.environ.get(PARALLEL_JOBS, "").strip()
+    if not wanted:
+        return ["--jobs", "1"] if os.environ.get("CI_MODE") == "true" else []
+    if not (wanted.isascii() and wanted.isdigit() and int(wanted)):
+        raise ConfigError(f"{PARALLEL_JOBS}={wanted}: expected how many files to move at once, e.g. {PARALLEL_JOBS}=4")
+    return ["--jobs", wanted]
 
 
 def dvc(repository: Repository, arguments: Sequence[str], *, show: bool = False, limit_s: float = 86_400) -> str:
@@ -206,7 +221,7 @@ def _status(repository: Repository, name: str, arguments: Sequence[str]) -> int:
     except DataError as reason:
         print(f"The remote was not asked: {reason}")
         return 0
-    dvc(repository, ["status", "-c", "-r", name, *arguments], show=True)
+    dvc(repository, ["status", "-c", *jobs(), "-r", name, *arguments], show=True)
     return 0
 
 

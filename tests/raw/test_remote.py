@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from drift_detector_pipeline import config
-from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.raw import fetch, remote
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +91,8 @@ def test_the_committed_dvc_file_stands_beside_the_configured_archive() -> None:
 
 
 @pytest.mark.slow
-def test_push_and_pull_bring_a_file_through_a_folder(tmp_path: Path) -> None:
+def test_push_and_pull_bring_a_file_through_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(remote.PARALLEL_JOBS, "1")
     file = make_repository(tmp_path, str(tmp_path / "store"))
     assert run(tmp_path, "push").returncode == 0
     lose(file)
@@ -228,6 +229,27 @@ def test_a_revoked_key_is_said_to_be_refused(tmp_path: Path, refusing: str, monk
     pulled = run(tmp_path, "pull")
     assert pulled.returncode == 1
     assert "key was refused" in pulled.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ci", "words"),
+    [("", "false", []), ("", "true", ["--jobs", "1"]), ("6", "false", ["--jobs", "6"]), (" 2 ", "true", ["--jobs", "2"])],
+)
+def test_the_environment_says_how_many_files_dvc_moves_at_once(
+    wanted: str, ci: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(remote.PARALLEL_JOBS, wanted)
+    monkeypatch.setenv("CI_MODE", ci)
+    assert remote.jobs() == words
+
+
+@pytest.mark.parametrize("wanted", ["0", "-1", "many", "1.5", "\u00b2"])
+def test_a_number_of_files_that_is_none_is_refused_before_dvc_starts(
+    wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(remote.PARALLEL_JOBS, wanted)
+    with pytest.raises(ConfigError, match=f"DVC_PARALLEL_JOBS={wanted}: expected how many"):
+        remote.jobs()
 
 
 def test_a_dvc_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
