@@ -142,8 +142,11 @@ class Run(_Section):
 class Wandb(_Section):
     """Where W&B keeps a run. Decides nothing about the bits."""
 
+    enabled: bool = True  # false: off, whatever `mode` says
     project: Annotated[str, Field(min_length=1)]
     entity: str | None
+    run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = []  # W&B's limit of a tag
     mode: Literal["auto", "online", "offline", "disabled"]
     log_freq: Positive  # optimizer steps between two values of a batch
 
