@@ -139,7 +139,8 @@ def _check_name(override: Override) -> None:
     if key in groups:
         if override.value() not in groups[key]:
             choices = _nearest_first(str(override.value()), groups[key])
-            raise ConfigError(f"{key}={override.value()}: no such file in conf/{key}/; choose from {choices}")
+            any_other = f"; any timm model is model.name={override.value()}" if key == "model" else ""
+            raise ConfigError(f"{key}={override.value()}: no such file in conf/{key}/; choose from {choices}{any_other}")
         if key == "experiment" and not override.is_add():
             raise ConfigError(f"experiments are added with a plus: +experiment={override.value()}")
         return
@@ -249,7 +250,7 @@ def _origin(key: str, overrides: Sequence[str], composed: DictConfig) -> str:
         return _GIVEN
     choices, section = composed.hydra.runtime.choices, key.split(".")[0]
     files = [f"{group}/{choices[group]}.yaml" for group in ("experiment", section) if choices.get(group)]
-    files += [file for file in (f"{section}/_base.yaml", "config.yaml") if (CONF / file).exists()]
+    files += [file for file in (f"{section}/_base.yaml", f"{section}/default.yaml", "config.yaml") if (CONF / file).exists()]
     assignment = re.compile(rf"^[^#\n]*\b{re.escape(key.rsplit('.', 1)[-1])}\s*:", re.MULTILINE)
     naming = [file for file in files if assignment.search((CONF / file).read_text(encoding="utf-8"))]
     return "in conf/" + (naming or files)[0]
