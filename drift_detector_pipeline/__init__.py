@@ -7,6 +7,7 @@ The ground:
     files          atomic writes, hashes, locks
     arrays         the kinds of arrays that stages hand each other
     settings       what can be set, with types, ranges and meanings
+    meant          the setting that a word means which is none
     config         conf/*.yaml and overrides -> checked settings
     commands       the words of a command that are no settings
     pages          self-contained HTML pages

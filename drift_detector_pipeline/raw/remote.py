@@ -2,8 +2,8 @@
 
 In: .dvc/config and credentials. Out: what dvc does and, when it fails, one line that says what to do about it.
 Used by `make dvc_pull`, `dvc_push`, `dvc_status` and by fetch.py. dvc is a process of its own here: it never
-prompts, never waits for a browser, never reports usage, and keeps its notes inside the repository. How many files it moves at
-once DVC_PARALLEL_JOBS says; in CI, CI_MODE=true, one.
+prompts, never waits for a browser, never reports usage, and keeps its notes inside the repository. DVC_PARALLEL_JOBS
+says how many files it moves at once; in CI, where CI_MODE=true, it is one.
 """
 
 import argparse
@@ -110,7 +110,7 @@ def check_ready(repository: Repository, name: str) -> None:
 
 
 def jobs() -> list[str]:
-    """dvc's words for how many files it moves at once; none where dvc decides, 4 a core.
+    """Words for dvc on how many files it moves at once; none where it decides itself: 4 a core.
 
     Raises ConfigError if DVC_PARALLEL_JOBS is no number above 0.
     """
