@@ -24,6 +24,7 @@ PLACEHOLDER = "REPLACE_WITH_YOUR_FOLDER_ID"
 CREDENTIALS = "GDRIVE_CREDENTIALS_DATA"  # environment variable: the text of a service account's key file
 PARALLEL_JOBS = "DVC_PARALLEL_JOBS"  # environment variable: files at once
 KEY_FILE = Path(".secrets/gdrive-dvc-service-account.json")  # below the repository's root; read if that is not set
+_KEY_PATH = "gdrive_service_account_json_file_path"  # DVC's setting
 
 # What dvc, PyDrive2 and boto write on stderr, and what a person can do about it. The first that matches counts.
 _ADVICE = {
@@ -168,7 +169,7 @@ def _by_service_account(repository: Repository, name: str) -> bool:
 
 def _check_key(repository: Repository, name: str) -> None:
     """Raise DataError unless a key is there and looks like one; dvc's own words on this help nobody."""
-    configured = repository.settings.get(f"remote.{name}.gdrive_service_account_json_file_path")
+    configured = repository.settings.get(f"remote.{name}.{_KEY_PATH}")
     key, origin = os.environ.get(CREDENTIALS, ""), CREDENTIALS
     if configured or not key:  # dvc, too, prefers a configured file to the environment
         path = Path(configured or repository.root / KEY_FILE)
@@ -176,6 +177,12 @@ def _check_key(repository: Repository, name: str) -> None:
         try:
             key = path.read_text(encoding="utf-8")
         except OSError as error:
+            if configured and key:
+                raise DataError(
+                    f"{configured}: {error.strerror}; DVC's settings name this key file, and dvc prefers it to the key "
+                    f"in {CREDENTIALS}. Put the file there, or forget it, where it was set with --local or without: "
+                    f"`dvc remote modify --local --unset {name} {_KEY_PATH}`; {GUIDE}"
+                ) from error
             raise DataError(
                 f"no credentials for Google Drive: set {CREDENTIALS}, or put the service account's key file at "
                 f"{origin} ({error.strerror}); {GUIDE}"

@@ -185,10 +185,14 @@ def test_a_key_that_cannot_work_is_found_before_anything_is_sent(
 
 
 def test_a_configured_key_file_wins_over_the_environment_as_it_does_in_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(remote.CREDENTIALS, service_account("http://127.0.0.1:9"))
     options = {"gdrive_use_service_account": "true", "gdrive_service_account_json_file_path": "/missing.json"}
-    with pytest.raises(DataError, match=r"/missing\.json \(No such file"):
-        remote.check_ready(repository_of("gdrive://folder", **options), "store")
+    repository = repository_of("gdrive://folder", **options)
+    with pytest.raises(DataError, match=r"set GDRIVE_CREDENTIALS_DATA, or put .* /missing\.json \(No such file"):
+        remote.check_ready(repository, "store")
+    monkeypatch.setenv(remote.CREDENTIALS, service_account("http://127.0.0.1:9"))
+    with pytest.raises(DataError, match=r"^/missing\.json: No such file .* prefers it to the key in GDRIVE_") as caught:
+        remote.check_ready(repository, "store")
+    assert "--unset store gdrive_service_account_json_file_path`" in str(caught.value)
 
 
 def test_a_drive_nobody_answers_for_fails_at_once(tmp_path: Path) -> None:
