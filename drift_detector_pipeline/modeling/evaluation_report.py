@@ -1,7 +1,7 @@
 """The files of an evaluation: metrics.json, a page, its pictures, and one line per image.
 
 In: an `Evaluation` and its task. Out: `<run>/evaluation/<split>/{metrics.json,report.html,predictions.csv,*.png}`,
-replaced as a whole. Fed by evaluate.py; for people, and for whoever compares runs.
+replaced as a whole. Fed by evaluation.py; for people, and for whoever compares runs.
 """
 
 import csv
