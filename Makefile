@@ -135,12 +135,12 @@ include docker.mk
 ##@ Drift
 .PHONY: drift_reference drift drift_study bench_drift corruptions
 drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: RUN=outputs/DATE/TIME
-	@$(MODULE).drift.build_reference "$(RUN)" $(ARGS)
+	@$(MODULE).cli drift-reference "$(RUN)" $(ARGS)
 
 # Statuses 3, 4 and 5 are verdicts: notice, alert, too few images. Ask the module itself to act on them.
 A_VERDICT_IS_SUCCESS = || case $$? in 3|4|5) ;; *) exit 1;; esac
 drift: $(INSTALLED) ## Do images look like the training world, how accurate is the model on them? IMAGES=FOLDER RUN=...
-	@$(MODULE).drift "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
+	@$(MODULE).cli drift "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
 
 drift_study: $(INSTALLED) ## How often drift is found or falsely reported, how far accuracy estimates are off: reports/
 	@$(MODULE).proof.study "$(RUN)" $(ARGS)

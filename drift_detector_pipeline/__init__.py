@@ -31,6 +31,7 @@ Around it:
     proof/         our own claims, measured, beside the methods of today
     quickstart     the first two minutes
     verify         what works on this machine
+    cli            all commands under one name: drift-pipeline
 
 Each folder's docstring is the map of its modules. Stages talk through files: a later stage reads what an earlier one
 wrote, never its objects.
