@@ -18,6 +18,7 @@ from torch.nn import functional
 from drift_detector_pipeline.config import group_choices, load
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
 from drift_detector_pipeline.networks.models import build, create, seed_everything, set_training
 from drift_detector_pipeline.networks.weights import describe, save_weights
 
@@ -269,11 +270,22 @@ def test_more_layers_beside_a_whole_head_are_another_model(tmp_path):
         module("model.name=resnet18", f"model.pretrained_path={path}")
 
 
-@pytest.mark.parametrize("header", ["resnet18", "[1]", '{"format": "pt"}'])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "resnet18", "[1]", '{"format": "pt"}', '{"preprocessing": null}', '{"preprocessing": [1]}',
+        '{"preprocessing": {"mean": [0.5], "std": [0.5]}}', '{"preprocessing": {"mean": [0, 0, 0], "std": [1, 1, 0]}}',
+        '{"preprocessing": {"mean": "abc", "std": [1, 1, 1]}}',
+        '{"preprocessing": {"mean": [0, NaN, 0], "std": [1, 1, 1]}}',
+        "[" * 100_000,
+    ],
+)  # fmt: skip
 def test_safetensors_of_others_may_say_anything_of_themselves(header, tmp_path):
     state = module("model.name=mlp", seed=1).state_dict()
     (path := tmp_path / "w.safetensors").write_bytes(save(state, metadata={"model": header}))
-    assert not moved(network("model.name=mlp", f"model.pretrained_path={path}", seed=2).module, state)
+    found = network("model.name=mlp", f"model.pretrained_path={path}", seed=2)
+    assert not moved(found.module, state)
+    assert (found.mean, found.std) == (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def test_weights_of_a_timm_model_bring_the_normalisation_that_timm_gives_it(tmp_path):
