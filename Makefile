@@ -38,6 +38,11 @@ PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 DEVELOPED := $(VENV)/.installed-dev
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+# uv, where it is there, installs the same files by the same hashes in a fraction of the time. It reads no settings of
+# pip's but this address; where it cannot install, pip does.
+UV := $(shell command -v uv 2>/dev/null)
+BY_UV = $${PIP_INDEX_URL:+env UV_DEFAULT_INDEX="$$PIP_INDEX_URL"} $(UV) pip install --quiet --compile-bytecode --python $(PYTHON)
+install = $(if $(UV),$(BY_UV) $1 || { echo "uv could not install this; pip tries" >&2; $(PIP) $1; },$(PIP) $1)
 # .env is optional; quotes are tolerated, and what is already set wins.
 ENVIRONMENT = $(if $(wildcard .env),$(VENV)/bin/dotenv --file .env run --no-override --)
 MODULE = $(ENVIRONMENT) $(PYTHON) -m drift_detector_pipeline
@@ -68,12 +73,12 @@ requirements_dev: $(DEVELOPED) ## ... and what tests, style, types, documentatio
 
 $(INSTALLED): requirements.txt pyproject.toml
 	@test -x $(PYTHON) || $(MAKE) --no-print-directory create_environment
-	$(PIP) --require-hashes -r requirements.txt
-	$(PIP) --no-deps --no-build-isolation --editable .
+	$(call install,--require-hashes -r requirements.txt)
+	$(call install,--no-deps --no-build-isolation --editable .)
 	@touch $@
 
 $(DEVELOPED): requirements-dev.txt $(INSTALLED)
-	$(PIP) --require-hashes -r requirements-dev.txt
+	$(call install,--require-hashes -r requirements-dev.txt)
 	@touch $@
 
 ##@ Data
