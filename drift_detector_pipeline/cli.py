@@ -45,6 +45,7 @@ COMMANDS = {
     "evaluate": _Command("modeling.evaluate", "measure a finished run, as numbers and one page: RUN split=val"),
     "predict": _Command("modeling.predict", "label images: RUN IMAGES"),
     "summary": _Command("modeling.summary", "several finished runs as one JSON: reports/NAME.json RUN RUN"),
+    "card": _Command("modeling.card", "a finished run as a model card: RUN"),
     "profile": _Command("modeling.profile", "where a training step's time goes; words as for train", before="dataset"),
     "drift-reference": _Command("drift.build_reference", "learn what a run's training world looks like: RUN"),
     "drift": _Command("drift", "do images look like the training world? RUN IMAGES; status 3: notice, 4: alert"),

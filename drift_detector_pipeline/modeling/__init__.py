@@ -19,6 +19,7 @@ evaluate           make evaluate
 predict            make predict
 reproduce          a receipt -> the same bits again?
 summary            a receipt as Markdown; several as one claim with its spread
+card               a receipt as a model card
 sweep/             several values of some settings -> a run each, a table and pictures
 profile/           a few training steps -> where their time goes, and what to try
 """
