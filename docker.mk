@@ -15,6 +15,13 @@ HOST_SERVICE_ACCOUNT_KEY_PATH ?= .secrets/gdrive-dvc-service-account.json
 COMMA := ,
 
 export DOCKER_BUILDKIT := 1
+# What the Dockerfile needs, in a client: buildx, or Docker 18.09 to 22, which have it within; podman answers, too.
+CLIENT_MUST_BUILD = command -v $(firstword $(DOCKER)) >/dev/null || \
+	{ echo "error: $(firstword $(DOCKER)): no such program; install Docker, or name another: DOCKER=podman" >&2; exit 1; }; \
+	$(DOCKER) buildx version >/dev/null 2>&1 || case "$$($(DOCKER) version --format '{{.Client.Version}}' 2>/dev/null)" in \
+	18.09*|19.*|20.*|21.*|22.*) ;; \
+	*) echo "error: this Docker client has no BuildKit, which the image is built with; install its component buildx, e.g." \
+	"apt-get install docker-buildx-plugin, or brew install docker-buildx" >&2; exit 1;; esac
 IMAGE := $(IMAGE_NAME):$(IMAGE_TAG)
 BUILT := .image-built-$(subst /,_,$(IMAGE_NAME))-$(IMAGE_TAG)
 IMAGE_FILES := $(shell find Dockerfile .dockerignore docker-entrypoint.sh docker-install.sh requirements.txt pyproject.toml \
@@ -43,7 +50,7 @@ BREAKABLE := tests/images tests/networks tests/raw tests/deploy/test_entrypoint.
 
 # Environment variables that are handed on if they are set; secrets are better kept in .env and the key file, which
 # `docker inspect` does not show.
-HANDED_ON := CI_MODE GOMP_SPINCOUNT OMP_NUM_THREADS MKL_NUM_THREADS TZ WANDB_API_KEY WANDB_MODE HF_TOKEN \
+HANDED_ON := CI_MODE DVC_PARALLEL_JOBS GOMP_SPINCOUNT OMP_NUM_THREADS MKL_NUM_THREADS TZ WANDB_API_KEY WANDB_MODE HF_TOKEN \
 	GDRIVE_CREDENTIALS_DATA GDRIVE_CREDENTIALS_DATA_CONTENT GDRIVE_KEY_FILE_PATH_IN_CONTAINER \
 	AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_DEFAULT_REGION AWS_ENDPOINT_URL
 
@@ -67,6 +74,7 @@ MOUNTS += $(foreach path,$(sort $(filter-out data data/% models models/% outputs
 ##@ Container
 .PHONY: docker_build docker_image ensure_host_dvc_cache
 docker_build: ## Build the image; print what its layers weigh; fail above 600 MB on top of base, PyTorch and CUDA
+	@$(CLIENT_MUST_BUILD)
 	@commit=$$(git rev-parse HEAD 2>/dev/null) || commit=; \
 	[ -z "$$commit" ] || [ -z "$$(git status --porcelain)" ] || commit=$$commit-dirty; \
 	$(DOCKER) build --tag $(IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg TORCH_INDEX=$(TORCH_INDEX) \

@@ -7,6 +7,7 @@ The ground:
     files          atomic writes, hashes, locks
     arrays         the kinds of arrays that stages hand each other
     settings       what can be set, with types, ranges and meanings
+    meant          the setting that a word means which is none
     config         conf/*.yaml and overrides -> checked settings
     commands       the words of a command that are no settings
     pages          self-contained HTML pages
@@ -30,6 +31,7 @@ Around it:
     proof/         our own claims, measured, beside the methods of today
     quickstart     the first two minutes
     verify         what works on this machine
+    cli            all commands under one name: drift-pipeline
 
 Each folder's docstring is the map of its modules. Stages talk through files: a later stage reads what an earlier one
 wrote, never its objects.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.files import is_there
+from drift_detector_pipeline.meant import meant
 
 _NO_CHOICES: Mapping[str, Sequence[str]] = {}
 
@@ -47,6 +48,8 @@ def refuse_others(overrides: Sequence[str], allowed: Sequence[str], says: str) -
     for word in overrides:
         if (key := word.partition("=")[0]) not in allowed:
             order = difflib.get_close_matches(key, allowed, n=len(allowed) or 1, cutoff=0)
+            if typed := [one for one in meant(word) if one.partition("=")[0] in allowed]:
+                raise ConfigError(f"{word}: no such word; {typed[0]} is meant?")
             further = f"; further words may be {', '.join(f'{one}=...' for one in order)}" if order else ""
             raise ConfigError(f"{word}: {says}{further}")
 

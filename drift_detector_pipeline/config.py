@@ -21,12 +21,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.meant import FREE_FORM, PATTERNS, as_typed, is_setting, key_meant, meant, value_meant
 from drift_detector_pipeline.settings import Settings, valid_keys
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PATHS = (*(key for key in valid_keys() if key.endswith(("path", "dir", "resume"))), "hydra.run.dir")
 
-_FREE_FORM = ("model.options", "training.optimizer_options")  # dictionaries whose keys others define
 _GIVEN = "given on the command line"
 _Section = TypeVar("_Section", bound=BaseModel)
 
@@ -49,7 +49,7 @@ def load(overrides: Sequence[str]) -> Composed:
     words = [as_in_a_shell(word) for word in overrides]
     parsed = parse(words)
     for override in parsed:
-        _check_name(override)
+        _check_name(override, overrides)
     composed = _compose(words)
     values, run_folder = _plain(composed)
     try:
@@ -97,6 +97,10 @@ def group_choices() -> dict[str, list[str]]:
 
 def parse(overrides: Sequence[str]) -> list[Override]:
     """Read words such as `training.epochs=5` in Hydra's grammar. Raises ConfigError if they are none."""
+    if dashed := next((word for word in overrides if word.startswith("-")), None):
+        key, _, value = dashed.lstrip("-").partition("=")
+        typed = key if is_setting(key) else key_meant(key) or "training.epochs"
+        raise ConfigError(f"{dashed}: a setting is one word without dashes, such as {typed}={value or '...'}")
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
@@ -133,26 +137,34 @@ def _is_text(word: str) -> bool:
     return not override.is_sweep_override() and isinstance(override.value(), str | None)
 
 
-def _check_name(override: Override) -> None:
-    """Refuse a key or a group choice that does not exist, naming the nearest that does."""
+def _check_name(override: Override, words: Sequence[str]) -> None:
+    """Refuse a key or a group choice that does not exist, naming the nearest that does, as it is typed."""
     key, groups = override.key_or_group, group_choices()
     if key in groups:
         if override.value() not in groups[key]:
             choices = _nearest_first(str(override.value()), groups[key])
-            raise ConfigError(f"{key}={override.value()}: no such file in conf/{key}/; choose from {choices}")
+            hint = _hint(override, words)
+            raise ConfigError(f"{key}={override.value()}: no such file in conf/{key}/; choose from {choices}{hint}")
         if key == "experiment" and not override.is_add():
             raise ConfigError(f"experiments are added with a plus: +experiment={override.value()}")
         return
-    if key.split(".")[0] == "hydra" or _is_valid_key(key):
+    if key.split(".")[0] == "hydra" or is_setting(key):
         return
+    if hint := _hint(override, words):
+        raise ConfigError(f"{key}: no such key{hint}")
     section = key.split(".")[0]
     where = f"conf/{section}/" if section in groups else "conf/config.yaml"
     raise ConfigError(f"{key}: no such key in {where}; {_valid_ones(key)}")
 
 
-def _is_valid_key(key: str) -> bool:
-    sections = {name.rpartition(".")[0] for name in valid_keys()}
-    return key in {*valid_keys(), *sections} or key.startswith(tuple(f"{name}." for name in _FREE_FORM))
+def _hint(override: Override, words: Sequence[str]) -> str:
+    """What a wrong word means, and all words as they are typed then; empty where that would be a guess."""
+    if not (wanted := meant(str(override.input_line))):
+        return ""
+    of_files = {f"{group}={choice}" for group, choices in group_choices().items() for choice in choices}
+    typed = [one for word in words for one in ([] if word in of_files else meant(word)) or [word]]
+    name = " ".join(wanted) if len(wanted) > 1 else wanted[0].partition("=")[0]
+    return f"; {name} is meant? Type {as_typed(typed)}"
 
 
 def _valid_ones(key: str) -> str:
@@ -165,7 +177,7 @@ def _valid_ones(key: str) -> str:
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
-    added = [f"++{text}" if text.startswith(_FREE_FORM) else text for text in overrides]
+    added = [f"++{text}" if text.startswith(FREE_FORM) else text for text in overrides]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return compose("config", added, return_hydra_config=True)
@@ -229,7 +241,10 @@ def _reason(problem: ErrorDetails, key: str) -> str:
         return f"no such key; {_valid_ones(key)}"
     if problem["type"] == "missing":
         return f"a value is needed; pass {key}=VALUE"
-    return f"{problem['msg']}, got {problem['input']!r}"
+    expected = f"should be {patterned}" if (patterned := PATTERNS.get(key)) else problem["msg"]
+    choices = re.findall(r"'([^']+)'", str(problem.get("ctx", {}).get("expected", "")))
+    value = value_meant(key, problem["input"], choices)
+    return f"{expected}, got {problem['input']!r}" + (f"; {key}={value} is meant?" if value else "")
 
 
 def _known_part(location: tuple[int | str, ...]) -> list[str]:
@@ -249,7 +264,8 @@ def _origin(key: str, overrides: Sequence[str], composed: DictConfig) -> str:
         return _GIVEN
     choices, section = composed.hydra.runtime.choices, key.split(".")[0]
     files = [f"{group}/{choices[group]}.yaml" for group in ("experiment", section) if choices.get(group)]
-    files += [file for file in (f"{section}/_base.yaml", "config.yaml") if (CONF / file).exists()]
+    shared = (f"{section}/_base.yaml", f"{section}/default.yaml", "config.yaml")
+    files += [file for file in shared if (CONF / file).exists()]
     assignment = re.compile(rf"^[^#\n]*\b{re.escape(key.rsplit('.', 1)[-1])}\s*:", re.MULTILINE)
     naming = [file for file in files if assignment.search((CONF / file).read_text(encoding="utf-8"))]
     return "in conf/" + (naming or files)[0]

@@ -6,7 +6,6 @@ Used by every stage that leaves something behind.
 import contextlib
 import datetime
 import errno
-import fcntl
 import hashlib
 import itertools
 import json
@@ -113,7 +112,7 @@ def exclusive(path: Path) -> Iterator[None]:
     """Hold the lock file `path`: a second process that wants it waits until the first is done or dead.
 
     Where it can neither be made nor read nothing is held: what can only be read needs no lock, and who goes on to
-    write there is told.
+    write there is told. Nor is anything where the system has no such locks, as Windows.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as opened:
@@ -124,7 +123,10 @@ def exclusive(path: Path) -> Iterator[None]:
                 if error.errno not in NOT_WRITABLE | {errno.ENOENT}:
                     raise
                 continue
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with contextlib.suppress(ImportError):
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)
             break
         yield
 
@@ -134,14 +136,18 @@ def held_alone(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` without waiting; False if another process holds it.
 
     The lock is the process's, not its children's: the loader workers of a killed training do not keep it. Where the
-    file system has no locks, nobody is kept out.
+    file system, or the system, has no locks, nobody is kept out.
     """
     alone = True
     with path.open("a") as file:
         try:
+            import fcntl
+
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             alone = error.errno not in {errno.EAGAIN, errno.EACCES}
+        except ImportError:
+            pass
         yield alone
 
 

@@ -11,7 +11,7 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import exit_status
-from drift_detector_pipeline.modeling.evaluate import evaluate
+from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import FINAL, read_receipt
 

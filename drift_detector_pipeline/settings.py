@@ -92,10 +92,10 @@ class Profiling(_Section):
     repeat: Annotated[int, Field(ge=0)]  # recordings; 0: until the run ends
     log_dir: FilePath  # in the run's folder
     export_chrome_trace: bool  # also as plain JSON, for viewers that read no .gz
-    record_shapes: bool
+    record_shapes: bool  # of operators' inputs
     profile_memory: bool
     with_stack: bool  # Python's call stack, and so which module an operator belongs to
-    with_flops: bool
+    with_flops: bool  # with the shapes, which they are computed from
     with_modules: bool  # today's PyTorch has this in with_stack
 
 
@@ -142,8 +142,11 @@ class Run(_Section):
 class Wandb(_Section):
     """Where W&B keeps a run. Decides nothing about the bits."""
 
+    enabled: bool = True  # false: off, whatever `mode` says
     project: Annotated[str, Field(min_length=1)]
     entity: str | None
+    run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = []  # W&B's limit of a tag
     mode: Literal["auto", "online", "offline", "disabled"]
     log_freq: Positive  # optimizer steps between two values of a batch
 

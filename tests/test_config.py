@@ -34,21 +34,90 @@ def spoil(file: Path, line: str) -> None:
 def test_a_slip_in_any_key_names_that_key_first(key: str) -> None:
     slip = key[:-2] + key[-1]  # one letter is lost
     said = refusal(f"{slip}=1")
-    assert said.startswith(f"{slip}: no such key in conf/{key.split('.')[0]}/; valid keys, the nearest first: {key}")
+    assert said.startswith(f"{slip}: no such key; {key} is meant? Type ")
+    assert f"{key}=" in said.partition("Type ")[2]
 
 
 def test_all_keys_of_the_section_are_listed() -> None:
-    said = refusal("training.lr=1")
+    said = refusal("training.foo=1")
     assert all(key in said for key in settings.valid_keys() if key.startswith("training."))
 
 
 @pytest.mark.parametrize(
     ("wrong", "nearest"),
-    [("epochs", "training.epochs"), ("trainig.epochs", "training.epochs"), ("dta", "data"),
-     ("batchsize", "training.batch_size")],
-)  # fmt: skip
-def test_a_key_in_no_section_names_the_nearest_of_all(wrong: str, nearest: str) -> None:
+    [("dta", "data"), ("name", "data.name"), ("enabled", "wandb.enabled")],
+)
+def test_a_key_in_no_section_that_may_mean_several_names_the_nearest_of_all(wrong: str, nearest: str) -> None:
     assert f"nearest valid keys: {nearest}," in refusal(f"{wrong}=1")
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        ("lr=0.1", "training.learning_rate=0.1"),
+        ("learning_rate=1e-3", "training.learning_rate=1e-3"),
+        ("training.lr=1", "training.learning_rate=1"),
+        ("run.learning_rate=1", "training.learning_rate=1"),
+        ("lerning_rate=1", "training.learning_rate=1"),
+        ("num_workers=4", "data.dataloader_workers=4"),
+        ("epochs=5", "training.epochs=5"),
+        ("trainig.epochs=5", "training.epochs=5"),
+        ("trainer.max_epochs=5", "training.epochs=5"),
+        ("batch=32", "training.batch_size=32"),
+        ("batchsize=32", "training.batch_size=32"),
+        ("data.batch_size=32", "training.batch_size=32"),
+        ("device=gpu", "run.device=cuda"),
+        ("gpu=1", "run.device=cuda"),
+        ("seed=3", "run.seed=3"),
+        ("optimizer=adam", "training.optimizer=adam"),
+        ("amp=true", "run.precision=bf16"),
+        ("wandb=false", "wandb.enabled=false"),
+        ("wandb=offline", "wandb.mode=offline"),
+        ("dataset=cifar10", "data=cifar10"),
+        ("data=/my/photos", "data=folder data.raw_path=/my/photos"),
+        ("model=resnet50d", "model.name=resnet50d"),
+        ("output_dir=x", "hydra.run.dir=x"),
+        ("data.augmentation.color_jitter.hue=0.1", "data.augmentation.colour_jitter.hue=0.1"),
+    ],
+)
+def test_what_other_tools_call_a_setting_is_answered_with_ours_as_it_is_typed(
+    typed: str, right: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAKELEVEL", "1")
+    assert refusal(typed, "data.limit=9").endswith(f' is meant? Type ARGS="{right} data.limit=9"')
+    for name in ("MAKELEVEL", "PIPELINE_IMAGE"):
+        monkeypatch.delenv(name, raising=False)
+    assert refusal(typed).endswith(f" is meant? Type {right}")
+    config.load([word.replace("resnet50d", "mlp") for word in right.split()])  # and that is read
+
+
+def test_all_wrong_words_are_right_in_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAKELEVEL", "1")
+    said = refusal("+experiment=quickstart", "data.raw_path=a b", "epochs=2", "lr=1")
+    right = "+experiment=quickstart 'data.raw_path=a b' training.epochs=2 training.learning_rate=1"
+    assert said.endswith(f'Type ARGS="{right}"')
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        ("run.device=gpu", "run.device=cuda"),
+        ("run.device=1", "run.device=cuda:1"),
+        ("run.precision=16", "run.precision=bf16"),
+        ("training.scheduler=cosine", "training.scheduler=CosineAnnealingLR"),
+        ("training.scheduler=onecyclelr", "training.scheduler=OneCycleLR"),
+        ("wandb.mode=offlin", "wandb.mode=offline"),
+    ],
+)
+def test_a_value_that_means_another_is_answered_with_that(typed: str, right: str) -> None:
+    assert f"; {right} is meant?" in refusal(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"), [("--lr=0.1", "training.learning_rate=0.1"), ("--run.seed=3", "run.seed=3"), ("-e", "=...")]
+)
+def test_a_word_with_dashes_is_answered_with_the_word_without(typed: str, right: str) -> None:
+    assert refusal(typed).endswith(right)
 
 
 @pytest.mark.parametrize("plus", ["", "+", "++", "~"])
@@ -97,8 +166,8 @@ def test_an_experiment_changes_what_it_names() -> None:
         ("data.augmentation.mix_alpha=0", "greater than 0"),
         ("data.balance=true", "'sampling'"),
         ("data.limit=0", "greater than or equal to 1"),
-        ("data.name=a/b", "pattern"),
-        ("run.device=gpu", "pattern"),
+        ("data.name=a/b", "of letters, digits"),
+        ("run.device=gpu", "should be auto, cpu, mps, cuda or cuda:1"),
         ("run.seed=-1", "greater than or equal to 0"),
         ("run.threads=many", "'auto'"),
     ],

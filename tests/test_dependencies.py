@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import metadata, packages_distributions
 
 import pytest
 from conftest import ROOT, needs_clone
@@ -59,6 +59,16 @@ def test_every_line_of_a_lock_is_a_pin_with_hashes_or_a_remark(lock):
 @pytest.mark.parametrize("lock", [RUN_LOCK, DEV_LOCK], ids=["run", "dev"])
 def test_a_lock_names_no_address_and_no_place_on_a_machine(lock):
     assert re.findall(r"https?:|file:|index|(?<![\w.-])/\w+", lock) == []
+
+
+@needs_clone
+@pytest.mark.parametrize("package", ["numpy", "scipy", "matplotlib", "pillow"])
+def test_python_3_10_is_refused_because_of_what_packages_in_the_lock_say_of_themselves(package):
+    assert re.match(r">=3\.1[1-9]", metadata(package)["Requires-Python"])
+    name = {"numpy": "NumPy", "scipy": "SciPy"}.get(package, package.capitalize())
+    pinned = re.search(rf"^{package}==(\d+)\.(\d+)", RUN_LOCK, re.MULTILINE)
+    said = re.search(rf"{name} (\d+)(?:\.(\d+))?", (ROOT / "README.md").read_text())
+    assert said[1] == pinned[1] and said[2] in (None, pinned[2])
 
 
 def test_the_two_locks_agree_and_hold_what_is_declared():

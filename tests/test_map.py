@@ -104,8 +104,10 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
 @pytest.mark.parametrize(
     ("name", "never"),
     [
-        ("modeling.predict", "dvc cryptography optuna sklearn"),
+        ("modeling.labels", "dvc cryptography optuna sklearn"),
         ("dataset", "torch timm dvc sklearn matplotlib"),
+        ("modeling.evaluate", "torch timm matplotlib"),
+        ("modeling.predict", "torch timm matplotlib"),
         ("drift.detector", "hydra pydantic timm dvc"),
         ("runs.tracking.wandb_writer", "torch timm hydra"),
     ],

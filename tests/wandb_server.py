@@ -36,6 +36,7 @@ class Server(ThreadingHTTPServer):
         self.unknown: list[str] = []  # operations this server has no answer for
         self.history: dict[str, list[dict[str, Any]]] = defaultdict(list)  # by run id
         self.config: dict[str, dict[str, Any]] = defaultdict(dict)
+        self.shown: dict[str, dict[str, Any]] = defaultdict(dict)  # a run's name for people, and its tags
         self.exit_codes: dict[str, list[int]] = defaultdict(list)
         self.files: dict[str, bytes] = {}  # by name
         self.artifacts: list[dict[str, Any]] = []
@@ -158,8 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
         }  # fmt: skip
         return {"model": {"id": "project", "name": project, "entity": ENTITY, "bucket": bucket}}
 
-    def _upsert(self, name: str, project: str | None, config: str | None, **_: Any) -> Answer:
+    def _upsert(self, name: str, project: str | None, config: str | None, **more: Any) -> Answer:
         known = name in self.server.config
+        self.server.shown[name] |= {key: more[key] for key in ("displayName", "tags") if more.get(key)}
         self.server.config[name] |= json.loads(config or "{}")
         bucket = {
             "id": f"id-{name}", "name": name, "displayName": name, "description": None, "config": "{}",

@@ -1,7 +1,7 @@
 """Image files -> inference crops, the unreadable ones put aside.
 
 In: names and paths. Out: names and uint8 (S, S, 3), one at a time, so that any number of files fits into memory. Read
-by modeling/predict.py, drift/preparation.py and proof/study.py.
+by modeling/labels.py, drift/preparation.py and proof/study.py.
 """
 
 from collections.abc import Iterator, Sequence

@@ -43,6 +43,14 @@ def image_files(words: Sequence[str]) -> Iterator[list[ImageFile]]:
         yield list(once.values())
 
 
+def leads_somewhere(word: str) -> bool:
+    """Whether `word` names a file, a folder or several, or matches any, as `image_files` reads it."""
+    if is_there(Path(word)) or _matches(word):
+        return True
+    parts = [] if _blank_in(_literal(word)) else _parts(word)
+    return len(parts) > 1 and any(map(leads_somewhere, parts))
+
+
 def _named_by(word: str, unpacked: Path) -> Iterator[ImageFile]:
     path = Path(word)
     if is_there(path):

@@ -12,10 +12,14 @@ samples            a few validation images and what the model says
 train              batches -> outputs/<date>/<time>/, killed and continued to the same bits
 trained            a weight file ready to compute with
 evaluation_report  the files of an evaluation
-evaluate           what a run's model is worth, as numbers and one page
-predict            labels for anybody's images
+evaluation         what a run's model is worth, as numbers and one page
+labels             labels for anybody's images
+named              is what a command names there? before PyTorch is imported
+evaluate           make evaluate
+predict            make predict
 reproduce          a receipt -> the same bits again?
 summary            a receipt as Markdown; several as one claim with its spread
+card               a receipt as a model card
 sweep/             several values of some settings -> a run each, a table and pictures
 profile/           a few training steps -> where their time goes, and what to try
 """

@@ -1,157 +1,30 @@
-"""What a finished run's model is worth: `python -m drift_detector_pipeline.modeling.evaluate RUN split=val`.
+"""`python -m drift_detector_pipeline.modeling.evaluate RUN split=val`: what a finished run's model is worth.
 
-In: a run's receipt and weights, and the processed data it was trained on. Out: `<run>/evaluation/<split>/`
-(evaluation_report.py). The numbers are those that training wrote, to the last digit.
+In: words. Out: what evaluation.py writes. A run that is not there is said at once: PyTorch, which takes seconds to
+import, comes after that.
 """
 
 import sys
-import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from drift_detector_pipeline.commands import read_command, refuse_others
-from drift_detector_pipeline.console import log, progress_bar, set_up_logging
-from drift_detector_pipeline.errors import DataError, exit_status
-from drift_detector_pipeline.modeling.evaluation_report import write_evaluation
-from drift_detector_pipeline.modeling.inference import BATCH
-from drift_detector_pipeline.modeling.loaders import evaluation_requests, load_batches
-from drift_detector_pipeline.modeling.trained import WEIGHTS, Trained, open_trained, outputs_of, precision_of
-from drift_detector_pipeline.processed.manifest import Processed
+from drift_detector_pipeline.commands import read_command
+from drift_detector_pipeline.console import set_up_logging
+from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.modeling.named import WEIGHTS, check_run
 from drift_detector_pipeline.processed.splits import SPLITS
-from drift_detector_pipeline.runs.facts import now, package_versions, this_command
-from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
-from drift_detector_pipeline.runs.receipts import Receipt, newest_finished, read_receipt
-from drift_detector_pipeline.settings import Data, Run
-from drift_detector_pipeline.tasks.headline import Headline
-from drift_detector_pipeline.tasks.task import Evaluation, Metrics, Output, Target, View
-
-_ALLOWED = ("run.device", "run.precision", "run.threads", "data.processed_path", "data.dataloader_workers")
-
-
-class _Outputs(NamedTuple):
-    outputs: list[Output]  # N
-    targets: list[Target]  # N
-    seconds_total: float  # from the first request to the last output
-    seconds_forward: float  # of it, in `outputs_of`; the rest is waiting for images
 
 
 @exit_status
 def main() -> int:
     """Evaluate the run named on the command line, or the newest finished one."""
     command = read_command(sys.argv[1:], {"split": SPLITS, "weights": WEIGHTS})
+    if command.target:
+        check_run(command.target)
+    from drift_detector_pipeline.modeling.evaluation import evaluate
+    from drift_detector_pipeline.runs.receipts import newest_finished
+
     set_up_logging()
     evaluate(command.target or newest_finished(), overrides=command.overrides, **command.own)
     return 0
-
-
-def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overrides: Sequence[str] = ()) -> Path:
-    """Evaluate a finished run on a split of its own data; return the folder of the report.
-
-    Raises a PipelineError if there is no receipt, the weights are not those it names, or the processed data is not
-    what the run was trained on.
-    """
-    receipt = read_receipt(folder)
-    data, run = _settings(receipt, overrides)
-    processed = receipt.data(data)
-    indices = processed.images.indices(split, data.limit)
-    if not len(indices):
-        raise DataError(f"{processed.folder}: no images in the split {split}; choose another: split=val")
-    with prepared(run) as machine:
-        trained = open_trained(folder / f"{weights}_model.safetensors", machine)
-        receipt.check_weights(trained.file, trained.sha256)
-        found = _outputs(trained, machine, processed, data, indices)
-        facts: dict[str, Any] = {"split": split, "weights": weights, "selected_on_val": weights == "best"}
-        facts |= _surroundings(folder, processed, trained, machine)
-    metrics = trained.task.measure(found.outputs, found.targets)
-    facts["training"] = _as_training_said(receipt, split, weights, metrics)
-    facts |= {f"seconds_{part}": round(getattr(found, f"seconds_{part}"), 3) for part in ("total", "forward")}
-    how = View(trained.img_size, None)
-    evaluation = Evaluation(
-        facts, metrics, trained.classes,
-        paths=[processed.images.paths[index] for index in indices],
-        targets=found.targets,
-        answers=trained.task.answer(found.outputs, trained.classes),
-        picture=lambda place: trained.task.view(processed.images[int(indices[place])], None, how, None)[0].numpy(),
-    )  # fmt: skip
-    target = write_evaluation(folder / "evaluation" / split, evaluation, trained.task)
-    _say(facts, metrics, trained.task.headline, target)
-    return target
-
-
-def _settings(receipt: Receipt, overrides: Sequence[str]) -> tuple[Data, Run]:
-    """The run's own data and run settings; what it was trained with may be said again."""
-    given = [word for word in overrides if word not in receipt.overrides]
-    refuse_others(given, _ALLOWED, "what is evaluated stands in the run's receipt")
-    precision = f"run.precision={precision_of(receipt.precision)}"
-    return receipt.section(Data, given), receipt.section(Run, [precision, "run.resume=null", *given])
-
-
-def _outputs(
-    trained: Trained, machine: Machine, processed: Processed, data: Data, indices: npt.NDArray[np.int64]
-) -> _Outputs:
-    """The split through the model, images made ahead of time by the run's own number of loader workers."""
-    requests = evaluation_requests(indices, batch_size=BATCH, side_px=trained.img_size)
-    batches = load_batches(
-        processed.images, requests, trained.task, data=data, seed=0, workers=data.dataloader_workers,
-        pin=machine.device.type == "cuda",
-    )  # fmt: skip
-    outputs, targets = list[Output](), list[Target]()
-    forward, started = 0.0, time.perf_counter()
-    with progress_bar(total=len(indices), title="evaluate", unit=" images") as bar:
-        for batch in batches:
-            began = time.perf_counter()
-            outputs.extend(outputs_of(trained, batch, machine))
-            forward += time.perf_counter() - began
-            targets.extend(batch.targets or [])
-            bar.update(len(batch.images))
-    total = time.perf_counter() - started
-    return _Outputs(outputs, targets, total, forward)
-
-
-def _surroundings(folder: Path, processed: Processed, trained: Trained, machine: Machine) -> dict[str, Any]:
-    """Which bytes were evaluated, by which command, on what."""
-    return {
-        "run": str(folder),
-        "model": trained.architecture,
-        "weights_sha256": trained.sha256,
-        "data": str(processed.folder),
-        "data_fingerprint": processed.fingerprint,
-        "img_size": trained.img_size,
-        "command": this_command(),
-        "when": now(),
-        "device": machine.device.type,
-        "instruction_set": instruction_set(machine.device),
-        "precision": machine.precision,
-        "threads": machine.threads,
-        "packages": package_versions(),
-    }
-
-
-def _as_training_said(receipt: Receipt, split: str, weights: str, metrics: Metrics) -> dict[str, object] | None:
-    """Training's own figures for these weights on `val`, and whether they are equal to the last digit."""
-    if split != "val":
-        return None
-    said = receipt.best if weights == "best" else receipt.final
-    value, loss = said.value(receipt.headline), said.val_loss
-    return {receipt.headline.name: value, "loss": loss, "equal": (value, loss) == (metrics.headline, metrics.loss)}
-
-
-def _say(facts: dict[str, Any], metrics: Metrics, headline: Headline, target: Path) -> None:
-    words = metrics.words(f"{metrics.n:,} {facts['split']} images")
-    log.info("%s, %s weights: %s", facts["run"], facts["weights"], words)
-    name, before = headline.name, facts["training"]
-    if before and before["equal"]:
-        log.info("%s and loss are those training wrote, to the last digit", name)
-    elif before:
-        log.info(
-            "training wrote %s %s and loss %s, now %s and %s: another machine, precision or version",
-            name, before[name], before["loss"], metrics.headline, metrics.loss,
-        )  # fmt: skip
-    log.info("%s", target / "report.html")
 
 
 if __name__ == "__main__":

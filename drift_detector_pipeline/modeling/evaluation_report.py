@@ -1,7 +1,7 @@
 """The files of an evaluation: metrics.json, a page, its pictures, and one line per image.
 
 In: an `Evaluation` and its task. Out: `<run>/evaluation/<split>/{metrics.json,report.html,predictions.csv,*.png}`,
-replaced as a whole. Fed by evaluate.py; for people, and for whoever compares runs.
+replaced as a whole. Fed by evaluation.py; for people, and for whoever compares runs.
 """
 
 import csv
@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import disk_full_explained, spreadsheet_row, write_atomically, write_json
+from drift_detector_pipeline.files import disk_full_explained, exclusive, spreadsheet_row, write_atomically, write_json
 from drift_detector_pipeline.pages import write_page
 from drift_detector_pipeline.tasks.task import Answer, Evaluation, Task
 
@@ -19,20 +19,22 @@ from drift_detector_pipeline.tasks.task import Answer, Evaluation, Task
 def write_evaluation(target: Path, evaluation: Evaluation, task: Task) -> Path:
     """Write all files, metrics.json last, then put them in the place of an earlier evaluation; return `target`.
 
-    Raises DataError if the run's folder cannot be written.
+    Of two at once the second waits for the first, and is the one that stays. Raises DataError if the run's folder
+    cannot be written.
     """
     partial = target.with_name(f".{target.name}.partial")
     try:
-        with disk_full_explained(target):
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            _write(partial, evaluation, task)
-            shutil.rmtree(target, ignore_errors=True)
-            partial.replace(target)
+        with disk_full_explained(target), exclusive(target.with_name(f".{target.name}.lock")):
+            shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
+            try:
+                partial.mkdir(parents=True)
+                _write(partial, evaluation, task)
+                shutil.rmtree(target, ignore_errors=True)
+                partial.replace(target)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise DataError(f"{error.filename or target}: {error.strerror}; the run's folder must be writable") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 

@@ -1,7 +1,7 @@
 """Images through a model without learning: the one way for validation, evaluation and prediction.
 
 N images. Every batch is filled up to one size, so that what is said of an image does not depend on its neighbours.
-Fed by loaders.py and predict.py. Drift has a way of its own, and its reasons: drift/scores/signals.py.
+Fed by loaders.py and labels.py. Drift has a way of its own, and its reasons: drift/scores/signals.py.
 """
 
 import itertools

@@ -2,7 +2,7 @@
 
 Sample order = f(seed, epoch); augmentation = f(seed, epoch, image); partners to mix with = f(seed, epoch). Worker
 processes only share the work, so any number of them gives the same batches. B: images of a batch. Fed by
-processed/packing.py and a task, read by modeling/session.py and evaluate.py.
+processed/packing.py and a task, read by modeling/session.py and evaluation.py.
 """
 
 import atexit

@@ -5,9 +5,9 @@ train; its checkpoints and weight files. Read by train.py.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from drift_detector_pipeline.config import Composed
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.errors import ConfigError, ResumeError
 from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.interruption import Interruption
 from drift_detector_pipeline.modeling.loaders import (
@@ -48,10 +48,11 @@ from drift_detector_pipeline.runs.checkpoints import (
 from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.runs.folders import identify, run_folder
 from drift_detector_pipeline.runs.machine import Machine, from_first
-from drift_detector_pipeline.runs.tracking.tracker import AllOf, FileTracker, NoTracker, Row, Tracker
+from drift_detector_pipeline.runs.tracking.tracker import AllOf, FileTracker, NoTracker, Row, Tracker, columns
 from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_id, wandb_tracker
 from drift_detector_pipeline.settings import Settings
 from drift_detector_pipeline.tasks.catalog import task_named
+from drift_detector_pipeline.tasks.headline import Headline
 from drift_detector_pipeline.tasks.task import Task
 
 INIT, STEP = 0, 1  # independent random streams
@@ -171,7 +172,7 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     if resumed:
         checkpoint = load_checkpoint(folder / "checkpoints")
         restore_tensors(checkpoint.tensors, network.module, average and average.module, optimizer)
-        progress = Progress(**checkpoint.progress)
+        progress = restored(checkpoint.progress, folder, task.headline)
     tracker = _tracker(settings, machine, folder, identity, network, progress, task)
     profiler = open_profiler(settings.training.profiler, folder, machine)
     forward = DistributedDataParallel(network.module) if machine.processes > 1 else network.module
@@ -181,6 +182,28 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     )  # fmt: skip
     _announce(session, resumed)
     return session
+
+
+def restored(saved: Mapping[str, Any], folder: Path, headline: Headline) -> Progress:
+    """How far a checkpoint of the run in `folder` says it has come; parts that came later may be missing.
+
+    Raises ResumeError if another part is missing, or is nothing of its kind.
+    """
+    kinds = {"started": str, "step": int, "loss_sum": float | int, "seconds": float | int, "history": list}
+    rows = saved.get("history")
+    known = {one.name for one in fields(Progress)}
+    right = {
+        **{name: isinstance(saved.get(name), kind) for name, kind in kinds.items()},
+        "a row of history": isinstance(rows, list)
+        and all(isinstance(row, dict) and set(columns(headline)) <= row.keys() for row in rows),
+        **dict.fromkeys(saved.keys() - known, False),
+    }
+    if wrong := [name for name, holds in right.items() if not holds]:
+        raise ResumeError(
+            f"{folder / 'checkpoints'}: cannot be gone on from, its progress has no {wrong[0]} that is known; "
+            "start anew: make train, without run.resume"
+        )
+    return Progress(**saved)
 
 
 def training_batches(session: Session) -> Iterator[Batch]:

@@ -123,7 +123,7 @@ class StepProfiler:
             activities=activities,
             schedule=plan,
             on_trace_ready=self._write,
-            record_shapes=settings.record_shapes,
+            record_shapes=settings.record_shapes or settings.with_flops,
             profile_memory=settings.profile_memory,
             with_stack=settings.with_stack or settings.with_modules,  # its own `with_modules` is deprecated
             with_flops=settings.with_flops,

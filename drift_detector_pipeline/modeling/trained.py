@@ -1,7 +1,7 @@
 """A weight file ready to compute with, and what it says of images.
 
 In: a safetensors file written by a run, and nothing else. Out: a `Trained` on its device, in its precision. Read by
-whatever looks at a finished model: evaluate.py, predict.py, drift.
+whatever looks at a finished model: evaluation.py, labels.py, drift.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,6 @@ from drift_detector_pipeline.networks.weights import load_model, read_descriptio
 from drift_detector_pipeline.runs.machine import Machine
 from drift_detector_pipeline.tasks.catalog import task_named
 from drift_detector_pipeline.tasks.task import Output, Task
-
-WEIGHTS = ("final", "best")  # best: of the best headline on `val`, so chosen by what it is measured on
 
 
 class Trained(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import requests
 import torch
 from huggingface_hub import constants as hub
@@ -57,17 +58,18 @@ def load_pretrained(module: nn.Module, path: Path) -> None:
 
 
 def preprocessing_in(path: Path) -> dict[str, Any]:
-    """What a weight file written by this package says of its input; empty for a foreign one."""
+    """What a weight file written by this package says of its input; empty for a foreign one, or where that is odd."""
     if path.suffix != ".safetensors":
         return {}
     with safe_open(str(path), "pt") as file:
         header = (file.metadata() or {}).get("model", "{}")
     try:
-        description = json.loads(header)
-    except ValueError:  # others write under this name what they like
+        found = json.loads(header)["preprocessing"]
+        mean, std = np.array(found["mean"], dtype=np.float64), np.array(found["std"], dtype=np.float64)
+        usable = mean.shape == std.shape == (3,) and np.isfinite([mean, std]).all() and (std > 0).all()
+    except (ValueError, TypeError, LookupError, RecursionError):  # others write under this name what they like
         return {}
-    preprocessing: dict[str, Any] = description.get("preprocessing", {}) if isinstance(description, dict) else {}
-    return preprocessing
+    return {"mean": mean.tolist(), "std": std.tolist()} if usable else {}
 
 
 def hub_or_cache() -> None:

@@ -19,9 +19,10 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.modeling.evaluate import evaluate
+from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.train import train
-from drift_detector_pipeline.runs.receipts import RECEIPT, read_receipt
+from drift_detector_pipeline.runs.facts import RECEIPT
+from drift_detector_pipeline.runs.receipts import read_receipt
 
 REPORT = Path("reports/precision_accuracy.json")
 RUNS = Path("outputs/bench_accuracy")

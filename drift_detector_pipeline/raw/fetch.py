@@ -157,7 +157,8 @@ def _from_remote(path: Path, pointer: Pointer) -> None:
         name = repository.default_remote
         remote.check_ready(repository, name)
         log.info("%s: pulling %d MB from the DVC remote %s", path, pointer.size_bytes // 1_000_000, name)
-        remote.dvc(repository, ["pull", "-r", name, pointer.file.name], show=progress_wanted(), limit_s=_PULL_LIMIT_S)
+        words = ["pull", *remote.jobs(), "-r", name, pointer.file.name]
+        remote.dvc(repository, words, show=progress_wanted(), limit_s=_PULL_LIMIT_S)
     except DataError as error:
         raise _NotHereError(str(error)) from error
     if path.is_file() and not _matches(path, pointer):

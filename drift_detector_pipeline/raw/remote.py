@@ -2,7 +2,8 @@
 
 In: .dvc/config and credentials. Out: what dvc does and, when it fails, one line that says what to do about it.
 Used by `make dvc_pull`, `dvc_push`, `dvc_status` and by fetch.py. dvc is a process of its own here: it never
-prompts, never waits for a browser, never reports usage, and keeps its notes inside the repository.
+prompts, never waits for a browser, never reports usage, and keeps its notes inside the repository. DVC_PARALLEL_JOBS
+says how many files it moves at once; in CI, where CI_MODE=true, it is one.
 """
 
 import argparse
@@ -16,12 +17,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from drift_detector_pipeline.errors import DataError, exit_status
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.raw.drive_credentials import GUIDE, account_of
 
 PLACEHOLDER = "REPLACE_WITH_YOUR_FOLDER_ID"
 CREDENTIALS = "GDRIVE_CREDENTIALS_DATA"  # environment variable: the text of a service account's key file
+PARALLEL_JOBS = "DVC_PARALLEL_JOBS"  # environment variable: files at once
 KEY_FILE = Path(".secrets/gdrive-dvc-service-account.json")  # below the repository's root; read if that is not set
+_KEY_PATH = "gdrive_service_account_json_file_path"  # DVC's setting
 
 # What dvc, PyDrive2 and boto write on stderr, and what a person can do about it. The first that matches counts.
 _ADVICE = {
@@ -80,7 +83,7 @@ def main() -> int:
     if chosen.command == "status":
         return _status(repository, name, rest)
     check_ready(repository, name)
-    dvc(repository, [chosen.command, "-r", name, *rest], show=True)
+    dvc(repository, [chosen.command, *jobs(), "-r", name, *rest], show=True)
     return 0
 
 
@@ -105,6 +108,19 @@ def check_ready(repository: Repository, name: str) -> None:
         )
     if url.startswith("gdrive://") and _by_service_account(repository, name):
         _check_key(repository, name)
+
+
+def jobs() -> list[str]:
+    """Words for dvc on how many files it moves at once; none where it decides itself: 4 a core.
+
+    Raises ConfigError if DVC_PARALLEL_JOBS is no number above 0.
+    """
+    wanted = os.environ.get(PARALLEL_JOBS, "").strip()
+    if not wanted:
+        return ["--jobs", "1"] if os.environ.get("CI_MODE") == "true" else []
+    if not (wanted.isascii() and wanted.isdigit() and int(wanted)):
+        raise ConfigError(f"{PARALLEL_JOBS}={wanted}: expected how many files to move at once, e.g. {PARALLEL_JOBS}=4")
+    return ["--jobs", wanted]
 
 
 def dvc(repository: Repository, arguments: Sequence[str], *, show: bool = False, limit_s: float = 86_400) -> str:
@@ -153,7 +169,7 @@ def _by_service_account(repository: Repository, name: str) -> bool:
 
 def _check_key(repository: Repository, name: str) -> None:
     """Raise DataError unless a key is there and looks like one; dvc's own words on this help nobody."""
-    configured = repository.settings.get(f"remote.{name}.gdrive_service_account_json_file_path")
+    configured = repository.settings.get(f"remote.{name}.{_KEY_PATH}")
     key, origin = os.environ.get(CREDENTIALS, ""), CREDENTIALS
     if configured or not key:  # dvc, too, prefers a configured file to the environment
         path = Path(configured or repository.root / KEY_FILE)
@@ -161,6 +177,12 @@ def _check_key(repository: Repository, name: str) -> None:
         try:
             key = path.read_text(encoding="utf-8")
         except OSError as error:
+            if configured and key:
+                raise DataError(
+                    f"{configured}: {error.strerror}; DVC's settings name this key file, and dvc prefers it to the key "
+                    f"in {CREDENTIALS}. Put the file there, or forget it, where it was set with --local or without: "
+                    f"`dvc remote modify --local --unset {name} {_KEY_PATH}`; {GUIDE}"
+                ) from error
             raise DataError(
                 f"no credentials for Google Drive: set {CREDENTIALS}, or put the service account's key file at "
                 f"{origin} ({error.strerror}); {GUIDE}"
@@ -206,7 +228,7 @@ def _status(repository: Repository, name: str, arguments: Sequence[str]) -> int:
     except DataError as reason:
         print(f"The remote was not asked: {reason}")
         return 0
-    dvc(repository, ["status", "-c", "-r", name, *arguments], show=True)
+    dvc(repository, ["status", "-c", *jobs(), "-r", name, *arguments], show=True)
     return 0
 
 

@@ -11,6 +11,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+RECEIPT = "run.json"  # of a finished run: its last file
+
 
 def now() -> str:
     """The time as ISO 8601 in UTC."""

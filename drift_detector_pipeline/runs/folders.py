@@ -16,8 +16,9 @@ from drift_detector_pipeline.errors import ResumeError
 from drift_detector_pipeline.files import held_alone, make_folder, write_atomically
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.runs.checkpoints import NAMES, load_checkpoint, read_identity
+from drift_detector_pipeline.runs.facts import RECEIPT
 from drift_detector_pipeline.runs.machine import Machine
-from drift_detector_pipeline.runs.receipts import OUTPUTS, RECEIPT, compare_facts
+from drift_detector_pipeline.runs.receipts import OUTPUTS, compare_facts
 from drift_detector_pipeline.settings import Data, Settings
 
 _LOCK = ".training.lock"

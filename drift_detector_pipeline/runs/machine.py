@@ -9,6 +9,7 @@ import datetime
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -82,6 +83,8 @@ def keep_freed_memory() -> None:
     Left alone, glibc hands them back, and the system zeroes and maps every page of every step anew: a twentieth
     to a fifth of ResNet-18's step on two cores (reports/training_speed.json). Results do not depend on it.
     """
+    if sys.platform != "linux":
+        return
     allocator = ctypes.CDLL(None)
     if hasattr(allocator, "mallopt"):
         allocator.mallopt(_MMAP_MAX, 0)

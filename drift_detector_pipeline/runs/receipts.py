@@ -17,13 +17,12 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import DataError, ModelError, ResumeError
 from drift_detector_pipeline.files import file_hash, write_json
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
-from drift_detector_pipeline.runs.facts import git_state, package_versions, this_command
+from drift_detector_pipeline.runs.facts import RECEIPT, git_state, package_versions, this_command
 from drift_detector_pipeline.runs.machine import Machine, instruction_set
 from drift_detector_pipeline.settings import Data, Settings
 from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
 OUTPUTS = Path("outputs")
-RECEIPT = "run.json"
 FINAL, BEST = WEIGHT_FILES = ("final_model.safetensors", "best_model.safetensors")
 _Model = TypeVar("_Model", bound=BaseModel)
 

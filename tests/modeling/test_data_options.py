@@ -8,7 +8,7 @@ import pytest
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, ResumeError
-from drift_detector_pipeline.modeling.evaluate import evaluate
+from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.interruption import caught
 from drift_detector_pipeline.modeling.session import open_session, training_batches, validation_batches
 from drift_detector_pipeline.modeling.train import train

@@ -18,7 +18,8 @@ from finished_runs import PRECISIONS, finished_run, own_copy
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError, ResumeError
-from drift_detector_pipeline.modeling.evaluate import evaluate, main
+from drift_detector_pipeline.modeling.evaluate import main
+from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.reproduce import reproduce
 from drift_detector_pipeline.runs.receipts import read_receipt
 from drift_detector_pipeline.tasks.headline import ACCURACY
@@ -167,7 +168,7 @@ def test_an_evaluation_replaces_the_one_before_as_a_whole(copy):
     (folder / "old.png").touch()
     evaluate(copy)
     assert {path.name for path in folder.iterdir()} == FILES
-    assert [path.name for path in folder.parent.iterdir()] == ["val"]
+    assert [path.name for path in folder.parent.iterdir() if path.name != ".val.lock"] == ["val"]
 
 
 def test_what_the_run_was_trained_with_may_be_said_again(copy):

@@ -3,6 +3,9 @@
 import csv
 import json
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -113,6 +116,27 @@ def test_the_same_evaluation_gives_the_same_bytes(tmp_path):
     first, second = (write_evaluation(tmp_path / name, evaluation(["a", "b", "c"])) for name in ("one", "two"))
     for path in first.iterdir():
         assert path.read_bytes() == (second / path.name).read_bytes(), path.name
+
+
+def test_two_evaluations_of_a_run_at_once_both_succeed_and_the_later_one_stays(tmp_path):
+    target, first_is_writing, second_has_begun = tmp_path / "val", threading.Event(), threading.Event()
+    slow = evaluation(["a", "b"])
+
+    def late(place):
+        first_is_writing.set()
+        assert second_has_begun.wait(20)
+        time.sleep(0.05)  # in which the second comes as far as it can
+        return slow.picture(place)
+
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(write_evaluation, target, slow._replace(picture=late))
+        assert first_is_writing.wait(20)
+        second_has_begun.set()
+        write_evaluation(target, evaluation(["c", "d", "e"]))
+        assert first.result() == target
+    assert json.loads((target / "metrics.json").read_text())["classes"] == ["c", "d", "e"]
+    assert {"report.html", "predictions.csv"} < {path.name for path in target.iterdir()}
+    assert not list(tmp_path.glob(".*.partial"))
 
 
 def test_a_place_that_cannot_be_written_is_an_error_that_leaves_the_old_files(tmp_path):

@@ -15,8 +15,9 @@ from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.decode_many import decode_files
-from drift_detector_pipeline.modeling.evaluate import evaluate
-from drift_detector_pipeline.modeling.predict import main, predict
+from drift_detector_pipeline.modeling.evaluation import evaluate
+from drift_detector_pipeline.modeling.labels import predict
+from drift_detector_pipeline.modeling.predict import main
 from drift_detector_pipeline.networks.weights import pack_tensors, unpack_tensors
 
 

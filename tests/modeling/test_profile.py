@@ -82,8 +82,8 @@ def of_rows(folder):
     [
         [],
         ["wait=0", "warmup=0", "active=2", "repeat=0"],
-        ["with_stack=true", "profile_memory=true", "export_chrome_trace=true"],
-        ["record_shapes=false", "with_flops=false", "with_modules=true"],
+        ["with_stack=true", "profile_memory=true", "export_chrome_trace=false"],
+        ["record_shapes=true", "with_flops=true", "with_modules=true"],
     ],
     ids=str,
 )
@@ -186,8 +186,15 @@ def test_tensorboards_plugin_reads_name_steps_loader_and_modules(run):
     assert {"nn.Module: Conv2d_0", "nn.Module: BatchNorm2d_0"} <= modules
 
 
+@pytest.mark.parametrize("wanted", [[], ["record_shapes=true"], ["with_flops=true"]])
+def test_shapes_are_recorded_where_they_or_flops_are_asked_for(wanted, run):
+    [trace] = traces(run(*wanted))
+    shaped = any("Input Dims" in event.get("args", {}) for event in events_of(trace))
+    assert shaped == bool(wanted)
+
+
 def test_the_plain_trace_holds_what_the_packed_one_holds(run):
-    folder = run("export_chrome_trace=true", "log_dir=elsewhere")
+    folder = run("log_dir=elsewhere")
     [packed] = (folder / "elsewhere").glob("*.pt.trace.json.gz")
     [plain_trace] = (folder / "elsewhere").glob("*.chrome_trace.json")
     names = [event["name"] for event in json.loads(plain_trace.read_text())["traceEvents"]]

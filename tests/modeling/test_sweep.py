@@ -30,7 +30,7 @@ from drift_detector_pipeline.errors import ConfigError, DataError, PipelineError
 from drift_detector_pipeline.modeling.sweep.__main__ import sweep
 from drift_detector_pipeline.modeling.sweep.plan import make_plan_folder, open_plan, write_plan
 from drift_detector_pipeline.modeling.sweep.plots import TRIALS_PER_SETTING, sweep_pictures
-from drift_detector_pipeline.modeling.sweep.results import over_seeds, trials_table
+from drift_detector_pipeline.modeling.sweep.results import over_seeds, trials_table, write_results
 from drift_detector_pipeline.modeling.sweep.search import (
     grid,
     needed_data,
@@ -39,7 +39,7 @@ from drift_detector_pipeline.modeling.sweep.search import (
     suggest,
     trial_words,
 )
-from drift_detector_pipeline.modeling.sweep.trials import TrialResult
+from drift_detector_pipeline.modeling.sweep.trials import Trial, TrialResult
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import read_receipt
 from drift_detector_pipeline.tasks.headline import ACCURACY
@@ -126,7 +126,7 @@ def test_a_sweep_that_cannot_be_is_refused_and_says_why(words, said, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["training.learning_rat=1e-3,1e-2"], "training.learning_rat: no such key .*training.learning_rate"),
+        (["training.learning_rat=1e-3,1e-2"], "training.learning_rat: no such key; training.learning_rate is meant"),
         (["training.learning_rate=1e-3,-1"], "training.learning_rate: .*greater than 0, got -1"),
         (["training.epochs=2,3", "training.batch_size=8,x"], "training.batch_size: .*integer, got 'x'"),
         (["training.label_smoothing=interval(0.1,2)"], "training.label_smoothing: .*less than 1, got 2.0"),
@@ -504,6 +504,16 @@ def test_the_results_are_a_csv_a_picture_and_a_page_that_needs_nothing_else(list
     page = (folder / "report.html").read_text()
     assert "data:image/png;base64," in page and "the loss is nan" in page and rows[0]["weights_sha256"] in page
     assert not re.search(r"https?://|<script|<link(?! rel=\"icon\")", page)
+
+
+def test_no_cell_of_the_results_is_a_formula(tmp_path):
+    plan = open_plan(["model.options.kind=-x,+y,plain", "model.name='=1',mlp", f"sweep.dir={tmp_path}"])
+    trials = [Trial(number, choice, "failed", "=it failed") for number, choice in enumerate(plan.listed)]
+    write_results(plan, trials)
+    with (tmp_path / "results.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["model.options.kind"] for row in rows} == {"'-x", "'+y", "plain"}
+    assert not [cell for row in rows for cell in row.values() if cell[:1] in set("=+-@")]
 
 
 @pytest.mark.slow

@@ -15,10 +15,11 @@ from conftest import ROOT, needs_clone
 from safetensors.torch import save
 from torch.nn import functional
 
-from drift_detector_pipeline.config import load
+from drift_detector_pipeline.config import group_choices, load
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ModelError
-from drift_detector_pipeline.networks.models import build, seed_everything, set_training
+from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
+from drift_detector_pipeline.networks.models import build, create, seed_everything, set_training
 from drift_detector_pipeline.networks.weights import describe, save_weights
 
 SIDE, CLASSES = 32, 5
@@ -29,6 +30,21 @@ SMALL = ("model.name=resnet18", "model.options.channels=[8,8,8,8]", "model.optio
 def network(*overrides, classes=CLASSES, side_px=SIDE, seed=0):
     seed_everything(seed)
     return build(load(["data=digits", *overrides]).settings.model, classes, side_px)
+
+
+@pytest.mark.parametrize("name", sorted(set(group_choices()["model"]) - {"default"}))
+def test_every_preset_is_a_network_for_images_of_64_px_and_changes_the_name_alone(name):
+    settings, default = (load(["data=digits", *words]).settings.model for words in ([f"model={name}"], []))
+    with torch.device("meta"):  # laid out, without drawing the weights
+        laid_out = create(settings.name, CLASSES, 64, settings.options)
+    assert tuple(laid_out.eval()(torch.empty(2, 3, 64, 64, device="meta")).shape) == (2, CLASSES)
+    assert settings.model_copy(update={"name": default.name}) == default
+
+
+def test_a_preset_given_on_the_command_line_wins_over_an_experiments_own():
+    assert load(["+experiment=cifar10"]).settings.model.name == "conv_small"
+    assert load(["+experiment=cifar10", "model=mlp"]).settings.model.name == "mlp"
+    assert load(["model=mlp", "model.name=resnet34"]).settings.model.name == "resnet34"
 
 
 def module(*overrides, **options):
@@ -254,11 +270,22 @@ def test_more_layers_beside_a_whole_head_are_another_model(tmp_path):
         module("model.name=resnet18", f"model.pretrained_path={path}")
 
 
-@pytest.mark.parametrize("header", ["resnet18", "[1]", '{"format": "pt"}'])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "resnet18", "[1]", '{"format": "pt"}', '{"preprocessing": null}', '{"preprocessing": [1]}',
+        '{"preprocessing": {"mean": [0.5], "std": [0.5]}}', '{"preprocessing": {"mean": [0, 0, 0], "std": [1, 1, 0]}}',
+        '{"preprocessing": {"mean": "abc", "std": [1, 1, 1]}}',
+        '{"preprocessing": {"mean": [0, NaN, 0], "std": [1, 1, 1]}}',
+        "[" * 100_000,
+    ],
+)  # fmt: skip
 def test_safetensors_of_others_may_say_anything_of_themselves(header, tmp_path):
     state = module("model.name=mlp", seed=1).state_dict()
     (path := tmp_path / "w.safetensors").write_bytes(save(state, metadata={"model": header}))
-    assert not moved(network("model.name=mlp", f"model.pretrained_path={path}", seed=2).module, state)
+    found = network("model.name=mlp", f"model.pretrained_path={path}", seed=2)
+    assert not moved(found.module, state)
+    assert (found.mean, found.std) == (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def test_weights_of_a_timm_model_bring_the_normalisation_that_timm_gives_it(tmp_path):

@@ -13,7 +13,7 @@ from conftest import run_module
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.build_reference import build_reference
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.modeling.evaluate import evaluate
+from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.processed.integrity import find_damage, fingerprint_of
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.packing import Entry, PackedImages, write_packed

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from drift_detector_pipeline import config
-from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.raw import fetch, remote
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +91,8 @@ def test_the_committed_dvc_file_stands_beside_the_configured_archive() -> None:
 
 
 @pytest.mark.slow
-def test_push_and_pull_bring_a_file_through_a_folder(tmp_path: Path) -> None:
+def test_push_and_pull_bring_a_file_through_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(remote.PARALLEL_JOBS, "1")
     file = make_repository(tmp_path, str(tmp_path / "store"))
     assert run(tmp_path, "push").returncode == 0
     lose(file)
@@ -184,10 +185,14 @@ def test_a_key_that_cannot_work_is_found_before_anything_is_sent(
 
 
 def test_a_configured_key_file_wins_over_the_environment_as_it_does_in_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(remote.CREDENTIALS, service_account("http://127.0.0.1:9"))
     options = {"gdrive_use_service_account": "true", "gdrive_service_account_json_file_path": "/missing.json"}
-    with pytest.raises(DataError, match=r"/missing\.json \(No such file"):
-        remote.check_ready(repository_of("gdrive://folder", **options), "store")
+    repository = repository_of("gdrive://folder", **options)
+    with pytest.raises(DataError, match=r"set GDRIVE_CREDENTIALS_DATA, or put .* /missing\.json \(No such file"):
+        remote.check_ready(repository, "store")
+    monkeypatch.setenv(remote.CREDENTIALS, service_account("http://127.0.0.1:9"))
+    with pytest.raises(DataError, match=r"^/missing\.json: No such file .* prefers it to the key in GDRIVE_") as caught:
+        remote.check_ready(repository, "store")
+    assert "--unset store gdrive_service_account_json_file_path`" in str(caught.value)
 
 
 def test_a_drive_nobody_answers_for_fails_at_once(tmp_path: Path) -> None:
@@ -228,6 +233,27 @@ def test_a_revoked_key_is_said_to_be_refused(tmp_path: Path, refusing: str, monk
     pulled = run(tmp_path, "pull")
     assert pulled.returncode == 1
     assert "key was refused" in pulled.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ci", "words"),
+    [("", "false", ""), ("", "true", "--jobs 1"), ("6", "false", "--jobs 6"), (" 2 ", "true", "--jobs 2")],
+)
+def test_the_environment_says_how_many_files_dvc_moves_at_once(
+    wanted: str, ci: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(remote.PARALLEL_JOBS, wanted)
+    monkeypatch.setenv("CI_MODE", ci)
+    assert " ".join(remote.jobs()) == words
+
+
+@pytest.mark.parametrize("wanted", ["0", "-1", "many", "1.5", "\u00b2"])
+def test_a_number_of_files_that_is_none_is_refused_before_dvc_starts(
+    wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(remote.PARALLEL_JOBS, wanted)
+    with pytest.raises(ConfigError, match=f"DVC_PARALLEL_JOBS={wanted}: expected how many"):
+        remote.jobs()
 
 
 def test_a_dvc_that_takes_too_long_is_stopped(tmp_path: Path) -> None:

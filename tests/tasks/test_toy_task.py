@@ -14,8 +14,8 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.images.augmentation import augment
 from drift_detector_pipeline.images.transforms import inference_crop
-from drift_detector_pipeline.modeling.evaluate import evaluate
-from drift_detector_pipeline.modeling.predict import predict
+from drift_detector_pipeline.modeling.evaluation import evaluate
+from drift_detector_pipeline.modeling.labels import predict
 from drift_detector_pipeline.modeling.summary import summarize
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.models import create as create_network

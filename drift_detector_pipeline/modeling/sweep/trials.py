@@ -31,7 +31,8 @@ from drift_detector_pipeline.modeling.interruption import Interruption
 from drift_detector_pipeline.modeling.sweep.plan import LOCK, Plan
 from drift_detector_pipeline.modeling.sweep.search import Choice, trial_words
 from drift_detector_pipeline.runs.checkpoints import load_checkpoint
-from drift_detector_pipeline.runs.receipts import FINAL, RECEIPT, read_receipt
+from drift_detector_pipeline.runs.facts import RECEIPT
+from drift_detector_pipeline.runs.receipts import FINAL, read_receipt
 from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
 RECORD, STARTED, FINISHED, FAILED = "trial.json", "started", "finished", "failed"

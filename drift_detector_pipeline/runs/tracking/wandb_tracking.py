@@ -17,14 +17,18 @@ _NOT_PASSED_ON = {"WANDB_API_KEY", "WANDB_MODE", "WANDB_SERVICE"}  # what they s
 
 
 def wandb_tracker(settings: Settings, folder: Path, run_id: str, weight_bytes: int) -> Tracker:
-    """The tracker `wandb.mode` asks for; `auto` is off in CI. `weight_bytes` is about the size of the model's file."""
+    """The tracker `wandb.enabled` and `wandb.mode` ask for; `auto` is off in CI.
+
+    `weight_bytes` is about the size of the model's file.
+    """
     wanted = settings.wandb
-    if wanted.mode == "disabled" or (wanted.mode == "auto" and os.environ.get("CI_MODE") == "true"):
+    in_ci = os.environ.get("CI_MODE") == "true"
+    if not wanted.enabled or wanted.mode == "disabled" or (wanted.mode == "auto" and in_ci):
         return NoTracker()
     destination = Destination(
         title="W&B", module="drift_detector_pipeline.runs.tracking.wandb_writer", folder=folder / "wandb",
         environment=_environment(folder / "wandb"), log_every=wanted.log_freq,
-        options={"mode": wanted.mode, "project": wanted.project, "entity": wanted.entity},
+        options=wanted.model_dump(include={"mode", "project", "entity", "run_name", "tags"}),
     )  # fmt: skip
     return mirror_to(destination, settings, run_id, weight_bytes)
 

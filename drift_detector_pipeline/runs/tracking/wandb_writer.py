@@ -93,7 +93,8 @@ def _init(start: Start, parent: Parent, mode: Literal["online", "offline"]) -> w
     sweep = bool(os.environ.get("WANDB_SWEEP_ID"))  # the sweep's agent says which run this is, and where
     return wandb.init(
         project=None if sweep else start.options["project"], entity=None if sweep else start.options["entity"],
-        id=None if sweep else start.run_id, name=start.name, config=start.config,
+        id=None if sweep else start.run_id, name=start.options["run_name"] or start.name,
+        tags=start.options["tags"] or None, config=start.config,
         resume="allow", mode=mode, dir=str(Path(start.folder).parent), settings=settings,
     )  # fmt: skip
 

@@ -154,19 +154,28 @@ def type_command(text):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=True)
 
 
-@pytest.mark.parametrize(("mode", "ci"), [("disabled", "false"), ("disabled", "true"), ("auto", "true")])
-def test_off_is_a_tracker_that_does_nothing(mode, ci, digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("off", "ci"),
+    [
+        (["wandb.mode=disabled"], "false"),
+        (["wandb.mode=disabled"], "true"),
+        (["wandb.mode=auto"], "true"),
+        (["wandb.mode=online", "wandb.enabled=false"], "false"),
+    ],
+)
+def test_off_is_a_tracker_that_does_nothing(off, ci, digits, tmp_path, monkeypatch):
     monkeypatch.setenv("CI_MODE", ci)
-    settings = load([*digits, f"wandb.mode={mode}"]).settings
+    settings = load([*digits, *off]).settings
     assert isinstance(wandb_tracker(settings, tmp_path, "id", 0), NoTracker)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_environment_says_mode_project_and_entity_unless_the_command_does(monkeypatch):
-    for name in ("MODE", "PROJECT", "ENTITY"):
+    for name in ("MODE", "PROJECT", "ENTITY", "NAME"):
         monkeypatch.delenv(f"WANDB_{name}", raising=False)
     assert load(["data=digits"]).settings.wandb.model_dump() == {
-        "project": "drift_detector_pipeline", "entity": None, "mode": "auto", "log_freq": 10,
+        "enabled": True, "project": "drift_detector_pipeline", "entity": None, "run_name": None, "tags": [],
+        "mode": "auto", "log_freq": 10,
     }  # fmt: skip
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_PROJECT", "mine")
@@ -214,13 +223,14 @@ def test_a_run_is_reproduced_with_the_tracking_of_today(digits, tmp_path, monkey
 
 @pytest.mark.slow
 def test_offline_nothing_leaves_until_the_command_it_names_is_typed(server, run):
-    done = run("wandb.mode=offline")
+    done = run("wandb.mode=offline", "wandb.run_name=small digits", "wandb.tags=[baseline,mlp]")
     assert (server.history, server.config) == ({}, {})
     assert done.err == []
     assert one(done.out).startswith("W&B: offline; to send it later: ")
     assert re.fullmatch(rf"offline-run-\d+_\d+-{the_id(done.folder)}", one(segments(done.folder)))
     type_command(done.out[0])
     assert_tracked(server, done.folder)
+    assert server.shown[the_id(done.folder)] == {"displayName": "small digits", "tags": ["baseline", "mlp"]}
 
 
 @pytest.mark.slow
@@ -239,6 +249,7 @@ def test_with_a_key_auto_is_online_and_everything_arrives(server, run, monkeypat
     done = run("wandb.mode=auto")
     assert done.out == [f"W&B: {server.url}/somebody/drift_detector_pipeline/runs/{the_id(done.folder)}"]
     assert done.err == []
+    assert server.shown[the_id(done.folder)]["displayName"] == "/".join(done.folder.resolve().parts[-3:])
     assert "wandb:" not in done.everything
     assert_tracked(server, done.folder)
     assert server.elsewhere == []  # no third party is told

@@ -1,0 +1,158 @@
+"""All commands under one name: `drift-pipeline train data=digits`, also where there is no make, as on Windows.
+
+In: a command's name and its words. Out: what its module does with them, the one that make runs. Whatever is asked about
+the commands, and a path that is not there, is answered without PyTorch, which takes seconds to import.
+"""
+
+import ast
+import difflib
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from dotenv import load_dotenv
+
+from drift_detector_pipeline.commands import read_command
+from drift_detector_pipeline.errors import ConfigError, exit_status
+from drift_detector_pipeline.modeling.named import check_images, check_run, check_weights
+
+_PACKAGE = "drift_detector_pipeline"
+
+
+class _Command(NamedTuple):
+    module: str
+    line: str  # in the list
+    words: tuple[str, ...] = ()  # before those that are typed
+    before: str = ""  # the module that brings the data first, as make does it
+
+
+COMMANDS = {
+    "quickstart": _Command("quickstart", "train on handwritten digits and show the result"),
+    "verify": _Command("verify", "try every stage on this machine and say what works"),
+    "pull": _Command("raw.remote", "fetch the raw data from the DVC remote", ("pull",)),
+    "push": _Command("raw.remote", "send the raw data to the DVC remote", ("push",)),
+    "status": _Command("raw.remote", "compare the raw data with its .dvc files and the remote", ("status",)),
+    "dataset": _Command("dataset", "raw archive or folder to packed images: data=cifar10"),
+    "data-report": _Command("processed.data_report", "what the data holds, as one page", before="dataset"),
+    "train": _Command("modeling.train", "train: data=folder data.raw_path=PATH training.epochs=5", before="dataset"),
+    "sweep": _Command("modeling.sweep", "try values: training.learning_rate=1e-3,1e-2", before="modeling.sweep.data"),
+    "reproduce": _Command("modeling.reproduce", "do a finished run again and compare the bits: RUN"),
+    "evaluate": _Command("modeling.evaluate", "measure a finished run, as numbers and one page: RUN split=val"),
+    "predict": _Command("modeling.predict", "label images: RUN IMAGES"),
+    "summary": _Command("modeling.summary", "several finished runs as one JSON: reports/NAME.json RUN RUN"),
+    "card": _Command("modeling.card", "a finished run as a model card: RUN"),
+    "profile": _Command("modeling.profile", "where a training step's time goes; words as for train", before="dataset"),
+    "drift-reference": _Command("drift.build_reference", "learn what a run's training world looks like: RUN"),
+    "drift": _Command("drift", "do images look like the training world? RUN IMAGES; status 3: notice, 4: alert"),
+    "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
+    "bench": _Command("proof.training_speed", "measure training speed on this machine"),
+    "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
+}
+_AS_MAKE_SAYS = {"process-data": "dataset", "dvc-pull": "pull", "dvc-push": "push", "dvc-status": "status"}
+_SHELLS = ("bash", "zsh")
+
+
+@exit_status
+def main() -> int:
+    """Run the command that is named first; without one, list all."""
+    first, *words = sys.argv[1:] or ["help"]
+    name = first.lower().replace("_", "-")
+    name = _AS_MAKE_SAYS.get(name, name)
+    if name in ("help", "--help", "-h"):
+        print(_listing())
+    elif name not in COMMANDS:
+        near = ", ".join(difflib.get_close_matches(name, COMMANDS, n=3, cutoff=0.0))
+        raise ConfigError(f"{first}: no such command; the nearest are {near}, and drift-pipeline help lists all")
+    elif name == "sweep" and sys.platform == "win32":
+        raise ConfigError("sweep: its trials need the locks and process groups of Linux or macOS; train runs here")
+    elif {"--help", "-h"} & set(words):
+        print(_about(COMMANDS[name]))
+    elif name == "completion":
+        print(completion(words))
+    else:
+        _check_paths(name, words)
+        return _run(COMMANDS[name], words)
+    return 0
+
+
+def completion(words: Sequence[str]) -> str:
+    """A script for the shell that is named; it completes commands, settings, and the files of conf/ by name.
+
+    Raises ConfigError unless the shell is bash or zsh.
+    """
+    from drift_detector_pipeline.config import group_choices
+    from drift_detector_pipeline.settings import valid_keys
+
+    if len(words) != 1 or words[0] not in _SHELLS:
+        raise ConfigError(f"completion {' '.join(words)}: name a shell, {' or '.join(_SHELLS)}")
+    groups = {("+" if group == "experiment" else "") + group: names for group, names in group_choices().items()}
+    known = [f"{group}={name}" for group, names in groups.items() for name in names]
+    known += [f"{key}=" for key in valid_keys()]
+    cases = " ".join(f'{group}) known="{" ".join(names)}" ;;' for group, names in groups.items())
+    script = _COMPLETION.format(commands=" ".join(COMMANDS), known=" ".join(known), cases=cases)
+    return script if words[0] == "bash" else f"autoload -U +X bashcompinit && bashcompinit\n{script}"
+
+
+# Bash takes `data=di` for three words, zsh for one.
+_COMPLETION = """_drift_pipeline() {{
+  local current="${{COMP_WORDS[COMP_CWORD]}}" key="" known="{known}"
+  if [ "$COMP_CWORD" -eq 1 ]; then known="{commands} help"
+  elif [ "$current" = "=" ]; then key="${{COMP_WORDS[COMP_CWORD-1]}}" current=""
+  elif [ "$COMP_CWORD" -gt 2 ] && [ "${{COMP_WORDS[COMP_CWORD-1]}}" = "=" ]; then key="${{COMP_WORDS[COMP_CWORD-2]}}"
+  fi
+  if [ -n "$key" ]; then known=""; case "$key" in {cases} esac; fi
+  COMPREPLY=($(compgen -W "$known" -- "$current"))
+  case "${{COMPREPLY[0]}}" in *=) compopt -o nospace 2>/dev/null ;; esac
+}}
+complete -o default -F _drift_pipeline drift-pipeline"""
+
+
+def _listing() -> str:
+    lines = [f"  {name:<16} {command.line}" for name, command in COMMANDS.items()]
+    head = ["drift-pipeline COMMAND WORDS: settings read training.epochs=5, and conf/ holds them all", ""]
+    return "\n".join([*head, *lines, "", 'drift-pipeline COMMAND --help says more. RUN may be "": the newest.'])
+
+
+def _about(command: _Command) -> str:
+    """The docstring of a command's module, read without importing it."""
+    spec = find_spec(f"{_PACKAGE}.{command.module}")
+    if spec and spec.submodule_search_locations:
+        spec = find_spec(f"{_PACKAGE}.{command.module}.__main__")
+    assert spec is not None and spec.origin is not None
+    return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or command.line
+
+
+def _check_paths(name: str, words: Sequence[str]) -> None:
+    """Raise a PipelineError if a run or all images of a drift command are not there; others look for themselves."""
+    if name == "drift":
+        named = read_command(words, takes_images=True)
+        if named.target:
+            check_weights(named.target / "final_model.safetensors")
+        if any(named.images):
+            check_images(named.images)
+    elif name == "drift-reference" and (target := read_command(words).target):
+        check_run(target)
+
+
+def _run(command: _Command, words: Sequence[str]) -> int:
+    """Run the module as `python -m` would, with .env and what the Makefile sets; return its status."""
+    load_dotenv(".env")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if command.before and (status := subprocess.call([sys.executable, "-m", f"{_PACKAGE}.{command.before}", *words])):
+        return status
+    sys.argv = [command.module, *command.words, *words]
+    try:
+        runpy.run_module(f"{_PACKAGE}.{command.module}", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

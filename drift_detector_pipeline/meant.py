@@ -1,0 +1,156 @@
+"""The setting that a word means which is none: `lr=0.1`, `num_workers=4`, `run.device=gpu`, or a slip of the finger.
+
+In: a word as it was typed. Out: the words to type instead, none where that would be a guess. Read by
+config.py and commands.py, which say it; nothing is ever changed in silence.
+"""
+
+import difflib
+import os
+import re
+import shlex
+from collections.abc import Sequence
+
+from drift_detector_pipeline.settings import Settings, valid_keys
+
+# What other tools (Lightning, Hugging Face, timm, Ultralytics, Keras) and people call our settings; with a value
+# where theirs says something else.
+_PEERS = {
+    "lr base_lr max_lr lr0": "training.learning_rate",
+    "wd decay": "training.weight_decay",
+    "epoch num_epochs n_epochs max_epochs num_train_epochs nb_epochs": "training.epochs",
+    "steps num_steps total_steps": "training.max_steps",
+    "bs batch train_batch_size per_device_train_batch_size": "training.batch_size",
+    "grad_accum accumulate_grad_batches gradient_accumulation_steps": "training.accumulate_steps",
+    "opt optim": "training.optimizer",
+    "momentum": "training.optimizer_options.momentum",
+    "betas": "training.optimizer_options.betas",
+    "sched lr_scheduler lr_scheduler_type": "training.scheduler",
+    "warmup warmup_ratio": "training.warmup_fraction",
+    "smoothing": "training.label_smoothing",
+    "clip clip_grad grad_clip max_grad_norm gradient_clip_val": "training.gradient_clip_norm",
+    "ema model_ema_decay": "training.ema_decay",
+    "patience early_stopping": "training.early_stopping_patience",
+    "profile profiler": "training.profiler.enabled",
+    "workers num_workers n_workers loader_workers dataloader_num_workers": "data.dataloader_workers",
+    "imgsz image_size input_size size resolution": "data.img_size",
+    "dataset": "data",
+    "path data_dir data_path data_root root dataset_path train_dir": "data.raw_path",
+    "url": "data.source_url",
+    "val_split val_ratio val_size validation_split": "data.val_fraction",
+    "mixup": "data.augmentation.mix=mixup",
+    "cutmix": "data.augmentation.mix=cutmix",
+    "hflip horizontal_flip": "data.augmentation.flip",
+    "randaugment": "data.augmentation.rand_augment.operations",
+    "subset max_images max_samples": "data.limit",
+    "arch architecture backbone network net model_name": "model.name",
+    "weights checkpoint ckpt": "model.pretrained_path",
+    "classes nc n_classes": "model.num_classes",
+    "freeze freeze_layers": "model.frozen_stages",
+    "random_seed random_state manual_seed": "run.seed",
+    "accelerator": "run.device",
+    "gpu gpus cuda use_cuda": "run.device=cuda",
+    "amp fp16 bf16 half mixed_precision": "run.precision=bf16",
+    "dtype": "run.precision",
+    "num_threads n_threads": "run.threads",
+    "resume_from resume_from_checkpoint ckpt_path": "run.resume",
+    "save_every save_steps save_freq": "run.checkpoint_every",
+    "out output output_dir out_dir save_dir run_dir log_dir logdir": "hydra.run.dir",
+    "use_wandb": "wandb.enabled",
+    "wandb_project": "wandb.project",
+    "wandb_entity": "wandb.entity",
+    "wandb_mode": "wandb.mode",
+    "wandb_name": "wandb.run_name",
+    "wandb_tags": "wandb.tags",
+    "log_interval log_every log_every_n_steps logging_steps": "wandb.log_freq",
+    "fpr false_alarm_rate significance": "drift.alpha",
+}
+_VALUES = {
+    "run.device": {
+        **dict.fromkeys(("gpu", "nvidia", "0", "true"), "cuda"),
+        **{"metal": "mps", "apple": "mps", "false": "cpu", "none": "auto"},
+    },
+    "run.precision": {
+        **dict.fromkeys(("16", "fp16", "float16", "half", "bfloat16", "mixed", "16-mixed", "bf16-mixed"), "bf16"),
+        **dict.fromkeys(("32", "float32", "full", "32-true"), "fp32"),
+    },
+    "training.scheduler": {
+        **{"cosine": "CosineAnnealingLR", "cosine_annealing": "CosineAnnealingLR", "step": "StepLR"},
+        **{"onecycle": "OneCycleLR", "one_cycle": "OneCycleLR", "constant": "none", "null": "none"},
+    },
+    "wandb.mode": {**dict.fromkeys(("false", "off", "none", "null"), "disabled"), "true": "online", "on": "online"},
+    "data.balance": {"true": "sampling", "oversampling": "sampling", "weighted": "weights", "false": "none"},
+}
+_W_AND_B = {
+    **dict.fromkeys(("false", "off", "none", "disabled", "0", "no"), "wandb.enabled=false"),
+    **dict.fromkeys(("true", "on", "1", "yes"), "wandb.enabled=true"),
+    **{"online": "wandb.mode=online", "offline": "wandb.mode=offline"},
+}
+_OURS = {name: setting for names, setting in _PEERS.items() for name in names.split()}
+_ALIKE = 0.8  # of 1: letters in common, from which on a slip is no guess
+PATTERNS = {"run.device": "auto, cpu, mps, cuda or cuda:1", "data.name": "of letters, digits, dots, dashes and _"}
+FREE_FORM = ("model.options", "training.optimizer_options")  # dictionaries whose keys others define
+
+
+def is_setting(key: str) -> bool:
+    """Whether a dotted key is one, or a part of the settings, such as `data.augmentation`."""
+    sections = {name.rpartition(".")[0] for name in valid_keys()}
+    return key in {*valid_keys(), *sections} or key.startswith(tuple(f"{name}." for name in FREE_FORM))
+
+
+def meant(word: str) -> list[str]:
+    """What to type instead of `word`, whose key is none or which names no file of a section; nothing: a guess.
+
+    Two words where one would not do: an unknown `data=PATH` is `data=folder data.raw_path=PATH`.
+    """
+    key, sign, value = word.lstrip("+~-").partition("=")
+    if key in Settings.model_fields:
+        return _section_meant(key, value)
+    if not sign or is_setting(key) or key.startswith("hydra.") or (ours := key_meant(key)) is None:
+        return []
+    if "=" in ours:
+        return [ours]
+    if ours == "data":
+        return _section_meant("data", value) or [f"data={value}"]
+    return [f"{ours}={value_meant(ours, value) or value}"]
+
+
+def key_meant(key: str) -> str | None:
+    """The setting that `key` means, with its section; None if nothing or several are as near."""
+    name = key.rpartition(".")[2].lower().replace("-", "_")
+    if name in _OURS:
+        return _OURS[name]
+    keys = list(valid_keys())
+    if len(same := [one for one in keys if one.endswith(f".{name}")]) == 1:
+        return same[0]
+    if close := difflib.get_close_matches(key, keys, n=1, cutoff=_ALIKE):
+        return close[0]
+    names = {one.rpartition(".")[2]: one for one in keys}
+    close = difflib.get_close_matches(name, names, n=1, cutoff=_ALIKE)
+    return names[close[0]] if close and sum(one.endswith(f".{close[0]}") for one in keys) == 1 else None
+
+
+def value_meant(key: str, value: object, choices: Sequence[str] = ()) -> str | None:
+    """The value of a setting that `value` means, one of `choices` if there are any; None if that is a guess."""
+    word = str(value).lower()
+    if found := _VALUES.get(key, {}).get(word):
+        return found
+    if key == "run.device" and word.isdigit():
+        return f"cuda:{word}"
+    lower = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word, lower, n=1, cutoff=_ALIKE)
+    return lower[close[0]] if close else None
+
+
+def as_typed(words: Sequence[str]) -> str:
+    """Words in the quotes that a shell wants, in ARGS if it was make that brought them."""
+    line = " ".join(map(shlex.quote, words))
+    return f'ARGS="{line}"' if os.environ.keys() & {"MAKELEVEL", "PIPELINE_IMAGE"} else line
+
+
+def _section_meant(section: str, value: str) -> list[str]:
+    """What is meant by a section that is given something else than one of its files."""
+    if section == "wandb" and value.lower() in _W_AND_B:
+        return [_W_AND_B[value.lower()]]
+    if section == "data" and re.search(r"[/\\.~]", value):
+        return ["data=folder", f"data.raw_path={value}"]
+    return [f"model.name={value}"] if section == "model" and value else []

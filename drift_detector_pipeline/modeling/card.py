@@ -1,0 +1,159 @@
+"""A finished run as a model card: `python -m drift_detector_pipeline.modeling.card RUN`.
+
+In: a run's receipt and, where they are, its evaluation and its drift reference. Out: `<run>/model_card.md`, in the
+sections of Mitchell et al. 2019 (Model Cards for Model Reporting). What nobody has written down is said to be so.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.modeling.named import check_run
+from drift_detector_pipeline.networks.weights import read_description
+from drift_detector_pipeline.runs.receipts import FINAL, Receipt, newest_finished, read_receipt
+
+CARD = "model_card.md"
+UNSAID = "not stated by the owner"
+
+
+@exit_status
+def main() -> int:
+    """Write the card of the run named on the command line, or of the newest finished one."""
+    command = read_command(sys.argv[1:])
+    refuse_others(command.overrides, (), "a card says what the receipt says")
+    if command.target:
+        check_run(command.target)
+    folder = command.target or newest_finished()
+    write_atomically(folder / CARD, card(folder).encode("utf-8", "backslashreplace"))
+    print(folder / CARD)
+    return 0
+
+
+def card(folder: Path) -> str:
+    """The card of a finished run as Markdown. Raises ResumeError without a receipt, ModelError without weights."""
+    receipt = read_receipt(folder)
+    description = read_description(folder / FINAL)
+    sections = {
+        "Model": _model(receipt, description),
+        "Intended use": _table({"use": UNSAID, "what it must not be used for": UNSAID, "owner, contact": UNSAID}),
+        "Training data": _data(receipt, description),
+        "Measured": _measured(receipt),
+        "Drift": _drift(receipt),
+        "Do it again": f"```bash\nmake reproduce RUN={folder}\n```\n\n{_machine(receipt)}",
+    }
+    title = f"# Model card: {_cell(description['architecture'])} on {_cell(receipt.recorded['data']['name'])}"
+    return "\n\n".join([title, *(f"## {name}\n\n{text}" for name, text in sections.items())]) + "\n"
+
+
+def _model(receipt: Receipt, description: Mapping[str, Any]) -> str:
+    shape = description["preprocessing"]
+    return _table(
+        {
+            "architecture": description["architecture"],
+            "task": receipt.task,
+            "input": f"RGB, {shape['img_size']} x {shape['img_size']} px, mean {shape['mean']}, std {shape['std']}",
+            "weights": f"{FINAL}, SHA-256 {receipt.weights_sha256[FINAL]}",
+            "started from": receipt.identity.get("model.pretrained_sha256") or _start(receipt),
+            "trained": f"{receipt.start} to {receipt.end}, {receipt.final.epoch} epochs, {receipt.final.step} steps",
+            "licence": UNSAID,
+        }
+    )
+
+
+def _start(receipt: Receipt) -> str:
+    pretrained = receipt.identity.get("model.pretrained")
+    return "weights of the hub" if pretrained else "random weights" if pretrained is False else "not in the receipt"
+
+
+def _data(receipt: Receipt, description: Mapping[str, Any]) -> str:
+    source = receipt.recorded["data"].get("source_url") or receipt.recorded["data"].get("raw_path") or "embedded"
+    classes = description["classes"]
+    return _table(
+        {
+            "name": receipt.recorded["data"]["name"],
+            "source": source,
+            "fingerprint": receipt.data_fingerprint,
+            "classes": f"{len(classes)}: {', '.join(classes)}",
+            "licence, consent, who is in it": UNSAID,
+        }
+    )
+
+
+def _measured(receipt: Receipt) -> str:
+    """What training says of the final weights and, by class, what an evaluation of the same weights says."""
+    headline, final = receipt.headline, receipt.final
+    said = f"{headline.name} {headline.text(receipt.score, 2)}, loss {final.val_loss:.4f} on validation images."
+    found = _beside(receipt.folder / "evaluation" / "val" / "metrics.json")
+    if not found or found.get("weights_sha256") != receipt.weights_sha256[FINAL]:
+        return f"{said} By class: not measured; `make evaluate RUN={receipt.folder}` does."
+    low, high = found.get("accuracy_interval_95") or (None, None)
+    interval = "" if low is None else f" 95 % interval {low:.2%} to {high:.2%} (n={found['n']})."
+    rows = found.get("per_class") or []
+    names = list(rows[0]) if rows else []
+    lines = [_row(names), _row(["---"] * len(names)), *(_row([_number(row[name]) for name in names]) for row in rows)]
+    return said + interval + ("\n\n" + "\n".join(lines) if rows else "")
+
+
+def _drift(receipt: Receipt) -> str:
+    found = _beside(receipt.folder / "reference.json")
+    if not found or found.get("weights_sha256") != receipt.weights_sha256[FINAL]:
+        return f"No reference: `make drift_reference RUN={receipt.folder}` learns what its world looks like."
+    return _table(
+        {
+            "reference images": found.get("images", "not in the file"),
+            "accuracy in the training world": _number(found.get("accuracy")),
+            "scores an image": len(found.get("scores", [])),
+            "reference.npz, SHA-256": found.get("sha256", "not in the file"),
+        }
+    )
+
+
+def _machine(receipt: Receipt) -> str:
+    commit = f"{receipt.git.commit or 'unknown'}{' with changes' if receipt.git.dirty else ''}"
+    packages = {name: receipt.packages[name] for name in ("torch", "torchvision", "timm") if name in receipt.packages}
+    return _table(
+        {
+            "overrides": " ".join(receipt.overrides) or "none",
+            "seed": receipt.seed,
+            "commit": commit,
+            "machine": f"{receipt.instruction_set}, {receipt.device}, {receipt.precision}, {receipt.threads} threads, "
+            f"{receipt.processes} process(es), {receipt.where}",
+            "versions": ", ".join(f"{name} {version}" for name, version in packages.items()) + f", {receipt.python}",
+        }
+    )
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    """A JSON object beside the receipt; empty where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _table(rows: Mapping[str, object]) -> str:
+    return "\n".join([_row(["", ""]), _row(["---", "---"]), *(_row([name, says]) for name, says in rows.items())])
+
+
+def _row(cells: Sequence[object]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _number(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, float) else "\u2013" if value is None else value
+
+
+def _cell(value: object) -> str:
+    """A text that stays within its cell: names of classes are anybody's."""
+    text = "".join(f"\\{one}" if one in "|`*_<>[]\\" else one for one in str(value))
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

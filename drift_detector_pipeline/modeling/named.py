@@ -1,0 +1,33 @@
+"""Is what a command names there? Asked before anything is imported that takes seconds, PyTorch above all.
+
+In: the names of a run, a weight file, images. Out: nothing, or the error of whoever would look for them later. Read by
+evaluate.py, predict.py and cli.py.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from drift_detector_pipeline.errors import DataError, ModelError, ResumeError
+from drift_detector_pipeline.files import is_there
+from drift_detector_pipeline.images.named_files import leads_somewhere
+from drift_detector_pipeline.runs.facts import RECEIPT
+
+WEIGHTS = ("final", "best")  # best: of the best headline on `val`, so chosen by what it is measured on
+
+
+def check_run(folder: Path) -> None:
+    """Raise ResumeError unless a run has ended in `folder`."""
+    if not is_there(folder / RECEIPT):
+        raise ResumeError(f"{folder}: no {RECEIPT}, so no finished run; pass RUN=outputs/DATE/TIME")
+
+
+def check_weights(file: Path) -> None:
+    """Raise ModelError unless `file` is there."""
+    if not is_there(file):
+        raise ModelError(f"{file}: no such weight file; train one first: make train")
+
+
+def check_images(words: Sequence[str]) -> None:
+    """Raise DataError if not one of `words` leads to a file, a folder or what a pattern matches."""
+    if not any(map(leads_somewhere, words)):
+        raise DataError(f"{' '.join(words)}: no files there; name a folder, a pattern, files or an archive")

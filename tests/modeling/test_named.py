@@ -1,0 +1,46 @@
+"""A path that is not there is said before PyTorch is imported, and what is there is never said to be missing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, ci_environment
+
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.modeling.named import check_images
+
+RUN = """
+import sys
+from drift_detector_pipeline.{module} import main
+sys.argv = ["x", *{words}]
+print(main(), "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "said"),
+    [
+        ("modeling.evaluate", ["nosuch"], "nosuch: no run.json, so no finished run"),
+        ("modeling.predict", ["nosuch", "README.md"], "nosuch: no such weight file"),
+        ("modeling.predict", ["conf", "README.md"], "conf/final_model.safetensors: no such weight file"),
+        ("modeling.predict", ["README.md", "nosuch/*.jpg"], "nosuch/*.jpg: no files there"),
+        ("modeling.predict", ["README.md"], "name images: "),
+    ],
+)
+def test_what_is_missing_is_said_before_pytorch_is_imported(module: str, words: list[str], said: str) -> None:
+    code = RUN.format(module=module, words=words)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
+    assert done.stderr.startswith(f"error: {said}")
+    assert done.stdout == "1 False\n"
+
+
+def test_files_folders_patterns_and_several_names_in_a_word_lead_somewhere(tmp_path: Path) -> None:
+    (tmp_path / "my photos (1)").mkdir()
+    (tmp_path / "my photos (1)" / "a.png").touch()
+    for word in ("my photos (1)", "my photos (1)/a.png", "my photos (1)/*.png"):
+        check_images(["nosuch", str(tmp_path / word)])
+    check_images([f"nosuch.png '{tmp_path}/my photos (1)/a.png'"])
+    with pytest.raises(DataError, match="x y: no files there"):
+        check_images(["x", "y"])

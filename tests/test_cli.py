@@ -1,0 +1,132 @@
+"""`drift-pipeline`: what make runs, by name, without make and without waiting for PyTorch to be told what there is."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, ci_environment, module_command, needs_clone, run_module
+
+from drift_detector_pipeline.cli import COMMANDS, completion, main
+from drift_detector_pipeline.errors import ConfigError
+
+DIGITS = ["data=digits", "data.stored_side_px=8", "data.img_size=8", "data.dataloader_workers=0", "model=mlp",
+          "training.epochs=1", "wandb.enabled=false"]  # fmt: skip
+
+
+def call(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("sys.argv", ["drift-pipeline", *words])
+    return main()
+
+
+def test_the_console_script_of_the_project_is_this_command() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"drift-pipeline": "drift_detector_pipeline.cli:main"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_a_module_with_a_main_and_says_what_it_is(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in filter(None, (COMMANDS[name].module, COMMANDS[name].before)):
+        spec = find_spec(f"drift_detector_pipeline.{module}")
+        assert spec is not None and spec.origin is not None
+        assert "def main() -> int" in (Path(spec.origin).parent / "__main__.py" if spec.submodule_search_locations
+                                       else Path(spec.origin)).read_text()  # fmt: skip
+    assert call(name, "--help", monkeypatch=monkeypatch) == 0
+    assert len(capsys.readouterr().out) > 80
+
+
+@needs_clone
+def test_it_runs_what_make_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for command in COMMANDS.values():
+        if command.module not in ("cli", "quickstart", "drift", "drift.build_reference"):
+            assert f"$(MODULE).{' '.join([command.module, *command.words])}" in makefile
+    assert "$(MODULE).cli drift " in makefile and "$(MODULE).cli drift-reference " in makefile
+
+
+def test_a_list_of_all_commands_comes_without_pytorch() -> None:
+    code = "import sys; from drift_detector_pipeline.cli import main; sys.argv = ['x', 'help']; main()\n"
+    code += "print({'torch', 'hydra', 'numpy'} & set(sys.modules), file=sys.stderr)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
+    assert done.stderr == "set()\n"
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian"], "trian: no such command; the nearest are train"),
+        (["drift", "nosuch", "README.md"], "nosuch/final_model.safetensors: no such weight file"),
+        (["drift", "", "nosuch/*.jpg"], "nosuch/*.jpg: no files there"),
+        (["drift_reference", "nosuch"], "nosuch: no run.json"),
+        (["completion", "fish"], "completion fish: name a shell, bash or zsh"),
+    ],
+)
+def test_what_cannot_be_is_said_before_pytorch_is_imported(words: list[str], said: str) -> None:
+    code = f"import sys; from drift_detector_pipeline.cli import main; sys.argv = ['x', *{words}]; print(main())\n"
+    command = [sys.executable, "-c", f"{code}print('torch' in sys.modules)"]
+    done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
+    assert done.stderr.startswith(f"error: {said}")
+    assert done.stdout == "1\nFalse\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        (["tr"], "train"),
+        (["train", "training.ep"], "training.epochs="),
+        (["train", "data", "=", "di"], "digits"),
+        (["train", "data="], "data=cifar10 data=digits data=folder data=imagenette"),  # as zsh has it
+        (["train", "data", "="], "cifar10 digits folder imagenette"),
+        (["train", "training.epochs", "=", "5", "model=vi"], "model=vit_tiny"),
+        (["train", "wandb.t"], "wandb.tags="),
+    ],
+)
+def test_the_shell_completes_commands_settings_and_choices(typed: list[str], completed: str, tmp_path: Path) -> None:
+    script = tmp_path / "completion.sh"
+    ask = 'COMP_WORDS=(drift-pipeline "$@"); COMP_CWORD=$#; _drift_pipeline; echo "${COMPREPLY[@]}"'
+    script.write_text(f"{completion(['bash'])}\n{ask}\n")
+    done = subprocess.run(["bash", "-u", str(script), *typed], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == (completed, "")
+
+
+def test_only_shells_that_are_known_are_completed() -> None:
+    assert completion(["zsh"]).endswith(completion(["bash"]))
+    for words in ([], ["fish"], ["bash", "zsh"]):
+        with pytest.raises(ConfigError, match="name a shell"):
+            completion(words)
+
+
+@pytest.mark.slow
+def test_train_brings_its_data_and_leaves_a_receipt_of_the_module_that_ran(tmp_path: Path) -> None:
+    done = run_module("cli", "train", *DIGITS, "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    receipt = (tmp_path / "run" / "run.json").read_text()
+    assert '"drift_detector_pipeline.modeling.train"' in receipt
+    failed = run_module("cli", "train", *DIGITS, "training.epochs=0", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert failed.stderr.count("error: ") == 1
+
+
+@pytest.mark.slow
+def test_data_and_training_do_without_what_only_posix_has(tmp_path: Path) -> None:
+    """As near to Windows as a test here comes: there are no file locks and no limits of processes."""
+    posix = "import sys; sys.modules |= dict.fromkeys(['fcntl', 'resource', 'pwd', 'grp', 'termios', 'pty'])\n"
+    for module in ("dataset", "modeling.train"):
+        words = [*DIGITS, "hydra.run.dir=run"]
+        code = f"{posix}sys.argv = ['x', *{words}]\nfrom drift_detector_pipeline.{module} import main\nsys.exit(main())"
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=tmp_path, env=ci_environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "run.json").exists()
+
+
+def test_the_status_of_a_command_is_handed_on() -> None:
+    command = module_command("cli", "summary", "nowhere")
+    done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("error: ")) == (1, 1)
