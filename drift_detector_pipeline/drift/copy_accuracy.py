@@ -23,7 +23,7 @@ from drift_detector_pipeline.drift.scores.output_scores import temperature_of
 from drift_detector_pipeline.drift.second_look import Answers
 
 LARGEST = 256  # beyond, errors are those of the method and do not shrink
-_AMPLITUDES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2)  # of accuracy, among which one is chosen
+_AMPLITUDES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28)  # of accuracy, among which one is chosen
 _REACH = 0.15  # distance of signs at which changes still have much in common
 _LEAST_NEAR = 0.3  # of what the signs of a window have in common with those that were taught; below, nothing is known
 
@@ -145,7 +145,7 @@ def _measure_errors(windows: Sequence[LabelledWindow], usual: Usual, known: Know
         for window in (window for window, out in zip(windows, left_out, strict=True) if out):
             accuracy, unit, _ = _guess(window.answers, usual, known, process, temperature)
             found[len(window.labels)].append(((_accuracy(window) - accuracy) / unit, 1 / sum(left_out)))
-    bounds = [weighted_quantiles(*np.array(found[size]).T, COVERAGE) for size in sizes]
+    bounds = [weighted_quantiles(np.array(found[size])[:, 0], np.array(found[size])[:, 1], COVERAGE) for size in sizes]
     return CopyErrors(*(np.array(values, dtype=np.float32) for values in (sizes, *zip(*bounds, strict=True))))
 
 

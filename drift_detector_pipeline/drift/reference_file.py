@@ -122,7 +122,12 @@ def _copies_to_arrays(reference: Reference) -> dict[str, npt.NDArray[Any]]:
     if copies is None or usual is None:
         return {}
     judge = copies.judge
-    parts = {"recentring": copies.recentring, "process": judge.process, "errors": judge.errors, "usual": usual}
+    parts: dict[str, Any] = {
+        "recentring": copies.recentring,
+        "process": judge.process,
+        "errors": judge.errors,
+        "usual": usual,
+    }
     arrays = {f"copy.{part}.{name}": value for part, own in parts.items() for name, value in own._asdict().items()}
     return {"copy.temperature": judge.temperature, **arrays}
 

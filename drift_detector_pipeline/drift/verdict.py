@@ -19,6 +19,7 @@ from drift_detector_pipeline.drift.permutation import (
     WEIGHTS,
     Labellings,
     Scale,
+    WindowTest,
     appearance,
     labellings_of,
     scale_of,
@@ -48,6 +49,16 @@ class Limits(NamedTuple):
     permutations: int = 999
     min_images: int = 16
     promise: Promise = "reference"  # alpha holds for 95 % of references, each on its own; or averaged over references
+
+
+class Decision(NamedTuple):
+    """How loud to be, and on what grounds."""
+
+    level: Level
+    tested: WindowTest
+    looks: float | None  # p with the class mix held fixed; None if quiet
+    left_out: list[int]  # classes too rare for that
+    accuracy: Estimate
 
 
 class Channel(NamedTuple):
@@ -113,6 +124,30 @@ def labellings_for(reference: Reference, classes: int, size: int, limits: Limits
     )
 
 
+def decide(
+    reference: Reference,
+    labellings: Labellings,
+    scores: Float32s,
+    predicted: Labels,
+    limits: Limits,
+    by_copy: Callable[[], Estimate | None] = lambda: None,
+) -> Decision:
+    """Test a window (m, S) with predicted classes (m,), of as many images as `labellings` are for; how loud to be.
+
+    `by_copy` estimates the accuracy by a second look. It is called if looks have changed: under another mix of classes
+    alone a copy is led astray by up to ten points, and the network itself is not.
+    """
+    tested = test_window(labellings, scores, predicted)
+    looks, left_out = None, list[int]()
+    accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
+    if tested.p <= limits.alpha:  # it explains a notice and would be most of what a quiet verdict costs
+        before, now = (reference.scores, reference.predicted), (scores, predicted)
+        looks, left_out = appearance(before, now, labellings.scale, EXPLAINING)
+        if looks is None or looks <= CHANGED:
+            accuracy = by_copy() or accuracy
+    return Decision(level_of(tested.p, accuracy.likely_loss, limits), tested, looks, left_out, accuracy)
+
+
 def judge(
     reference: Reference,
     labellings: Labellings,
@@ -122,23 +157,10 @@ def judge(
     limits: Limits,
     by_copy: Callable[[], Estimate | None] = lambda: None,
 ) -> Verdict:
-    """Judge a window (m, S) with predicted classes (m,), of as many images as `labellings` are for.
-
-    `by_copy` estimates the accuracy by a second look. It is called if looks have changed: under another mix of classes
-    alone a copy is led astray by up to ten points, and the network itself is not.
-    """
-    tested = test_window(labellings, scores, predicted)
-    looks, left_out = None, list[int]()
-    if tested.p <= limits.alpha:  # it explains a notice and would be most of what a quiet verdict costs
-        looks, left_out = appearance(
-            (reference.scores, reference.predicted), (scores, predicted), labellings.scale, EXPLAINING
-        )
-    accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
-    if tested.p <= limits.alpha and (looks is None or looks <= CHANGED):
-        accuracy = by_copy() or accuracy
+    """Judge a window as `decide` does, and say why."""
+    level, tested, looks, left_out, accuracy = decide(reference, labellings, scores, predicted, limits, by_copy)
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, labellings.scale, scores)
-    level = level_of(tested.p, accuracy.likely_loss, limits)
     cause = None if level == "quiet" else _cause(reference, scores, predicted, classes)
     channels = _channels(reference, labellings.scale, scores, mix, tested.p_values["classes"])
     if cause is not None:

@@ -3,6 +3,8 @@
 ssim                structural similarity
 corruption_table    what corruptions change, cost and take
 corruption_sheet    make corruptions
+untaught            changes that no reference learns from
+processes           the same work on many things, one process a core
 study_material      every image of the study through the model once
 study_windows       false alarms, detection, accuracy estimates
 study_mixes         other class mixes, unseen classes

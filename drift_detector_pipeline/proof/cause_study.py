@@ -38,7 +38,7 @@ from drift_detector_pipeline.files import write_atomically, write_json
 from drift_detector_pipeline.modeling.trained import open_trained
 from drift_detector_pipeline.pages import figure_png
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
-from drift_detector_pipeline.proof.study_mixes import MIXES
+from drift_detector_pipeline.proof.study_material import MIXES
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt

@@ -5,7 +5,7 @@ tests, estimates of accuracy, and how good both are as plain numbers. n: referen
 study.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +13,11 @@ from scipy.special import kolmogorov, softmax
 from scipy.stats import f as f_distribution
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
-from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.scores.output_scores import temperature_of
 from drift_detector_pipeline.drift.scores.pixels import pixel_names
 from drift_detector_pipeline.drift.scores.signals import Signals
-from drift_detector_pipeline.proof.study_material import Material
+from drift_detector_pipeline.proof.processes import in_processes
+from drift_detector_pipeline.proof.study_material import Cell, Material
 from drift_detector_pipeline.proof.study_windows import Effort
 
 ALPHA = 0.01
@@ -34,31 +34,31 @@ def side_by_side(material: Material, effort: Effort, seed: int = 0) -> dict[str,
     """The mean share of windows found over all cells, by method and window size, and how often clean ones alarm."""
     found: dict[str, Any] = {}
     tests = tests_of(material, seed)
-    with progress_bar(total=len(tests) * len(effort.sizes), title="other methods", unit=" tests") as bar:
-        for name, test in tests.items():
-            found[name] = {}
-            for size in effort.sizes:
-                rng = np.random.default_rng((seed, size))
-                clean = _p_values(material.pool, test, size, min(CLEAN_WINDOWS, 4 * effort.windows), rng)
-                equal = float(np.quantile(clean, ALPHA, method="lower"))
-                cells = [
-                    _p_values(cell.signals, test, size, max(20, effort.windows // 10), rng) for cell in material.cells
-                ]
-                found[name][str(size)] = {
-                    "false_alarms": float((clean <= ALPHA).mean()),
-                    "false_alarms_at_equal": float((clean <= equal).mean()),  # above ALPHA if p-values are coarse
-                    "found_by_default": float(np.mean([(p <= ALPHA).mean() for p in cells])),
-                    "found_at_equal_false_alarms": float(np.mean([(p <= equal).mean() for p in cells])),
-                }
-                bar.update()
+
+    def measured(which: tuple[str, int]) -> dict[str, float]:
+        name, size = which
+        test, rng = tests[name], np.random.default_rng((seed, size))
+        clean = _p_values(material.pool, test, size, min(CLEAN_WINDOWS, 4 * effort.windows), rng)
+        equal = float(np.quantile(clean, ALPHA, method="lower"))
+        cells = [_p_values(cell.signals, test, size, max(20, effort.windows // 10), rng) for cell in material.cells]
+        return {
+            "false_alarms": float((clean <= ALPHA).mean()),
+            "false_alarms_at_equal": float((clean <= equal).mean()),  # above ALPHA if p-values are coarse
+            "found_by_default": float(np.mean([(p <= ALPHA).mean() for p in cells])),
+            "found_at_equal_false_alarms": float(np.mean([(p <= equal).mean() for p in cells])),
+        }
+
+    each = [(name, size) for name in tests for size in effort.sizes]
+    for (name, size), numbers in zip(each, in_processes(measured, each, "other methods"), strict=True):
+        found.setdefault(name, {})[str(size)] = numbers
     return found
 
 
-def accuracy_estimates(material: Material) -> dict[str, Any]:
+def accuracy_estimates(cells: Sequence[Cell], material: Material) -> dict[str, Any]:
     """Mean and worst absolute error over the cells of accuracy estimates from confidence."""
     known = calibrate(material.fit.logits, material.fit_labels)
     errors: dict[str, list[float]] = {}
-    for cell in material.cells:
+    for cell in cells:
         truth = float((cell.signals.logits.argmax(axis=1) == cell.labels).mean())
         for name, value in estimates(cell.signals.logits, known).items():
             errors.setdefault(name, []).append(abs(value - truth))

@@ -76,7 +76,7 @@ def main() -> int:
         fit, ref, pool = (
             Labelled(crops_of(processed, part, trained.img_size), processed.images.labels[part]) for part in roles
         )
-        material = gather(fit, ref, pool, forward, images=numbers["images"], seed=numbers["seed"])
+        material = gather(fit, ref, pool, forward, images=numbers["images"], looks=0, seed=numbers["seed"])
     facts = {
         "data": processed.folder.name, "weights_sha256": trained.sha256, "model": trained.architecture,
         "command": this_command(), "when": now(), "packages": package_versions(),

@@ -20,9 +20,11 @@ from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import FAMILIES
+from drift_detector_pipeline.corruptions.faults import FAULTS, GROUPS, family_of
 from drift_detector_pipeline.drift.reference import Learned, learn, mistakes, one_blas_thread
 from drift_detector_pipeline.drift.scores.phi import missing
 from drift_detector_pipeline.drift.scores.signals import Signals, read_signals, through
+from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.images.crops import read_crops
@@ -31,10 +33,12 @@ from drift_detector_pipeline.modeling.trained import Trained, open_trained
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.proof.other_methods import accuracy_estimates, side_by_side
+from drift_detector_pipeline.proof.processes import in_processes
 from drift_detector_pipeline.proof.study_charts import draw_study, study_table
-from drift_detector_pipeline.proof.study_material import Labelled, Material, gather
+from drift_detector_pipeline.proof.study_material import SIZES, Cell, Labelled, Material, gather
 from drift_detector_pipeline.proof.study_mixes import class_mixes, unseen_classes
-from drift_detector_pipeline.proof.study_windows import SIZES, Effort, detection, false_alarms
+from drift_detector_pipeline.proof.study_windows import Effort, detection, false_alarms
+from drift_detector_pipeline.proof.untaught import STYLES
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt
@@ -43,8 +47,17 @@ from drift_detector_pipeline.settings import Run
 DRAWN = ("windows", "splits", "windows_per_split", "permutations")  # of Effort
 UNSEEN = "unseen="
 LOSSES = {"0 to 5": (-1.0, 0.05), "5 to 10": (0.05, 0.1), "10 and more": (0.1, 1.0)}  # of accuracy
-DEFAULTS = {"images": 4000, **{name: getattr(Effort(), name) for name in DRAWN}, "seed": 0}
-LEAST = {"images": min(SIZES), "windows": 1, "splits": 2, "windows_per_split": 1, "permutations": 99, "seed": 0}
+DEFAULTS = {"images": 4000, "looks": 20, "twins": 0, **{name: getattr(Effort(), name) for name in DRAWN}, "seed": 0}
+LEAST = {
+    "images": min(SIZES),
+    "looks": 1,
+    "twins": 0,
+    "windows": 1,
+    "splits": 2,
+    "windows_per_split": 1,
+    "permutations": 99,
+    "seed": 0,
+}
 
 
 @exit_status
@@ -77,7 +90,10 @@ def study(folder: Path, numbers: dict[str, int], unseen: Sequence[str] = ()) -> 
         forward = through(trained.network.module, trained.network.mean, trained.network.std)
         fit, ref, pool = (_labelled(processed, indices, trained.img_size) for indices in roles)
         strangers = read_signals(_decoded(unseen, trained), forward) if unseen else None
-        material = gather(fit, ref, pool, forward, images=numbers["images"], seed=numbers["seed"])
+        material = gather(
+            fit, ref, pool, forward, images=numbers["images"], looks=numbers["looks"], twins=numbers["twins"] or None,
+            seed=numbers["seed"],
+        )  # fmt: skip
     facts = {
         "data": processed.folder.name, "data_fingerprint": processed.fingerprint, "weights_sha256": trained.sha256,
         "model": trained.architecture, "side_px": trained.img_size, "numbers": numbers,
@@ -92,19 +108,32 @@ def study(folder: Path, numbers: dict[str, int], unseen: Sequence[str] = ()) -> 
 
 
 def examine(material: Material, numbers: dict[str, int], strangers: Signals | None = None) -> dict[str, Any]:
-    """Everything that is measured, from the signals alone."""
+    """Everything that is measured, from the signals alone.
+
+    Whoever has not met a family of corruptions has met no faults of pipelines either, for some of these are like some
+    of those; whoever has not met a group of faults knows all else.
+    """
     seed = numbers["seed"]
     smallest = min(len(cell.labels) for cell in material.cells)
     sizes = tuple(size for size in SIZES if size <= smallest)
     effort = Effort(**{name: numbers[name] for name in DRAWN}, sizes=sizes)
-    whole = _learned(material, ())
-    families = {family: _learned(material, kinds) for family, kinds in FAMILIES.items()}
-    family_of = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
-    regimes: dict[str, Callable[[str], Learned]] = {
-        "known_kind": lambda kind: whole,
-        "held_out_family": lambda kind: families[family_of[kind]],
+    omitted: dict[str, tuple[str, ...]] = {"": ()}
+    omitted |= {family: (*kinds, *FAULTS) for family, kinds in FAMILIES.items()}
+    omitted |= {group: tuple(kind for kind in FAULTS if family_of(kind) == group) for group in GROUPS}
+    names = list(omitted)
+    learned = dict(
+        zip(names, in_processes(lambda name: _learned(material, omitted[name]), names, "learning"), strict=True)
+    )
+    whole = learned[""]
+    regimes: dict[str, tuple[list[Cell], Callable[[str], Learned]]] = {
+        "known_kind": (material.cells, lambda kind: whole),
+        "held_out_family": (material.cells, lambda kind: learned[family_of(kind)]),
+        "faults": (material.faults, lambda kind: whole),
+        "held_out_faults": (material.faults, lambda kind: learned[family_of(kind)]),
+        "untaught": (material.untaught, lambda kind: whole),
+        "styles": ([cell for cell in material.untaught if cell.kind in STYLES], lambda kind: whole),
     }
-    cells = {name: detection(material, material.cells, rule, effort, seed) for name, rule in regimes.items()}
+    cells = {name: detection(material, some, rule, effort, seed) for name, (some, rule) in regimes.items()}
     clean = 1 - float(mistakes(material.pool, material.pool_labels).mean())
     return {
         "clean_accuracy": clean,
@@ -116,7 +145,11 @@ def examine(material: Material, numbers: dict[str, int], strangers: Signals | No
         "class_mixes": class_mixes(material, whole, effort, seed),
         "unseen_classes": {} if strangers is None else unseen_classes(material, strangers, whole, effort, seed),
         "side_by_side": side_by_side(material, effort, seed),
-        "accuracy_from_confidence": accuracy_estimates(material),
+        "accuracy_from_confidence": {
+            "corruptions": accuracy_estimates(material.cells, material),
+            "faults": accuracy_estimates(material.faults, material),
+            "untaught": accuracy_estimates(material.untaught, material),
+        },
     }
 
 
@@ -129,30 +162,37 @@ def summarise(rows: dict[str, dict[str, Any]], clean: float) -> dict[str, Any]:
     sizes = list(next(iter(rows.values()))["windows"])
     lost = {name: clean - row["accuracy"] for name, row in rows.items()}
     off = {name: abs(row["estimated"] - row["accuracy"]) for name, row in rows.items()}
-    largest = sizes[-1]
+
+    def mean(measure: str, size: str, some: Sequence[dict[str, Any]] = tuple(rows.values())) -> float | None:
+        return _mean(row["windows"][size][measure] for row in some) if some else None
+
+    first = [row for row in rows.values() if row["severity"] == 1]
+    families = {family: [row for row in rows.values() if _family(row["kind"]) == family] for family in
+                dict.fromkeys(_family(row["kind"]) for row in rows.values())}  # fmt: skip
     return {
-        "found": {size: _mean(row["windows"][size]["noticed"] for row in rows.values()) for size in sizes},
-        "found_severity_1": {
-            size: _mean(row["windows"][size]["noticed"] for row in rows.values() if row["severity"] == 1)
-            for size in sizes
-        },
+        "found": {size: mean("noticed", size) for size in sizes},
+        "found_severity_1": {size: mean("noticed", size, first) for size in sizes},
         "worst_cells": {
             size: sorted((round(row["windows"][size]["noticed"], 3), name) for name, row in rows.items())[:10]
             for size in sizes
         },
         "alerted": {
             words: {
-                size: _alerted([row for name, row in rows.items() if low <= lost[name] < high], size) for size in sizes
+                size: mean("alerted", size, [row for name, row in rows.items() if low <= lost[name] < high])
+                for size in sizes
             }
             for words, (low, high) in LOSSES.items()
         },
         "accuracy_error_mean": _mean(off.values()),
-        "accuracy_error_worst": max((value, name) for name, value in off.items()),
-        "accuracy_error_windows": {
-            size: _mean(row["windows"][size]["mean_absolute_error"] for row in rows.values()) for size in sizes
+        "accuracy_error_worst": sorted(((value, name) for name, value in off.items()), reverse=True)[:10],
+        "accuracy_error_windows": {size: mean("mean_absolute_error", size) for size in sizes},
+        "coverage": {size: mean("coverage", size) for size in sizes},
+        "coverage_by_family": {
+            family: {size: mean("coverage", size, some) for size in sizes} for family, some in families.items()
         },
-        "coverage": {size: _mean(row["windows"][size]["coverage"] for row in rows.values()) for size in sizes},
-        "largest_window": largest,
+        "width": {size: mean("width", size) for size in sizes},
+        "unknown": {size: mean("unknown", size) for size in sizes},
+        "largest_window": sizes[-1],
     }
 
 
@@ -166,15 +206,16 @@ def as_text(found: dict[str, Any]) -> str:
             f"false alarms at 1 %, windows of {size}: {100 * rate['rate']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
         )
     for name, values in found["summary"].items():
-        shares = "  ".join(f"{size}: {100 * share:.1f}" for size, share in values["found"].items())
-        first = "  ".join(f"{size}: {100 * share:.1f}" for size, share in values["found_severity_1"].items())
-        worst, where = values["accuracy_error_worst"]
-        coverage = values["coverage"][values["largest_window"]]
-        lines.append(f"{name}: found (%) {shares}; severity 1: {first}")
+        worst, where = values["accuracy_error_worst"][0]
+        shares, coverage, off = (_points(values[one]) for one in ("found", "coverage", "accuracy_error_windows"))
+        lines.append(f"{name}: found (%) {shares}; severity 1: {_points(values['found_severity_1'])}")
         lines.append(
             f"  accuracy off by {100 * values['accuracy_error_mean']:.2f} points on whole cells, worst "
-            f"{100 * worst:.1f} ({where}); coverage of the 90 % interval {100 * coverage:.0f} %"
+            f"{100 * worst:.1f} ({where}); windows {off}; 90 % interval holds (%) {coverage}"
         )
+        lines += [
+            f"  alerted where {words} points are lost (%) {_points(by)}" for words, by in values["alerted"].items()
+        ]
     for name, by_size in found["side_by_side"].items():
         for size, row in by_size.items():
             lines.append(
@@ -186,7 +227,8 @@ def as_text(found: dict[str, Any]) -> str:
 
 def _learned(material: Material, without: tuple[str, ...]) -> Learned:
     twins = [twin for twin in material.twins if twin.kind not in without]
-    return learn(material.fit, material.fit_labels, twins, material.side_px)
+    with one_blas_thread():
+        return learn(material.fit, material.fit_labels, twins, material.side_px, material.fit_looks)
 
 
 def _labelled(processed: Processed, indices: Indices, side_px: int) -> Labelled:
@@ -204,8 +246,12 @@ def _decoded(names: Sequence[str], trained: Trained) -> Pixels:
     return np.stack(crops)
 
 
-def _alerted(rows: Sequence[dict[str, Any]], size: str) -> float | None:
-    return _mean(row["windows"][size]["alerted"] for row in rows) if rows else None
+def _points(shares: dict[str, float | None]) -> str:
+    return "  ".join(f"{size}: {100 * share:.1f}" for size, share in shares.items() if share is not None)
+
+
+def _family(kind: str) -> str:
+    return family_of(kind) if kind in CHANGES else kind
 
 
 def _mean(values: Any) -> float:

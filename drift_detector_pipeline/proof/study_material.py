@@ -1,18 +1,34 @@
-"""Every image of the study through the model once: clean, corrupted in 75 ways, changed benignly.
+"""Every image of the study through the model once: clean, corrupted in 75 ways, through faults of pipelines, in styles.
 
 In: uint8 crops and labels of `fit`, `ref` and `pool`, and a way through the model. Out: `Material`. Read by the study.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from drift_detector_pipeline.arrays import Indices, Labels, Pixels
-from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.corruptions.corrupt import BENIGN, KINDS, SEVERITIES, change_benignly, corrupt
-from drift_detector_pipeline.drift.scores.signals import Forward, Signals, Twin, read_signals
-from drift_detector_pipeline.drift.twins import make_twins
+from drift_detector_pipeline.corruptions.corrupt import BENIGN, KINDS, SEVERITIES, change_benignly
+from drift_detector_pipeline.corruptions.faults import FAULTS, change
+from drift_detector_pipeline.drift.scores.signals import Forward, SecondLook, Signals, Twin, read_signals
+from drift_detector_pipeline.drift.second_look import look_again, look_at_windows
+from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
+from drift_detector_pipeline.proof.processes import in_processes
+from drift_detector_pipeline.proof.untaught import UNTAUGHT
+
+SIZES = (16, 32, 64, 128, 256)
+WHOLE = 1000  # images of a cell at most that are asked about at once
+MIXED = (64, 256)  # sizes of windows whose class mix is another
+FAULT_IMAGES = 400
+
+# How much more often images of one class are drawn than others, from the number of classes.
+MIXES: dict[str, Callable[[int], float]] = {
+    "one class missing": lambda classes: 0.0,
+    "one class three times as frequent": lambda classes: 3.0,
+    "half of one class": lambda classes: classes - 1.0,
+}
 
 
 class Labelled(NamedTuple):
@@ -27,9 +43,17 @@ class Cell(NamedTuple):
 
     name: str
     kind: str
-    severity: int  # 0 for a benign change
+    severity: int  # 0 for a change that has none
     signals: Signals
     labels: Labels
+    looks: list[SecondLook]  # at windows of every size, and one at as many as WHOLE
+
+
+class Mixed(NamedTuple):
+    """A window of unchanged images of `pool` whose class mix is another."""
+
+    mix: str
+    look: SecondLook
 
 
 class Material(NamedTuple):
@@ -38,40 +62,105 @@ class Material(NamedTuple):
     side_px: int
     fit: Signals
     fit_labels: Labels
+    fit_looks: list[SecondLook]
     twins: list[Twin]
     ref: Signals
     ref_labels: Labels
+    ref_looks: list[SecondLook]
     pool: Signals
     pool_labels: Labels
     cells: list[Cell]  # 75
     benign: list[Cell]
+    faults: list[Cell]
+    untaught: list[Cell]
+    mixes: list[Mixed]
 
 
-def gather(fit: Labelled, ref: Labelled, pool: Labelled, forward: Forward, *, images: int, seed: int = 0) -> Material:
-    """Read everything; each cell changes the same `images` images of the pool."""
+def gather(
+    fit: Labelled, ref: Labelled, pool: Labelled, forward: Forward, *, images: int, looks: int = 20,
+    twins: int | None = None, seed: int = 0,
+) -> Material:  # fmt: skip
+    """Read everything; each cell changes the same `images` images of the pool, of which `looks` windows are asked."""
     chosen = np.sort(np.random.default_rng(seed).choice(len(pool.labels), min(images, len(pool.labels)), replace=False))
-    some = Labelled(pool.images[chosen], pool.labels[chosen])
+    fewer = np.sort(np.random.default_rng(seed).permutation(chosen)[:FAULT_IMAGES])
     clean = [read_signals(part.images, forward) for part in (fit, ref, pool)]
-    changes: list[tuple[str, str, int, Callable[[Pixels], Pixels]]] = []
-    for kind in KINDS:
-        for severity in SEVERITIES:
-            changes.append((f"{kind} {severity}", kind, severity, _corruption(kind, severity, chosen, seed)))
-    changes += [(change, change, 0, _benign(change)) for change in BENIGN]
-    cells = list[Cell]()
-    with progress_bar(total=len(changes), title="cells", unit=" cells") as bar:
-        for name, kind, severity, change in changes:
-            cells.append(Cell(name, kind, severity, read_signals(change(some.images), forward), some.labels))
-            bar.update()
+    changes = list(_changes(seed))
+    cells: dict[str, list[Cell]] = {"corruption": [], "benign": [], "fault": [], "untaught": []}
+
+    def changed_images(number: int) -> Pixels:
+        group, _, _, made = changes[number]
+        rows = chosen if group == "corruption" else fewer
+        return made(pool.images[rows], rows)
+
+    made_by_others = in_processes(changed_images, range(len(changes)), "cells")
+    for (group, name, severity, _), changed in zip(changes, made_by_others, strict=True):
+        signals = read_signals(changed, forward)
+        counts = {**dict.fromkeys(SIZES, looks), WHOLE: 1}
+        asked = look_at_windows(changed, signals, forward, counts, seed) if looks else []
+        title = f"{name} {severity}" if severity else name
+        labels = pool.labels[chosen if group == "corruption" else fewer]
+        cells[group].append(Cell(title, name, severity, signals, labels, asked))
+    mixes = _mixes(pool, clean[2], forward, looks, seed)
     return Material(
-        fit.images.shape[1], clean[0], fit.labels, make_twins(fit.images, forward, seed=seed),
-        clean[1], ref.labels, clean[2], pool.labels,
-        [cell for cell in cells if cell.severity], [cell for cell in cells if not cell.severity],
+        fit.images.shape[1], clean[0], fit.labels, look_at_clean(fit.images, clean[0], forward, seed),
+        make_twins(fit.images, forward, kinds=CHANGES, count=twins, seed=seed),
+        clean[1], ref.labels, look_at_clean(ref.images, clean[1], forward, seed), clean[2], pool.labels,
+        cells["corruption"], cells["benign"], cells["fault"], cells["untaught"], mixes,
     )  # fmt: skip
 
 
-def _corruption(kind: str, severity: int, keys: Indices, seed: int) -> Callable[[Pixels], Pixels]:
-    return lambda images: corrupt(images, kind, severity, keys=keys.tolist(), seed=seed + 1)
+def drawn(labels: Labels, label: int, factor: float, size: int, rng: np.random.Generator) -> Indices:
+    """A window in which images of one class are drawn `factor` times as often as others."""
+    each = np.where(labels == label, factor, 1.0)
+    return rng.choice(len(labels), size, replace=False, p=each / each.sum())
 
 
-def _benign(change: str) -> Callable[[Pixels], Pixels]:
-    return lambda images: change_benignly(images, change)
+def enough(labels: Labels, classes: int, factor: float, size: int) -> bool:
+    """Whether windows hold classes as weights say: at most half of any class's images are drawn for one."""
+    counts = np.bincount(labels, minlength=classes)
+    for label, own in enumerate(counts):
+        total = len(labels) + (factor - 1) * own
+        shares = np.where(np.arange(classes) == label, factor, 1.0) * counts / total
+        if (size * shares > counts / 2).any():
+            return False
+    return True
+
+
+def _changes(seed: int) -> Iterator[tuple[str, str, int, Callable[[Pixels, Indices], Pixels]]]:
+    """Group, name, severity and function of every change, for images and their places in `pool`."""
+    for kind in KINDS:
+        for severity in SEVERITIES:
+            yield "corruption", kind, severity, partial(_changed, kind, severity, seed)
+    for name in BENIGN:
+        yield "benign", name, 0, partial(_benign, name)
+    for kind, fault in FAULTS.items():
+        for level in fault.levels:
+            yield "fault", kind, level, partial(_changed, kind, level, seed)
+    for name, function in UNTAUGHT.items():
+        yield "untaught", name, 0, partial(_untaught, function)
+
+
+def _changed(kind: str, level: int, seed: int, images: Pixels, rows: Indices) -> Pixels:
+    return change(images, kind, level, keys=rows.tolist(), seed=seed + 1)
+
+
+def _benign(name: str, images: Pixels, rows: Indices) -> Pixels:
+    return change_benignly(images, name)
+
+
+def _untaught(function: Callable[[Pixels], Pixels], images: Pixels, rows: Indices) -> Pixels:
+    return function(images)
+
+
+def _mixes(pool: Labelled, signals: Signals, forward: Forward, looks: int, seed: int) -> list[Mixed]:
+    """Windows of each mix for each class, about `looks` of each size."""
+    rng, classes = np.random.default_rng(seed), signals.logits.shape[1]
+    found = list[Mixed]()
+    for name, factor_of in MIXES.items():
+        for size in MIXED:
+            if not enough(pool.labels, classes, factor_of(classes), size):
+                continue
+            for label in np.resize(np.arange(classes), looks).tolist():
+                rows = drawn(pool.labels, label, factor_of(classes), size, rng)
+                found.append(Mixed(name, look_again(pool.images, signals, forward, rows, seed)))
+    return found

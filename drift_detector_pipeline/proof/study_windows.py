@@ -4,23 +4,33 @@ In: `Material` and what was learned from it. Out: plain numbers. Read by the stu
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
-from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.accuracy import Evidence, estimate
 from drift_detector_pipeline.drift.permutation import Labellings, labellings_of, test_window
-from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of, mistakes, predictions, refer
+from drift_detector_pipeline.drift.reference import (
+    Learned,
+    Reference,
+    estimate_by_look,
+    evidence_of,
+    mistakes,
+    one_blas_thread,
+    predictions,
+    refer,
+)
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import Signals
-from drift_detector_pipeline.drift.verdict import Limits, labellings_for, level_of, scale_for
-from drift_detector_pipeline.proof.study_material import Cell, Material
+from drift_detector_pipeline.drift.scores.signals import SecondLook, Signals
+from drift_detector_pipeline.drift.verdict import Limits, decide, labellings_for, scale_for
+from drift_detector_pipeline.proof.processes import in_processes
+from drift_detector_pipeline.proof.study_material import SIZES, Cell, Material
 
-SIZES = (16, 32, 64, 128, 256)
 ALPHAS = (0.01, 0.05)
+RULES = ("0.01", *(f"{alpha} on average" for alpha in ALPHAS))  # the first kept by each reference, as is the default
 
 
 class Effort(NamedTuple):
@@ -57,21 +67,44 @@ def false_alarms(material: Material, learned: Learned, effort: Effort, seed: int
     scores, predicted = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
     classes, reference = material.pool.logits.shape[1], len(material.ref_labels)
     scale = scale_for(learned)
-    rng = np.random.default_rng(seed)
-    found: dict[str, list[Float64s]] = {str(size): [] for size in effort.sizes}
-    with progress_bar(total=effort.splits, title="false alarms", unit=" splits") as bar:
-        for split in range(effort.splits):
-            order = rng.permutation(len(scores))
-            ref, rest = order[:reference], order[reference:]
-            for size in effort.sizes:
-                labellings = labellings_of(
-                    scores[ref], predicted[ref], classes, size, scale, effort.permutations, seed + split
-                )
-                picks = [rng.choice(rest, size, replace=False) for _ in range(effort.windows_per_split)]
-                p = np.array([test_window(labellings, scores[pick], predicted[pick]).p for pick in picks])
-                found[str(size)].append(np.array([(p <= alpha).mean() for alpha in ALPHAS]))
-            bar.update()
-    return {size: _rates(np.array(rates)) for size, rates in found.items()}
+
+    def rates(split: int) -> dict[str, Float64s]:
+        rng = np.random.default_rng((seed, split))
+        order = rng.permutation(len(scores))
+        ref, rest = order[:reference], order[reference:]
+        found = dict[str, Float64s]()
+        for size in effort.sizes:
+            labellings = labellings_of(
+                scores[ref],
+                predicted[ref],
+                classes,
+                size,
+                scale,
+                effort.permutations,
+                seed + split,
+                kept_alpha=ALPHAS[0],
+            )
+            picks = [rng.choice(rest, size, replace=False) for _ in range(effort.windows_per_split)]
+            tests = [test_window(labellings, scores[pick], predicted[pick]) for pick in picks]
+            kept, exact = (np.array(values) for values in zip(*((one.p, one.p_average) for one in tests), strict=True))
+            found[str(size)] = np.array([(kept <= ALPHAS[0]).mean(), *((exact <= alpha).mean() for alpha in ALPHAS)])
+        return found
+
+    with one_blas_thread():
+        splits = list(in_processes(rates, range(effort.splits), "false alarms"))
+    return {size: _rates(np.array([split[size] for split in splits])) for size in splits[0]}
+
+
+def references_for(
+    material: Material, rules: Sequence[Learned], limits: Limits, sizes: Sequence[int]
+) -> dict[int, tuple[Reference, dict[int, Labellings]]]:
+    """A reference and what windows of each size are compared with, by the identity of what was learned."""
+    classes, found = material.pool.logits.shape[1], {}
+    for learned in rules:
+        if id(learned) not in found:
+            reference = refer(learned, material.ref, material.ref_labels, material.ref_looks)
+            found[id(learned)] = reference, {size: labellings_for(reference, classes, size, limits) for size in sizes}
+    return found
 
 
 def detection(
@@ -79,37 +112,45 @@ def detection(
 ) -> dict[str, dict[str, Any]]:
     """For each cell: true accuracy, its estimate, and by window size the shares that raise a notice and an alert.
 
-    `learned_for` gives what may be known about a kind of change.
+    `learned_for` gives what may be known about a kind of change. Windows of which a copy was asked are fewer.
     """
-    limits, classes = Limits(permutations=effort.permutations), material.pool.logits.shape[1]
-    found: dict[str, dict[str, Any]] = {}
-    references: dict[int, tuple[Reference, dict[int, Labellings]]] = {}
-    with progress_bar(total=len(cells), title="detection", unit=" cells") as bar:
-        for cell in cells:
-            learned = learned_for(cell.kind)
-            if id(learned) not in references:
-                reference = refer(learned, material.ref, material.ref_labels)
-                labellings_by_size = {size: labellings_for(reference, classes, size, limits) for size in effort.sizes}
-                references[id(learned)] = reference, labellings_by_size
-            reference, labellings_by_size = references[id(learned)]
-            images = scored(cell.signals, cell.labels, learned)
-            whole = estimate(images.evidence, reference.known, learned.accuracy)
-            row: dict[str, Any] = {
-                "kind": cell.kind,
-                "severity": cell.severity,
-                "accuracy": 1 - float(images.wrong.mean()),
-                "estimated": whole.accuracy,
+    limits = Limits(permutations=effort.permutations)
+    known = references_for(material, [learned_for(cell.kind) for cell in cells], limits, effort.sizes)
+
+    def examined(number: int) -> dict[str, Any]:
+        cell = cells[number]
+        learned = learned_for(cell.kind)
+        reference, labellings_by_size = known[id(learned)]
+        images = scored(cell.signals, cell.labels, learned)
+        rng = np.random.default_rng((seed, number))
+        row: dict[str, Any] = {
+            "kind": cell.kind, "severity": cell.severity, "accuracy": 1 - float(images.wrong.mean()),
+            "estimated": _whole(cell, images, reference),
+        }  # fmt: skip
+        row["windows"] = {
+            str(size): {
+                "noticed": noticed(images, uniform(len(images.wrong), size, effort.windows, rng), labellings, limits),
+                **asked(images, cell.signals, [look for look in cell.looks if len(look.rows) == size], reference,
+                        labellings, limits),
             }
-            rng = np.random.default_rng((seed, len(found)))
-            row["windows"] = {
-                str(size): judged(
-                    images, uniform(len(images.wrong), size, effort.windows, rng), reference, labellings, limits
-                )
-                for size, labellings in labellings_by_size.items()
-            }
-            found[cell.name] = row
-            bar.update()
-    return found
+            for size, labellings in labellings_by_size.items() if size <= len(images.wrong)
+        }  # fmt: skip
+        return row
+
+    with one_blas_thread():
+        rows = list(in_processes(examined, range(len(cells)), "detection"))
+    return {cell.name: row for cell, row in zip(cells, rows, strict=True)}
+
+
+def _whole(cell: Cell, images: Scored, reference: Reference) -> float | None:
+    """The estimate for as many images of a cell as were asked about at once."""
+    if not cell.looks:
+        return None
+    look = cell.looks[-1]
+    found = estimate_by_look(reference, look, cell.signals)
+    if found is None:
+        found = estimate(images.evidence.take(look.rows), reference.known, reference.learned.accuracy)
+    return found.accuracy
 
 
 def uniform(images: int, size: int, windows: int, rng: np.random.Generator) -> list[Indices]:
@@ -117,41 +158,51 @@ def uniform(images: int, size: int, windows: int, rng: np.random.Generator) -> l
     return [rng.choice(images, size, replace=False) for _ in range(windows)]
 
 
-def judged(
-    images: Scored, windows: Sequence[Indices], reference: Reference, labellings: Labellings, limits: Limits,
-    weights: Float64s | None = None,
-) -> dict[str, float]:  # fmt: skip
-    """Shares of windows noticed, alerted and with the truth in the interval; the estimate's error.
+def noticed(images: Scored, windows: Sequence[Indices], labellings: Labellings, limits: Limits) -> float:
+    """The share of windows that raise a notice."""
+    p = [test_window(labellings, images.scores[pick], images.predicted[pick]).p for pick in windows]
+    return float(np.mean([value <= limits.alpha for value in p]))
 
-    The error is against the accuracy on all `images`, weighted as windows draw them.
+
+def asked(
+    images: Scored, signals: Signals, looks: Sequence[SecondLook], reference: Reference, labellings: Labellings,
+    limits: Limits, truth: float | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Of windows of one size with a second look: shares alerted, unknown, held; the estimate's error against `truth`.
+
+    `truth`: the accuracy on all `images`, unless given; what an interval holds is the window's own.
     """
-    noticed, alerted, off, held = list[bool](), list[bool](), list[float](), list[bool]()
-    truth, model = 1 - float(np.average(images.wrong, weights=weights)), reference.learned.accuracy
-    for pick in windows:
-        p = test_window(labellings, images.scores[pick], images.predicted[pick]).p
-        found = estimate(images.evidence.take(pick), reference.known, model)
-        level = level_of(p, found.likely_loss, limits)
-        noticed.append(level != "quiet")
-        alerted.append(level == "alert")
-        off.append(abs(found.accuracy - truth))
-        held.append(found.low <= 1 - images.wrong[pick].mean() <= found.high)
+    if not looks:
+        return {}
+    truth = 1 - float(images.wrong.mean()) if truth is None else truth
+    found = [
+        decide(
+            reference, labellings, images.scores[look.rows], images.predicted[look.rows], limits,
+            partial(estimate_by_look, reference, look, signals),
+        )
+        for look in looks
+    ]  # fmt: skip
+    estimates = [one.accuracy for one in found]
+    own = [1 - float(images.wrong[look.rows].mean()) for look in looks]
     return {
-        "noticed": float(np.mean(noticed)),
-        "alerted": float(np.mean(alerted)),
-        "mean_absolute_error": float(np.mean(off)),
-        "coverage": float(np.mean(held)),
+        "alerted": float(np.mean([one.level == "alert" for one in found])),
+        "unknown": float(np.mean([not one.known for one in estimates])),
+        "mean_absolute_error": float(np.mean([abs(one.accuracy - truth) for one in estimates])),
+        "bias": float(np.mean([one.accuracy for one in estimates])) - truth,
+        "coverage": float(np.mean([one.low <= right <= one.high for one, right in zip(estimates, own, strict=True)])),
+        "width": float(np.mean([one.high - one.low for one in estimates])),
     }
 
 
 def _rates(rates: Float64s) -> dict[str, Any]:
-    """Mean rate and 95 % interval for each alpha, from rates (splits, alphas)."""
-    error = rates.std(axis=0, ddof=1) / np.sqrt(len(rates)) if len(rates) > 1 else np.full(len(ALPHAS), np.nan)
+    """Mean rate and 95 % interval for RULES, from rates (splits, RULES)."""
+    error = rates.std(axis=0, ddof=1) / np.sqrt(len(rates)) if len(rates) > 1 else np.full(len(RULES), np.nan)
     return {
-        str(alpha): {
+        rule: {
             "rate": float(rates[:, column].mean()),
             "interval_95": [float(rates[:, column].mean() + sign * 1.96 * error[column]) for sign in (-1, 1)],
             "worst_split": float(rates[:, column].max()),
             "splits": len(rates),
         }
-        for column, alpha in enumerate(ALPHAS)
+        for column, rule in enumerate(RULES)
     }

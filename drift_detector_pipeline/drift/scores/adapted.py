@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+_BUFFERS = ("running_mean", "running_var")
 PRIOR = 16  # images that the network's own statistics count for
 
 Statistics = dict[str, torch.Tensor]  # of buffers, by their names in the module
@@ -39,7 +40,7 @@ def blended_statistics(module: nn.Module, inputs: torch.Tensor) -> Statistics:
     twin(inputs)
     found = Statistics()
     for name, layer in _normalizers(twin):
-        found |= {f"{name}.running_mean": layer.running_mean, f"{name}.running_var": layer.running_var}
+        found |= {f"{name}.{buffer}": value for buffer, value in zip(_BUFFERS, _statistics(layer), strict=True)}
     return found
 
 
@@ -52,5 +53,9 @@ def _normalizers(module: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
 def _blend(layer: _BatchNorm, maps: torch.Tensor, own: float) -> None:
     places = [axis for axis in range(maps.ndim) if axis != 1]
     variance, mean = torch.var_mean(maps, dim=places, correction=0)
-    layer.running_mean.mul_(own).add_(mean, alpha=1 - own)
-    layer.running_var.mul_(own).add_(variance, alpha=1 - own)
+    for before, now in zip(_statistics(layer), (mean, variance), strict=True):
+        before.mul_(own).add_(now, alpha=1 - own)
+
+
+def _statistics(layer: _BatchNorm) -> list[torch.Tensor]:
+    return [layer.get_buffer(name) for name in _BUFFERS]

@@ -10,6 +10,7 @@ with windows on others, watches layers on the way, and takes anybody's model or 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,7 +122,8 @@ def through(
     return ModuleForward(module, (tuple(mean), tuple(std)), layers, named, channels, device)
 
 
-class ModuleForward(NamedTuple):
+@dataclass(frozen=True)
+class ModuleForward:
     """A way through a module, see `through`."""
 
     module: nn.Module
@@ -132,30 +134,28 @@ class ModuleForward(NamedTuple):
     device: torch.device
     statistics: Statistics | None = None  # to run with in place of the module's own
 
-    @torch.inference_mode()
     def __call__(self, images: Pixels) -> Outputs:
         """Run uint8 (N, S, S, 3) through the module."""
-        layers, watched = self.layers, dict(self.module.named_modules())
-        inputs = self._inputs(images)
-        with (
-            _watching(watched, layers, self.channels, len(images)) as seen,
-            torch.autocast(self.device.type, enabled=False),
-        ):
-            logits = self.module(inputs) if self.statistics is None else self._with_statistics(inputs)
-        early = [name for name in layers.early if self.named or isinstance(seen.get(name), torch.Tensor)]
-        means = [_means(seen, name, EARLY) for name in early]
-        features = _means(seen, layers.classifier, CLASSIFIER)
-        return Outputs(logits, features, torch.cat(means, 1) if means else None)
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            return self._outputs(self._inputs(images))
 
     def adapted(self, images: Pixels) -> "ModuleForward | None":
         """The same way with statistics of uint8 (n, S, S, 3); None if the module has none to adapt."""
         if not adapts(self.module):
             return None
         with torch.autocast(self.device.type, enabled=False):
-            return self._replace(statistics=blended_statistics(self.module, self._inputs(images)))
+            return replace(self, statistics=blended_statistics(self.module, self._inputs(images)))
 
-    def _with_statistics(self, inputs: torch.Tensor) -> torch.Tensor:
-        return functional_call(self.module, self.statistics or {}, (inputs,))  # type: ignore[no-any-return]
+    def _outputs(self, inputs: torch.Tensor) -> Outputs:
+        layers, watched = self.layers, dict(self.module.named_modules())
+        with _watching(watched, layers, self.channels, len(inputs)) as seen:
+            logits = (
+                functional_call(self.module, self.statistics, (inputs,)) if self.statistics else self.module(inputs)
+            )
+        early = [name for name in layers.early if self.named or isinstance(seen.get(name), torch.Tensor)]
+        means = [_means(seen, name, EARLY) for name in early]
+        features = _means(seen, layers.classifier, CLASSIFIER)
+        return Outputs(logits, features, torch.cat(means, 1) if means else None)
 
     def _inputs(self, images: Pixels) -> torch.Tensor:
         if self.module.training:

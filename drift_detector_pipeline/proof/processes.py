@@ -1,0 +1,34 @@
+"""The same work on many things, in as many processes as there are cores; each sees what its parent had in memory.
+
+In: a function and things. Out: its results, in their order. Read by the studies.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from drift_detector_pipeline.console import progress_bar
+
+_Thing = TypeVar("_Thing")
+_Result = TypeVar("_Result")
+_WORK: list[Callable[[Any], Any]] = []  # a closure cannot be sent, but it can be inherited
+
+
+def in_processes(work: Callable[[_Thing], _Result], things: Sequence[_Thing], title: str) -> Iterator[_Result]:
+    """Do `work` on each of the things; nothing it does to its memory comes back but the result."""
+    _WORK.append(work)
+    try:
+        with (
+            multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool,
+            progress_bar(total=len(things), title=title, unit="") as bar,
+        ):
+            for result in pool.imap(_work, things):
+                yield result
+                bar.update()
+    finally:
+        _WORK.pop()
+
+
+def _work(thing: Any) -> Any:
+    return _WORK[-1](thing)
