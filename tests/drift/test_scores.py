@@ -615,7 +615,7 @@ def test_nothing_learned_without_a_family_knows_of_its_twins(learned, family, ki
     clean, labels, twins, _ = learned
 
     def without_family(some: list[Twin]) -> dict[str, np.ndarray]:
-        material = Material(SIDE, clean, labels, some, clean, labels, clean, labels, [], [])
+        material = Material(SIDE, clean, labels, [], some, clean, labels, [], clean, labels, [], [], [], [], [])
         return arrays_of(_learned(material, FAMILIES[family]))
 
     expected = without_family(twins)
