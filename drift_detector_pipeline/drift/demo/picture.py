@@ -20,7 +20,7 @@ from drift_detector_pipeline.drift.verdict import Verdict
 
 _SIDE = 3  # images in a row and in a column
 _COLUMN, _HEIGHT = 2.6, 6.0  # inches
-_ROWS = 0.8, 2.6, 1.8, 0.7  # heights of name, images, verdict and accuracy
+_ROWS = 0.7, 2.7, 1.8, 0.7  # heights of name, images, verdict and accuracy
 _LINE = 30  # characters that fit into a column
 _TILE_PX = 96  # largest side of an image in the picture
 _COLOURS = {"quiet": "#2e7d32", "notice": "#a15c00", "alert": "#b3261e", "too few images": "0.4"}  # white text reads
@@ -103,8 +103,10 @@ def _show_accuracy(axes: Axes, one: Judged, world: float) -> None:
         axes.plot([100 * found.accuracy], [0], "ko", markersize=10, label="estimated without labels, 90 % interval")
     axes.plot([100 * one.true], [0], "x", color="#b3261e", markersize=10, markeredgewidth=3, label="true")
     estimated = "unknown" if found is None else estimate_words(found)
-    true = f"{100 * one.true:.0f} %{'' if one.scene.labels is not None else ', none can be right'}"
+    unseen = one.scene.labels is None
+    true = f"{100 * one.true:.0f} %{', none can be right' * unseen}"
     axes.set_title(f"Accuracy: {estimated}\nTrue: {true}", fontsize=10.5)
+    axes.set_xlabel("(estimates assume known classes)" if unseen else "", fontsize=10)
     axes.set(xlim=(-6, 106), ylim=(-1, 1), yticks=[], xticks=[0, 50, 100], xticklabels=["0 %", "50 %", "100 %"])
     axes.tick_params(labelsize=9.5)
     axes.spines[["left", "right", "top"]].set_visible(False)

@@ -15,7 +15,8 @@ COLOUR_FAULT, GREY_FAULT = "swapped_channels", "inverted"  # without colour ther
 FOG_SEVERITY = 3
 LETTERS = "AEFHKMNPRTUVWXY"  # none that could pass for a digit
 _GREY = 2.0  # mean difference between an image's channels, of 255, below which it has no colour
-_DRAWN_PX, _LETTER_PX, _MOST_TURNED = 64, 50, 15
+_DRAWN_PX, _LETTER_PX, _MARGIN_PX = 64, 45, 3
+_MOST_TURNED = 15  # degrees
 _GRAINS = (8, 12, 16, 24, 32, 48, 64)  # sides at which letters may be drawn before they are enlarged
 
 
@@ -36,7 +37,7 @@ def scenes_of(images: Pixels, labels: Labels, keys: Indices, classes: list[str])
     wrong = "the same images as a negative" if grey else "the same images, red and blue swapped"
     faulty, foggy = change(images, fault, 1, keys=numbers), change(images, "fog", FOG_SEVERITY, keys=numbers)
     return [
-        Scene("ordinary", "Ordinary images", "from the same source, new to the model", images, labels),
+        Scene("ordinary", "Ordinary images", "new ones of the same source", images, labels),
         Scene(fault, "A fault of the pipeline", wrong, faulty, labels),
         Scene("fog", "A change of the world", "the same images in fog", foggy, labels),
         _unseen(images, labels, grey and not any(len(name) == 1 and name.isalpha() for name in classes)),
@@ -53,20 +54,24 @@ def _unseen(images: Pixels, labels: Labels, by_letters: bool) -> Scene:
 
 def _letters(like: Pixels, rng: np.random.Generator) -> Pixels:
     """As many letters as there are images, in their tones and about as sharp as they are: content is what differs."""
-    masks = [_letter(rng) for _ in like]
-    grain = min(_GRAINS, key=lambda side: abs(_detail(_drawn(masks, side, like.shape[1])) - _detail(like.mean(axis=3))))
+    masks, side, wanted = [_letter(rng) for _ in like], like.shape[1], _sharpness(like.mean(axis=3))
+    drawn = min((_drawn(masks, grain, side) for grain in _GRAINS), key=lambda one: abs(_sharpness(one) - wanted))
     paper = float(np.median(np.concatenate([like[:, [0, -1]], like[:, :, [0, -1]].swapaxes(1, 2)])))
     ink = max((float(np.percentile(like, share)) for share in (1, 99)), key=lambda tone: abs(tone - paper))
-    tones = paper + (ink - paper) * _drawn(masks, grain, like.shape[1])
+    tones = paper + (ink - paper) * drawn
     return np.repeat(tones.round().astype(np.uint8)[..., None], 3, axis=3)
 
 
 def _letter(rng: np.random.Generator) -> Image.Image:
     sheet = Image.new("L", (_DRAWN_PX, _DRAWN_PX))
-    letter, font = LETTERS[rng.integers(len(LETTERS))], ImageFont.load_default(_LETTER_PX * rng.uniform(0.85, 1.1))
+    letter, font = LETTERS[rng.integers(len(LETTERS))], ImageFont.load_default(_LETTER_PX)
     middle = (_DRAWN_PX / 2, _DRAWN_PX / 2)
-    ImageDraw.Draw(sheet).text(middle, letter, fill=255, font=font, anchor="mm", stroke_width=2, stroke_fill=255)
-    return sheet.rotate(rng.uniform(-_MOST_TURNED, _MOST_TURNED), Image.Resampling.BICUBIC)
+    ImageDraw.Draw(sheet).text(middle, letter, fill=255, font=font, anchor="mm", stroke_width=2)
+    turned = sheet.rotate(rng.uniform(-_MOST_TURNED, _MOST_TURNED), Image.Resampling.BICUBIC)
+    left, top, right, bottom = turned.getbbox() or (0, 0, _DRAWN_PX, _DRAWN_PX)
+    half = max(right - left, bottom - top) // 2 + _MARGIN_PX
+    x, y = (left + right) // 2, (top + bottom) // 2
+    return turned.crop((x - half, y - half, x + half, y + half)).resize((_DRAWN_PX, _DRAWN_PX))
 
 
 def _drawn(masks: list[Image.Image], grain: int, side: int) -> Float64s:
@@ -75,9 +80,10 @@ def _drawn(masks: list[Image.Image], grain: int, side: int) -> Float64s:
     return np.stack([np.asarray(one.resize((side, side), Image.Resampling.BICUBIC)) for one in small]) / 255
 
 
-def _detail(light: Float64s) -> float:
-    """How much neighbours differ, whatever the contrast."""
-    return float(np.abs(np.diff(light, axis=2)).mean() / light.std())
+def _sharpness(light: Float64s) -> float:
+    """How suddenly tones change along the rows, however often and by however much they do."""
+    steps = np.diff(light, axis=2)
+    return float(np.abs(np.diff(steps, axis=2)).mean() / np.abs(steps).mean())
 
 
 def _mosaics(images: Pixels, labels: Labels, rng: np.random.Generator) -> Pixels:
