@@ -6,7 +6,7 @@ In: scenes and their verdicts. Out: a matplotlib figure that reads at the width 
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -89,7 +89,7 @@ def _sheet(images: Pixels) -> Pixels:
 
 def _say_verdict(axes: Axes, verdict: Verdict) -> None:
     badge = {"boxstyle": "round,pad=0.4", "facecolor": _COLOURS[verdict.level], "edgecolor": "none"}
-    loud = {"fontsize": 14, "fontweight": "bold", "color": "white", "bbox": badge}
+    loud: dict[str, Any] = {"fontsize": 14, "fontweight": "bold", "color": "white", "bbox": badge}
     axes.text(0.5, 0.94, verdict.level.upper(), ha="center", va="top", **loud)
     axes.text(0.5, 0.63, textwrap.fill(why(verdict), _LINE), ha="center", va="top", fontsize=10.5)
     axes.axis("off")

@@ -34,7 +34,7 @@ def scenes_of(images: Pixels, labels: Labels, keys: Indices, classes: list[str])
     """The four scenes; `keys` tell the images apart, so that the same ones give the same scenes."""
     grey = float(np.ptp(images.astype(np.float64), axis=3).mean()) < _GREY
     fault, numbers = GREY_FAULT if grey else COLOUR_FAULT, keys.tolist()
-    wrong = "the same images as a negative" if grey else "the same images, red and blue swapped"
+    wrong = "the same images as a negative" if grey else "the same, red and blue swapped"
     faulty, foggy = change(images, fault, 1, keys=numbers), change(images, "fog", FOG_SEVERITY, keys=numbers)
     return [
         Scene("ordinary", "Ordinary images", "new ones of the same source", images, labels),
@@ -47,8 +47,8 @@ def scenes_of(images: Pixels, labels: Labels, keys: Indices, classes: list[str])
 def _unseen(images: Pixels, labels: Labels, by_letters: bool) -> Scene:
     title, rng = "Unseen content", np.random.default_rng(0)
     if by_letters:
-        return Scene("letters", title, "drawn letters: of no class", _letters(images, rng), None)
-    about = "mosaics of quarters of four images: of no class"
+        return Scene("letters", title, "drawn letters, of no class", _letters(images, rng), None)
+    about = "mosaics of four images, of no one class"
     return Scene("mosaics", title, about, _mosaics(images, labels, rng), None)
 
 
