@@ -139,7 +139,10 @@ bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 see
 include docker.mk
 
 ##@ Drift
-.PHONY: drift_reference drift watch drift_study cause_study bench_drift corruptions
+.PHONY: drift_demo drift_reference drift watch drift_study cause_study bench_drift corruptions
+drift_demo: $(INSTALLED) ## See it in one picture: a fault, fog, unseen content; of the newest run, or of digits
+	@$(MODULE).drift.demo "$(RUN)" $(ARGS)
+
 drift_reference: $(INSTALLED) ## Learn what a run's training world looks like: RUN=outputs/DATE/TIME
 	@$(MODULE).cli drift-reference "$(RUN)" $(ARGS)
 

@@ -47,6 +47,7 @@ COMMANDS = {
     "summary": _Command("modeling.summary", "several finished runs as one JSON: reports/NAME.json RUN RUN"),
     "card": _Command("modeling.card", "a finished run as a model card: RUN"),
     "profile": _Command("modeling.profile", "where a training step's time goes; words as for train", before="dataset"),
+    "drift-demo": _Command("drift.demo", "see drift in one picture: RUN, or digits if there is no run"),
     "drift-reference": _Command("drift.build_reference", "learn what a run's training world looks like: RUN"),
     "drift": _Command("drift", "do images look like the training world? RUN IMAGES; status 3: notice, 4: alert"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),

@@ -46,6 +46,7 @@ def main() -> int:
     make reproduce RUN={outcome.folder}   train again: the same bits?
     make train ARGS="data=folder data.raw_path=PATH"   your own images, one folder per class
     make predict IMAGES=PATH                           images without labels, with the newest run
+    make drift_demo                                    drift in one picture: changed digits noticed (two minutes)
     make drift_reference, then make drift IMAGES=PATH  do they look like what it was trained for?
     make train ARGS="+experiment=imagenette_fast"      real photographs, 99 MB to download
     make                                               all commands

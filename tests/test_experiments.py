@@ -79,6 +79,16 @@ def test_every_configuration_says_what_it_is_in_its_first_lines(path):
     assert len(" ".join(head)) > 60
 
 
+def test_the_preset_to_be_watched_is_the_fast_one_with_a_fit_split_and_a_folder_of_its_own():
+    watch, fast = (
+        load([f"+experiment={name}"]).settings.model_dump() for name in ("imagenette_watch", "imagenette_fast")
+    )
+    assert {key: (watch[key], fast[key]) for key in fast if watch[key] != fast[key] and key != "data"} == {}
+    differing = {key for key in fast["data"] if watch["data"][key] != fast["data"][key]}
+    assert differing == {"fit_fraction", "processed_path"}
+    assert watch["data"]["fit_fraction"] == 0.1
+
+
 def test_the_quick_start_says_what_came_out_and_what_is_next(archive, tmp_path, monkeypatch, capsys):
     overrides = shrunk(["+experiment=quickstart"], archive, tmp_path)[1:]
     monkeypatch.setattr("sys.argv", ["quickstart", *overrides, "model.name=mlp"])
@@ -88,6 +98,7 @@ def test_the_quick_start_says_what_came_out_and_what_is_next(archive, tmp_path, 
     assert f"Accuracy   {receipt.score:.1%} on validation images" in said
     assert receipt.weights_sha256["final_model.safetensors"][:16] in said
     assert f"make reproduce RUN={tmp_path}/run" in said
+    assert "make drift_demo " in said
     for name in ("predictions.png", "report.html"):
         assert f"{tmp_path}/run/evaluation/val/{name}" in said
         assert (tmp_path / "run" / "evaluation" / "val" / name).exists()

@@ -22,4 +22,5 @@ stream/          images one after another -> an alarm with a guarantee
 report           a verdict as JSON and as one page
 __main__         make drift
 watch            make watch
+demo/            four folders, four verdicts, one picture
 """

@@ -1,6 +1,7 @@
 """`make drift_reference` and `make drift` as commands: verdicts, statuses, files, and errors that say what to do."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,24 @@ def test_clean_images_are_quiet(finished):
     assert verdict["p"] > 0.01
     assert list(verdict["accuracy"]) == ["accuracy", "low", "high"]
     assert verdict["accuracy"]["low"] <= verdict["accuracy"]["accuracy"] <= verdict["accuracy"]["high"]
+
+
+def test_the_demonstration_is_quiet_about_ordinary_digits_and_about_nothing_else(finished, judged):
+    run_folder = finished / "run"
+    done = run(f"{DRIFT}.demo", run_folder)
+    assert done.returncode == 0, done.stderr
+    rows = dict(re.findall(r"^  ([a-z]+) +(quiet|notice|alert) ", done.stdout, flags=re.MULTILINE))
+    assert list(rows) == ["ordinary", "inverted", "fog", "letters"]
+    assert rows["ordinary"] == "quiet"
+    assert {rows["inverted"], rows["fog"]} <= {"notice", "alert"}
+    assert [len(list((run_folder / "demo" / name).glob("*.png"))) for name in rows] == [64] * 4
+    again = judged(run_folder, run_folder / "demo" / "fog")
+    assert again.stdout.startswith(f"{rows['fog']}: ")  # files as any others: `make drift` says the same
+    page = (run_folder / "demo" / "demo.html").read_text()
+    reports = re.findall(r'href="(reports/[^"]+)"', page)
+    assert len(reports) == 4
+    assert all((run_folder / "demo" / report).exists() for report in reports)
+    assert Image.open(run_folder / "demo" / "drift_demo.png").width > 900
 
 
 def test_noisy_images_and_broken_files_give_an_alert_with_reasons_and_pictures(finished, tmp_path, judged):
