@@ -1,5 +1,5 @@
-# The pipeline in an image: `make docker_build`. The default arguments install the lock whole: the host's wheels, and so
-# the host's bits. BASE_IMAGE and TORCH_INDEX give a CPU or another CUDA image; it has bits of its own (docs/container.md).
+# The pipeline in an image: `make docker_build`. By default it installs the host's locked packages, and so trains the
+# host's weights. BASE_IMAGE and TORCH_INDEX give a CPU or another CUDA image, with other weights (docs/container.md).
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS dependencies

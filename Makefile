@@ -108,7 +108,7 @@ sweep: $(INSTALLED) ## Try values: ARGS="data=digits training.learning_rate=1e-3
 	@$(MODULE).modeling.sweep.data $(FOR_THE_SHELL)
 	@$(MODULE).modeling.sweep $(FOR_THE_SHELL)
 
-reproduce: $(INSTALLED) ## Do a finished run again from its receipt and compare the bits: RUN=outputs/DATE/TIME
+reproduce: $(INSTALLED) ## Do a finished run again from its receipt and compare the weights: RUN=outputs/DATE/TIME
 	@$(MODULE).modeling.reproduce $(RUN)
 
 evaluate: $(INSTALLED) ## Measure a finished run, as numbers and one page: RUN=outputs/DATE/TIME ARGS="split=val weights=best"

@@ -97,7 +97,7 @@ ensure_host_dvc_cache: ## Make the folders that containers share with the host, 
 docker_shell: ## A shell in the container
 docker_dvc_pull: ## Fetch the raw data from the DVC remote
 docker_process_data: ## Raw archive or folder to packed images
-docker_train: docker_process_data ## Train: the same bits as make train
+docker_train: docker_process_data ## Train: the same weights as make train
 docker_evaluate: ## Measure a finished run: RUN=outputs/DATE/TIME
 docker_predict: ## Label images: IMAGES="photos/*.jpg"
 docker_profile: docker_process_data ## Where a training step's time goes
@@ -132,7 +132,7 @@ receipt: $(INSTALLED) ## A finished run as Markdown, appended to MARKDOWN if tha
 RUNS := $(addprefix docker_,shell dvc_pull process_data train evaluate predict profile drift_reference drift test \
 	quickstart receipt)
 .PHONY: $(RUNS)
-# Rootless engines and podman map root to the caller by themselves. A narrower CPU affinity than the machine's is passed
+# Rootless engines and podman already map root to the caller. A narrower CPU affinity than the machine's is passed
 # on: PyTorch then picks the host's number of threads, which decides the bits.
 $(RUNS): docker_%: docker_image ensure_host_dvc_cache
 	@terminal=; if [ -t 0 ] && [ -t 1 ]; then terminal=--tty\ --interactive; fi; \

@@ -14,8 +14,10 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "drift_detector_pipeline"
-PAGES = {"README.md": "index.md", "PHASE1.md": "phase1.md", "PHASE2.md": "phase2.md",
+PAGES = {"README.md": "index.md", "PHASE1.md": "phase1.md", "PHASE2.md": "phase2.md", "PHASE3.md": "phase3.md",
          "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}  # fmt: skip
+
+DRIFT = ("guide.md", "how.md", "python.md", "study.md")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -34,15 +36,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Point at the pictures of reports/ where the site has them."""
-    return markdown.replace("](../reports/", "](reports/")
+    return markdown.replace("](../reports/", "](reports/").replace("](../../reports/", "](../reports/")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List the pages: documents first, then the API in the order of the map."""
     guides = [{_title(path): path.name} for path in sorted((ROOT / "docs").glob("*.md"))]
+    drift = [{_title(ROOT / "docs" / "drift" / name): f"drift/{name}"} for name in DRIFT]
     papers: list[Any] = [{_title(ROOT / name): target} for name, target in PAGES.items() if (ROOT / name).exists()]
     api = [{f"{number}. {title}": f"api/{number:02d}.md"} for number, (title, _) in enumerate(_map(), start=1)]
-    config["nav"] = [{"Start": "index.md"}, {"Guides": guides}, {"Papers": papers[1:]}, {"API": api}]
+    config["nav"] = [{"Start": "index.md"}, {"Drift": drift}, {"Guides": guides}, {"Papers": papers[1:]}, {"API": api}]
     return config
 
 

@@ -41,7 +41,7 @@ COMMANDS = {
     "data-report": _Command("processed.data_report", "what the data holds, as one page", before="dataset"),
     "train": _Command("modeling.train", "train: data=folder data.raw_path=PATH training.epochs=5", before="dataset"),
     "sweep": _Command("modeling.sweep", "try values: training.learning_rate=1e-3,1e-2", before="modeling.sweep.data"),
-    "reproduce": _Command("modeling.reproduce", "do a finished run again and compare the bits: RUN"),
+    "reproduce": _Command("modeling.reproduce", "do a finished run again and compare the weights: RUN"),
     "evaluate": _Command("modeling.evaluate", "measure a finished run, as numbers and one page: RUN split=val"),
     "predict": _Command("modeling.predict", "label images: RUN IMAGES"),
     "summary": _Command("modeling.summary", "several finished runs as one JSON: reports/NAME.json RUN RUN"),

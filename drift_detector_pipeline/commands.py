@@ -49,7 +49,7 @@ def refuse_others(overrides: Sequence[str], allowed: Sequence[str], says: str) -
         if (key := word.partition("=")[0]) not in allowed:
             order = difflib.get_close_matches(key, allowed, n=len(allowed) or 1, cutoff=0)
             if typed := [one for one in meant(word) if one.partition("=")[0] in allowed]:
-                raise ConfigError(f"{word}: no such word; {typed[0]} is meant?")
+                raise ConfigError(f"{word}: no such word; did you mean {typed[0]}?")
             further = f"; further words may be {', '.join(f'{one}=...' for one in order)}" if order else ""
             raise ConfigError(f"{word}: {says}{further}")
 

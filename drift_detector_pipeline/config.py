@@ -164,7 +164,7 @@ def _hint(override: Override, words: Sequence[str]) -> str:
     of_files = {f"{group}={choice}" for group, choices in group_choices().items() for choice in choices}
     typed = [one for word in words for one in ([] if word in of_files else meant(word)) or [word]]
     name = " ".join(wanted) if len(wanted) > 1 else wanted[0].partition("=")[0]
-    return f"; {name} is meant? Type {as_typed(typed)}"
+    return f"; did you mean {name}? Type {as_typed(typed)}"
 
 
 def _valid_ones(key: str) -> str:
@@ -244,7 +244,7 @@ def _reason(problem: ErrorDetails, key: str) -> str:
     expected = f"should be {patterned}" if (patterned := PATTERNS.get(key)) else problem["msg"]
     choices = re.findall(r"'([^']+)'", str(problem.get("ctx", {}).get("expected", "")))
     value = value_meant(key, problem["input"], choices)
-    return f"{expected}, got {problem['input']!r}" + (f"; {key}={value} is meant?" if value else "")
+    return f"{expected}, got {problem['input']!r}" + (f"; did you mean {key}={value}?" if value else "")
 
 
 def _known_part(location: tuple[int | str, ...]) -> list[str]:

@@ -43,7 +43,7 @@ def main() -> int:
                train.log, tensorboard/, checkpoints/
 
   Next
-    make reproduce RUN={outcome.folder}   train again: the same bits?
+    make reproduce RUN={outcome.folder}   train again and compare the weights
     make train ARGS="data=folder data.raw_path=PATH"   your own images, one folder per class
     make predict IMAGES=PATH                           images without labels, with the newest run
     make drift_demo                                    drift in one picture: changed digits noticed (two minutes)

@@ -99,7 +99,7 @@ def test_a_climbing_path(folder, tmp_path, call_main):
 @pytest.mark.parametrize("module", ["dataset", "modeling.train", "quickstart"])
 def test_a_typo_in_a_key(module):
     message = refused(run_module(module, "training.epoch=3"))
-    assert "training.epoch: no such key; training.epochs is meant? Type " in message
+    assert "training.epoch: no such key; did you mean training.epochs? Type " in message
 
 
 @pytest.mark.parametrize("value", ["many", "0", "2.5"])
@@ -188,7 +188,7 @@ def test_a_resume_with_another_configuration(unfinished, digits, call_main):
     message = refused(
         call_main("modeling.train", *digits, f"run.resume={unfinished}", "training.optimizer=SGD", "run.seed=7")
     )
-    assert "other settings that decide its bits: run.seed was 42, now 7" in message
+    assert "different settings that decide its weights: run.seed was 42, now 7" in message
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def spoil(file: Path, line: str) -> None:
 def test_a_slip_in_any_key_names_that_key_first(key: str) -> None:
     slip = key[:-2] + key[-1]  # one letter is lost
     said = refusal(f"{slip}=1")
-    assert said.startswith(f"{slip}: no such key; {key} is meant? Type ")
+    assert said.startswith(f"{slip}: no such key; did you mean {key}? Type ")
     assert f"{key}=" in said.partition("Type ")[2]
 
 
@@ -84,10 +84,10 @@ def test_what_other_tools_call_a_setting_is_answered_with_ours_as_it_is_typed(
     typed: str, right: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAKELEVEL", "1")
-    assert refusal(typed, "data.limit=9").endswith(f' is meant? Type ARGS="{right} data.limit=9"')
+    assert refusal(typed, "data.limit=9").endswith(f'? Type ARGS="{right} data.limit=9"')
     for name in ("MAKELEVEL", "PIPELINE_IMAGE"):
         monkeypatch.delenv(name, raising=False)
-    assert refusal(typed).endswith(f" is meant? Type {right}")
+    assert refusal(typed).endswith(f"? Type {right}")
     config.load([word.replace("resnet50d", "mlp") for word in right.split()])  # and that is read
 
 
@@ -110,7 +110,7 @@ def test_all_wrong_words_are_right_in_the_line_to_type(monkeypatch: pytest.Monke
     ],
 )
 def test_a_value_that_means_another_is_answered_with_that(typed: str, right: str) -> None:
-    assert f"; {right} is meant?" in refusal(typed)
+    assert f"; did you mean {right}?" in refusal(typed)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_other_settings_are_refused_with_the_nearest_allowed_first() -> None:
     allowed = ("run.device", "run.threads")
     refuse_others(["run.threads=1"], allowed, "no more is needed")
     for word, right in (("run.thread=1", "run.threads=1"), ("device=gpu", "run.device=cuda")):
-        with pytest.raises(ConfigError, match=f"{word}: no such word; {right} is meant"):
+        with pytest.raises(ConfigError, match=f"{word}: no such word; did you mean {right}"):
             refuse_others([word], allowed, "no more is needed")
     with pytest.raises(ConfigError, match=r"run\.seed=1: no more is needed; further words may be run\.threads="):
         refuse_others(["run.seed=1"], allowed, "no more is needed")

@@ -14,6 +14,11 @@ TARGETS = set(
     re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text() + (ROOT / "docker.mk").read_text(), re.MULTILINE)
 )
 
+WRITES = {
+    ("data.yml", "train"): {"pull-requests": "write"},
+    ("pages.yml", "publish"): {"pages": "write", "id-token": "write"},
+}  # by workflow and job
+
 
 def read(path):
     """A workflow; YAML 1.1 reads the key `on` as true."""
@@ -30,8 +35,8 @@ def commands(path):
     return [step["run"] for step in steps(path) if "run" in step]
 
 
-def test_there_are_three():
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "data.yml", "docker_train_pipeline.yml"]
+def test_there_are_four():
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "data.yml", "docker_train_pipeline.yml", "pages.yml"]
 
 
 def test_all_follow_githubs_schema():
@@ -45,6 +50,7 @@ def test_all_follow_githubs_schema():
 def test_every_step_runs_one_make_target_that_ci_runs_here_too(path):
     script = (ROOT / ".ci" / "run").read_text()
     targets = set(re.findall(r"\b[a-z_]+\b", " ".join(re.findall(r"^ *make (.*)$", script, re.MULTILINE))))
+    targets |= {"docs"}  # a test of `make check` builds the site
     for command in commands(path):
         found = re.fullmatch(r'make ([a-z_]+)( ARGS="[^"]*")?', command)
         assert found, command
@@ -68,10 +74,10 @@ def test_rights_are_the_least_and_runs_do_not_pile_up(path):
     workflow = read(path)
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"]["cancel-in-progress"] is True
-    for job in workflow["jobs"].values():
+    for name, job in workflow["jobs"].items():
         assert job["timeout-minutes"] <= 120
-        more = {name: right for name, right in job.get("permissions", {}).items() if right == "write"}
-        assert more == ({"pull-requests": "write"} if path.name == "data.yml" else {})
+        more = {what: right for what, right in job.get("permissions", {}).items() if right == "write"}
+        assert more == WRITES.get((path.name, name), {})
     checkouts = [step for step in steps(path) if "checkout" in step.get("uses", "")]
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 

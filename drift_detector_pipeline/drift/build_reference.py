@@ -59,7 +59,7 @@ def build_reference(folder: Path, overrides: list[str]) -> DriftDetector:
 
 def _say(folder: Path, detector: DriftDetector, seconds: float) -> None:
     log.info(
-        "%d scores an image; accuracy in the training world %.1f %%; %.0f s, %.2f MB",
+        "%d scores per image; accuracy in the training world %.1f %%; %.0f s, %.2f MB",
         detector.reference.scores.shape[1], 100 * detector.reference.known.accuracy, seconds,
         (folder / FILE).stat().st_size / 1e6,
     )  # fmt: skip

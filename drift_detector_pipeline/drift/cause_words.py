@@ -78,7 +78,7 @@ WORDS: dict[str, Words] = {
     "thumbnail": Words("enlarged from something small", "sharpness", "Feed the picture itself, not its preview."),
     "gaussian_blur": Words("blurred", "sharpness", _OPTICS),
     "gray_noise": Words("grainy without colour, as film or analogue video", "sharpness", _SENSOR),
-    "stretched": Words("squeezed to another aspect", "sharpness", _CROP),
+    "stretched": Words("squeezed to a different aspect ratio", "sharpness", _CROP),
     "letterbox": Words("framed by bars above and below", "contrast", _CROP),
     "zoomed_in": Words("cropped too tightly", "sharpness", _CROP),
     "zoomed_out": Words("small inside a black frame", "contrast", _CROP),

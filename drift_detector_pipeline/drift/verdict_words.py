@@ -60,7 +60,7 @@ def _first(verdict: Verdict) -> str:
         return f"These {verdict.images} images look like the training world"
     hurts = ", and it probably hurts" if verdict.level == "alert" else ""
     if mixed:
-        return f"These {verdict.images} images show classes in another mix than the training world{hurts}"
+        return f"These {verdict.images} images show classes in a different mix than the training world{hurts}"
     return f"These {verdict.images} images do not look like the training world{hurts}"
 
 

@@ -82,7 +82,7 @@ class _Watch:
         self.detector, self.journal, self.settings, self.stop = detector, journal, settings, stop
         if journal.watch is not None:
             detector.restore(journal.watch, str(journal.place / "state.json"))
-            log.info("%s: goes on after %d files", journal.place, len(journal.seen))
+            log.info("%s: resumes after %d files", journal.place, len(journal.seen))
         standing = [(name, source.alarm) for name, source in detector.sources.items() if source.alarm]
         for name, alarm in standing:
             log.info("%s of %s at image %d, %s", alarm.level, alarm.source or "all", alarm.image, alarm.name)
@@ -150,7 +150,7 @@ class _Watch:
         log.info(
             "%s: %s after %d images, %d files unreadable; %s", self.journal.place, loudest,
             len(self.journal.seen) - len(self.journal.unreadable), len(self.journal.unreadable),
-            "stopped; the same command goes on from here" if self.stop.is_set() else "all is judged",
+            "stopped; the same command resumes from here" if self.stop.is_set() else "all is judged",
         )  # fmt: skip
         return EXIT_STATUS[loudest]
 

@@ -107,7 +107,7 @@ def _drift(receipt: Receipt) -> str:
         {
             "reference images": found.get("images", "not in the file"),
             "accuracy in the training world": _number(found.get("accuracy")),
-            "scores an image": len(found.get("scores", [])),
+            "scores per image": len(found.get("scores", [])),
             "reference.npz, SHA-256": found.get("sha256", "not in the file"),
         }
     )

@@ -74,7 +74,7 @@ def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overri
 def _settings(receipt: Receipt, overrides: Sequence[str]) -> tuple[Data, Run]:
     """The run's own data and run settings; what it was trained with may be said again."""
     given = [word for word in overrides if word not in receipt.overrides]
-    refuse_others(given, _ALLOWED, "what is evaluated stands in the run's receipt")
+    refuse_others(given, _ALLOWED, "what is evaluated is recorded in the run's receipt")
     precision = f"run.precision={precision_of(receipt.precision)}"
     return receipt.section(Data, given), receipt.section(Run, [precision, "run.resume=null", *given])
 
@@ -137,7 +137,7 @@ def _say(facts: dict[str, Any], metrics: Metrics, headline: Headline, target: Pa
         log.info("%s and loss are those training wrote, to the last digit", name)
     elif before:
         log.info(
-            "training wrote %s %s and loss %s, now %s and %s: another machine, precision or version",
+            "training wrote %s %s and loss %s, now %s and %s: a different machine, precision or version",
             name, before[name], before["loss"], metrics.headline, metrics.loss,
         )  # fmt: skip
     log.info("%s", target / "report.html")

@@ -51,7 +51,7 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
     """
     recorded = read_description(file).get("precision")
     precision = precision_of(recorded)
-    refuse_others(overrides, _ALLOWED, "what else a prediction needs stands in the weight file")
+    refuse_others(overrides, _ALLOWED, "all else a prediction needs is in the weight file")
     run = load_section(Run, [f"run.precision={precision}", *overrides])
     with prepared(run) as machine, image_files(images) as found, new_folder(file.parent / "predictions") as partial:
         if (recorded, machine.precision) == ("bf16", "fp32"):

@@ -51,7 +51,7 @@ def _check_batch_size(settings: Settings, data: Processed, machine: Machine) -> 
         accumulated = f", {training.accumulate_steps} times," if training.accumulate_steps > 1 else ""
         raise ConfigError(
             f"training.batch_size={training.batch_size}{accumulated} on {machine.processes} process(es) needs "
-            f"{per_step} images a step, {data.folder} has {images} to train on; pass a smaller training.batch_size"
+            f"{per_step} images per step, {data.folder} has {images} to train on; pass a smaller training.batch_size"
         )
 
 

@@ -207,7 +207,7 @@ def _say_how_to_continue(session: Session, composed: Composed) -> None:
     target = "docker_train" if os.environ.get("PIPELINE_IMAGE") else "train"
     log.info('  make %s ARGS="%s"', target, " ".join([*kept, f"run.resume={session.folder}"]))
     if target == "docker_train":
-        log.info("or, on the host and to the same bits, with `make train`")
+        log.info("or, on the host and with the same result, with `make train`")
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ def load_pretrained(module: nn.Module, path: Path) -> None:
     if missing - head - counters or foreign - other_head or reshaped - head:
         raise ModelError(
             f"model.pretrained_path={path}: not weights of this model ({len(missing)} tensors missing, {len(foreign)} "
-            f"foreign, {len(reshaped)} of another shape); check model.name, model.options and data.img_size"
+            f"foreign, {len(reshaped)} of a different shape); check model.name, model.options and data.img_size"
         )
     if fresh:
-        why = "has another number of classes" if reshaped else "has no head of this model"
+        why = "has a different number of classes" if reshaped else "has no head of this model"
         log.info("%s: %s; the head starts afresh", path, why)
     if counters:
         log.info("%s: has no %s of %d layers; they count from 0", path, _COUNTER, len(counters))

@@ -54,7 +54,7 @@ def main() -> int:
     try:
         chosen, plain = (_of_all_seeds(precision, sys.argv[1:]) for precision in ("auto", "fp32"))
     except _StoppedError as stopped:
-        log.info("stopped; the same command goes on")
+        log.info("stopped; the same command resumes")
         return stopped.status
     receipt, other = (read_receipt(_folder(precision, SEEDS[0])) for precision in ("auto", "fp32"))
     if receipt.precision == other.precision:

@@ -2,7 +2,7 @@
 
 In: reports/drift_study_<data>.json. Out: beside it <name>_power.png, the share of windows found against their size, and
 <name>_accuracy.png, estimated against true accuracy with a point for each cell; Markdown tables, one a study and, of
-several, one of them all. Read by the study, README and docs/drift.md.
+several, one of them all. Read by the study, docs/measured.md and docs/drift/.
 """
 
 import json

@@ -41,7 +41,7 @@ def download(url: str, part: Path) -> None:
         except _BrokenOffError as reason:
             failures = 1 if size_bytes(part) > before else failures + 1
             if failures == _PATIENCE:
-                kept = f"; the next try goes on from {part}" if size_bytes(part) else ""
+                kept = f"; the next try resumes from {part}" if size_bytes(part) else ""
                 raise DownloadError(f"{reason}, {_PATIENCE} times{kept}") from reason
             log.warning("%s: %s; trying again", url, reason)
             time.sleep(_BACKOFF_S * 2 ** (failures - 1))

@@ -163,7 +163,7 @@ def _from_remote(path: Path, pointer: Pointer) -> None:
         raise _NotHereError(str(error)) from error
     if path.is_file() and not _matches(path, pointer):
         path.unlink()
-        raise _NotHereError("it sent another file")
+        raise _NotHereError("it sent a different file")
 
 
 def _from_address(path: Path, pointer: Pointer | None, url: str) -> None:

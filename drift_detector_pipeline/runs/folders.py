@@ -89,7 +89,7 @@ def _choose(composed: Composed, identity: dict[str, object]) -> tuple[Path, bool
         raise ResumeError(f"run.resume={folder}: {state} there to go on from; start anew: make train")
     if differences := compare_facts(before, identity):
         raise ResumeError(
-            f"run.resume={folder}: the run had other settings that decide its bits: {', '.join(differences)}. "
+            f"run.resume={folder}: the run had different settings that decide its weights: {', '.join(differences)}. "
             "Give the same ones, or start a new run without run.resume"
         )
     return folder, True

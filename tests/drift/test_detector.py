@@ -28,11 +28,11 @@ pytestmark = pytest.mark.slow  # a detector is built first
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
     """The names that the documented example defines, after it has run as it stands."""
-    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "drift.md").read_text(), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "drift" / "python.md").read_text(), re.DOTALL)[1]
     names, before = {}, Path.cwd()
     os.chdir(tmp_path_factory.mktemp("example"))
     try:
-        exec(compile(code, "docs/drift.md", "exec"), names)  # what a reader would do with it
+        exec(compile(code, "docs/drift/python.md", "exec"), names)  # what a reader would do with it
         names["folder"] = Path.cwd() / "detector"
     finally:
         os.chdir(before)

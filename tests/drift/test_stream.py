@@ -150,7 +150,7 @@ def test_a_state_of_another_reference_or_promise_is_refused(detector, clean, tmp
     watch, path = StreamDetector(detector, SOON), tmp_path / "state.json"
     watch.take(*clean)
     watch.save(path)
-    with pytest.raises(DataError, match=r"state\.json: begun with another reference"):
+    with pytest.raises(DataError, match=r"state\.json: begun with a different reference"):
         StreamDetector.load(path, small_detector(seed=1), SOON)
     with pytest.raises(ConfigError, match=r"state\.json: begun with StreamLimits\(alpha=0.01, horizon=1000"):
         StreamDetector.load(path, detector)
@@ -225,7 +225,7 @@ def test_known_kinds_have_channels_and_a_reference_from_before_them_still_does(d
         "axis of gaussian_noise", "axis of defocus_blur", "axis of contrast"
     }  # fmt: skip
     assert before.take(*noisy)
-    with pytest.raises(DataError, match="another reference"):
+    with pytest.raises(DataError, match="a different reference"):
         before.restore(watch.state())
 
 

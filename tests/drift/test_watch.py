@@ -96,7 +96,7 @@ def test_a_change_in_a_folder_is_noticed_once_with_its_file(finished, run, watch
     again = watched(run, place / "images", *ENDS)
     assert again.returncode == done.returncode
     assert journal(run)[1].splitlines() == [json.dumps(alarm).encode() for alarm in alarms]
-    assert "goes on after" in again.stdout
+    assert "resumes after" in again.stdout
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def test_a_folder_that_fills_is_followed_until_the_process_is_told_to_end(finish
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
-    assert "quiet after 3 images, 0 files unreadable; stopped; the same command goes on from here" in out
+    assert "quiet after 3 images, 0 files unreadable; stopped; the same command resumes from here" in out
 
 
 def _wait_for(true):

@@ -158,7 +158,7 @@ def test_weights_from_before_the_header_named_the_precision_still_predict(weight
 
 
 def test_settings_that_would_change_the_answer_are_refused(weights, photos):
-    with pytest.raises(ConfigError, match=r"data\.img_size=8: what else a prediction needs stands in the weight file"):
+    with pytest.raises(ConfigError, match=r"data\.img_size=8: all else a prediction needs is in the weight file"):
         predict(weights, [str(photos)], ["data.img_size=8"])
 
 
@@ -224,7 +224,7 @@ def test_a_reader_that_goes_away_does_not_cost_the_files(run, tmp_path):
         (["", "photos/text.jpg"], "photos/text.jpg: no image among 1 files"),
         (["none.safetensors", "photos"], "none.safetensors: no such weight file"),
         (["outputs/2026-01-01/00-00-00/final_model.safetensors", "photos", "weights=best"], "weights=best: chooses"),
-        (["", "photos", "run.colour=red"], "run.colour=red: what else a prediction needs"),
+        (["", "photos", "run.colour=red"], "run.colour=red: all else a prediction needs"),
     ],
 )
 def test_a_wrong_command_is_one_message_and_exit_status_1(words, said, run, photos, tmp_path, monkeypatch, capsys):

@@ -310,6 +310,6 @@ def test_the_page_and_the_table_say_what_the_summary_holds():
     assert "rest of the loop 5.0 ms 5.0% ##" in lines
     assert "without recording 97.5 ms" in lines
     assert "forward convolution 20 60.0 60.0% 0.05 0.8" in lines
-    assert "0.0 GFLOP a step, 0.5 GFLOP/s: 48% of the 1.0 GFLOP/s that a large matmul reaches here in bf16" in lines
+    assert "0.0 GFLOP per step, 0.5 GFLOP/s: 48% of the 1.0 GFLOP/s that a large matmul reaches here in bf16" in lines
     assert lines[-1] == "It is so."
     assert operators_csv(summary).splitlines()[1] == "forward,aten::convolution,20,60.0000,60.000,0.048"

@@ -126,7 +126,7 @@ def test_a_sweep_that_cannot_be_is_refused_and_says_why(words, said, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["training.learning_rat=1e-3,1e-2"], "training.learning_rat: no such key; training.learning_rate is meant"),
+        (["training.learning_rat=1e-3,1e-2"], "training.learning_rat: no such key; did you mean training.learning_r"),
         (["training.learning_rate=1e-3,-1"], "training.learning_rate: .*greater than 0, got -1"),
         (["training.epochs=2,3", "training.batch_size=8,x"], "training.batch_size: .*integer, got 'x'"),
         (["training.label_smoothing=interval(0.1,2)"], "training.label_smoothing: .*less than 1, got 2.0"),
@@ -194,7 +194,7 @@ def test_the_same_words_in_the_same_folder_go_on_and_other_words_are_refused(tmp
     again = open_plan(words)
     assert (again.started, again.listed, again.count) == (plan.started, plan.listed, 2)
     assert open_plan([f"sweep.resume={tmp_path}/sweep"]).listed == plan.listed
-    with pytest.raises(ResumeError, match=r"another sweep \(it has training.epochs=2; it has no training.epochs=3\)"):
+    with pytest.raises(ResumeError, match=r"different sweep \(it has training.epochs=2; it has no training.epochs=3\)"):
         open_plan([LEARNING_RATES, "training.epochs=3", f"sweep.dir={tmp_path}/sweep"])
     with pytest.raises(ResumeError, match="its sampler is grid"):
         open_plan([*words, "sweep.sampler=optuna", "sweep.trials=2"])
@@ -227,7 +227,7 @@ def test_of_two_sweeps_that_want_a_folder_at_once_the_second_goes_on_with_the_sa
     assert first.listed != second.listed
     assert write_plan(first) == first
     assert write_plan(second).listed == first.listed
-    with pytest.raises(ResumeError, match="holds another sweep"):
+    with pytest.raises(ResumeError, match="holds a different sweep"):
         write_plan(other)
     assert open_plan([seeds, where]).listed == first.listed
 
@@ -681,7 +681,7 @@ def test_a_trial_that_would_get_other_bits_stops_the_sweep_and_is_not_recorded_a
     command = module_command("modeling.sweep", f"sweep.resume={folder}")
     done = subprocess.run(command, env=other, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "other settings that decide its bits: run.threads was" in done.stderr
+    assert "different settings that decide its weights: run.threads was" in done.stderr
     assert f"To start this trial anew, with what is there now: rm -r {folder}/trials/1" in done.stderr
     assert json.loads((folder / "trials" / "1" / "trial.json").read_text())["status"] == "started"
 

@@ -306,7 +306,7 @@ def test_only_the_head_starts_afresh_for_another_number_of_classes(name, tmp_pat
 
 def test_other_shapes_than_those_of_the_head_are_refused(tmp_path):
     torch.save(module("model.name=vit_tiny_patch16_224", side_px=64).state_dict(), path := tmp_path / "w.pth")
-    with pytest.raises(ModelError, match=r"1 of another shape.*data\.img_size"):
+    with pytest.raises(ModelError, match=r"1 of a different shape.*data\.img_size"):
         module("model.name=vit_tiny_patch16_224", f"model.pretrained_path={path}")
 
 

@@ -4,7 +4,7 @@ In: the last bins of one channel, as they fell. Out: a place among them and an i
 
 Every place has a likelihood: the fixed bets, begun there and averaged. With all places equally likely beforehand they
 are probabilities, and the interval holds 95 % of them. That is no promise: the bets are not the change, and an alarm
-picks its data. How often the interval holds the truth is measured (docs/drift_stream.md).
+picks its data. How often the interval holds the truth is measured (docs/drift/study.md).
 """
 
 from typing import NamedTuple

@@ -144,7 +144,7 @@ class StreamDetector:
             known, limits, seed = str(state["reference"]), StreamLimits(**state["limits"]), state["seed"]
             if known != self.reference_key() or state["channels"] != list(self.channels):
                 raise DataError(
-                    f"{place}: begun with another reference ({known:.12}..., not {self.reference_key():.12}...); "
+                    f"{place}: begun with a different reference ({known:.12}..., not {self.reference_key():.12}...); "
                     "what was seen against that one says nothing about this: move the file away and begin anew"
                 )
             if limits != self.limits or seed != self.seed:

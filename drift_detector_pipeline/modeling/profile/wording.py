@@ -102,7 +102,7 @@ def _arithmetic(report: dict[str, Any]) -> Iterator[str]:
     peak: dict[str, float] = report["peak_flops_per_second"]
     best, rate = max(peak, key=lambda kind: peak[kind]), report["flops_per_second"]
     yield (
-        f"  {report['flops_per_step'] / 1e9:.1f} GFLOP a step, {rate / 1e9:.1f} GFLOP/s: {rate / peak[best]:.0%} of "
+        f"  {report['flops_per_step'] / 1e9:.1f} GFLOP per step, {rate / 1e9:.1f} GFLOP/s: {rate / peak[best]:.0%} of "
         f"the {peak[best] / 1e9:.1f} GFLOP/s that a large {best} reaches here in {report['precision']}"
     )
 

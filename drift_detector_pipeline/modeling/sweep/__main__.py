@@ -105,7 +105,7 @@ def _report(plan: Plan, results: list[TrialResult]) -> None:
         raise TrainingError(
             f"none of the {plan.count} trials finished; their messages stand above and in {plan.folder}/results.csv"
         )
-    log.info("the best again, to the same bits:\n  %s", best.command)
+    log.info("repeat the best one, with the same result:\n  %s", best.command)
     log.info("its run folder: %s\nthe report:     %s", best.folder, plan.folder / "report.html")
 
 

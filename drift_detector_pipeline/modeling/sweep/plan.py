@@ -49,7 +49,7 @@ def open_plan(words: Sequence[str]) -> Plan:
     if options.resume is not None:
         if superfluous := [*rest, *(f"sweep.{name}=..." for name in given if name not in ("resume", "trials"))]:
             raise ConfigError(
-                f"sweep.resume={options.resume}: the sweep goes on as its {PLAN} says; leave out "
+                f"sweep.resume={options.resume}: the sweep resumes as its {PLAN} says; leave out "
                 f"{' '.join(superfluous)} (sweep.trials may be given)"
             )
         return _read(options.resume, options.trials)
@@ -151,7 +151,7 @@ def _same(new: Plan, trials: int | None) -> Plan:
     old = _read(new.folder, trials)
     if differences := _differences(old, new):
         raise ResumeError(
-            f"{new.folder}: holds another sweep ({'; '.join(differences)}); choose another sweep.dir=FOLDER"
+            f"{new.folder}: holds a different sweep ({'; '.join(differences)}); choose another sweep.dir=FOLDER"
         )
     return old
 
