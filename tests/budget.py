@@ -21,7 +21,7 @@ CPU_SECONDS = {
     "tests/modeling": 450,
     "tests/networks": 40,
     "tests/processed": 35,
-    "tests/proof": 20,
+    "tests/proof": 100,
     "tests/raw": 60,
     "tests/raw/formats": 40,
     "tests/runs": 20,

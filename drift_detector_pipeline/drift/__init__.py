@@ -14,6 +14,7 @@ twins            labelled images once more, corrupted: the drift that everything
 reference        everything a detector knows
 reference_file   the same as a file
 preparation      a person's images -> crops
+reading          a window of any size through the network, a chunk at a time
 verdict          how loud, what moved, how accurate, which images show it
 verdict_words    the same in sentences
 detector         all of it in Python, for anybody's model

@@ -14,7 +14,7 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.preparation import Window
+from drift_detector_pipeline.drift.preparation import Album
 from drift_detector_pipeline.drift.report import write_report
 from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Limits, Verdict
 from drift_detector_pipeline.drift.verdict_words import summary
@@ -64,19 +64,19 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
         trained = open_trained(folder / "final_model.safetensors", machine)
         detector = DriftDetector.load(folder, trained.network.module)
         detector.limits = limits
-        window = detector.open([image.file for image in found], [image.name for image in found])
-        verdict = detector.check_window(window)
-    facts: dict[str, Any] = {"run": str(folder), "named": list(images), "command": this_command(), "when": now()}
-    report = write_report(folder / "drift", verdict, window, detector, facts)
-    _say(verdict, window, report)
+        album = detector.album([image.file for image in found], [image.name for image in found])
+        verdict = detector.check_album(album)
+        facts: dict[str, Any] = {"run": str(folder), "named": list(images), "command": this_command(), "when": now()}
+        report = write_report(folder / "drift", verdict, album, detector, facts)  # opens some images again
+    _say(verdict, album, report)
     return verdict
 
 
-def _say(verdict: Verdict, window: Window, report: Path) -> None:
-    for name, why in list(window.unreadable.items())[:_MOST_NAMED]:
+def _say(verdict: Verdict, album: Album, report: Path) -> None:
+    for name, why in list(album.unreadable.items())[:_MOST_NAMED]:
         log.warning("%s: %s", name, why)
-    if len(window.unreadable) > _MOST_NAMED:
-        log.warning("and %d more files that cannot be read", len(window.unreadable) - _MOST_NAMED)
+    if len(album.unreadable) > _MOST_NAMED:
+        log.warning("and %d more files that cannot be read", len(album.unreadable) - _MOST_NAMED)
     print(f"{verdict.level}: {' '.join(summary(verdict))}")
     log.info("%s", report)
 

@@ -11,7 +11,7 @@ is needed. Read by the command line and the study.
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,8 @@ from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
 from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import (
+    CHUNK,
+    Album,
     Images,
     Preparation,
     Window,
@@ -32,18 +34,16 @@ from drift_detector_pipeline.drift.preparation import (
     open_images,
     preparation_from,
 )
+from drift_detector_pipeline.drift.reading import Reading, look_at_some, read_chunks
 from drift_detector_pipeline.drift.reference import (
     Reference,
     estimate_by_look,
     learn,
     one_blas_thread,
-    predictions,
     refer,
 )
 from drift_detector_pipeline.drift.reference_file import load_reference, save_reference
-from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, Signals, read_signals, through
-from drift_detector_pipeline.drift.second_look import look_again
+from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals, through
 from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
 from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, labellings_for, scale_for
 from drift_detector_pipeline.errors import DataError, ModelError
@@ -170,34 +170,29 @@ class DriftDetector:
 
         Raises DataError if `images` are neither uint8 (m, H, W, 3) nor a list of paths.
         """
-        return self.check_window(self.open(images))
+        return self.check_album(self.album(images))
 
     def open(self, images: Images, names: Sequence[str] | None = None) -> Window:
-        """Decode and crop images; arrays are named by their place. Raises DataError as `check` does."""
+        """Decode and crop a few images; arrays are named by their place. Raises DataError as `check` does."""
         return open_images(images, self.preparation, names)
 
-    def check_window(self, window: Window) -> Verdict:
-        """Judge what `open` gives. Raises DataError if the model gives no finite numbers for it."""
-        verdict = self.check_crops(window.crops)
-        names = tuple(window.names[place] for place in verdict.carriers)
-        return verdict._replace(carrier_names=names, unreadable=tuple(window.unreadable))
+    def album(self, images: Images, names: Sequence[str] | None = None) -> Album:
+        """Any number of images, to be opened a chunk at a time. Raises DataError as `check` does."""
+        return Album(images, self.preparation, names)
+
+    def check_album(self, album: Album) -> Verdict:
+        """Judge what `album` gives, in bounded memory. Raises DataError if the model gives no finite numbers for it."""
+        verdict = self._check_chunks(album.chunks(), album.crops_of)
+        names = tuple(album.names[place] for place in verdict.carriers)
+        return verdict._replace(carrier_names=names, unreadable=tuple(album.unreadable))
 
     def check_crops(self, crops: Pixels) -> Verdict:
         """Judge uint8 (m, S, S, 3) crops, as `open` gives them. Raises DataError for another shape."""
         side = self.preparation.side_px
         if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
             raise DataError(f"crops: expected uint8 (m, {side}, {side}, 3), got {crops.dtype} {crops.shape}")
-        if len(crops) < self.limits.min_images:
-            return Verdict("too few images", len(crops))
-        try:
-            signals = read_signals(crops, self.forward)
-        except ValueError as error:
-            raise DataError(f"these images cannot be judged: {error}") from error
-        with one_blas_thread():
-            scores = phi(signals, self.reference.learned.parameters)
-        copies = len(crops) - len({hash(crop.tobytes()) for crop in crops})  # of 64 bits, a third of SHA-256's time
-        by_copy = partial(self._by_copy, crops, signals)
-        return self._check_scores(scores, predictions(signals), by_copy)._replace(copies=copies)
+        chunks = (crops[start : start + CHUNK] for start in range(0, len(crops), CHUNK))
+        return self._check_chunks(chunks, lambda places: crops[list(places)])
 
     def check_scores(self, scores: Float32s, predicted: Labels) -> Verdict:
         """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known.
@@ -207,13 +202,16 @@ class DriftDetector:
         """
         return self._check_scores(scores, predicted)
 
-    def _by_copy(self, crops: Pixels, signals: Signals) -> Estimate | None:
-        try:
-            return estimate_by_look(
-                self.reference, look_again(crops, signals, self.forward, np.arange(len(crops))), signals
-            )
-        except ValueError as error:
-            raise DataError(f"these images cannot be judged: {error}") from error
+    def _check_chunks(self, chunks: Iterable[Pixels], crops_of: Callable[[Sequence[int]], Pixels]) -> Verdict:
+        parameters, least = self.reference.learned.parameters, self.limits.min_images
+        found = read_chunks(chunks, self.forward, parameters, least)
+        if found.images < least:
+            return Verdict("too few images", found.images)
+        by_copy = partial(self._by_copy, found, crops_of)
+        return self._check_scores(found.scores, found.predicted, by_copy)._replace(copies=found.copies)
+
+    def _by_copy(self, found: Reading, crops_of: Callable[[Sequence[int]], Pixels]) -> Estimate | None:
+        return estimate_by_look(self.reference, *look_at_some(found, crops_of, self.forward))
 
     def _check_scores(
         self, scores: Float32s, predicted: Labels, by_copy: Callable[[], Estimate | None] = lambda: None

@@ -29,6 +29,7 @@ _POWERS = (1, 0.5, 1, 1, 0.5)  # of a squared difference
 _COUNTED = np.flatnonzero(WEIGHTS)
 _SHARES = np.array(WEIGHTS)[_COUNTED]
 _CELLS = 2**22  # so many random numbers at a time: 32 MB
+_ROWS = 2**12  # of a window at a time, whole bytes of labellings
 
 
 class Scale(NamedTuple):
@@ -55,7 +56,7 @@ class Labellings(NamedTuple):
     size: int  # m
     scale: Scale
     classes: int  # K
-    chosen: Float64s  # (R + 1, m) 1 where a window row is called window
+    chosen: npt.NDArray[np.uint8]  # (R + 1, m / 8) bits of window rows, set where a row is called window
     sums: Float64s  # (R + 1, 2 S + K) columns of reference rows that are called window, added up
     total: Float64s  # (2 S + K,) of all reference rows
     reference: int  # n
@@ -90,10 +91,10 @@ def labellings_of(
     columns = _columns(scores, predicted, classes, scale)
     rows = len(scores) + size
     observed = np.concatenate([np.zeros(len(scores)), np.ones(size)])[None]
-    sums, chosen = list[Float64s](), list[Float64s]()
+    sums, chosen = list[Float64s](), list[npt.NDArray[np.uint8]]()
     for part in chain([observed], _random_labellings(rows, size, permutations, np.random.default_rng(seed))):
         sums.append(part[:, : len(scores)] @ columns)
-        chosen.append(part[:, len(scores) :].copy())
+        chosen.append(np.packbits(part[:, len(scores) :] > 0, axis=1))
     margin = 1.0 if kept_alpha is None else margin_of(_blocks(columns, scale), size, kept_alpha, permutations)
     return Labellings(
         size, scale, classes, np.concatenate(chosen), np.concatenate(sums), columns.sum(axis=0), len(scores), margin
@@ -104,8 +105,13 @@ def test_window(labellings: Labellings, scores: Float32s, predicted: Labels) -> 
     """Test a window (m, S) with predicted classes (m,). Raises ValueError for another number of images."""
     if len(scores) != labellings.size:
         raise ValueError(f"expected a window of {labellings.size} images, got {len(scores)}")
-    columns = _columns(scores, predicted, labellings.classes, labellings.scale)
-    inside, total = labellings.sums + labellings.chosen @ columns, labellings.total + columns.sum(axis=0)
+    inside, total = labellings.sums, labellings.total
+    for start in range(0, len(scores), _ROWS):
+        rows = slice(start, start + _ROWS)
+        columns = _columns(scores[rows], predicted[rows], labellings.classes, labellings.scale)
+        bits = labellings.chosen[:, start // 8 : (start + _ROWS) // 8]
+        called = np.unpackbits(bits, axis=1, count=len(columns)).astype(np.float64)
+        inside, total = inside + called @ columns, total + columns.sum(axis=0)
     return combine(_statistics(inside, total, labellings), labellings.margin)
 
 

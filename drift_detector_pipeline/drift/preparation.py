@@ -1,10 +1,12 @@
 """From a person's images to the crops a detector looks at.
 
-In: uint8 (m, H, W, 3) or paths. Out: a `Window` of crops, all of one side. Read by detector.py.
+In: uint8 (m, H, W, 3) or paths. Out: a `Window` of crops, all of one side, or an `Album`, which holds a part of them at
+a time. Read by detector.py.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 
 LARGEST_PX = 2**14  # side of an image; more is no image but damage
+CHUNK = 1024  # images that are held at a time: 154 MB of 224 px
 Images = Pixels | Sequence[str | Path]
 
 
@@ -37,6 +40,63 @@ class Window(NamedTuple):
     names: list[str]
     unreadable: dict[str, str]  # name -> why
 
+    def crops_of(self, places: Sequence[int]) -> Pixels:
+        """Some of the crops, (n, S, S, 3)."""
+        return self.crops[list(places)]
+
+
+class Album:
+    """Images of any number on the way to a verdict, opened a chunk at a time and, where needed, some of them again.
+
+    `names`, of the readable ones, and `unreadable`, name -> why, are whole once `chunks` has been gone through.
+    Raises DataError if `images` are neither arrays nor paths. Arrays are named by their place.
+    """
+
+    def __init__(self, images: Images, preparation: Preparation, names: Sequence[str] | None = None) -> None:
+        self.names, self.unreadable = list[str](), dict[str, str]()
+        self._preparation, self._kept = preparation, _none_of(preparation.side_px)
+        self._given = _checked_array(images) if isinstance(images, np.ndarray) else _as_paths(images)
+        self._called = list(names or map(str, range(len(images)) if isinstance(images, np.ndarray) else self._given))
+
+    def chunks(self) -> Iterator[Pixels]:
+        """Open all: uint8 (n, S, S, 3), n = CHUNK but in the last one; a chunk's memory is used for the next one."""
+        side, opened = self._preparation.side_px, self.opened()
+        chunk = np.empty((min(CHUNK, len(self._given)), side, side, 3), np.uint8)
+        while count := _fill(chunk, islice(opened, CHUNK)):
+            if len(self._given) <= CHUNK:
+                self._kept = chunk[:count]
+            yield chunk[:count]
+
+    def opened(self) -> Iterator[Pixels]:
+        """Open all, one by one: uint8 (S, S, 3)."""
+        self.names.clear()
+        self.unreadable.clear()
+        for name, crop in self._crops(range(len(self._given)), self.unreadable):
+            self.names.append(name)
+            yield crop
+
+    def crops_of(self, places: Sequence[int]) -> Pixels:
+        """Some of the images that `chunks` gave, by their places among these: uint8 (n, S, S, 3).
+
+        Raises DataError if a file cannot be read any more.
+        """
+        if len(self._kept):
+            return self._kept[list(places)]
+        readable = [place for place, name in enumerate(self._called) if name not in self.unreadable]
+        lost = dict[str, str]()
+        crops = [crop for _, crop in self._crops([readable[place] for place in places], lost)]
+        if lost:
+            name, why = next(iter(lost.items()))
+            raise DataError(f"{name}: {why}, though it was read a moment ago; images that are judged must stay")
+        return _stacked(crops, self._preparation.side_px)
+
+    def _crops(self, places: Sequence[int], unreadable: dict[str, str]) -> Iterator[tuple[str, Pixels]]:
+        side, given = self._preparation.side_px, self._given
+        if isinstance(given, np.ndarray):
+            return ((self._called[place], inference_crop(given[place], side)) for place in places)
+        files = [(self._called[place], given[place]) for place in places]
+        return read_crops(files, self._preparation.stored_side_px, side, unreadable)
+
 
 def preparation_from(values: Mapping[str, Any]) -> Preparation:
     """Undo `_asdict` and JSON. Raises KeyError, TypeError or ValueError if a part is missing or cannot be."""
@@ -55,20 +115,9 @@ def preparation_from(values: Mapping[str, Any]) -> Preparation:
 
 
 def open_images(images: Images, preparation: Preparation, names: Sequence[str] | None = None) -> Window:
-    """Decode and crop; arrays are named by their place. Raises DataError if `images` are neither arrays nor paths."""
-    side = preparation.side_px
-    if isinstance(images, (str, Path)):
-        raise DataError(f"{images}: expected a list of paths, such as sorted(Path({str(images)!r}).glob('*.jpg'))")
-    if isinstance(images, np.ndarray):
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape[1:]:
-            raise DataError(f"images: expected uint8 (m, H, W, 3) or paths, got {images.dtype} {images.shape}")
-        shown = list(names or map(str, range(len(images))))
-        return Window(_stacked([inference_crop(image, side) for image in images], side), shown, {})
-    files = _as_paths(images)
-    unreadable = dict[str, str]()
-    named = list(zip(names or map(str, files), files, strict=True))
-    found = list(read_crops(named, preparation.stored_side_px, side, unreadable))
-    return Window(_stacked([crop for _, crop in found], side), [name for name, _ in found], unreadable)
+    """Decode and crop all at once. Raises DataError if `images` are neither arrays nor paths."""
+    album = Album(images, preparation, names)
+    return Window(_stacked(list(album.opened()), preparation.side_px), album.names, album.unreadable)
 
 
 def all_readable(images: Images, preparation: Preparation) -> Pixels:
@@ -80,7 +129,15 @@ def all_readable(images: Images, preparation: Preparation) -> Pixels:
     return window.crops
 
 
+def _checked_array(images: Pixels) -> Pixels:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape[1:]:
+        raise DataError(f"images: expected uint8 (m, H, W, 3) or paths, got {images.dtype} {images.shape}")
+    return images
+
+
 def _as_paths(images: Sequence[str | Path]) -> list[Path]:
+    if isinstance(images, (str, Path)):
+        raise DataError(f"{images}: expected a list of paths, such as sorted(Path({str(images)!r}).glob('*.jpg'))")
     given = list(images) if isinstance(images, Iterable) else [images]
     if other := [one for one in given if not isinstance(one, str | os.PathLike)]:
         raise DataError(
@@ -90,5 +147,18 @@ def _as_paths(images: Sequence[str | Path]) -> list[Path]:
     return [Path(path) for path in given]
 
 
+def _fill(chunk: Pixels, crops: Iterable[Pixels]) -> int:
+    """Copy crops into a chunk; return how many."""
+    count = 0
+    for crop in crops:
+        chunk[count] = crop
+        count += 1
+    return count
+
+
 def _stacked(crops: Sequence[Pixels], side: int) -> Pixels:
-    return np.stack(crops) if len(crops) else np.zeros((0, side, side, 3), np.uint8)
+    return np.stack(crops) if len(crops) else _none_of(side)
+
+
+def _none_of(side: int) -> Pixels:
+    return np.zeros((0, side, side, 3), np.uint8)

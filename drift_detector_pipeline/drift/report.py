@@ -19,7 +19,7 @@ from drift_detector_pipeline.corruptions.faults import change, levels_of
 from drift_detector_pipeline.drift.cause import MIX, Cause
 from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.preparation import Window
+from drift_detector_pipeline.drift.preparation import Album, Window
 from drift_detector_pipeline.drift.scores.phi import missing
 from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict
@@ -50,7 +50,9 @@ class CarrierPair(NamedTuple):
     same_class: bool  # of the typical one
 
 
-def write_report(place: Path, verdict: Verdict, window: Window, detector: DriftDetector, facts: dict[str, Any]) -> Path:
+def write_report(
+    place: Path, verdict: Verdict, window: Album | Window, detector: DriftDetector, facts: dict[str, Any]
+) -> Path:
     """Write both files into a new folder below `place`; return the page. Raises DataError if that cannot be done."""
     cause = verdict.cause
     mixed = verdict.level == "notice" and cause is not None and cause.kind == MIX
@@ -103,14 +105,15 @@ def accuracy_chart(verdict: Verdict) -> Figure:
     return figure
 
 
-def _pairs(verdict: Verdict, window: Window, detector: DriftDetector) -> list[CarrierPair]:
+def _pairs(verdict: Verdict, window: Album | Window, detector: DriftDetector) -> list[CarrierPair]:
     """Each carrier beside the reference image of its predicted class that is nearest to it after the named cause."""
     views = [(label, _opened(jpeg)) for label, jpeg in detector.thumbnails]
     after = [_after(verdict.cause, view) for _, view in views]
     used = set[int]()  # so that not all are compared with one and the same
     found = list[CarrierPair]()
-    for place, label in zip(verdict.carriers, verdict.carrier_classes, strict=True):
-        name, crop = window.names[place], window.crops[place]
+    crops = window.crops_of(verdict.carriers)
+    for place, label, crop in zip(verdict.carriers, verdict.carrier_classes, crops, strict=True):
+        name = window.names[place]
         own = [number for number, (other, _) in enumerate(views) if other == label] or list(range(len(views)))
         fresh = [number for number in own if number not in used] or own
         now = data_uri(image_png(_small(crop)))
@@ -154,11 +157,12 @@ def _unlike(one: Pixels, other: Pixels) -> float:
     return float(np.square(np.asarray(small[0], np.float64) - np.asarray(small[1])).mean())
 
 
-def _strangers(verdict: Verdict, window: Window) -> list[tuple[str, str]]:
+def _strangers(verdict: Verdict, window: Album | Window) -> list[tuple[str, str]]:
     """Name and data URI of the images likeliest to be of no known class, if more of them are than usual."""
     if verdict.p_values is None or verdict.p_values["strangers"] > CERTAIN:
         return []
-    return [(window.names[place], data_uri(image_png(_small(window.crops[place])))) for place in verdict.strangers]
+    crops = zip(verdict.strangers, window.crops_of(verdict.strangers), strict=True)
+    return [(window.names[place], data_uri(image_png(_small(crop)))) for place, crop in crops]
 
 
 def _small(crop: Pixels) -> Pixels:

@@ -22,7 +22,7 @@ from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.pages import data_uri, drawable, figure_png, image_png, write_page
-from drift_detector_pipeline.processed.duplicates import MANY, AlikePair, find_pairs, thumbnail
+from drift_detector_pipeline.processed.duplicates import EXACT, MANY, AlikePair, find_pairs, thumbnail
 from drift_detector_pipeline.processed.manifest import REPORT, Processed, open_processed
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.processed.splits import SPLITS
@@ -84,6 +84,7 @@ def _facts(data: Processed, pairs: list[AlikePair]) -> dict[str, Any]:
         "equal_pairs_across_splits": sum(pair.exact for pair in across),
         "similar_pairs_across_splits": sum(not pair.exact for pair in across),
         "similarity_threshold": ALIKE,
+        "every_pair_compared": len(images) <= EXACT,
         "pairs": [_described(images, pair) for pair in across + within],
     }
 

@@ -19,6 +19,7 @@ stream_summary      what was found, in a few numbers
 stream_study        streams: false notices, delays, beginnings, cost
 drift_cost          make bench_drift
 training_speed      make bench
+scale               make bench_scale
 precision_accuracy  make bench_accuracy
 container_speed     make docker_bench
 """

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
+from drift_detector_pipeline.drift import permutation
 from drift_detector_pipeline.drift.permutation import (
     STATISTICS,
     appearance,
@@ -176,3 +177,14 @@ def test_a_window_of_another_size_is_refused():
         judged(labellings, *scores_of(7, rng))
     with pytest.raises(ValueError, match="expected images and permutations"):
         labellings_of(np.zeros((0, 5), np.float32), np.zeros(0, np.int64), CLASSES, 8, fitted_scale(rng))
+
+
+def test_a_window_of_more_rows_than_are_held_at_a_time_is_tested_as_a_whole():
+    rng = np.random.default_rng(13)
+    scale, (scores, predicted) = fitted_scale(rng), scores_of(2 * permutation._ROWS + 77, rng)
+    labellings = labellings_of(*scores_of(60, rng), CLASSES, len(scores), scale, 99)
+    columns = permutation._columns(scores, predicted, CLASSES, scale)
+    called = np.unpackbits(labellings.chosen, axis=1, count=len(scores)).astype(np.float64)
+    assert called[0].all() and (called.sum(axis=1) + 60 >= len(scores)).all()
+    inside, total = labellings.sums + called @ columns, labellings.total + columns.sum(axis=0)
+    assert judged(labellings, scores, predicted) == combine(permutation._statistics(inside, total, labellings))

@@ -158,3 +158,34 @@ def test_the_chart_has_a_largest_size(count: int, tmp_path: Path) -> None:
     (tmp_path / "chart.png").write_bytes(figure_png(_balance(dict.fromkeys(("fit", "train", "val", "test"), counts))))
     with Image.open(tmp_path / "chart.png") as chart:
         assert chart.width < 1000 and chart.height < 8200
+
+
+@pytest.mark.slow
+def test_beyond_the_images_that_are_all_compared_copies_are_found_and_their_neighbours_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Copies of all degrees among 3,000 images: nearly all of what every comparison finds, and nothing else."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (3000, 4, 4, 3), dtype=np.uint8)
+    images = [np.asarray(Image.fromarray(pixels).resize((16, 16))) for pixels in small]
+    for place in range(300):
+        changed = images[place] + rng.normal(0, rng.uniform(3, 16), (16, 16, 3))
+        images[-1 - place] = changed.clip(0, 255).astype(np.uint8)
+    every = pairs_of(images)
+    monkeypatch.setattr("drift_detector_pipeline.processed.duplicates.EXACT", 1000)
+    found = pairs_of(images)
+    assert len(every) > 150 and set(found) <= set(every)
+    assert len(found) >= 0.98 * len(every)
+
+
+@pytest.mark.slow
+def test_many_alike_images_beyond_that_number_do_not_make_a_pair_of_every_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drift_detector_pipeline.processed.duplicates.EXACT", 100)
+    still = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.int16)
+    frames = [
+        (still + np.random.default_rng(seed).integers(-4, 5, still.shape)).clip(0, 255).astype(np.uint8)
+        for seed in range(600)
+    ]
+    found = pairs_of(frames)
+    assert {place for pair in found for place in pair[:2]} == set(range(600))
+    assert len(found) <= 600 * MANY * 8
