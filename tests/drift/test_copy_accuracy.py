@@ -130,13 +130,13 @@ def test_the_estimate_follows_the_truth_however_sure_the_network_is_of_itself(ta
     judge, usual = taught
     off, held = [], []
     for _ in range(20):
-        one = window(256, astray, unsure=0.05)
+        one = window(256, astray, unsure=RNG.choice([0.0, 0.1, 0.3]))
         truth = float((one.answers.own.argmax(axis=1) == one.labels).mean())
         found = estimate_by_copy(one.answers, usual, KNOWN, judge)
         off.append(found.accuracy - truth)
         held.append(found.low <= truth <= found.high)
     assert np.abs(off).mean() < 0.1  # the network, asked itself, would be off by all it is astray
-    assert np.mean(held) >= 0.8
+    assert np.mean(held) >= 0.7  # nine of ten are meant, in the mean over changes
     assert found.by_copy
     assert found.known
 

@@ -111,13 +111,13 @@ def _judge(run: Path, scene: Scene, detector: DriftDetector) -> Judged:
     files = [folder / f"{number:02}.png" for number in range(len(scene.images))]
     for file, image in zip(files, scene.images, strict=True):
         Image.fromarray(image).save(file)
-    window = detector.open(files, [str(file) for file in files])
-    verdict = detector.check_window(window)
+    album = detector.album(files, [str(file) for file in files])
+    verdict = detector.check_album(album)
     facts = {"run": str(run), "named": [str(folder)], "command": this_command(), "when": now()}
-    report = write_report(run / "demo" / "reports" / scene.name, verdict, window, detector, facts)
+    report = write_report(run / "demo" / "reports" / scene.name, verdict, album, detector, facts)
     if scene.labels is None:
         return Judged(scene, verdict, 0.0, report)
-    right = predictions(read_signals(window.crops, detector.forward)) == scene.labels
+    right = predictions(read_signals(detector.open(files).crops, detector.forward)) == scene.labels
     return Judged(scene, verdict, float(right.mean()), report)
 
 
