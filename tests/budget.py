@@ -16,7 +16,7 @@ CPU_SECONDS = {
     "tests": 250,
     "tests/corruptions": 40,
     "tests/deploy": 150,
-    "tests/drift": 200,
+    "tests/drift": 450,
     "tests/images": 10,
     "tests/modeling": 450,
     "tests/networks": 40,

@@ -96,7 +96,7 @@ def test_clean_images_are_quiet(finished):
     _, verdict = verdict_of(finished)
     assert verdict["level"] == "quiet"
     assert verdict["p"] > 0.01
-    assert list(verdict["accuracy"]) == ["accuracy", "low", "high"]
+    assert list(verdict["accuracy"]) == ["accuracy", "low", "high", "known", "by_copy"]
     assert verdict["accuracy"]["low"] <= verdict["accuracy"]["accuracy"] <= verdict["accuracy"]["high"]
 
 
@@ -115,7 +115,8 @@ def test_the_demonstration_is_quiet_about_ordinary_digits_and_about_nothing_else
     reports = re.findall(r'href="(reports/[^"]+)"', page)
     assert len(reports) == 4
     assert all((run_folder / "demo" / report).exists() for report in reports)
-    assert Image.open(run_folder / "demo" / "drift_demo.png").width > 900
+    with Image.open(run_folder / "demo" / "drift_demo.png") as picture:
+        assert picture.width > 900
 
 
 def test_noisy_images_and_broken_files_give_an_alert_with_reasons_and_pictures(finished, tmp_path, judged):
@@ -135,7 +136,7 @@ def test_noisy_images_and_broken_files_give_an_alert_with_reasons_and_pictures(f
     page = (folder / "report.html").read_text()
     assert page.count("data:image/") >= 2 * 8 + 2
     assert "http" not in page.replace("https://github.com", "")
-    assert verdict["summary"][-1].startswith("Estimated accuracy")
+    assert any(words.startswith(("Estimated accuracy", "Accuracy unknown")) for words in verdict["summary"])
 
 
 @needs_clone
@@ -176,7 +177,7 @@ def test_corruptions_of_a_run_are_drawn_measured_and_cost_its_model_accuracy(fin
 
 
 def test_fewer_false_notices_can_be_asked_for(finished, judged):
-    done = judged(finished / "run", finished / "noisy", "drift.alpha=0.001", "drift.permutations=3999")
+    done = judged(finished / "run", finished / "noisy", "drift.alpha=0.001", "drift.permutations=4999")
     assert done.returncode in (3, 4), done.stdout + done.stderr
 
 
@@ -195,12 +196,12 @@ def test_too_few_images_have_a_status_of_their_own(finished, judged):
         (["RUN", "CLEAN", "drift.alhpa=0.1"], "drift.alpha"),
         (
             ["RUN", "CLEAN", "drfit.alpha=0.1"],
-            "drfit.alpha=0.1: a reference fixes the rest; further words may be drift.alpha",
+            "drfit.alpha=0.1: no such word; did you mean drift.alpha=0.1?",
         ),
         (["RUN", "CLEAN", "training.epochs=3"], "training.epochs=3: a reference fixes the rest"),
         (["RUN", "CLEAN", "run.precision=bf16"], "run.precision=bf16: a reference fixes the rest"),
         (["RUN", "run.x/*.png"], "run.x/*.png: no files there"),
-        (["RUN", "CLEAN", "drift.alpha=0.001"], "drift.permutations=3999 or more"),
+        (["RUN", "CLEAN", "drift.alpha=0.001"], "drift.permutations=4999 or more"),
         (["NOWHERE", "CLEAN"], "no such weight file"),
     ],
 )
@@ -220,36 +221,34 @@ def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path, judg
     assert "make drift_reference" in done.stderr
 
 
-SMALL_STUDY = ("images=64", "windows=5", "splits=2", "windows_per_split=5", "permutations=99")
+SMALL_STUDY = ("images=64", "looks=1", "twins=40", "windows=4", "splits=2", "windows_per_split=5", "permutations=499")
 
 
-def test_the_study_publishes_every_cell_and_another_seed_agrees(finished, tmp_path):
-    found, letters = [], tmp_path / "letters"
+def test_the_study_publishes_every_cell(finished, tmp_path):
+    letters = tmp_path / "letters"
     letters.mkdir()
     for letter in "ABEFGHKMNPRSTUVWXYZ":
         image = Image.new("RGB", (16, 16))
         ImageDraw.Draw(image).text((4, 2), letter, fill="white")
         image.save(letters / f"{letter}.png")
-    for words, name in ((["seed=0"], "digits"), (["seed=1", f"unseen={letters}"], "digits_seed1")):
-        done = run("drift_detector_pipeline.proof.study", finished / "run", *SMALL_STUDY, *words, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        found.append(json.loads((tmp_path / "reports" / f"drift_study_{name}.json").read_text()))
+    words = (*SMALL_STUDY, "seed=1", f"unseen={letters}")
+    done = run("drift_detector_pipeline.proof.study", finished / "run", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "reports" / "drift_study_digits_seed1.json").read_text())
     for regime in ("known_kind", "held_out_family"):
-        assert len(found[0]["cells"][regime]) == 75
-        one, other = (study["summary"][regime]["found"]["64"] for study in found)
-        assert 0.5 < one <= 1
-        assert abs(one - other) < 0.1
-    assert found[0]["missing"].keys() == {"blockiness"}
-    assert found[0]["benign"].keys() == {"flip", "shift", "resample", "jpeg95", "brighter", "darker"}
-    assert {name for by_size in found[0]["side_by_side"].values() for name in by_size} == {"16", "32", "64"}
-    mixes = [row for by_size in found[0]["class_mixes"].values() for row in by_size.values()]
-    assert mixes and all(row["looks_different"] < 0.3 for row in mixes)
-    assert found[0]["unseen_classes"] == {}
-    assert found[1]["unseen_images"] == 19
-    noticed = found[1]["unseen_classes"]["0.5"]["64"]
-    assert noticed >= 0.6  # of 5 windows, by a model of two epochs whose bits differ between machines; by chance 0.01
+        assert len(found["cells"][regime]) == 75
+        assert 0.5 < found["summary"][regime]["found"]["64"] <= 1
+        assert found["summary"][regime]["accuracy_error_mean"] < 0.3
+    assert len(found["cells"]["faults"]) == len(found["cells"]["held_out_faults"]) == 96
+    assert len(found["cells"]["untaught"]) == 21
+    assert found["missing"].keys() == {"blockiness"}
+    assert found["benign"].keys() == {"flip", "shift", "resample", "jpeg95", "brighter", "darker"}
+    assert {name for by_size in found["side_by_side"].values() for name in by_size} == {"16", "32", "64"}
+    assert found["unseen_images"] == 19
+    noticed = found["unseen_classes"]["0.5"]["64"]
+    assert noticed >= 0.5  # of 4 windows, by a model of two epochs whose bits differ between machines; by chance 0.01
     for picture in ("power", "accuracy"):
-        with Image.open(tmp_path / "reports" / f"drift_study_digits_{picture}.png") as image:
+        with Image.open(tmp_path / "reports" / f"drift_study_digits_seed1_{picture}.png") as image:
             assert image.width > 300
     assert "| known kind: mean of 75 cells | " in done.stdout
 
