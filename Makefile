@@ -213,7 +213,8 @@ coverage: $(DEVELOPED) ## All tests once more, and which lines they reached: rep
 	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) -m "" --cov=drift_detector_pipeline --cov-report= $(ARGS)
 	@$(PYTHON) -m coverage report --skip-covered >reports/coverage.txt; cat reports/coverage.txt
 
-LOCK := --universal --python-version 3.11 --generate-hashes --no-header --quiet
+# An extra that a package asks for stays in its pin: pip would not take the pin for it, and asks for hashes of another.
+LOCK := --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --quiet
 lock: ## Make requirements.txt and requirements-dev.txt from pyproject.toml again, with the newest versions
 	$(PYTHON_INTERPRETER) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet uv==0.13.8
