@@ -11,7 +11,7 @@ from conftest import needs_clone
 
 from drift_detector_pipeline.config import group_choices
 from drift_detector_pipeline.proof import study_charts
-from drift_detector_pipeline.proof.study_charts import overview_table, repeat_table, study_table
+from drift_detector_pipeline.proof.study_charts import accuracy_table, overview_table, repeat_table, study_table
 from drift_detector_pipeline.settings import valid_keys
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,6 +89,11 @@ def test_the_tables_of_drift_equal_the_reports_they_come_from():
             assert repeat_table(first, found) in page, report
         else:
             assert study_table(found) in page, f"python -m {study_charts.__name__} {report}"
+
+
+def test_the_table_of_accuracy_equals_the_report_it_comes_from():
+    found = json.loads((ROOT / "reports" / "drift_accuracy_cifar10.json").read_text())
+    assert accuracy_table(found) in (ROOT / "docs" / "drift" / "study.md").read_text()
 
 
 def test_the_drift_table_of_what_was_measured_equals_the_reports_it_comes_from():

@@ -22,6 +22,13 @@ from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.pages import figure_png
 
 REGIMES = {"known_kind": "known kind", "held_out_family": "held-out family"}
+KNOWN = {
+    **REGIMES,
+    "faults": "faults of pipelines, known",
+    "held_out_faults": "faults of a held-out group",
+    "untaught": "changes in no dictionary",
+    "styles": "of these, styles of artists",
+}
 _SIDE = 4.6  # inches: text of 8 points is then as large as on the page
 
 
@@ -34,6 +41,8 @@ def main() -> int:
     for path, found in studies.items():
         draw_study(found, path)
         print(f"{study_table(found)}\n")
+        if KNOWN.keys() <= found["summary"].keys():
+            print(f"{accuracy_table(found)}\n")
     first = {found["data"]: found for found in studies.values() if not found["numbers"]["seed"]}
     for found in studies.values():
         if found["numbers"]["seed"] and found["data"] in first:
@@ -85,6 +94,29 @@ def study_table(found: dict[str, Any]) -> str:
             f"{100 * row['found_by_default']:.1f}, {100 * row['false_alarms']:.1f} %" for row in by_size.values()
         ]
         rows.append([f"{method}, by default: the same, false alarms", *default])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def accuracy_table(found: dict[str, Any]) -> str:
+    """How far estimates of accuracy are off, by what was known of the change, as a Markdown table."""
+    sizes = [size for size in ("64", "256") if size in found["false_alarms"]]
+    rows = [
+        ["", "cells", "off by, points", "worst cell", *(f"windows of {size}" for size in sizes), "interval holds",
+         "alerts, 10 points lost"],
+        ["---"] * (6 + len(sizes)),
+    ]  # fmt: skip
+    for regime, words in KNOWN.items():
+        summary = found["summary"][regime]
+        value, name = summary["accuracy_error_worst"][0]
+        held = [share for share in summary["coverage"].values() if share is not None]
+        alerts = [share for share in summary["alerted"]["10 and more"].values() if share is not None]
+        rows.append(
+            [words, str(len(found["cells"][regime])), f"{100 * summary['accuracy_error_mean']:.1f}",
+             f"{100 * value:.1f} ({name.replace('_', ' ')})",
+             *_percents({size: summary["accuracy_error_windows"][size] for size in sizes}, sign=""),
+             f"{100 * min(held):.0f} to {100 * max(held):.0f} %",
+             f"{100 * min(alerts):.0f} to {100 * max(alerts):.0f} %"]
+        )  # fmt: skip
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
