@@ -102,7 +102,7 @@ def accuracy_table(found: dict[str, Any]) -> str:
     sizes = [size for size in ("64", "256") if size in found["false_alarms"]]
     rows = [
         ["", "cells", "off by, points", "worst cell", *(f"windows of {size}" for size in sizes), "interval holds",
-         "alerts, 10 points lost"],
+         "alerts where 10 points go"],
         ["---"] * (6 + len(sizes)),
     ]  # fmt: skip
     for regime, words in KNOWN.items():
