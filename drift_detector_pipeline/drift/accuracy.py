@@ -120,13 +120,13 @@ def fit_lookalikes(samples: Sequence[MistakeSample], risks: Sequence[Float64s]) 
     noise = np.maximum(wrong * (1 - wrong), 0.02) / [len(sample.wrong) for sample in samples]
     off = wrong - [each.mean() for each in risks]
     kernel = _kernel(((places[:, None] - places[None]) ** 2).mean(axis=2))
-    amplitude = max(_AMPLITUDES, key=lambda each: _log_likelihood(off, each**2 * kernel + np.diag(noise)))
+    amplitude = max(_AMPLITUDES, key=lambda each: log_likelihood(off, each**2 * kernel + np.diag(noise)))
     inverse = np.linalg.inv(kernel + np.diag(noise / amplitude**2))
     parts = places, inverse @ off, inverse, [amplitude]
     return Lookalikes(*(np.asarray(part, dtype=np.float32) for part in parts))
 
 
-def _log_likelihood(values: Float64s, covariance: Float64s) -> float:
+def log_likelihood(values: Float64s, covariance: Float64s) -> float:
     """Of values around 0 with this covariance, but for a constant."""
     return float(-(values @ np.linalg.solve(covariance, values) + np.linalg.slogdet(covariance).logabsdet) / 2)
 

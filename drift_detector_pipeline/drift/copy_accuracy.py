@@ -18,7 +18,7 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
-from drift_detector_pipeline.drift.accuracy import COVERAGE, ODDS, Estimate, Known, weighted_quantiles
+from drift_detector_pipeline.drift.accuracy import COVERAGE, ODDS, Estimate, Known, log_likelihood, weighted_quantiles
 from drift_detector_pipeline.drift.scores.output_scores import temperature_of
 from drift_detector_pipeline.drift.second_look import Answers
 
@@ -130,7 +130,7 @@ def _fit_process(windows: Sequence[LabelledWindow], usual: Usual, known: Known, 
     noise = np.maximum(right * (1 - right), 0.02) / largest
     off = right - places[:, :2].mean(axis=1)
     kernel = _kernel(places, places)
-    amplitude = max(_AMPLITUDES, key=lambda each: _log_likelihood(off, each**2 * kernel + np.diag(noise)))
+    amplitude = max(_AMPLITUDES, key=lambda each: log_likelihood(off, each**2 * kernel + np.diag(noise)))
     inverse = np.linalg.inv(kernel + np.diag(noise / amplitude**2))
     return Process(*(np.asarray(part, dtype=np.float32) for part in (places, inverse @ off, inverse, [amplitude])))
 
@@ -173,10 +173,6 @@ def _guess(
 
 def _kernel(one: Float64s, other: Float64s) -> Float64s:
     return np.asarray(np.exp(-((one[:, None] - other[None]) ** 2).mean(axis=2) / (2 * _REACH**2)))
-
-
-def _log_likelihood(values: Float64s, covariance: Float64s) -> float:
-    return float(-(values @ np.linalg.solve(covariance, values) + np.linalg.slogdet(covariance).logabsdet) / 2)
 
 
 def _accuracy(window: LabelledWindow) -> float:
