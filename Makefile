@@ -215,11 +215,12 @@ coverage: $(DEVELOPED) ## All tests once more, and which lines they reached: rep
 
 # An extra that a package asks for stays in its pin: pip would not take the pin for it, and asks for hashes of another.
 LOCK := --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --quiet
-lock: ## Make requirements.txt and requirements-dev.txt from pyproject.toml again, with the newest versions
+lock: ## Make the three locks from pyproject.toml again, with the newest versions
 	$(PYTHON_INTERPRETER) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet uv==0.13.8
 	.venv-lock/bin/uv pip compile pyproject.toml $(LOCK) --upgrade --extra test --extra dev --output-file requirements-dev.txt
-	.venv-lock/bin/uv pip compile pyproject.toml $(LOCK) --extra test --constraint requirements-dev.txt --output-file requirements.txt
+	.venv-lock/bin/uv pip compile pyproject.toml $(LOCK) --extra train --extra export --extra serve --extra test --constraint requirements-dev.txt --output-file requirements.txt
+	.venv-lock/bin/uv pip compile pyproject.toml $(LOCK) --extra serve --extra postgres --constraint requirements-dev.txt --output-file requirements-serve.txt
 	rm -rf .venv-lock
 
 clean: ## Remove caches and partial files; data, runs and the environment stay

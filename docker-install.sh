@@ -13,7 +13,7 @@ install() { pip install --quiet --disable-pip-version-check --no-compile "$@"; }
 if [ -n "${TORCH_INDEX:-}" ]; then
     # shellcheck disable=SC2046  # two words are meant
     install --index-url "$TORCH_INDEX" $(sed -nE 's/^(torch|torchvision)==([^ ;]+).*/\1==\2/p' "$lock")
-    awk '/^[^ #]/ { of_torch = /^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==/ } !of_torch' "$lock" >/tmp/rest.txt
+    awk '/^[^ #]/ { of_torch = /^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)(\[.*\])?==/ } !of_torch' "$lock" >/tmp/rest.txt
     install --no-deps --require-hashes -r /tmp/rest.txt
     rm /tmp/rest.txt
 else

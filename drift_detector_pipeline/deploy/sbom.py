@@ -16,7 +16,9 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import write_json
 
 LOCK = Path(__file__).resolve().parents[2] / "requirements.txt"
-_PIN = re.compile(r"^([a-z0-9][\w.-]*)==([^ ;\\]+)(?: ; ([^\\\n]+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.M)
+_PIN = re.compile(
+    r"^([a-z0-9][\w.-]*)(?:\[[^]]+\])?==([^ ;\\]+)(?: ; ([^\\\n]+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.M
+)
 
 
 @exit_status
