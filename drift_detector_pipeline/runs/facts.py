@@ -26,9 +26,10 @@ def this_command() -> list[str]:
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of this project's direct dependencies."""
+    """Installed versions of this project's direct dependencies: what it always needs, and what training needs."""
     wanted = metadata.requires("drift_detector_pipeline") or []
-    names = {re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in wanted if "extra ==" not in text}
+    of_training = [text for text in wanted if "extra ==" not in text or 'extra == "train"' in text]
+    names = {re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in of_training}
     return {name: metadata.version(name) for name in sorted(names)}
 
 
