@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
@@ -25,9 +24,8 @@ from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict
 from drift_detector_pipeline.drift.verdict_words import as_json, summary
 from drift_detector_pipeline.files import final_name, new_folder, write_json
-from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
+from drift_detector_pipeline.pages import data_uri, image_png, write_page
 
-_WIDTH = 4.6  # inches: text of 8 points is then as large as on the page
 _TILE_PX = 128
 _TITLES = {
     "quiet": "Quiet: these images look like the training world",
@@ -65,44 +63,10 @@ def write_report(
             command=shlex.join(facts["command"]), unreadable=window.unreadable,
             pairs=_pairs(verdict, window, detector), seen=words_for(cause.kind).seen if _shows(cause) else None,
             strangers=_strangers(verdict, window),
-            channels=data_uri(figure_png(channel_chart(verdict))) if verdict.channels else None,
-            accuracy=data_uri(figure_png(accuracy_chart(verdict))) if verdict.accuracy else None,
         )  # fmt: skip
         files = {"unreadable": window.unreadable}
         write_json(folder / "verdict.json", as_json(verdict) | files | about | facts)
     return final_name(folder) / "report.html"
-
-
-def channel_chart(verdict: Verdict) -> Figure:
-    """Draw how far each channel moved, in standard deviations of one image; what moved for certain is filled."""
-    shown = [channel for channel in verdict.channels if channel.name != "labels"][::-1]
-    figure = Figure((_WIDTH, 0.6 + 0.3 * len(shown)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.axvline(0, color="black", linewidth=0.8)
-    values = [channel.shift for channel in shown]
-    bars = axes.barh([channel.name for channel in shown], values, color="white", edgecolor="black", hatch="///")
-    for bar, channel in zip(bars, shown, strict=True):
-        if channel.moved:
-            bar.set(facecolor="0.25", hatch="")
-    reach = 1.25 * max(0.5, *(abs(value) for value in values))
-    axes.set(xlim=(-reach, reach), xlabel="mean of the window - mean of the training world\n(standard deviations)")
-    axes.tick_params(labelsize=8)
-    return figure
-
-
-def accuracy_chart(verdict: Verdict) -> Figure:
-    """Draw the estimated accuracy with its interval, and that of the training world."""
-    figure = Figure((_WIDTH, 1.1), layout="constrained")
-    axes = figure.add_subplot()
-    found, before = verdict.accuracy, verdict.reference_accuracy
-    if found is not None and before is not None:
-        axes.plot([100 * found.low, 100 * found.high], [0, 0], color="black", linewidth=3)
-        axes.plot([100 * found.accuracy], [0], "ko", markersize=8)
-        axes.plot([100 * before], [1], "k|", markersize=18, markeredgewidth=3)
-    axes.set(xlim=(0, 100), ylim=(-0.6, 1.6), xlabel="accuracy (%)")
-    axes.set_yticks([0, 1], ["these images\n(estimated)", "training world"])
-    axes.tick_params(labelsize=8)
-    return figure
 
 
 def _pairs(verdict: Verdict, window: Album | Window, detector: DriftDetector) -> list[CarrierPair]:
