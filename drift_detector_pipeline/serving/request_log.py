@@ -102,6 +102,12 @@ class RequestLog:
         with asking(), self.engine.connect() as connection:
             return list(connection.execute(select(model.c.id).order_by(model.c.id)).scalars())
 
+    def count(self, model_id: int) -> int:
+        """How many rows of a model there are."""
+        wanted = select(func.count()).select_from(request).where(request.c.model_id == model_id)
+        with asking(), self.engine.connect() as connection:
+            return connection.execute(wanted).scalar_one()
+
     def rows(self, model_id: int, first: int, last: int, source: str | None = None) -> list[StoredRow]:
         """Rows with ids from `first` to `last`, both included, of one source or of all."""
         wanted = _rows_of(model_id, source).where(request.c.id.between(first, last))
