@@ -25,7 +25,12 @@ _TEMPLATES = jinja2.Environment(
 
 def write_page(path: Path, template: str, **values: Any) -> None:
     """Fill `templates/<template>` with `values` and write it to `path`, atomically."""
-    write_atomically(path, _TEMPLATES.get_template(template).render(values).encode("utf-8", "backslashreplace"))
+    write_atomically(path, fill_page(template, **values).encode("utf-8", "backslashreplace"))
+
+
+def fill_page(template: str, **values: Any) -> str:
+    """Fill `templates/<template>` with `values`."""
+    return _TEMPLATES.get_template(template).render(values)
 
 
 def image_png(pixels: Pixels) -> bytes:
