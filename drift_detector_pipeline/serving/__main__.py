@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.errors import ConfigError, exit_status
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.release.artefact import MANIFEST, MODELS
 from drift_detector_pipeline.serving.admission import Admission
 from drift_detector_pipeline.serving.app import build_app
@@ -55,3 +55,74 @@ def _settings(words: Sequence[str]) -> tuple[Serving, Path]:
     known = [f"{name}={value!r}" if name.endswith("database") else f"{name}={value}" for name, value in own.items() if value]
     settings = load_section(Serving, [*command.overrides, *known])
     return settings, command.target or MODELS / "artefact"
+
+
+def _open(settings: Serving, folder: Path) -> Service:
+    """The service, warm. Raises DataError if there is no artefact, and none can be made here."""
+    if not (folder / MANIFEST).exists():
+        _export(folder)
+    engine = open_engine(folder)
+    if engine.detector is None:
+        log.warning("%s: exported from a run without `fit` images, so nothing is said about drift", folder)
+    return Service(engine, RequestLog(settings.database, keep_days=settings.retention_days), settings, folder)
+
+
+def _export(folder: Path) -> None:
+    """Export the newest run, where training is installed. Raises DataError where it is not, or there is no run."""
+    try:
+        from drift_detector_pipeline.release.export import export_newest
+    except ImportError as error:
+        raise DataError(f"{folder / MANIFEST}: no such file; export a finished run where it was trained: make export") from error
+    export_newest(folder)
+
+
+async def _serve(app: Admission, door: socket.socket, drain_s: float) -> None:
+    """Answer until a signal comes and all that was begun is done."""
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_FINISH_S, lifespan="on"
+    )  # fmt: skip
+    server = _Server(config)
+    told, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    drain = asyncio.create_task(_drain(app, server, told, drain_s))
+    host, port = door.getsockname()[:2]
+    log.info("http://%s:%d answers; http://%s:%d/docs says what may be asked", host, port, host, port)
+    await server.serve(sockets=[door])
+    drain.cancel()
+
+
+async def _drain(app: Admission, server: uvicorn.Server, told: asyncio.Event, drain_s: float) -> None:
+    """First /ready says no, for so long that a load balancer notices; then no more connections."""
+    await told.wait()
+    app.draining = True
+    await asyncio.sleep(drain_s)
+    server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """One that leaves signals to `_serve`: uvicorn's own ends by the signal it got, and so not with status 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _listening(settings: Serving) -> Iterator[socket.socket]:
+    """A socket at the address that is set; who connects before the model is warm waits. Raises ConfigError."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ConfigError(
+                f"serving.host={settings.host} serving.port={settings.port}: {error.strerror}; choose another, such as "
+                f"serving.port={settings.port + 1}"
+            ) from error
+        yield door
+
+
+if __name__ == "__main__":
+    sys.exit(main())

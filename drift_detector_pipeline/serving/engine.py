@@ -15,7 +15,7 @@ from drift_detector_pipeline.drift.scores.phi import Score, describe_scores, phi
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
 from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.images.decode import decode
-from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.release.artefact import Artefact, read_artefact
 from drift_detector_pipeline.release.executable import Executable, open_executable
 

@@ -4,10 +4,11 @@ In: events of the service. Out: text for `/metrics`, of a registry of its own. N
 number would have no bound. One process: to have more, start more services.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LEVELS = {"quiet": 0, "notice": 1, "alert": 2}
@@ -19,6 +20,7 @@ class Metrics:
     """The numbers of one service."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second number beside each, which nobody asks for
         self.registry = CollectorRegistry()
         own: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter(
@@ -51,14 +53,19 @@ class Metrics:
         self.info.clear()
         self.info.labels(model, sha256).set(1)
 
-    def judge(self, model: str, level: str, p: float | None, estimate: tuple[float, float, float] | None) -> None:
+    def show_verdict(self, model: str, level: str, p: float | None, estimate: Sequence[float | None]) -> None:
         """Say the newest counted verdict; `estimate` is accuracy, low, high in 0..1."""
-        self.verdicts.labels(level).inc()
         self.level.labels(model).set(LEVELS.get(level, 0))
         if p is not None:
             self.p.labels(model).set(p)
-        for bound, value in zip(("estimate", "low", "high"), estimate or (), strict=False):
-            self.accuracy.labels(bound).set(value)
+        for bound, value in zip(("estimate", "low", "high"), estimate, strict=True):
+            if value is not None:
+                self.accuracy.labels(bound).set(value)
+
+    def forget_verdict(self) -> None:
+        """Say nothing of drift until there is a verdict on the model that answers now."""
+        for gauge in (self.level, self.p, self.accuracy):
+            gauge.clear()
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
@@ -72,6 +79,4 @@ class _Counted:
         self._name, self._meaning, self._ask = name, meaning, ask
 
     def collect(self) -> Any:
-        from prometheus_client.core import CounterMetricFamily
-
         yield CounterMetricFamily(self._name, self._meaning, value=self._ask())

@@ -32,6 +32,7 @@ KINDS = {
     "image": Kind(422, "The image cannot be used"),
     "value": Kind(422, "A value is out of range"),
     "failed": Kind(500, "The service failed"),
+    "log": Kind(503, "The request log does not answer"),
     "busy": Kind(503, "Too many requests at once"),
     "stopping": Kind(503, "The service is about to stop"),
 }

@@ -22,7 +22,7 @@ from drift_detector_pipeline.serving.judging import Judge
 from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.problems import Problem
 from drift_detector_pipeline.serving.request_log import RequestLog
-from drift_detector_pipeline.serving.rows import ModelFacts, Row
+from drift_detector_pipeline.serving.rows import ModelFacts, Row, StoredVerdict
 from drift_detector_pipeline.settings import Serving
 
 
@@ -45,7 +45,8 @@ class Service:
         self.decoder = Decoder(int(settings.max_megapixels * 1e6))
         self.judge = Judge(log, self.metrics, settings)
         self._swapping = asyncio.Lock()
-        self._take(engine)
+        self._register(engine)
+        self._announce(engine, self.judge.newest_of(engine))
         self.metrics.watch("drift_queue_depth", "Images that wait for a batch", lambda: self.batcher.waiting)
         self.metrics.watch("drift_log_behind", "1 if the request log is older than it should be", lambda: log.behind)
         self.metrics.count("drift_log_dropped", "Rows that the request log could not keep", lambda: log.dropped)
@@ -64,21 +65,25 @@ class Service:
         """Finish what was begun, and write what was logged."""
         await self.batcher.stop()
         self.decoder.stop()
-        await asyncio.to_thread(self.judge.stop)
+        await self.judge.stop()
         await asyncio.to_thread(self.log.close)
 
     async def predict(self, contents: Sequence[bytes], asker: Asker) -> list[Answered]:
         """Answer images, all by the same model, and log them. Raises Problem that names the one that cannot be used."""
-        while True:
-            engine = self.engine
-            found = await asyncio.gather(
-                *(self._one(content, engine, f"image {place} of {len(contents)}: ") for place, content in enumerate(contents, 1))
-            )
-            if len({answered.engine.model for _, answered in found}) == 1:
-                break  # else a swap came between: once more
+        found = await self.read(contents)
         for prepared, answered in found:
             self._keep(prepared.crop, prepared.sha256, answered, asker)
         return [answered for _, answered in found]
+
+    async def read(self, contents: Sequence[bytes]) -> list[tuple[Prepared, Answered]]:
+        """Answer images without logging them. Raises Problem as `predict` does."""
+        while True:
+            engine = self.engine
+            found = await asyncio.gather(
+                *(self._one(content, engine, which) for which, content in zip(_places(len(contents)), contents, strict=True))
+            )
+            if len({answered.engine for _, answered in found}) == 1:
+                return list(found)  # else a swap came between: once more
 
     async def predict_crops(self, crops: Sequence[Pixels], hashes: Sequence[bytes], asker: Asker) -> list[Answered]:
         """The same for uint8 (S, S, 3) crops of the current model. Raises Problem if they are of another size."""
@@ -87,7 +92,7 @@ class Service:
             if any(crop.shape != (engine.artefact.side_px, engine.artefact.side_px, 3) for crop in crops):
                 raise Problem("value", f"images: expected crops of {engine.artefact.side_px} px")
             found = await asyncio.gather(*(self.batcher.answer(crop, engine) for crop in crops))
-            if len({answered.engine.model for answered in found}) == 1:
+            if len({answered.engine for answered in found}) == 1:
                 break
         for crop, own, answered in zip(crops, hashes, found, strict=True):
             self._keep(crop, own, _checked(answered), asker)
@@ -105,15 +110,12 @@ class Service:
             try:
                 engine = await asyncio.to_thread(open_engine, folder)
                 await asyncio.to_thread(self._register, engine)
+                newest = await asyncio.to_thread(self.judge.newest_of, engine)
             except PipelineError as error:
                 raise Problem("unable", str(error)) from error
             self.batcher.engine = engine
-            self._announce(engine)
+            self._announce(engine, newest)
         return engine
-
-    def _take(self, engine: Engine) -> None:
-        self._register(engine)
-        self._announce(engine)
 
     def _register(self, engine: Engine) -> None:
         """Give the model its number in the log. Raises DataError if the database does not answer."""
@@ -127,9 +129,9 @@ class Service:
             )
         )  # fmt: skip
 
-    def _announce(self, engine: Engine) -> None:
+    def _announce(self, engine: Engine, newest: StoredVerdict | None) -> None:
         self.metrics.serve(engine.model, engine.artefact.sha256[engine.artefact.file])
-        self.judge.follow(engine)
+        self.judge.follow(engine, newest)
 
     async def _one(self, content: bytes, engine: Engine, which: str) -> tuple[Prepared, Answered]:
         try:
@@ -157,3 +159,8 @@ def _checked(answered: Answered) -> Answered:
     if not all(np.isfinite(values).all() for values in numbers):
         raise Problem("failed", "the model gives no finite numbers for this image; its file or reference is damaged")
     return answered
+
+
+def _places(images: int) -> list[str]:
+    """How a problem names each image; the only one needs no name."""
+    return [""] if images == 1 else [f"image {place} of {images}: " for place in range(1, images + 1)]
