@@ -124,7 +124,7 @@ def open_database(address: str, migrations: Sequence[Callable[[Connection], None
     return engine
 
 
-def reason(error: SQLAlchemyError) -> str:
+def reason(error: Exception) -> str:
     """What the database itself said, in a line, without the statement and its values."""
     said = str(getattr(error, "orig", None) or error).strip()
     return said.splitlines()[0] if said else type(error).__name__

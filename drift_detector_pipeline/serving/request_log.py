@@ -30,7 +30,7 @@ from drift_detector_pipeline.serving.rows import ModelFacts, Row, StoredRow
 
 PIECE = 10_000  # rows that are deleted, or read, at a time
 _TIDY_EVERY_S, _DAY_S = 3600.0, 86_400.0
-_UNFIT = (IntegrityError, UnfitError, ProgrammingError)  # of a row's own making; anything else may pass
+_ERRORS = (SQLAlchemyError, ValueError, TypeError, ArithmeticError)
 _Item = tuple[int, Row, bytes | None]
 
 
@@ -69,7 +69,7 @@ class RequestLog:
         with asking(), writing(self.engine, ROWS_LOCK) as connection:
             found = connection.execute(known).scalar()
             if found is None:
-                found = connection.execute(insert(model).values(values)).inserted_primary_key[0]
+                found = connection.execute(insert(model).values(values).returning(model.c.id)).scalar_one()
         return int(found)
 
     def put(self, model_id: int, row: Row, thumbnail: bytes | None = None) -> None:
@@ -101,6 +101,12 @@ class RequestLog:
         """The ids of all models, the oldest first."""
         with asking(), self.engine.connect() as connection:
             return list(connection.execute(select(model.c.id).order_by(model.c.id)).scalars())
+
+    def count(self, model_id: int) -> int:
+        """How many rows of a model there are."""
+        wanted = select(func.count()).select_from(request).where(request.c.model_id == model_id)
+        with asking(), self.engine.connect() as connection:
+            return connection.execute(wanted).scalar_one()
 
     def rows(self, model_id: int, first: int, last: int, source: str | None = None) -> list[StoredRow]:
         """Rows with ids from `first` to `last`, both included, of one source or of all."""
@@ -163,18 +169,18 @@ class RequestLog:
     def _write(self, items: Sequence[_Item]) -> None:
         """Write a batch, or, if something in it cannot be kept at all, the others. Raises OSError for another try."""
         try:
-            with writing(self.engine, ROWS_LOCK) as connection:
-                _insert(connection, items)
-        except (SQLAlchemyError, ValueError, ArithmeticError) as error:
-            if isinstance(error, DBAPIError) and not isinstance(error, _UNFIT):
-                raise OSError(reason(error)) from error
-            if len(items) > 1:
-                for item in items:
-                    self._write([item])
-                return
-            self._refused += 1
-            said = reason(error) if isinstance(error, SQLAlchemyError) else error
-            log.warning("request log: a row cannot be kept: %s", said)
+            try:
+                with writing(self.engine, ROWS_LOCK) as connection:
+                    _insert(connection, items)
+            except _ERRORS as error:
+                if not _unfit(error):
+                    raise
+                with writing(self.engine, ROWS_LOCK) as connection:
+                    refused = [why for item in items if (why := _insert_if_fit(connection, item))]
+                self._refused += len(refused)
+                log.warning("request log: %d rows cannot be kept: %s", len(refused), refused[-1] if refused else "")
+        except DBAPIError as error:
+            raise OSError(reason(error)) from error
 
     def _tidy(self) -> None:
         """Delete a piece of what is too old; between pieces rows are written."""
@@ -202,6 +208,23 @@ def _insert(connection: Connection, items: Sequence[_Item]) -> None:
     ids = connection.execute(asked, values).scalars().all()
     kept = [{"request_id": own, "jpeg": jpeg} for own, (_, _, jpeg) in zip(ids, items, strict=True) if jpeg]
     connection.execute(insert(thumbnail), kept)
+
+
+def _insert_if_fit(connection: Connection, item: _Item) -> str:
+    """Insert a row; if that can never be, say why."""
+    try:
+        with connection.begin_nested():
+            _insert(connection, [item])
+    except _ERRORS as error:
+        if not _unfit(error):
+            raise
+        return reason(error)
+    return ""
+
+
+def _unfit(error: Exception) -> bool:
+    """Whether an error is of a row's own making; any other may pass."""
+    return not isinstance(error, DBAPIError) or isinstance(error, IntegrityError | UnfitError | ProgrammingError)
 
 
 def _give_back_space(connection: Connection) -> None:
