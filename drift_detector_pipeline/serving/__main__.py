@@ -1,4 +1,4 @@
-"""`python -m drift_detector_pipeline.serving`, which `make serve` runs: an artefact behind HTTP until it is told to stop.
+"""`python -m drift_detector_pipeline.serving`, which `make serve` runs: an artefact behind HTTP until told to stop.
 
 In: settings such as serving.port=8001, and export.path=FOLDER for another artefact than models/artefact. Out: answers,
 the request log, and exit status 0 after SIGTERM or Ctrl+C: first "not ready", then no new connections, then all that
@@ -7,9 +7,11 @@ was begun is answered and logged.
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import signal
 import socket
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -31,6 +33,7 @@ from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.service import Service
 from drift_detector_pipeline.settings import Serving
 
+_EXPORT = "drift_detector_pipeline.release.export"
 _FINISH_S = 60  # after the door is closed; what is not answered by then is given up
 _ALLOWED = [f"serving.{name}" for name in Serving.model_fields]
 
@@ -50,9 +53,13 @@ def main() -> int:
 def _settings(words: Sequence[str]) -> tuple[Serving, Path]:
     """Settings, those of the environment in place, and the artefact's folder."""
     command = read_command(words)
+    if command.target is not None:
+        raise ConfigError(f"{command.target}: an artefact's folder is given as export.path={command.target}")
     refuse_others(command.overrides, [*_ALLOWED, "export.path"], "no setting of the service")
     own = {"serving.port": os.environ.get("PORT"), "serving.database": os.environ.get("DATABASE_URL")}
-    known = [f"{name}={value!r}" if name.endswith("database") else f"{name}={value}" for name, value in own.items() if value]
+    known = [
+        f"{name}={value!r}" if name.endswith("database") else f"{name}={value}" for name, value in own.items() if value
+    ]
     settings = load_section(Serving, [*command.overrides, *known])
     return settings, command.target or MODELS / "artefact"
 
@@ -68,18 +75,23 @@ def _open(settings: Serving, folder: Path) -> Service:
 
 
 def _export(folder: Path) -> None:
-    """Export the newest run, where training is installed. Raises DataError where it is not, or there is no run."""
-    try:
-        from drift_detector_pipeline.release.export import export_newest
-    except ImportError as error:
-        raise DataError(f"{folder / MANIFEST}: no such file; export a finished run where it was trained: make export") from error
-    export_newest(folder)
+    """Export the newest run, in a process of its own: what training needs would fill the service's memory.
+
+    Raises DataError where training is not installed, or nothing can be exported.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise DataError(f"{folder / MANIFEST}: no such file; export a finished run where it was trained: make export")
+    log.info("%s: no artefact yet; the newest run is exported first", folder)
+    done = subprocess.run([sys.executable, "-m", _EXPORT, f"export.path={folder}"])
+    if done.returncode:
+        raise DataError(f"{folder}: no artefact, and none could be exported; see above")
 
 
 async def _serve(app: Admission, door: socket.socket, drain_s: float) -> None:
     """Answer until a signal comes and all that was begun is done."""
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_FINISH_S, lifespan="on"
+        app, log_level="warning", access_log=False, server_header=False, lifespan="on",
+        timeout_graceful_shutdown=_FINISH_S,
     )  # fmt: skip
     server = _Server(config)
     told, loop = asyncio.Event(), asyncio.get_running_loop()

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from drift_detector_pipeline.serving.keys import Keys
 from drift_detector_pipeline.serving.metrics import Metrics
-from drift_detector_pipeline.serving.problems import MEDIA_TYPE, Problem
+from drift_detector_pipeline.serving.problems import MEDIA_TYPE, RequestError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -46,7 +46,7 @@ class Limits(NamedTuple):
     upload_s: float = 20.0  # from a request's first byte to the last of its body
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """The client went before its body was complete."""
 
 
@@ -75,9 +75,9 @@ class Admission:
             else:
                 self._check_key(scope, headers)
                 await self._app(scope, receive, answering)
-        except Problem as problem:
+        except RequestError as problem:
             await self._refuse(problem, request_id, receive, answering)
-        except Gone:
+        except GoneError:
             self._metrics.refused.labels("cut").inc()
 
     async def _with_body(
@@ -101,21 +101,23 @@ class Admission:
         if not length.isdigit() or int(length) > self._limits.body_bytes:
             raise self._too_large()
         if self.in_flight >= self._limits.in_flight:
-            raise Problem("busy", f"{self.in_flight} requests are being answered; come again, not all at once")
+            raise RequestError("busy", f"{self.in_flight} requests are being answered; come again, not all at once")
         self._check_key(scope, headers)
         if self.stopping:
-            raise Problem("stopping", "ask another one, or this address again in a moment")
+            raise RequestError("stopping", "ask another one, or this address again in a moment")
 
     def _check_key(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         path = scope["path"]
         if path == "/model" and scope["method"] == "POST":
             if self._keys.admin is None:
-                raise Problem("forbidden", "exchanging the model is off; start the service with SERVING_ADMIN_KEY set")
+                raise RequestError(
+                    "forbidden", "exchanging the model is off; start the service with SERVING_ADMIN_KEY set"
+                )
             if not self._keys.may_change(headers):
-                raise Problem("key", "exchanging the model needs the admin key: Authorization: Bearer KEY")
+                raise RequestError("key", "exchanging the model needs the admin key: Authorization: Bearer KEY")
         is_open = path in _OPEN or path.startswith(_OPEN_FOLDER)
         if not is_open and not self._keys.may_ask(headers):
-            raise Problem("key", "send one of the service's keys: Authorization: Bearer KEY, or X-API-Key: KEY")
+            raise RequestError("key", "send one of the service's keys: Authorization: Bearer KEY, or X-API-Key: KEY")
 
     async def _read(self, receive: Receive, held: "_Held") -> bytes:
         parts = list[bytes]()
@@ -124,27 +126,27 @@ class Admission:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise Gone
+                        raise GoneError
                     part = message.get("body", b"")
                     self._take(held, len(part))
                     parts.append(part)
                     if not message.get("more_body", False):
                         return parts[0] if len(parts) == 1 else b"".join(parts)
         except TimeoutError as error:
-            raise Problem("slow", f"no complete body within {self._limits.upload_s:g} s") from error
+            raise RequestError("slow", f"no complete body within {self._limits.upload_s:g} s") from error
 
     def _take(self, held: "_Held", size: int) -> None:
         if held.size + size > self._limits.body_bytes:
             raise self._too_large()
         if self.held_bytes + size > UPLOADS_AT_ONCE * self._limits.body_bytes:
-            raise Problem("busy", "too many large bodies at once; come again")
+            raise RequestError("busy", "too many large bodies at once; come again")
         held.add(size)
 
-    def _too_large(self) -> Problem:
+    def _too_large(self) -> RequestError:
         most = self._limits.body_bytes / 1e6
-        return Problem("large", f"at most {most:g} MB a request; send a smaller image, or fewer at once")
+        return RequestError("large", f"at most {most:g} MB a request; send a smaller image, or fewer at once")
 
-    async def _refuse(self, problem: Problem, request_id: str, receive: Receive, answering: "_Answering") -> None:
+    async def _refuse(self, problem: RequestError, request_id: str, receive: Receive, answering: "_Answering") -> None:
         self._metrics.refused.labels(problem.kind).inc()
         body = problem.body(request_id)
         headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body))} | problem.headers()

@@ -17,14 +17,15 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.serving import drift_answers
 from drift_detector_pipeline.serving.admission import Admission, Limits
 from drift_detector_pipeline.serving.keys import Keys
 from drift_detector_pipeline.serving.metrics import CONTENT_TYPE
-from drift_detector_pipeline.serving.problems import MEDIA_TYPE, Problem, ProblemBody, documented
+from drift_detector_pipeline.serving.problems import MEDIA_TYPE, ProblemBody, RequestError, documented
 from drift_detector_pipeline.serving.protocol import asker_of, routes
 from drift_detector_pipeline.serving.replies import PredictBody, as_json, predicted
 from drift_detector_pipeline.serving.service import Service
-from drift_detector_pipeline.serving.uploads import images_of, read_json
+from drift_detector_pipeline.serving.uploads import images_of
 
 PAGE = Path(__file__).parent / "page"
 _BODY = ("malformed", "key", "slow", "large", "busy", "stopping")  # what may happen to any request with a body
@@ -80,10 +81,11 @@ def build_app(service: Service, keys: Keys) -> Admission:
 
     def check_ready() -> None:
         if admission.draining or admission.stopping:
-            raise Problem("stopping", "ask another one, or this address again in a moment")
+            raise RequestError("stopping", "ask another one, or this address again in a moment")
 
     _add_life(app, service, check_ready)
     _add_answers(app, service)
+    app.include_router(drift_answers.routes(service, asker_of, _IMAGES))
     app.include_router(routes(service, check_ready))
     _add_pages(app)
     _add_problems(app)
@@ -123,7 +125,9 @@ def _add_answers(app: FastAPI, service: Service) -> None:
 
     @app.post("/predict", tags=["Answers"], response_model=PredictBody, responses=problems, openapi_extra=_IMAGES)
     async def predict(
-        request: Request, source: Source = "", scores: Annotated[bool, Query(description="what drift is tested on, too")] = False
+        request: Request,
+        source: Source = "",
+        scores: Annotated[bool, Query(description="what drift is tested on, too")] = False,
     ) -> Response:
         """Label one image or several: the bytes of a file as the body, a form with several, or base64 in JSON."""
         asker = asker_of(request)
@@ -145,33 +149,33 @@ def _add_pages(app: FastAPI) -> None:
 
 
 def _add_problems(app: FastAPI) -> None:
-    def said(request: Request, problem: Problem) -> Response:
+    def said(request: Request, problem: RequestError) -> Response:
         return Response(problem.body(request.state.request_id), problem.status, problem.headers(), MEDIA_TYPE)
 
-    @app.exception_handler(Problem)
-    async def own(request: Request, problem: Problem) -> Response:
+    @app.exception_handler(RequestError)
+    async def own(request: Request, problem: RequestError) -> Response:
         return said(request, problem)
 
     @app.exception_handler(DataError)
     async def unusable(request: Request, error: DataError) -> Response:
-        return said(request, Problem("failed", str(error)))
+        return said(request, RequestError("failed", str(error)))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        return said(request, Problem("value", f"{where[:200]}: {first['msg'][:200]}"))
+        return said(request, RequestError("value", f"{where[:200]}: {first['msg'][:200]}"))
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
         kind = {404: "unknown", 405: "method"}.get(error.status_code, "malformed")
-        answer = said(request, Problem(kind, f"{request.method} {request.url.path[:200]}: see /docs"))
+        answer = said(request, RequestError(kind, f"{request.method} {request.url.path[:200]}: see /docs"))
         answer.headers.update(error.headers or {})
         return answer
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> Response:
-        return said(request, Problem("failed", "an unforeseen fault; the log of the service says more"))
+        return said(request, RequestError("failed", "an unforeseen fault; the log of the service says more"))
 
     plain = app.openapi
 

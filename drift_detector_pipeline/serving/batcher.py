@@ -13,7 +13,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.serving.engine import MOST, Engine
-from drift_detector_pipeline.serving.problems import Problem
+from drift_detector_pipeline.serving.problems import RequestError
 
 
 class Answered(NamedTuple):
@@ -55,11 +55,11 @@ class Batcher:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
         while not self._queue.empty():
-            _fail([self._queue.get_nowait()], Problem("stopping", "the service stopped first; ask again"))
+            _fail([self._queue.get_nowait()], RequestError("stopping", "the service stopped first; ask again"))
         self._runtime.shutdown()
 
     async def answer(self, crop: Pixels, prepared_by: Engine) -> Answered:
-        """Answer one crop that `prepared_by` made. Raises Problem if the model fails."""
+        """Answer one crop that `prepared_by` made. Raises RequestError if the model fails."""
         job = _Job(crop, prepared_by, asyncio.get_running_loop().create_future())
         self._queue.put_nowait(job)
         return await job.answered
@@ -86,7 +86,7 @@ class Batcher:
         try:
             said = await asyncio.get_running_loop().run_in_executor(self._runtime, engine.answer, crops)
         except asyncio.CancelledError:
-            _fail(jobs, Problem("stopping", "the service stopped first; ask again"))
+            _fail(jobs, RequestError("stopping", "the service stopped first; ask again"))
             raise
         except Exception as error:  # whatever a runtime raises must reach those who wait, and not end the loop
             _fail(jobs, error)

@@ -18,7 +18,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.decode import FORMATS, header_size
 from drift_detector_pipeline.serving.engine import Engine
-from drift_detector_pipeline.serving.problems import Problem
+from drift_detector_pipeline.serving.problems import RequestError
 
 THREADS = 2
 SMALL_PIXELS = 2_000_000  # images up to here wait for nobody: as many as there are threads take few megabytes
@@ -50,7 +50,7 @@ class Decoder:
     async def prepared(self, content: bytes, engine: Engine) -> AsyncIterator[Prepared]:
         """Decode and crop for `engine`; the crop has a place among the CROPS until the context ends.
 
-        Raises Problem if these bytes are no image, or one that is too large.
+        Raises RequestError if these bytes are no image, or one that is too large.
         """
         async with self._crops:
             yield await self._in_thread(content, engine)
@@ -64,17 +64,19 @@ class Decoder:
             async with self._large:
                 return await loop.run_in_executor(run, _prepare, content, engine)
         except DataError as error:
-            raise Problem("image", str(error)) from error
+            raise RequestError("image", str(error)) from error
 
 
 def _prepare_small(content: bytes, engine: Engine, most_pixels: int) -> Prepared | None:
-    """None of an image that has to wait for others. Raises Problem or DataError, see `Decoder.prepared`."""
+    """None of an image that has to wait for others. Raises RequestError or DataError, see `Decoder.prepared`."""
     size = header_size(content)
     if size is None:
-        raise Problem("type", f"these bytes are none of {', '.join(FORMATS)}; send one of these")
+        raise RequestError("type", f"these bytes are none of {', '.join(FORMATS)}; send one of these")
     width, height = size
     if width * height > most_pixels:
-        raise Problem("image", f"{width} x {height} px are more than {most_pixels / 1e6:g} megapixels; make it smaller")
+        raise RequestError(
+            "image", f"{width} x {height} px are more than {most_pixels / 1e6:g} megapixels; make it smaller"
+        )
     return _prepare(content, engine) if width * height <= SMALL_PIXELS else None
 
 

@@ -1,7 +1,7 @@
 """The endpoints about drift: the newest counted verdict, earlier ones, their reports, and looks on demand.
 
-In: the log. Out: what `drift` said, as JSON and as a page. Counted verdicts are of disjoint windows; a look may be asked
-for at any time, and since many looks would find something by chance alone, it never becomes one of them.
+In: the log. Out: what `drift` said, as JSON and as a page. Counted verdicts are of disjoint windows; a look may be
+asked for at any time, and since many looks would find something by chance alone, it never becomes one of them.
 """
 
 import datetime
@@ -17,7 +17,7 @@ from drift_detector_pipeline.drift.verdict_words import as_json as verdict_as_js
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.serving.crops import Crops
 from drift_detector_pipeline.serving.engine import Engine
-from drift_detector_pipeline.serving.problems import Problem, documented
+from drift_detector_pipeline.serving.problems import RequestError, documented
 from drift_detector_pipeline.serving.replies import as_json
 from drift_detector_pipeline.serving.rows import StoredRow, StoredVerdict
 from drift_detector_pipeline.serving.service import Asker, Service
@@ -29,7 +29,9 @@ MOST_HISTORY, MOST_ROWS = 1000, 10_000
 _PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # one file that needs nothing else
 _UNKNOWN = "not in this log"
 
-Source = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="one camera or client; all without")]
+Source = Annotated[
+    str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="one camera or client; all without")
+]
 _Result = TypeVar("_Result")
 
 
@@ -79,7 +81,9 @@ def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[
         window = service.settings.window
         return as_json({"model": engine.model, "window": window, "behind": behind, "newest": newest, "history": plain})
 
-    of_body = documented("malformed", "key", "slow", "large", "type", "image", "unable", "value", "busy", "stopping", "log")
+    of_body = documented(
+        "malformed", "key", "slow", "large", "type", "image", "unable", "value", "busy", "stopping", "log"
+    )
 
     @router.post("", response_model=VerdictBody, responses=of_body, openapi_extra=images)
     async def look(
@@ -97,9 +101,15 @@ def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[
             found = await service.judge.look(rows, detector)
         return as_json(_looked(found, source or ""))
 
-    page = {200: {"content": {"text/html": {}}, "description": "A page that needs nothing else"}}
+    page: dict[int | str, dict[str, Any]] = {
+        200: {"content": {"text/html": {}}, "description": "A page that needs nothing else"}
+    }
 
-    @router.get("/{verdict}/report", response_class=Response, responses={**documented("key", "unknown", "unable", "value", "log"), **page})
+    @router.get(
+        "/{verdict}/report",
+        response_class=Response,
+        responses={**documented("key", "unknown", "unable", "value", "log"), **page},
+    )
     def report(verdict: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
         """The report of a counted verdict, as a page."""
         _, detector = _watched(service)
@@ -110,19 +120,19 @@ def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[
 
 
 def _watched(service: Service) -> tuple[Engine, DriftDetector]:
-    """The model that answers and its detector. Raises Problem if it has none."""
+    """The model that answers and its detector. Raises RequestError if it has none."""
     engine = service.engine
     if engine.detector is None:
-        raise Problem("unable", "exported from a run without `fit` images, so nothing can be said about drift")
+        raise RequestError("unable", "exported from a run without `fit` images, so nothing can be said about drift")
     return engine, engine.detector
 
 
 def _asked(ask: Callable[[], _Result]) -> _Result:
-    """What the log says. Raises Problem if it does not answer, or has no such thing."""
+    """What the log says. Raises RequestError if it does not answer, or has no such thing."""
     try:
         return ask()
     except DataError as error:
-        raise Problem("unknown" if _UNKNOWN in str(error) else "log", str(error)) from error
+        raise RequestError("unknown" if _UNKNOWN in str(error) else "log", str(error)) from error
 
 
 async def _look_at_images(service: Service, contents: list[bytes], asker: Asker) -> Look:
@@ -130,7 +140,7 @@ async def _look_at_images(service: Service, contents: list[bytes], asker: Asker)
     engine = found[0][1].engine
     detector = engine.detector
     if detector is None:
-        raise Problem("unable", "the model was just exchanged for one without a drift reference")
+        raise RequestError("unable", "the model was just exchanged for one without a drift reference")
     crops = Crops(sum(prepared.crop.nbytes for prepared, _ in found))
     rows = list[StoredRow]()
     for place, (prepared, answered) in enumerate(found, 1):

@@ -63,7 +63,9 @@ class Engine:
         """The scores (S,) of an image by name; `rank` is the share of the training world's images that have less."""
         if self._sorted is None:
             return []
-        ranks = [np.searchsorted(column, value) / len(column) for column, value in zip(self._sorted.T, row, strict=True)]
+        ranks = [
+            np.searchsorted(column, value) / len(column) for column, value in zip(self._sorted.T, row, strict=True)
+        ]
         return [
             {"name": score.name, "channel": score.channel, "value": float(value), "rank": round(float(rank), 4)}
             for score, value, rank in zip(self.scores, row, ranks, strict=True)

@@ -20,7 +20,7 @@ class Metrics:
     """The numbers of one service."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second number beside each, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second number beside each, which nobody asks for
         self.registry = CollectorRegistry()
         own: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter(
@@ -31,7 +31,9 @@ class Metrics:
         )
         self.images = Counter("drift_images_total", "Images that were answered", ("model",), **own)
         self.batch = Histogram("drift_batch_size", "Images of a batch", buckets=_IMAGES, **own)
-        self.refused = Counter("drift_refused_total", "Requests refused before anything was decoded", ("reason",), **own)
+        self.refused = Counter(
+            "drift_refused_total", "Requests refused before anything was decoded", ("reason",), **own
+        )
         self.level = Gauge("drift_level", "Newest counted verdict: 0 quiet, 1 notice, 2 alert", ("model",), **own)
         self.p = Gauge("drift_p", "p of the newest counted verdict", ("model",), **own)
         self.accuracy = Gauge(

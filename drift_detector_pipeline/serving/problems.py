@@ -1,7 +1,7 @@
 """What can go wrong with a request, as problem+json (RFC 9457): what it is called, what happened, what to do.
 
-In: a `Problem`, raised anywhere below an endpoint or refused by admission.py. Out: a status and a body that names the
-request. Read by every module of the service.
+In: a `RequestError`, raised below an endpoint or by admission.py. Out: a status and a body that names the request. Read
+by every module of the service.
 """
 
 import json
@@ -39,7 +39,7 @@ KINDS = {
 RETRY_S = 1  # what clients are told to wait at least; with some seconds of chance of their own, please
 
 
-class Problem(Exception):
+class RequestError(Exception):
     """A request that is not answered as it hoped; `detail` says what happened and what to do."""
 
     def __init__(self, kind: str, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over REST: what makes the service a KServe predictor, and Triton's clients ask.
+"""The Open Inference Protocol, version 2, over REST: the service is a KServe predictor, and Triton's clients can ask.
 
 In: inputs `images` (UINT8, [n, S, S, 3], crops as the model takes them) or `encoded` (BYTES, [n], image files as
 base64). Out: outputs `probabilities` (FP32, [n, K]) and, of a model with a drift reference, `phi` (FP32, [n, scores]).
@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.serving.batcher import Answered
-from drift_detector_pipeline.serving.problems import Problem, documented
+from drift_detector_pipeline.serving.problems import RequestError, documented
 from drift_detector_pipeline.serving.replies import as_json
 from drift_detector_pipeline.serving.service import Asker, Service
 from drift_detector_pipeline.serving.uploads import MOST_IMAGES, checked_count, from_base64
@@ -91,6 +91,7 @@ class ServerMetadata(BaseModel):
 def routes(service: Service, check_ready: Callable[[], None]) -> APIRouter:
     """The endpoints below /v2."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+
     @router.get("", response_model=ServerMetadata, responses=documented("key"))
     async def server() -> Response:
         """Name and version of the service."""
@@ -117,7 +118,9 @@ def routes(service: Service, check_ready: Callable[[], None]) -> APIRouter:
 
     @router.get("/models/{name}", response_model=ModelMetadata, responses=documented("unknown", "key", "value"))
     @router.get(
-        "/models/{name}/versions/{version}", response_model=ModelMetadata, responses=documented("unknown", "key", "value")
+        "/models/{name}/versions/{version}",
+        response_model=ModelMetadata,
+        responses=documented("unknown", "key", "value"),
     )
     async def metadata(name: Name, version: str | None = None) -> Response:
         """What the model takes and gives."""
@@ -140,34 +143,38 @@ def routes(service: Service, check_ready: Callable[[], None]) -> APIRouter:
 
 
 def asker_of(request: Request) -> Asker:
-    """Who asks, by what admission.py found in the headers. Raises Problem if the source is no name."""
+    """Who asks, by what admission.py found in the headers. Raises RequestError if the source is no name."""
     source = request.headers.get("x-source", "")
     if source and not _SOURCE.fullmatch(source):
-        raise Problem("value", "X-Source: 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+        raise RequestError("value", "X-Source: 1 to 64 of the characters A-Z a-z 0-9 . _ -")
     return Asker(request.state.request_id, source, request.state.started)
 
 
 async def _answers(service: Service, given: Tensor, asker: Asker) -> list[Answered]:
     if given.name == "encoded" and given.datatype == "BYTES":
         if given.shape != [len(given.data)] or not given.data:
-            raise Problem("value", f"encoded: {len(given.data)} values do not have the shape {given.shape}")
+            raise RequestError("value", f"encoded: {len(given.data)} values do not have the shape {given.shape}")
         return await service.predict(checked_count([from_base64(one) for one in given.data]), asker)
     if given.name == "images" and given.datatype == "UINT8":
         crops = _crops(given)
-        return await service.predict_crops(crops, [hashlib.sha256(crop.tobytes()).digest() for crop in crops], asker)
-    raise Problem("value", "expected one input: images (UINT8) or encoded (BYTES)")
+        return await service.predict_crops(
+            list(crops), [hashlib.sha256(crop.tobytes()).digest() for crop in crops], asker
+        )
+    raise RequestError("value", "expected one input: images (UINT8) or encoded (BYTES)")
 
 
 def _crops(given: Tensor) -> Pixels:
-    """uint8 of the shape that is said, (n, S, S, 3). Raises Problem if the numbers are none."""
+    """uint8 of the shape that is said, (n, S, S, 3). Raises RequestError if the numbers are none."""
     try:
         values = np.asarray(given.data)
     except ValueError as error:
-        raise Problem("value", "images: lists of unequal length") from error
+        raise RequestError("value", "images: lists of unequal length") from error
     if len(given.shape) != 4 or not 0 < given.shape[0] <= MOST_IMAGES or values.size != math.prod(given.shape):
-        raise Problem("value", f"images: expected [n, S, S, 3] with n in 1..{MOST_IMAGES}, got {values.size} numbers")
+        raise RequestError(
+            "value", f"images: expected [n, S, S, 3] with n in 1..{MOST_IMAGES}, got {values.size} numbers"
+        )
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
-        raise Problem("value", "images: expected whole numbers in 0..255")
+        raise RequestError("value", "images: expected whole numbers in 0..255")
     return values.astype(np.uint8).reshape(given.shape)
 
 
@@ -178,7 +185,7 @@ def _reply(answers: list[Answered], asked: InferRequest, asker: Asker) -> dict[s
         columns["phi"] = [one.phi for one in answers if one.phi is not None]
     wanted = [one.name for one in asked.outputs or []] or list(columns)
     if unknown := [name for name in wanted if name not in columns]:
-        raise Problem("value", f"outputs: {unknown[0][:100]}: this model gives {', '.join(columns)}")
+        raise RequestError("value", f"outputs: {unknown[0][:100]}: this model gives {', '.join(columns)}")
     outputs = [_tensor(name, np.stack(columns[name])) for name in dict.fromkeys(wanted)]
     own = {"model_name": engine.artefact.name, "model_version": engine.model, "id": asked.id or asker.request_id}
     return {**own, "outputs": outputs}
@@ -191,13 +198,13 @@ def _tensor(name: str, values: Float32s) -> dict[str, Any]:
 def _check_name(service: Service, name: str, version: str | None) -> None:
     engine = service.engine
     if name != engine.artefact.name or version not in (None, engine.model):
-        raise Problem("unknown", f"the model here is {engine.artefact.name}, version {engine.model}")
+        raise RequestError("unknown", f"the model here is {engine.artefact.name}, version {engine.model}")
 
 
 def _check_version(answers: list[Answered], version: str | None) -> None:
     """Of a request that came just before a swap."""
     if version not in (None, answers[0].engine.model):
-        raise Problem("unknown", f"version {answers[0].engine.model} answers by now")
+        raise RequestError("unknown", f"version {answers[0].engine.model} answers by now")
 
 
 def _metadata(service: Service) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from drift_detector_pipeline.serving.decoding import Decoder, Prepared, thumbnai
 from drift_detector_pipeline.serving.engine import Engine, open_engine
 from drift_detector_pipeline.serving.judging import Judge
 from drift_detector_pipeline.serving.metrics import Metrics
-from drift_detector_pipeline.serving.problems import Problem
+from drift_detector_pipeline.serving.problems import RequestError
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts, Row, StoredVerdict
 from drift_detector_pipeline.settings import Serving
@@ -69,28 +69,31 @@ class Service:
         await asyncio.to_thread(self.log.close)
 
     async def predict(self, contents: Sequence[bytes], asker: Asker) -> list[Answered]:
-        """Answer images, all by the same model, and log them. Raises Problem that names the one that cannot be used."""
+        """Answer images, all by the same model, and log them. Raises RequestError for the first that cannot be used."""
         found = await self.read(contents)
         for prepared, answered in found:
             self._keep(prepared.crop, prepared.sha256, answered, asker)
         return [answered for _, answered in found]
 
     async def read(self, contents: Sequence[bytes]) -> list[tuple[Prepared, Answered]]:
-        """Answer images without logging them. Raises Problem as `predict` does."""
+        """Answer images without logging them. Raises RequestError as `predict` does."""
         while True:
             engine = self.engine
             found = await asyncio.gather(
-                *(self._one(content, engine, which) for which, content in zip(_places(len(contents)), contents, strict=True))
+                *(
+                    self._one(content, engine, which)
+                    for which, content in zip(_places(len(contents)), contents, strict=True)
+                )
             )
             if len({answered.engine for _, answered in found}) == 1:
                 return list(found)  # else a swap came between: once more
 
     async def predict_crops(self, crops: Sequence[Pixels], hashes: Sequence[bytes], asker: Asker) -> list[Answered]:
-        """The same for uint8 (S, S, 3) crops of the current model. Raises Problem if they are of another size."""
+        """The same for uint8 (S, S, 3) crops of the current model. Raises RequestError if they are of another size."""
         while True:
             engine = self.engine
             if any(crop.shape != (engine.artefact.side_px, engine.artefact.side_px, 3) for crop in crops):
-                raise Problem("value", f"images: expected crops of {engine.artefact.side_px} px")
+                raise RequestError("value", f"images: expected crops of {engine.artefact.side_px} px")
             found = await asyncio.gather(*(self.batcher.answer(crop, engine) for crop in crops))
             if len({answered.engine for answered in found}) == 1:
                 break
@@ -101,18 +104,20 @@ class Service:
     async def swap(self, name: str) -> Engine:
         """Let the artefact in the folder `name`, beside the one that was started with, answer from the next batch on.
 
-        Raises Problem if there is no such folder or its files do not fit together; nothing changes then.
+        Raises RequestError if there is no such folder or its files do not fit together; nothing changes then.
         """
         folder = (self._place / name).resolve()
         if folder.parent != self._place.resolve() or not (folder / MANIFEST).is_file():
-            raise Problem("unknown", f"{name[:100]}: no artefact of that name beside the one that was started with")
+            raise RequestError(
+                "unknown", f"{name[:100]}: no artefact of that name beside the one that was started with"
+            )
         async with self._swapping:
             try:
                 engine = await asyncio.to_thread(open_engine, folder)
                 await asyncio.to_thread(self._register, engine)
                 newest = await asyncio.to_thread(self.judge.newest_of, engine)
             except PipelineError as error:
-                raise Problem("unable", str(error)) from error
+                raise RequestError("unable", str(error)) from error
             self.batcher.engine = engine
             self._announce(engine, newest)
         return engine
@@ -137,8 +142,8 @@ class Service:
         try:
             async with self.decoder.prepared(content, engine) as prepared:
                 return prepared, _checked(await self.batcher.answer(prepared.crop, engine))
-        except Problem as problem:
-            raise Problem(problem.kind, which + problem.detail) from problem
+        except RequestError as problem:
+            raise RequestError(problem.kind, which + problem.detail) from problem
 
     def _keep(self, crop: Pixels, sha256: bytes, answered: Answered, asker: Asker) -> None:
         """Log one answer; never waits, never raises."""
@@ -154,10 +159,12 @@ class Service:
 
 
 def _checked(answered: Answered) -> Answered:
-    """Raise Problem unless the model said numbers."""
+    """Raise RequestError unless the model said numbers."""
     numbers = [answered.probabilities] if answered.phi is None else [answered.probabilities, answered.phi]
     if not all(np.isfinite(values).all() for values in numbers):
-        raise Problem("failed", "the model gives no finite numbers for this image; its file or reference is damaged")
+        raise RequestError(
+            "failed", "the model gives no finite numbers for this image; its file or reference is damaged"
+        )
     return answered
 
 

@@ -42,7 +42,12 @@ def network(path, seed=0, wait=0):
     steps[2:] = rng.normal(0, 0.2, (4, 3, 3, 3))
     head = np.zeros((6, 3), np.float32)
     head[:2, :2], head[:, 2] = [[-1, 1], [1, -1]], [-0.5, -0.5, 0, 0, 0, 0]
-    weights = {"scale": np.float32(1 / 255), "steps": steps, "head": 40 * head, "bias": np.array([0, 0, 0.3 + 0.01 * seed], np.float32)}
+    weights = {
+        "scale": np.float32(1 / 255),
+        "steps": steps,
+        "head": 40 * head,
+        "bias": np.array([0, 0, 0.3 + 0.01 * seed], np.float32),
+    }
     nodes = [
         helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["floats", "scale"], ["scaled"]),
@@ -50,8 +55,12 @@ def network(path, seed=0, wait=0):
         helper.make_node("Conv", ["planes", "steps"], ["maps_0"], pads=[1, 1, 1, 1]),
     ]
     for number in range(wait):
-        weights[f"more_{number}"] = np.eye(6, dtype=np.float32)[:, :, None, None] * np.ones((1, 1, 7, 7), np.float32) / 49
-        nodes.append(helper.make_node("Conv", [f"maps_{number}", f"more_{number}"], [f"maps_{number + 1}"], pads=[3] * 4))
+        weights[f"more_{number}"] = (
+            np.eye(6, dtype=np.float32)[:, :, None, None] * np.ones((1, 1, 7, 7), np.float32) / 49
+        )
+        nodes.append(
+            helper.make_node("Conv", [f"maps_{number}", f"more_{number}"], [f"maps_{number + 1}"], pads=[3] * 4)
+        )
     nodes += [
         helper.make_node("Mul", ["maps_0", "maps_0"], ["squares"]),
         helper.make_node("GlobalAveragePool", ["squares"], ["means"]),
@@ -64,7 +73,9 @@ def network(path, seed=0, wait=0):
     ]
     image = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", SIDE_PX, SIDE_PX, 3])
     widths = {"probabilities": 3, "logits": 3, "features": 12, "early": 6}
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name, width in widths.items()]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name, width in widths.items()
+    ]
     constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "small", [image], outputs, constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
