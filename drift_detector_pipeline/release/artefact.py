@@ -5,7 +5,7 @@ read by the service. Nothing here or in executable.py needs PyTorch.
 
     model.onnx        images uint8 (N, S, S, 3) -> probabilities, logits, features and, where there are some, early means
     model.int8.onnx   the same in whole numbers, if that passed its checks
-    second_look.onnx  of networks with BatchNorm: images, statistics, own -> logits, statistics
+    second_look.onnx  of networks with BatchNorm: images, statistics, own -> logits, features, blended
     reference.npz, reference.json   the training world, seen through the file that is served; absent without `fit`
     MODEL_CARD.md     for people
     artefact.json     this manifest

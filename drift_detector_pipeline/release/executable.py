@@ -4,6 +4,7 @@ In: an `Artefact`. Out: an `Executable`: uint8 (N, S, S, 3) -> everything that i
 Read by the service, the drift detector and the export that builds it. K: classes, D: features, C: early maps.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -64,8 +65,8 @@ class Executable:
         if self._second is None:
             return None
         _check(images, self.side_px)
-        own = np.float32(PRIOR / (PRIOR + len(images)))
-        return _Adapted(self._second, self._second({"images": images, "own": own})["statistics"])
+        own = np.array(PRIOR / (PRIOR + len(images)), np.float32)
+        return _Adapted(self._second, self._second({"images": images, "own": own})["blended"])
 
     def _filled(self, images: Pixels) -> dict[str, Float32s]:
         batch = np.zeros((FILLED, *images.shape[1:]), np.uint8)
@@ -80,7 +81,7 @@ class _Adapted(NamedTuple):
     statistics: Float32s
 
     def __call__(self, images: Pixels) -> Outputs:
-        said = self.second({"images": images, "statistics": self.statistics, "own": np.float32(1)})
+        said = self.second({"images": images, "statistics": self.statistics, "own": np.ones((), np.float32)})
         return Outputs(said["logits"], said["features"])  # type: ignore[arg-type]
 
 
@@ -121,6 +122,8 @@ def _onnxruntime(path: Path, threads: int) -> Session:
 
 
 def _openvino(path: Path, precision: str, threads: int) -> Session:
+    # Importing OpenVINO tells its maker so; without this package it has nothing to tell it with.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:
