@@ -16,7 +16,8 @@ RUN_LOCK, DEV_LOCK, SERVE_LOCK = ((ROOT / f"requirements{kind}.txt").read_text()
 PRODUCT = [*PROJECT["dependencies"], *EXTRAS["train"], *EXTRAS["export"], *EXTRAS["serve"]]
 OPTIONAL = [*EXTRAS["openvino"], *EXTRAS["postgres"], *EXTRAS["parquet"]]
 PIN = re.compile(
-    r"^([a-z0-9-]+)(?:\[[a-z0-9, -]+\])?==([^ ;]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", re.MULTILINE
+    r"^([a-z0-9-]+)(?:\[[a-z0-9, -]+\])?==([^ ;]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$",
+    re.MULTILINE,
 )
 
 

@@ -10,16 +10,14 @@ is needed. Read by the command line and the study.
 """
 
 import hashlib
-import io
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from torch import nn
 
 from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
 from drift_detector_pipeline.drift.accuracy import Estimate
@@ -43,18 +41,20 @@ from drift_detector_pipeline.drift.reference import (
     refer,
 )
 from drift_detector_pipeline.drift.reference_file import load_reference, save_reference
-from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals, through
+from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals
+from drift_detector_pipeline.drift.thumbnails import typical_images
 from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
-from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, labellings_for, scale_for
+from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, labellings_for
 from drift_detector_pipeline.errors import DataError, ModelError
-from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
-from drift_detector_pipeline.networks.tensors_hash import tensors_hash
+from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 
-THUMBNAILS, THUMBNAIL_PX = 100, 96
+if TYPE_CHECKING:
+    from torch import nn
+
 MOST_SHARED = 0.1  # of the reference that may be among `fit`, too
 BUILD_AGAIN = "make drift_reference RUN=..., or DriftDetector.build(...).save(...)"
 
-Model = nn.Module | Callable[[Pixels], Outputs]
+Model: TypeAlias = "nn.Module | Callable[[Pixels], Outputs]"
 
 
 class DriftDetector:
@@ -119,7 +119,7 @@ class DriftDetector:
         known = {"fit_images": len(fit), "twin_kinds": list(kinds), "images_per_twin": len(made[0].rows)}
         return cls(
             reference, forward, names, preparation, identity=identity, facts=known | (facts or {}),
-            thumbnails=_thumbnails(reference, ref, names),
+            thumbnails=typical_images(reference, ref, names),
         )  # fmt: skip
 
     @property
@@ -252,16 +252,23 @@ def _refuse_shared(fit: Pixels, ref: Pixels) -> None:
 
 
 def _way_through(model: Model, preparation: Preparation) -> tuple[Forward, str]:
-    if isinstance(model, nn.Module):
-        given = preparation.classifier
-        layers = None if given is None else Layers(preparation.early or (), given)
-        try:
-            return through(model, preparation.mean, preparation.std, layers), tensors_hash(model.state_dict())
-        except ValueError as error:
-            raise ModelError(str(error)) from error
+    if (torch := sys.modules.get("torch")) and isinstance(model, torch.nn.Module):
+        return _way_through_module(model, preparation)
     if not isinstance(identity := getattr(model, "identity", None), str):
         raise ModelError("model: a callable must have an attribute `identity`, a text that changes with the model")
     return model, identity
+
+
+def _way_through_module(module: "nn.Module", preparation: Preparation) -> tuple[Forward, str]:
+    from drift_detector_pipeline.drift.scores.module_forward import through  # nothing else here needs torch
+    from drift_detector_pipeline.networks.tensors_hash import tensors_hash
+
+    given = preparation.classifier
+    layers = None if given is None else Layers(preparation.early or (), given)
+    try:
+        return through(module, preparation.mean, preparation.std, layers), tensors_hash(module.state_dict())
+    except ValueError as error:
+        raise ModelError(str(error)) from error
 
 
 def _named_classes(names: object, reference: Reference) -> list[str]:
@@ -270,24 +277,3 @@ def _named_classes(names: object, reference: Reference) -> list[str]:
     if not all(isinstance(name, str) for name in known) or len(known) <= max(1, reference.predicted.max(initial=0)):
         raise ValueError("its classes are not those of its predictions")
     return known
-
-
-def _thumbnails(reference: Reference, crops: Pixels, classes: Sequence[str]) -> list[tuple[str, bytes]]:
-    """The most typical reference images of each predicted class, at most THUMBNAILS in all."""
-    scale = scale_for(reference.learned)
-    whitened = (reference.scores - reference.scores.mean(axis=0)) @ scale.whitener
-    unusual = (whitened**2).sum(axis=1)
-    found = list[tuple[str, bytes]]()
-    for label in np.unique(reference.predicted).tolist():
-        own = np.flatnonzero(reference.predicted == label)
-        typical = own[np.argsort(unusual[own])][: max(1, THUMBNAILS // len(classes))]
-        found += [(classes[label], _jpeg(crops[place])) for place in typical.tolist()]
-    return found[:THUMBNAILS]
-
-
-def _jpeg(crop: Pixels) -> bytes:
-    image = Image.fromarray(crop)
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    image.save(buffer, format="jpeg", quality=85)
-    return buffer.getvalue()

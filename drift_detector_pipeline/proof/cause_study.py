@@ -29,8 +29,9 @@ from drift_detector_pipeline.drift.cause import MIX, UNKNOWN, Cause, Seen, find_
 from drift_detector_pipeline.drift.causes import Causes
 from drift_detector_pipeline.drift.permutation import Labellings, test_window
 from drift_detector_pipeline.drift.reference import Reference, learn, one_blas_thread, predictions, refer
+from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.phi import describe_scores, phi
-from drift_detector_pipeline.drift.scores.signals import Forward, read_signals, through
+from drift_detector_pipeline.drift.scores.signals import Forward, read_signals
 from drift_detector_pipeline.drift.twins import CHANGES, make_twins
 from drift_detector_pipeline.drift.verdict import Limits, labellings_for
 from drift_detector_pipeline.errors import ConfigError, exit_status
