@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Indices, Labels, Pixels
-from drift_detector_pipeline.drift.scores.adapted import PRIOR
-from drift_detector_pipeline.drift.scores.signals import Forward, SecondLook, Signals, as_float32
+from drift_detector_pipeline.drift.scores.signals import PRIOR, Forward, SecondLook, Signals, as_float32
 
 MOST, SHARE = 128, 0.75  # images that a copy adapts to: so many, or this share of a smaller window
 _BATCH = 64
