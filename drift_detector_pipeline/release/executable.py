@@ -12,12 +12,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
-from drift_detector_pipeline.drift.scores.signals import Outputs
+from drift_detector_pipeline.drift.scores.signals import PRIOR, Outputs
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.release.artefact import SECOND_LOOK, Artefact
 
 FILLED = 16  # images of every pass where an image's bits depend on how many there are
-PRIOR = 16  # images that a network's own statistics count for, as in drift/scores/adapted.py
 NAMES = ("probabilities", "logits", "features", "early")
 
 Session = Callable[[dict[str, Any]], dict[str, Float32s]]  # inputs by name -> outputs by name
@@ -55,7 +54,7 @@ class Executable:
 
     def __call__(self, images: Pixels) -> Outputs:
         """What drift reads of the same pass."""
-        return Outputs(*self.say(images)[1:])  # type: ignore[arg-type]
+        return Outputs(*self.say(images)[1:])
 
     def adapted(self, images: Pixels) -> _Forward | None:
         """A copy whose BatchNorms are blended with statistics of uint8 (n, S, S, 3); None if the network has none.
@@ -82,7 +81,7 @@ class _Adapted(NamedTuple):
 
     def __call__(self, images: Pixels) -> Outputs:
         said = self.second({"images": images, "statistics": self.statistics, "own": np.ones((), np.float32)})
-        return Outputs(said["logits"], said["features"])  # type: ignore[arg-type]
+        return Outputs(said["logits"], said["features"])
 
 
 def open_executable(artefact: Artefact, threads: int = 1) -> Executable:

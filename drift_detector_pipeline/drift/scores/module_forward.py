@@ -65,7 +65,7 @@ class ModuleForward:
     def __call__(self, images: Pixels) -> Outputs:
         """Run uint8 (N, S, S, 3) through the module."""
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-            return self._outputs(self._inputs(images))
+            return self.outputs(self._inputs(images))
 
     def adapted(self, images: Pixels) -> "ModuleForward | None":
         """The same way with statistics of uint8 (n, S, S, 3); None if the module has none to adapt."""
@@ -74,9 +74,10 @@ class ModuleForward:
         with torch.autocast(self.device.type, enabled=False):
             return replace(self, statistics=blended_statistics(self.module, self._inputs(images)))
 
-    def _outputs(self, inputs: torch.Tensor) -> Outputs:
+    def outputs(self, inputs: torch.Tensor) -> Outputs:
+        """Run float32 (N, 3, S, S), normalised; what an exported graph computes, so N may be unknown (`len` is not)."""
         layers, watched = self.layers, dict(self.module.named_modules())
-        with _watching(watched, layers, self.channels, len(inputs)) as seen:
+        with _watching(watched, layers, self.channels, inputs.shape[0]) as seen:
             logits = (
                 functional_call(self.module, self.statistics, (inputs,)) if self.statistics else self.module(inputs)
             )
@@ -148,7 +149,7 @@ def _over_space(values: Any, images: int, dimensions: set[int], channels: int | 
     """Average floats (N, C, ...) or (N, ..., C) over all but N and C: float32 (N, C). Of anything else: what it is."""
     if not isinstance(values, torch.Tensor) or not values.is_floating_point():
         return in_words(values)
-    if values.ndim not in dimensions or len(values) != images:
+    if values.ndim not in dimensions or values.shape[0] != images:
         return in_words(values)
     last = channels is not None and values.shape[1] != channels == values.shape[-1]
     first = (values.movedim(-1, 1) if last else values).float()
