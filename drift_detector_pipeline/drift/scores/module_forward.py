@@ -65,14 +65,14 @@ class ModuleForward:
     def __call__(self, images: Pixels) -> Outputs:
         """Run uint8 (N, S, S, 3) through the module."""
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-            return self.outputs(self._inputs(images))
+            return self.outputs(self.inputs(images))
 
     def adapted(self, images: Pixels) -> "ModuleForward | None":
         """The same way with statistics of uint8 (n, S, S, 3); None if the module has none to adapt."""
         if not adapts(self.module):
             return None
         with torch.autocast(self.device.type, enabled=False):
-            return replace(self, statistics=blended_statistics(self.module, self._inputs(images)))
+            return replace(self, statistics=blended_statistics(self.module, self.inputs(images)))
 
     def outputs(self, inputs: torch.Tensor) -> Outputs:
         """Run float32 (N, 3, S, S), normalised; what an exported graph computes, so N may be unknown (`len` is not)."""
@@ -86,7 +86,8 @@ class ModuleForward:
         features = _means(seen, layers.classifier, CLASSIFIER)
         return Outputs(logits, features, torch.cat(means, 1) if means else None)
 
-    def _inputs(self, images: Pixels) -> torch.Tensor:
+    def inputs(self, images: Pixels) -> torch.Tensor:
+        """What the module is given for uint8 (N, S, S, 3); puts it in evaluation mode."""
         if self.module.training:
             self.module.eval()
         planes = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
