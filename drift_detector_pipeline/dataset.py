@@ -5,7 +5,7 @@ all, manifest.json. Read through processed/manifest.py.
 """
 
 import hashlib
-
+import shutil
 import sys
 import time
 from collections import Counter

@@ -1,7 +1,7 @@
 """A file of an artefact, run: the way through a model that answers requests and that drift is measured through.
 
-In: an `Artefact`. Out: an `Executable`: uint8 (N, S, S, 3) -> everything that is asked of a model, float32, in one pass.
-Read by the service, the drift detector and the export that builds it. K: classes, D: features, C: early maps.
+In: an `Artefact`. Out: an `Executable`: uint8 (N, S, S, 3) -> all that is asked of a model, float32, in one pass. Read
+by the service, the drift detector and the export that builds it. K: classes, D: features, C: early maps.
 """
 
 import sys

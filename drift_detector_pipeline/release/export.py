@@ -86,13 +86,15 @@ def export_run(run: Path, export: Export) -> Artefact:
     target = export.path.resolve()
     _refuse_foreign(target)
     receipt = read_receipt(run)
-    with disk_full_explained(target), exclusive(target.with_name(f".{target.name}.lock")):
-        with prepared(load_section(Run, _MACHINE)) as machine, replaced_folder(target) as folder:
-            trained = open_trained(run / FINAL, machine)
-            receipt.check_weights(trained.file, trained.sha256)
-            if trained.task.name != "classification":
-                raise ConfigError(f"{run}: its task is {trained.task.name}; so far only classification is exported")
-            artefact = _fill(folder, _Source(receipt, receipt.data(), trained), export)
+    lock = target.with_name(f".{target.name}.lock")
+    with disk_full_explained(target), exclusive(lock), prepared(load_section(Run, _MACHINE)) as machine:
+        trained = open_trained(run / FINAL, machine)
+        receipt.check_weights(trained.file, trained.sha256)
+        if trained.task.name != "classification":
+            raise ConfigError(f"{run}: its task is {trained.task.name}; so far only classification is exported")
+        source = _Source(receipt, receipt.data(), trained)
+        with replaced_folder(target) as folder:
+            artefact = _fill(folder, source, export)
     _say(artefact._replace(folder=export.path))
     return artefact._replace(folder=export.path)
 
@@ -137,8 +139,8 @@ def _served(trials: list[Trial], export: Export) -> Trial:
         raise ConfigError("export.runtime=openvino: OpenVINO is not installed here; pip install .[openvino]")
     if found.refused:
         raise ConfigError(
-            f"export.precision={export.precision}: refused on {export.runtime}, {found.refused}. Use another precision, "
-            "or allow more with export.max_labels_changed and export.max_accuracy_lost"
+            f"export.precision={export.precision}: refused on {export.runtime}, {found.refused}. Use another "
+            "precision, or allow more with export.max_labels_changed and export.max_accuracy_lost"
         )
     return found
 

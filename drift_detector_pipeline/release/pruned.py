@@ -64,9 +64,13 @@ def _pairs(module: nn.Module) -> Iterator[Pair]:
         else:
             continue
         for one, two, three in zip(found, found[1:], found[2:], strict=False):
-            if isinstance(one, nn.Conv2d) and isinstance(two, nn.BatchNorm2d) and isinstance(three, nn.Conv2d):
-                if one.groups == three.groups == 1 and one.out_channels == two.num_features == three.in_channels:
-                    yield one, two, three
+            if _is_pair(one, two, three):
+                yield one, two, three
+
+
+def _is_pair(before: nn.Module, normalizer: nn.Module, after: nn.Module) -> bool:
+    kinds = isinstance(before, nn.Conv2d) and isinstance(normalizer, nn.BatchNorm2d) and isinstance(after, nn.Conv2d)
+    return kinds and before.groups == after.groups == 1 and before.out_channels == after.in_channels
 
 
 @torch.no_grad()

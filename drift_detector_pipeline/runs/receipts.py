@@ -133,7 +133,7 @@ class Receipt(_Part):
         What decides no bit is as `today` has it: where a run is tracked, what is profiled, what is done with it later.
         Raises ResumeError if the receipt was written by a version with other settings.
         """
-        free = today.model_dump(mode="json", include={name: True for name in _FREE} | {"training": {"profiler"}})
+        free = today.model_dump(mode="json", include=dict.fromkeys(_FREE, True) | {"training": {"profiler"}})
         values = {**self.recorded, **{name: free[name] for name in _FREE}}
         resolved = {"device": self.device, "precision": self.precision, "threads": self.threads, "resume": None}
         values["run"] = self.recorded.get("run", {}) | resolved

@@ -46,6 +46,7 @@ def blended_statistics(module: nn.Module, inputs: torch.Tensor) -> Statistics:
 
 
 def normalizers(module: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
+    """Every BatchNorm with running statistics, by name."""
     for name, layer in module.named_modules():
         if isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None:
             yield name, layer
@@ -59,4 +60,5 @@ def _blend(layer: _BatchNorm, maps: torch.Tensor, own: float) -> None:
 
 
 def statistics_of(layer: _BatchNorm) -> list[torch.Tensor]:
+    """Running mean and variance, (C,) each."""
     return [layer.get_buffer(name) for name in _BUFFERS]
