@@ -1,11 +1,11 @@
 """One folder that is all a service needs: exported networks, the drift reference built through them, a manifest.
 
-In: a filled folder. Out: artefact.json, its last file, and an `Artefact` back, every byte checked. Written by export.py,
-read by the service. Nothing here or in executable.py needs PyTorch.
+In: a filled folder. Out: artefact.json, its last file, and an `Artefact` back, every byte checked. Written by
+export.py, read by the service. Nothing here or in executable.py needs PyTorch.
 
-    model.onnx        images uint8 (N, S, S, 3) -> probabilities, logits, features and, where there are some, early means
+    model.onnx        images uint8 (N, S, S, 3) -> probabilities, logits, features and, if there are any, early means
     model.int8.onnx   the same in whole numbers, if that passed its checks
-    second_look.onnx  of networks with BatchNorm: images, statistics, own -> logits, statistics
+    second_look.onnx  of networks with BatchNorm: images, statistics, own -> logits, features, blended
     reference.npz, reference.json   the training world, seen through the file that is served; absent without `fit`
     MODEL_CARD.md     for people
     artefact.json     this manifest
@@ -67,7 +67,9 @@ def read_artefact(folder: Path) -> Artefact:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; export a finished run first: {_remedy(folder)}") from error
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        raise DataError(f"{path}: damaged ({type(error).__name__}: {error}); export again: {_remedy(folder)}") from error
+        raise DataError(
+            f"{path}: damaged ({type(error).__name__}: {error}); export again: {_remedy(folder)}"
+        ) from error
     for name, expected in artefact.sha256.items():
         _check_file(folder / name, expected)
     return artefact

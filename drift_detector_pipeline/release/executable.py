@@ -1,9 +1,10 @@
 """A file of an artefact, run: the way through a model that answers requests and that drift is measured through.
 
-In: an `Artefact`. Out: an `Executable`: uint8 (N, S, S, 3) -> everything that is asked of a model, float32, in one pass.
-Read by the service, the drift detector and the export that builds it. K: classes, D: features, C: early maps.
+In: an `Artefact`. Out: an `Executable`: uint8 (N, S, S, 3) -> all that is asked of a model, float32, in one pass. Read
+by the service, the drift detector and the export that builds it. K: classes, D: features, C: early maps.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -11,12 +12,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
-from drift_detector_pipeline.drift.scores.signals import Outputs
+from drift_detector_pipeline.drift.scores.signals import PRIOR, Outputs
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.release.artefact import SECOND_LOOK, Artefact
 
 FILLED = 16  # images of every pass where an image's bits depend on how many there are
-PRIOR = 16  # images that a network's own statistics count for, as in drift/scores/adapted.py
 NAMES = ("probabilities", "logits", "features", "early")
 
 Session = Callable[[dict[str, Any]], dict[str, Float32s]]  # inputs by name -> outputs by name
@@ -54,7 +54,7 @@ class Executable:
 
     def __call__(self, images: Pixels) -> Outputs:
         """What drift reads of the same pass."""
-        return Outputs(*self.say(images)[1:])  # type: ignore[arg-type]
+        return Outputs(*self.say(images)[1:])
 
     def adapted(self, images: Pixels) -> _Forward | None:
         """A copy whose BatchNorms are blended with statistics of uint8 (n, S, S, 3); None if the network has none.
@@ -64,8 +64,8 @@ class Executable:
         if self._second is None:
             return None
         _check(images, self.side_px)
-        own = np.float32(PRIOR / (PRIOR + len(images)))
-        return _Adapted(self._second, self._second({"images": images, "own": own})["statistics"])
+        own = np.array(PRIOR / (PRIOR + len(images)), np.float32)
+        return _Adapted(self._second, self._second({"images": images, "own": own})["blended"])
 
     def _filled(self, images: Pixels) -> dict[str, Float32s]:
         batch = np.zeros((FILLED, *images.shape[1:]), np.uint8)
@@ -80,8 +80,8 @@ class _Adapted(NamedTuple):
     statistics: Float32s
 
     def __call__(self, images: Pixels) -> Outputs:
-        said = self.second({"images": images, "statistics": self.statistics, "own": np.float32(1)})
-        return Outputs(said["logits"], said["features"])  # type: ignore[arg-type]
+        said = self.second({"images": images, "statistics": self.statistics, "own": np.ones((), np.float32)})
+        return Outputs(said["logits"], said["features"])
 
 
 def open_executable(artefact: Artefact, threads: int = 1) -> Executable:
@@ -121,6 +121,8 @@ def _onnxruntime(path: Path, threads: int) -> Session:
 
 
 def _openvino(path: Path, precision: str, threads: int) -> Session:
+    # Importing OpenVINO tells its maker so; without this package it has nothing to tell it with.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:

@@ -24,14 +24,14 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.release.artefact import MANIFEST, MODELS
+from drift_detector_pipeline.release.artefact import MANIFEST
 from drift_detector_pipeline.serving.admission import Admission
 from drift_detector_pipeline.serving.app import build_app
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.keys import keys_of
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.service import Service
-from drift_detector_pipeline.settings import Serving
+from drift_detector_pipeline.settings import Export, Serving
 
 _EXPORT = "drift_detector_pipeline.release.export"
 _FINISH_S = 60  # after the door is closed; what is not answered by then is given up
@@ -61,7 +61,7 @@ def _settings(words: Sequence[str]) -> tuple[Serving, Path]:
         f"{name}={value!r}" if name.endswith("database") else f"{name}={value}" for name, value in own.items() if value
     ]
     settings = load_section(Serving, [*command.overrides, *known])
-    return settings, command.target or MODELS / "artefact"
+    return settings, load_section(Export, command.overrides).path
 
 
 def _open(settings: Serving, folder: Path) -> Service:
