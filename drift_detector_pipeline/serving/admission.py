@@ -150,12 +150,12 @@ class Admission:
         self._metrics.refused.labels(problem.kind).inc()
         body = problem.body(request_id)
         headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body))} | problem.headers()
-        cut = problem.kind in ("large", "slow")
+        linger, cut = problem.kind == "large", problem.kind in ("large", "slow")
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         raw += [(b"connection", b"close")] if cut else []
         await answering({"type": "http.response.start", "status": problem.status, "headers": raw})
-        await answering({"type": "http.response.body", "body": body, "more_body": cut})
-        if cut:
+        await answering({"type": "http.response.body", "body": body, "more_body": linger})
+        if linger:
             await _drop_rest(receive)
             await answering({"type": "http.response.body", "body": b"", "more_body": False})
 
