@@ -5,6 +5,7 @@ In: an address. Out: an open SQLAlchemy engine whose tables are those below. Rea
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from sqlalchemy.types import REAL
 
 from drift_detector_pipeline.errors import ConfigError, DataError
 
-WAIT_S = 5  # for another process that writes, or a server that does not answer
+WAIT_S = 5.0  # for another process that writes, or a server that does not answer
 # Of this log's advisory locks in PostgreSQL, where two services write side by side.
 ROWS_LOCK, VERDICTS_LOCK, SCHEMA_LOCK = 7_241_001, 7_241_002, 7_241_003
 
@@ -179,7 +180,7 @@ def _engine(url: URL) -> Engine:
         return engine
     try:
         # A server that went away is noticed, not waited for: the log drops rows meanwhile and says so.
-        patience = {"connect_timeout": WAIT_S, "tcp_user_timeout": 1000 * WAIT_S}
+        patience = {"connect_timeout": ceil(WAIT_S), "tcp_user_timeout": ceil(1000 * WAIT_S)}
         return create_engine(url, connect_args=patience, pool_pre_ping=True)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise ConfigError("serving.database: PostgreSQL needs psycopg; install it: pip install .[postgres]") from error

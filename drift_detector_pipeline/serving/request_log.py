@@ -7,6 +7,7 @@ verdicts.py and log_export.py.
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select
@@ -162,8 +163,10 @@ class RequestLog:
         old = delete(request).where(request.c.id.in_(select(oldest.c.id)), request.c.at < before)
         with asking(), writing(self.engine, ROWS_LOCK) as connection:
             found = connection.execute(old)
-            if self.engine.dialect.name == "sqlite":
-                _give_back_space(connection)
+        if self.engine.dialect.name == "sqlite":
+            with asking(), closing(self.engine.raw_connection()) as raw:
+                # A page a step, and of what gives no rows `execute` takes one step.
+                raw.driver_connection.executescript("PRAGMA incremental_vacuum")
         return found.rowcount
 
     def _write(self, items: Sequence[_Item]) -> None:
@@ -225,10 +228,3 @@ def _insert_if_fit(connection: Connection, item: _Item) -> str:
 def _unfit(error: Exception) -> bool:
     """Whether an error is of a row's own making; any other may pass."""
     return not isinstance(error, DBAPIError) or isinstance(error, IntegrityError | UnfitError | ProgrammingError)
-
-
-def _give_back_space(connection: Connection) -> None:
-    """What `auto_vacuum=INCREMENTAL` kept for later; a page a step, so all steps are asked for."""
-    driven = connection.connection.driver_connection
-    assert driven is not None
-    driven.execute("PRAGMA incremental_vacuum").fetchall()
