@@ -59,7 +59,9 @@ Source = Annotated[
 class ModelName(BaseModel):
     """Which artefact answers from now on."""
 
-    folder: str = Field(min_length=1, max_length=200, description="its folder's name, beside the one started with")
+    folder: str = Field(
+        max_length=200, pattern=r"^\w[\w .-]*$", description="its folder's name, beside the one started with"
+    )
 
 
 def build_app(service: Service, keys: Keys) -> Admission:

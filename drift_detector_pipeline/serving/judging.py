@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from drift_detector_pipeline.arrays import Pixels
@@ -26,8 +27,8 @@ from drift_detector_pipeline.serving.verdicts import Look, judge_windows, look_a
 from drift_detector_pipeline.settings import Serving
 
 KEPT_WINDOWS = 2  # so many windows of crops are kept, of all sources together
-_AT_LEAST_EVERY_S = 5.0  # others may have filled a window in the same log
-_WRITTEN_S = 0.3  # a row is in the log by then
+_AT_LEAST_EVERY_S = 2.0  # others may have filled a window in the same log
+_WRITTEN_S = 1.0  # so long is waited for rows on their way into the log
 _NICE = 10
 
 _Result = TypeVar("_Result")
@@ -94,26 +95,27 @@ class Judge:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), _AT_LEAST_EVERY_S)
             self._due.clear()
-            if self._fresh:
-                await asyncio.sleep(_WRITTEN_S)
             engines, self._fresh = list(self._fresh), {}
             for engine in engines:
-                await self.run(lambda engine=engine: self._judge(engine))  # type: ignore[misc]
+                if not await self.run(partial(self._judge, engine)):
+                    self._fresh.setdefault(engine, 0)  # what is not in the log yet may fill a window
 
-    def _judge(self, engine: Engine) -> None:
-        """In the judge's thread."""
+    def _judge(self, engine: Engine) -> bool:
+        """Judge all that is full, in the judge's thread; False if there may be more that is not written yet."""
         detector = engine.detector
         if detector is None:
-            return
+            return True
+        written = self._log.flush(_WRITTEN_S)
         try:
             by_copy = look_at_crops(self._crops, detector) if self._settings.keep_crops else None
             found = judge_windows(self._log, engine.log_id, detector, window=self._settings.window, by_copy=by_copy)
         except PipelineError as error:
             console.warning("no verdict for now: %s", error)
-            return
+            return False
         for verdict in found:
             self._metrics.verdicts.labels(verdict.level).inc()
             self._show(engine, verdict)
+        return written
 
     def _show(self, engine: Engine, verdict: StoredVerdict) -> None:
         estimate = (verdict.accuracy, verdict.low, verdict.high)

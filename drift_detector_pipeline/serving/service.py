@@ -108,9 +108,7 @@ class Service:
         """
         folder = (self._place / name).resolve()
         if folder.parent != self._place.resolve() or not (folder / MANIFEST).is_file():
-            raise RequestError(
-                "unknown", f"{name[:100]}: no artefact of that name beside the one that was started with"
-            )
+            raise RequestError("unknown", f"{name}: no artefact of that name beside the one that was started with")
         async with self._swapping:
             try:
                 engine = await asyncio.to_thread(open_engine, folder)

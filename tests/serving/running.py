@@ -29,12 +29,12 @@ DEFAULTS = {
 class Running(threading.Thread):
     """The application behind uvicorn in a thread, so that a test can look at its parts."""
 
-    def __init__(self, folder, database, environment=None, **settings):
+    def __init__(self, folder, place, environment=None, **settings):
         super().__init__(daemon=True)
-        self.settings = Serving(**DEFAULTS | {"database": f"sqlite:///{database}"} | settings)
+        self.settings = Serving(**DEFAULTS | {"database": f"sqlite:///{place}/requests.sqlite"} | settings)
         self.door = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.door.getsockname()[1]}"
-        self.folder, self.environment = folder, environment or {}
+        self.folder, self.place, self.environment = folder, place, environment or {}
         self.started_up = threading.Event()
 
     def run(self):
@@ -58,7 +58,7 @@ class Running(threading.Thread):
 @contextlib.contextmanager
 def running(folder, tmp_path, environment=None, **settings):
     """A service that answers, and ends with the context."""
-    service = Running(folder, tmp_path / "requests.sqlite", environment, **settings)
+    service = Running(folder, tmp_path, environment, **settings)
     service.start()
     assert service.started_up.wait(30)
     while not service.server.started:

@@ -161,7 +161,9 @@ def chunk(kind, content):
     return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
 
 
-@pytest.mark.parametrize(("name", "content", "status"), list(bombs()), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "content", "status"), list(bombs()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_files_that_promise_much_cost_little_and_never_a_fault(service, name, content, status) -> None:
     assert len(content) < 500_000
     answer = httpx.post(f"{service.address}/predict", content=content, timeout=30)

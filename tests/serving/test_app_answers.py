@@ -161,7 +161,9 @@ def test_metrics_count_what_was_answered(client, service) -> None:
 
 def test_the_protocol_answers_files_and_crops_with_the_bits_of_the_engine(client, expected, service) -> None:
     facts = client.get("/v2/models/stripes").json()
-    assert facts["inputs"][0]["shape"] == [-1, SIDE_PX, SIDE_PX, 3] and facts["versions"] == [service.service.engine.model]
+    assert facts["inputs"][0]["shape"] == [-1, SIDE_PX, SIDE_PX, 3] and facts["versions"] == [
+        service.service.engine.model
+    ]
     texts = [base64.b64encode(content).decode() for content in IMAGES]
     encoded = {"name": "encoded", "shape": [len(texts)], "datatype": "BYTES", "data": texts}
     crops = np.stack([service.service.engine.prepare(content) for content in IMAGES])

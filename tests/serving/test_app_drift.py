@@ -19,7 +19,9 @@ BRIGHT = [png(pixels) for pixels in world(40, 51, light=190.0)[0]]
 
 def forms(contents):
     """Requests of at most 40 images."""
-    return [[("images", ("a.png", one)) for one in contents[start : start + 40]] for start in range(0, len(contents), 40)]
+    return [
+        [("images", ("a.png", one)) for one in contents[start : start + 40]] for start in range(0, len(contents), 40)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +65,16 @@ def test_the_report_of_a_verdict_is_one_page_that_needs_nothing_else(judged) -> 
     answer = httpx.get(judged.address + newest["report"])
     assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/html")
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-    assert newest["summary"][1] in answer.text.replace("&#39;", "'") and "src=\"http" not in answer.text
+    assert newest["summary"][1] in answer.text.replace("&#39;", "'") and 'src="http' not in answer.text
     assert httpx.get(f"{judged.address}/drift/999999/report").status_code == 404
     assert httpx.get(f"{judged.address}/drift/0/report").status_code == 422
 
 
 def test_metrics_hold_the_newest_verdict(judged) -> None:
     newest = httpx.get(f"{judged.address}/drift").json()["newest"]
-    lines = dict(line.rsplit(" ", 1) for line in httpx.get(f"{judged.address}/metrics").text.splitlines() if line[0] != "#")
+    lines = dict(
+        line.rsplit(" ", 1) for line in httpx.get(f"{judged.address}/metrics").text.splitlines() if line[0] != "#"
+    )
     level = {"quiet": 0, "notice": 1, "alert": 2}[newest["level"]]
     assert float(lines[f'drift_level{{model="{judged.service.engine.model}"}}']) == level
     assert float(lines['drift_accuracy_estimate{bound="low"}']) == pytest.approx(newest["low"])
@@ -99,7 +103,7 @@ def test_a_look_at_the_images_answered_last_is_not_counted_either(judged) -> Non
 
 
 def test_a_restarted_service_shows_the_verdict_of_before(judged, models) -> None:
-    with running(models / "first", judged.folder, window=WINDOW, database=judged.settings.database) as again:
+    with running(models / "first", judged.place, window=WINDOW) as again:
         assert httpx.get(f"{again.address}/drift").json() == httpx.get(f"{judged.address}/drift").json()
         assert "drift_level{" in httpx.get(f"{again.address}/metrics").text
 

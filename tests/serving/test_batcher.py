@@ -37,7 +37,9 @@ def test_each_request_gets_its_own_row_and_batches_are_bounded(engines) -> None:
 
     found, sizes = answers_of(engines[0], ask)
     alone = [engines[0].answer(crop[None]) for crop in CROPS]
-    assert all(np.array_equal(one.probabilities, other.probabilities[0]) for one, other in zip(found, alone, strict=True))
+    assert all(
+        np.array_equal(one.probabilities, other.probabilities[0]) for one, other in zip(found, alone, strict=True)
+    )
     assert all(np.array_equal(one.phi, other.phi[0]) for one, other in zip(found, alone, strict=True))
     assert sum(sizes) == 100 and max(sizes) == MOST and len(sizes) < 20
 
