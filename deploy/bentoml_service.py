@@ -1,8 +1,10 @@
-"""The engine behind BentoML instead of `make serve`: `ARTEFACT=models/artefact PORT=8002 python deploy/bentoml_service.py`.
+"""The engine behind BentoML instead of `make serve`.
 
-Ask it: curl --form image=@photo.jpg http://127.0.0.1:8002/predict. It answers, and neither logs nor watches for drift.
-BentoML posts to its maker when it starts and every twelve hours unless it is told not to, which the first lines do; start
-it by this file, so that nothing of it is loaded before them.
+    ARTEFACT=models/artefact PORT=8002 python deploy/bentoml_service.py
+    curl --form image=@photo.jpg http://127.0.0.1:8002/predict
+
+It answers, and neither logs nor watches for drift. BentoML posts to its maker when it starts and every twelve hours,
+unless it is told not to, which the first lines do; start it by this file, so that nothing of it is loaded before them.
 """
 
 import os

@@ -52,10 +52,10 @@ class Maker(threading.Thread):
 
 @contextlib.contextmanager
 def started(environment, *words, **variables):
-    """Run a Python file, in a group of processes of its own; nothing of it is left. Yields where calls home would go."""
+    """Run a Python file as a group of processes, of which nothing is left. Yields where calls home would go."""
     maker = Maker()
     maker.start()
-    proxies = {name: maker.address for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), maker.address)
     own = environment | proxies | {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"} | variables
     command = [sys.executable, *map(str, words)]
     with subprocess.Popen(command, env=own, start_new_session=True, stderr=subprocess.STDOUT,
