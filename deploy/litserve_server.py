@@ -3,7 +3,7 @@
     ARTEFACT=models/artefact PORT=8001 python deploy/litserve_server.py
     curl --form content=@photo.jpg http://127.0.0.1:8001/predict
 
-It answers, and neither logs nor watches for drift. LitServe (0.2.19) bounds neither its queue nor an image's pixels, and
+It answers, and neither logs nor watches for drift. LitServe (0.2.19) bounds neither its queue nor an image's pixels;
 its workers outlive a SIGTERM that only their parent gets: stop its process group. It sends nothing to its maker.
 """
 
