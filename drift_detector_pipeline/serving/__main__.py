@@ -34,6 +34,8 @@ from drift_detector_pipeline.serving.service import Service
 from drift_detector_pipeline.settings import Export, Serving
 
 _EXPORT = "drift_detector_pipeline.release.export"
+_KEPT_S = 75  # an idle connection: longer than load balancers keep theirs, so that they close first
+_HEARD_S = 1.0  # who connected just before the door closed has so long to say what it wants
 _FINISH_S = 60  # after the door is closed; what is not answered by then is given up
 _ALLOWED = [f"serving.{name}" for name in Serving.model_fields]
 
@@ -91,7 +93,7 @@ async def _serve(app: Admission, door: socket.socket, drain_s: float) -> None:
     """Answer until a signal comes and all that was begun is done."""
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=_FINISH_S,
+        timeout_graceful_shutdown=_FINISH_S, timeout_keep_alive=_KEPT_S,
     )  # fmt: skip
     server = _Server(config)
     told, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -113,11 +115,40 @@ async def _drain(app: Admission, server: uvicorn.Server, told: asyncio.Event, dr
 
 
 class _Server(uvicorn.Server):
-    """One that leaves signals to `_serve`: uvicorn's own ends by the signal it got, and so not with status 0."""
+    """uvicorn but for how it ends: not by the signal it got, and not before all who had knocked are heard."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `_serve`: uvicorn would end by them, and so not with status 0."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the door, answer who got in, end. The kernel connects clients before we accept them."""
+        knocked = [one for door in sockets or [] for one in _accepted(door)]
+        for server in self.servers:
+            server.close()
+        for one in knocked:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, one)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HEARD_S):
+                while any(getattr(one, "cycle", None) is None for one in self.server_state.connections):
+                    await asyncio.sleep(0.01)  # connected, and its request is still on the way
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+
+def _accepted(door: socket.socket) -> list[socket.socket]:
+    """All who are connected to a listening socket, and were not accepted yet."""
+    found = list[socket.socket]()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(door.accept()[0])
+    return found
 
 
 @contextlib.contextmanager

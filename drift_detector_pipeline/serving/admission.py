@@ -3,9 +3,9 @@
 In: every request. Out: a problem at once, or the application with a body that is whole. Refusing must be cheap: under
 three times the load a service can bear, most of its time would go into reading what it then refuses.
 
-For requests with a body, in this order: a length above the limit (413), too many at once (503), no valid key (401),
-about to stop (503); then the body, counted as it comes (413), with a deadline (408) and a bound on what all requests
-hold together (503).
+For requests with a body, in this order: a length above the limit (413), too many at once (503), no valid key (401);
+then the body, counted as it comes (413), with a deadline (408) and a bound on what all requests hold together (503). A
+service that is about to stop refuses nobody who got in: it says so at /ready, and closes its door.
 """
 
 import asyncio
@@ -51,13 +51,12 @@ class GoneError(Exception):
 
 
 class Admission:
-    """The outermost layer of the application. `draining` and `stopping` are set by whoever ends the service."""
+    """The outermost layer of the application. `draining` is set by whoever ends the service."""
 
     def __init__(self, app: App, limits: Limits, keys: Keys, metrics: Metrics, model: Callable[[], str]) -> None:
         self._app, self._limits, self._keys, self._metrics, self._model = app, limits, keys, metrics, model
         self.in_flight = self.held_bytes = 0
         self.draining = False  # answered as before, but connections are not kept
-        self.stopping = False  # refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on."""
@@ -103,8 +102,6 @@ class Admission:
         if self.in_flight >= self._limits.in_flight:
             raise RequestError("busy", f"{self.in_flight} requests are being answered; come again, not all at once")
         self._check_key(scope, headers)
-        if self.stopping:
-            raise RequestError("stopping", "ask another one, or this address again in a moment")
 
     def _check_key(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         path = scope["path"]

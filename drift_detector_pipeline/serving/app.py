@@ -82,7 +82,7 @@ def build_app(service: Service, keys: Keys) -> Admission:
     service.metrics.watch("drift_in_flight", "Requests that are being read or answered", lambda: admission.in_flight)
 
     def check_ready() -> None:
-        if admission.draining or admission.stopping:
+        if admission.draining:
             raise RequestError("stopping", "ask another one, or this address again in a moment")
 
     _add_life(app, service, check_ready)

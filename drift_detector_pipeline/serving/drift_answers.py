@@ -21,7 +21,7 @@ from drift_detector_pipeline.serving.problems import RequestError, documented
 from drift_detector_pipeline.serving.replies import as_json
 from drift_detector_pipeline.serving.rows import StoredRow, StoredVerdict
 from drift_detector_pipeline.serving.service import Asker, Service
-from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts
+from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts, stored_verdict
 from drift_detector_pipeline.serving.uploads import images_of
 from drift_detector_pipeline.serving.verdicts import Look, report_of
 
@@ -68,24 +68,12 @@ class DriftBody(BaseModel):
 def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[str, Any]) -> APIRouter:
     """The endpoints below /drift; `images` documents their bodies."""
     router = APIRouter(prefix="/drift", tags=["Drift"])
-    problems = documented("key", "unable", "value", "log")
-
-    @router.get("", response_model=DriftBody, responses=problems)
-    def drift(history: Annotated[int, Query(ge=0, le=MOST_HISTORY)] = 0, source: Source = None) -> Response:
-        """The newest counted verdict, and so many before."""
-        engine, _ = _watched(service)
-        found = _asked(lambda: newest_verdicts(service.log, engine.log_id, max(1, history), source))
-        newest = _stored(found[0], with_detail=True) if found else None
-        behind = service.log.behind
-        plain = [_stored(one, with_detail=False) for one in found[:history]]
-        window = service.settings.window
-        return as_json({"model": engine.model, "window": window, "behind": behind, "newest": newest, "history": plain})
-
-    of_body = documented(
+    _add_stored(router, service)
+    problems = documented(
         "malformed", "key", "slow", "large", "type", "image", "unable", "value", "busy", "stopping", "log"
     )
 
-    @router.post("", response_model=VerdictBody, responses=of_body, openapi_extra=images)
+    @router.post("", response_model=VerdictBody, responses=problems, openapi_extra=images)
     async def look(
         request: Request,
         last: Annotated[int | None, Query(ge=1, le=MOST_ROWS, description="judge so many logged images")] = None,
@@ -101,22 +89,31 @@ def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[
             found = await service.judge.look(rows, detector)
         return as_json(_looked(found, source or ""))
 
-    page: dict[int | str, dict[str, Any]] = {
-        200: {"content": {"text/html": {}}, "description": "A page that needs nothing else"}
-    }
+    return router
 
-    @router.get(
-        "/{verdict}/report",
-        response_class=Response,
-        responses={**documented("key", "unknown", "unable", "value", "log"), **page},
-    )
+
+def _add_stored(router: APIRouter, service: Service) -> None:
+    page: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}, "description": "One page, complete"}}
+    of_page = {**documented("key", "unknown", "unable", "value", "log"), **page}
+
+    @router.get("", response_model=DriftBody, responses=documented("key", "unable", "value", "log"))
+    def drift(history: Annotated[int, Query(ge=0, le=MOST_HISTORY)] = 0, source: Source = None) -> Response:
+        """The newest counted verdict, and so many before."""
+        engine, _ = _watched(service)
+        found = _asked(lambda: newest_verdicts(service.log, engine.log_id, max(1, history), source))
+        newest = _stored(found[0], with_detail=True) if found else None
+        plain = [_stored(one, with_detail=False) for one in found[:history]]
+        own = {"model": engine.model, "window": service.settings.window, "behind": service.log.behind}
+        return as_json({**own, "newest": newest, "history": plain})
+
+    @router.get("/{verdict}/report", response_class=Response, responses=of_page)
     def report(verdict: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
         """The report of a counted verdict, as a page."""
-        _, detector = _watched(service)
+        engine, detector = _watched(service)
+        if _asked(lambda: stored_verdict(service.log, verdict)).model_id != engine.log_id:
+            raise RequestError("unable", f"verdict {verdict} is about another model than the one that answers now")
         text = _asked(lambda: report_of(service.log, verdict, detector))
         return Response(text, media_type="text/html", headers={"content-security-policy": _PAGE_POLICY})
-
-    return router
 
 
 def _watched(service: Service) -> tuple[Engine, DriftDetector]:

@@ -91,7 +91,24 @@ class ServerMetadata(BaseModel):
 def routes(service: Service, check_ready: Callable[[], None]) -> APIRouter:
     """The endpoints below /v2."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+    _add_life(router, check_ready)
+    _add_model(router, service, check_ready)
+    problems = documented("malformed", "key", "unknown", "slow", "large", "type", "image", "value", "busy", "stopping")
 
+    @router.post("/models/{name}/infer", response_model=InferReply, responses=problems)
+    @router.post("/models/{name}/versions/{version}/infer", response_model=InferReply, responses=problems)
+    async def infer(request: Request, asked: InferRequest, name: Name, version: str | None = None) -> Response:
+        """Answer images: crops as numbers in `images`, or image files as base64 in `encoded`."""
+        _check_name(service, name, version)
+        asker = asker_of(request)
+        answers = await _answers(service, asked.inputs[0], asker)
+        _check_version(answers, version)
+        return as_json(_reply(answers, asked, asker))
+
+    return router
+
+
+def _add_life(router: APIRouter, check_ready: Callable[[], None]) -> None:
     @router.get("", response_model=ServerMetadata, responses=documented("key"))
     async def server() -> Response:
         """Name and version of the service."""
@@ -108,38 +125,26 @@ def routes(service: Service, check_ready: Callable[[], None]) -> APIRouter:
         check_ready()
         return {"ready": True}
 
-    @router.get("/models/{name}/ready", responses=documented("unknown", "key", "stopping", "value"))
-    @router.get("/models/{name}/versions/{version}/ready", responses=documented("unknown", "key", "stopping", "value"))
+
+def _add_model(router: APIRouter, service: Service, check_ready: Callable[[], None]) -> None:
+    problems = documented("unknown", "key", "value")
+
+    of_ready = documented("unknown", "key", "stopping", "value")
+
+    @router.get("/models/{name}/ready", responses=of_ready)
+    @router.get("/models/{name}/versions/{version}/ready", responses=of_ready)
     async def model_ready(name: Name, version: str | None = None) -> dict[str, Any]:
         """Whether this model answers."""
         _check_name(service, name, version)
         check_ready()
         return {"name": name, "ready": True}
 
-    @router.get("/models/{name}", response_model=ModelMetadata, responses=documented("unknown", "key", "value"))
-    @router.get(
-        "/models/{name}/versions/{version}",
-        response_model=ModelMetadata,
-        responses=documented("unknown", "key", "value"),
-    )
+    @router.get("/models/{name}", response_model=ModelMetadata, responses=problems)
+    @router.get("/models/{name}/versions/{version}", response_model=ModelMetadata, responses=problems)
     async def metadata(name: Name, version: str | None = None) -> Response:
         """What the model takes and gives."""
         _check_name(service, name, version)
         return as_json(_metadata(service))
-
-    problems = documented("malformed", "key", "unknown", "slow", "large", "type", "image", "value", "busy", "stopping")
-
-    @router.post("/models/{name}/infer", response_model=InferReply, responses=problems)
-    @router.post("/models/{name}/versions/{version}/infer", response_model=InferReply, responses=problems)
-    async def infer(request: Request, asked: InferRequest, name: Name, version: str | None = None) -> Response:
-        """Answer images: crops as numbers in `images`, or image files as base64 in `encoded`."""
-        _check_name(service, name, version)
-        asker = asker_of(request)
-        answers = await _answers(service, asked.inputs[0], asker)
-        _check_version(answers, version)
-        return as_json(_reply(answers, asked, asker))
-
-    return router
 
 
 def asker_of(request: Request) -> Asker:
