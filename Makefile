@@ -172,7 +172,7 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with 
 ##@ Answers
 .PHONY: export
 export: $(INSTALLED) ## A finished run as one folder that answers without PyTorch: RUN=... ARGS="export.precision=int8"
-	@$(MODULE).cli export "$(RUN)" $(ARGS)
+	@$(MODULE).release.export "$(RUN)" $(ARGS)
 
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME

@@ -24,6 +24,7 @@ from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.release.executable import NAMES
 
 LARGEST_BATCH = 4096
+_TALKATIVE = ("torch.onnx", "torch.utils.cpp_extension", "onnxscript", "onnx_ir", "root")
 _EXAMPLES = 2  # with one image the exporter takes the number of images for a constant
 _BATCH = {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)}
 
@@ -62,7 +63,7 @@ def export_second_look(
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Exporters tell their developers much, and nothing to whoever exports."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root")]
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     before = [one.level for one in loggers]
     said = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
