@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from drift_detector_pipeline.arrays import Float32s
 from drift_detector_pipeline.drift.scores.adapted import adapts, normalizers, statistics_of
 from drift_detector_pipeline.drift.scores.module_forward import ModuleForward, through
+from drift_detector_pipeline.drift.scores.signals import Outputs
 from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.release.executable import NAMES
 
@@ -85,9 +86,8 @@ class _Everything(nn.Module):
         self.network, self.way = forward.module, forward
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        said = self.way.outputs(_normalized(images, self.way.scale))
-        found = (said.logits.softmax(1), said.logits, said.features)
-        return found if said.early is None else (*found, said.early)
+        logits, *others = _tensors(self.way.outputs(_normalized(images, self.way.scale)))
+        return logits.softmax(1), logits, *others
 
 
 class _SecondLook(nn.Module):
@@ -104,18 +104,18 @@ class _SecondLook(nn.Module):
 
     def forward(self, images: torch.Tensor, statistics: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, ...]:
         sizes = [len(part) for layer in self.layers.values() for part in statistics_of(layer)]
-        parts = list(statistics.split(sizes))
+        parts = list(torch.split(statistics, sizes))
         found = dict[str, torch.Tensor]()
         handles = [
             layer.register_forward_pre_hook(_normalizing(name, parts[2 * place : 2 * place + 2], own, found))
             for place, (name, layer) in enumerate(self.layers.items())
         ]
         try:
-            said = self.way.outputs(_normalized(images, self.way.scale))
+            logits, features, *_ = _tensors(self.way.outputs(_normalized(images, self.way.scale)))
         finally:
             for handle in handles:
                 handle.remove()
-        return said.logits, said.features, torch.cat([found[name] for name in self.layers])
+        return logits, features, torch.cat([found[name] for name in self.layers])
 
 
 def _normalizing(
@@ -140,6 +140,10 @@ def _normalizing(
         return ((maps - mean.view(shape)) * stretch.view(shape) + own_mean.view(shape),)
 
     return hook
+
+
+def _tensors(said: Outputs) -> list[torch.Tensor]:
+    return [part for part in said if isinstance(part, torch.Tensor)]
 
 
 def _normalized(images: torch.Tensor, scale: tuple[Sequence[float], Sequence[float]]) -> torch.Tensor:

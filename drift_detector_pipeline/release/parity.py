@@ -65,8 +65,8 @@ def measure(
     return Row(
         name, count, float(np.abs(found - exam.expected).max()),
         float((predicted != exam.expected.argmax(axis=1)).mean()), right / count, *wilson_interval(right, count),
-        rows_independent(says, exam.crops) if alone else None, milliseconds(says, exam.crops, 1), milliseconds(says, exam.crops, 8),
-        megabytes, note,
+        rows_independent(says, exam.crops) if alone else None, milliseconds(says, exam.crops, 1),
+        milliseconds(says, exam.crops, 8), megabytes, note,
     )  # fmt: skip
 
 

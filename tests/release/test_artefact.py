@@ -91,6 +91,9 @@ def test_the_newest_is_the_one_that_was_written_last(folder, tmp_path):
     (later / "model.onnx").write_bytes(b"weights")
     written(later)
     os.utime(folder / "artefact.json", (1, 1))
+    half = tmp_path / ".artefact.partial"  # an export that was killed, or is about to end
+    half.mkdir()
+    (half / "artefact.json").write_text("{}")
     assert newest_artefact(tmp_path) == later
 
 

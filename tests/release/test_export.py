@@ -123,7 +123,7 @@ def test_what_is_refused_leaves_the_old_folder_as_it_was(answers, without_fit, t
 
 
 def test_a_precision_of_another_runtime_is_refused():
-    with pytest.raises(ConfigError, match="export.runtime=openvino"):
+    with pytest.raises(ConfigError, match=r"export\.runtime=openvino"):
         settings("x", precision="bf16")
 
 

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from exported import CONV, RESNET, SCALE, exported, network, some_images
 
+from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.release.beside import say_through
 from drift_detector_pipeline.release.executable import Executable, open_session
@@ -21,6 +22,10 @@ def quantised_convolutions(path):
     graph = onnx.load(str(path)).graph
     made_by = {output: node.op_type for node in graph.node for output in node.output}
     return [made_by.get(node.input[1]) == "DequantizeLinear" for node in graph.node if node.op_type == "Conv"]
+
+
+def allowing(share):
+    return load_section(Export, [f"export.max_labels_changed={share}", "export.max_accuracy_lost=1"])
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,7 @@ def test_it_says_nearly_the_same(folder, tmp_path):
 @pytest.mark.slow
 def test_a_limit_of_nothing_refuses_with_figures_and_keeps_no_file(folder):
     exam, own = own_exam()
-    export = Export(path=folder, runtime="onnxruntime", precision="fp32", max_labels_changed=0, max_accuracy_lost=1, compare=False)  # fmt: skip
+    export = allowing(0)
     trials = {
         (trial.runtime, trial.precision): trial for trial in try_all(folder, exam, own, some_images(64, SIDE), export)
     }
@@ -76,7 +81,7 @@ def test_a_limit_of_nothing_refuses_with_figures_and_keeps_no_file(folder):
 @pytest.mark.slow
 def test_within_limits_the_file_stays_and_every_runtime_is_asked(folder):
     exam, own = own_exam()
-    export = Export(path=folder, runtime="onnxruntime", precision="fp32", max_labels_changed=0.2, max_accuracy_lost=1, compare=False)  # fmt: skip
+    export = allowing(0.2)
     trials = try_all(folder, exam, own, some_images(64, SIDE), export)
     assert (folder / "model.int8.onnx").exists()
     (folder / "model.int8.onnx").unlink()
