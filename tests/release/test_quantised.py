@@ -9,8 +9,8 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.release.beside import say_through
 from drift_detector_pipeline.release.executable import Executable, open_session
-from drift_detector_pipeline.release.int8 import prepare, quantise, stem_of
 from drift_detector_pipeline.release.parity import Exam, measure
+from drift_detector_pipeline.release.quantised import prepare, quantise, stem_of
 from drift_detector_pipeline.release.trials import try_all
 from drift_detector_pipeline.settings import Export
 
