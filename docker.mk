@@ -150,6 +150,7 @@ $(RUNS): docker_%: docker_image ensure_host_dvc_cache
 SERVE_IMAGE ?= drift-detector-service:latest
 ARTEFACT ?= models/artefact
 PORT ?= 8000
+LOG_VOLUME ?= drift-detector-log
 # Handed on if they are set; the image has a DATABASE_URL of its own.
 SERVE_HANDED_ON := SERVING_API_KEYS SERVING_ADMIN_KEY DATABASE_URL
 # What a service may: read its root and the artefact, write /log and /tmp, listen. Nothing else.
@@ -170,7 +171,7 @@ docker_serve: ## make serve in a confined container: ARTEFACT=FOLDER PORT=8000 A
 	@$(MAKE) --silent docker_serve_image
 	@exec $(DOCKER) run --rm --stop-timeout 90 --name "pipeline-serve-$$$$" $(CONFINED) \
 		$(foreach name,$(SERVE_HANDED_ON),$(if $($(name)),--env $(name))) \
-		--publish 127.0.0.1:$(PORT):8000 $(call read_only,$(ARTEFACT),/artefact) --volume drift-detector-log:/log \
+		--publish 127.0.0.1:$(PORT):8000 $(call read_only,$(ARTEFACT),/artefact) --volume $(LOG_VOLUME):/log \
 		$(DOCKER_OPTS) $(SERVE_IMAGE) $(ARGS)
 
 up: ## Service, PostgreSQL, Prometheus, Alertmanager and Grafana, until make down: ARTEFACT=FOLDER
