@@ -7,7 +7,11 @@ import http from 'k6/http';
 import { Counter, Trend } from 'k6/metrics';
 
 const clients = Number(__ENV.CLIENTS || 8);
-const images = Array.from({ length: Number(__ENV.COUNT) }, (_, number) => open(`${__ENV.IMAGES}/${number}.jpg`, 'b'));
+// Each client has files of its own and takes them in turn, so that a window holds no picture twice.
+const count = Number(__ENV.COUNT);
+const names = Array.from({ length: count }, (_, number) => `${__ENV.IMAGES}/${number}.jpg`);
+const images = names.filter((_, number) => __VU === 0 || number % clients === (__VU - 1) % Math.min(clients, count))
+  .map((name) => open(name, 'b'));
 const answered = new Counter('answered');
 const refused = new Counter('refused');
 const failed = new Counter('failed');
@@ -23,7 +27,7 @@ export const options = {
 // Every image is another file, as from a camera: behind its end stand a few bytes that no decoder reads. Else the
 // service would log it as a repetition, and never come to judge a window.
 function another() {
-  const image = images[Math.floor(Math.random() * images.length)];
+  const image = images[__ITER % images.length];
   const file = new Uint8Array(image.byteLength + 8);
   file.set(new Uint8Array(image));
   new DataView(file.buffer).setFloat64(image.byteLength, Math.random());

@@ -1,4 +1,4 @@
-"""A server as a group of processes: started, asked whether it is ready, its processor time and memory, stopped.
+"""A server, all of its processes: started, asked whether it is ready, its processor time and memory, stopped.
 
 Linux only: both are read from /proc. Read by serving_load.py.
 """
@@ -17,43 +17,47 @@ from typing import NamedTuple
 from drift_detector_pipeline.errors import DataError
 
 _START_S, _STOP_S = 120.0, 20.0
+_PARENT, _SESSION = 1, 3  # places in /proc/N/stat, behind the name
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server(NamedTuple):
-    """One that answers; all its processes are in the group `pid`."""
+    """One that answers; `pid` is that of its first process, which leads a session."""
 
     pid: int
     address: str
 
     def cpu_seconds(self) -> float:
         """Of all its processes so far, those that have ended included."""
-        # Behind the name in brackets, which may hold blanks: 11 to 14 are time of its own and of children that ended.
+        # 11 to 14: time of its own and of children that have ended
         return sum(sum(map(int, found[11:15])) for found in self._stats()) / _TICKS
 
     def megabytes(self) -> float:
         """Of memory; a page that several processes share counts once."""
         found = 0
-        for path in self._processes():
+        for path in self.processes():
             with contextlib.suppress(OSError):
                 lines = (path / "smaps_rollup").read_text().splitlines()
                 found += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
         return found / 1000
 
     def _stats(self) -> list[list[str]]:
-        found = list[list[str]]()
-        for path in self._processes():
-            with contextlib.suppress(OSError):
-                found.append((path / "stat").read_text().rpartition(")")[2].split())
-        return found
+        return [found for path in self.processes() if (found := _stat(path)) is not None]
 
-    def _processes(self) -> list[Path]:
-        found = list[Path]()
-        for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if int((path / "stat").read_text().rpartition(")")[2].split()[2]) == self.pid:
-                    found.append(path)
-        return found
+    def processes(self) -> list[Path]:
+        """Their folders in /proc: of its session, and whatever these have started, in sessions of their own, too."""
+        everybody = {path: found for path in Path("/proc").glob("[0-9]*") if (found := _stat(path)) is not None}
+        ours = {path for path, found in everybody.items() if int(found[_SESSION]) == self.pid}
+        while more := {path for path, found in everybody.items() if Path("/proc", found[_PARENT]) in ours} - ours:
+            ours |= more
+        return sorted(ours)
+
+
+def _stat(process: Path) -> list[str] | None:
+    """What /proc says of a process behind its name in brackets, which may hold blanks; None if it is gone."""
+    with contextlib.suppress(OSError):
+        return (process / "stat").read_text().rpartition(")")[2].split()
+    return None
 
 
 @contextlib.contextmanager
@@ -92,9 +96,11 @@ def _wait_until_ready(running: "subprocess.Popen[bytes]", address: str) -> None:
 
 
 def _stop(running: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM, then SIGKILL to whatever of the group is left."""
+    """SIGTERM, then SIGKILL to whatever is left of it, in whichever session."""
+    found = Server(running.pid, "").processes()
     running.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         running.wait(_STOP_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(running.pid, signal.SIGKILL)
+    for path in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(path.name), signal.SIGKILL)

@@ -38,7 +38,7 @@ from drift_detector_pipeline.serving.rows import ModelFacts, Row
 from drift_detector_pipeline.settings import Export, Serving
 
 REPORT = Path("reports/serving.json")
-BATCH, TRIES, ROWS, IMAGES, SECONDS = 8, 6, 2000, 32, 10
+BATCH, TRIES, ROWS, IMAGES, SECONDS = 8, 6, 2000, 512, 10
 CLIENTS, TIMES_TOO_MANY = (8, 64), 3  # three times what the service takes at once
 _DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 _PEERS = {"litserve": ("litserve_server.py", "content"), "bentoml": ("bentoml_service.py", "image")}

@@ -19,6 +19,8 @@ from conftest import ROOT, needs_clone
 from running import process
 from small_artefact import png, world
 
+from drift_detector_pipeline.proof.servers import Server
+
 pytestmark = [needs_clone, pytest.mark.slow]
 
 
@@ -63,7 +65,8 @@ def started(environment, *words, **variables):
         try:
             yield maker
         finally:
-            os.killpg(running.pid, signal.SIGKILL)
+            for process in Server(running.pid, "").processes():  # BentoML's worker has a session of its own
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def answered(ask, timeout_s=90):
