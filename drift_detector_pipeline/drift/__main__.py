@@ -21,10 +21,8 @@ from drift_detector_pipeline.drift.verdict_words import summary
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import is_there
 from drift_detector_pipeline.images.named_files import image_files
-from drift_detector_pipeline.modeling.trained import open_trained
+from drift_detector_pipeline.modeling.named import check_images, check_run
 from drift_detector_pipeline.runs.facts import now, this_command
-from drift_detector_pipeline.runs.machine import prepared
-from drift_detector_pipeline.runs.receipts import newest_finished
 from drift_detector_pipeline.settings import Drift, Run
 
 _ALLOWED = (
@@ -45,6 +43,11 @@ def main() -> int:
     command = read_command(sys.argv[1:], takes_images=True)
     if not any(command.images):
         raise ConfigError("name images: make drift RUN=outputs/DATE/TIME IMAGES=FOLDER")
+    if command.target:
+        check_run(command.target)
+    check_images(command.images)
+    from drift_detector_pipeline.runs.receipts import newest_finished  # what is not there is said before torch comes
+
     set_up_logging()
     verdict = judge_images(command.target or newest_finished(), command.images, command.overrides)
     return EXIT_STATUS[verdict.level]
@@ -55,6 +58,9 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
 
     Raises a PipelineError if there is no file, no reference, or it is another model's.
     """
+    from drift_detector_pipeline.modeling.trained import open_trained
+    from drift_detector_pipeline.runs.machine import prepared
+
     refuse_others(overrides, _ALLOWED, "a reference fixes the rest")
     limits = Limits(**load_section(Drift, overrides).model_dump())
     run = load_section(Run, ["run.precision=fp32", *overrides])
