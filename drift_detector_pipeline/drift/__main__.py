@@ -43,13 +43,8 @@ def main() -> int:
     command = read_command(sys.argv[1:], takes_images=True)
     if not any(command.images):
         raise ConfigError("name images: make drift RUN=outputs/DATE/TIME IMAGES=FOLDER")
-    if command.target:
-        check_run(command.target)
-    check_images(command.images)
-    from drift_detector_pipeline.runs.receipts import newest_finished  # what is not there is said before torch comes
-
     set_up_logging()
-    verdict = judge_images(command.target or newest_finished(), command.images, command.overrides)
+    verdict = judge_images(command.target or _newest(), command.images, command.overrides)
     return EXIT_STATUS[verdict.level]
 
 
@@ -58,12 +53,14 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
 
     Raises a PipelineError if there is no file, no reference, or it is another model's.
     """
-    from drift_detector_pipeline.modeling.trained import open_trained
-    from drift_detector_pipeline.runs.machine import prepared
-
     refuse_others(overrides, _ALLOWED, "a reference fixes the rest")
     limits = Limits(**load_section(Drift, overrides).model_dump())
     run = load_section(Run, ["run.precision=fp32", *overrides])
+    check_run(folder)
+    check_images(images)
+    from drift_detector_pipeline.modeling.trained import open_trained  # what is not there is said before torch comes
+    from drift_detector_pipeline.runs.machine import prepared
+
     with prepared(run) as machine, image_files(images) as found:
         if not any(is_there(image.file) for image in found):
             raise DataError(f"{' '.join(images)}: no files there; name a folder, a pattern, files or an archive")
@@ -76,6 +73,12 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
         report = write_report(folder / "drift", verdict, album, detector, facts)  # opens some images again
     _say(verdict, album, report)
     return verdict
+
+
+def _newest() -> Path:
+    from drift_detector_pipeline.runs.receipts import newest_finished
+
+    return newest_finished()
 
 
 def _say(verdict: Verdict, album: Album, report: Path) -> None:

@@ -49,13 +49,8 @@ def main() -> int:
     command = read_command(sys.argv[1:], takes_images=True)
     if len(command.images) != 1 or not command.images[0]:
         raise ConfigError("name one folder: make watch RUN=outputs/DATE/TIME IMAGES=FOLDER")
-    _check_folder(Path(command.images[0]))
-    if command.target:
-        check_run(command.target)
-    from drift_detector_pipeline.runs.receipts import newest_finished  # what is not there is said before torch comes
-
     set_up_logging()
-    return watch_folder(command.target or newest_finished(), Path(command.images[0]), command.overrides)
+    return watch_folder(command.target or _newest(), Path(command.images[0]), command.overrides)
 
 
 def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
@@ -63,12 +58,14 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
 
     Raises a PipelineError if there is no folder or reference, another process watches, or the state is another's.
     """
-    from drift_detector_pipeline.modeling.trained import open_trained
-    from drift_detector_pipeline.runs.machine import prepared
-
     refuse_others(overrides, _ALLOWED, "a reference fixes the rest")
     settings, machine_settings = load_section(Watch, overrides), load_section(Run, ["run.precision=fp32", *overrides])
-    _check_folder(images)
+    if not images.is_dir():
+        raise DataError(f"{images}: no such folder; for files, patterns and archives: make drift IMAGES=...")
+    check_run(run)
+    from drift_detector_pipeline.modeling.trained import open_trained  # what is not there is said before torch comes
+    from drift_detector_pipeline.runs.machine import prepared
+
     with prepared(machine_settings) as machine, _stopping() as stop:
         trained = open_trained(run / "final_model.safetensors", machine)
         limits = StreamLimits(settings.alpha, settings.horizon, settings.tolerated_loss)
@@ -80,9 +77,10 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
             return _Watch(watch, Journal(place, images.resolve()), settings, stop).run(images.resolve())
 
 
-def _check_folder(images: Path) -> None:
-    if not images.is_dir():
-        raise DataError(f"{images}: no such folder; for files, patterns and archives: make drift IMAGES=...")
+def _newest() -> Path:
+    from drift_detector_pipeline.runs.receipts import newest_finished
+
+    return newest_finished()
 
 
 class _Watch:
