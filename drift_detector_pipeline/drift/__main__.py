@@ -21,7 +21,7 @@ from drift_detector_pipeline.drift.verdict_words import summary
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import is_there
 from drift_detector_pipeline.images.named_files import image_files
-from drift_detector_pipeline.modeling.named import check_images, check_run
+from drift_detector_pipeline.modeling.named import check_images, check_weights
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.settings import Drift, Run
 
@@ -56,7 +56,7 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
     refuse_others(overrides, _ALLOWED, "a reference fixes the rest")
     limits = Limits(**load_section(Drift, overrides).model_dump())
     run = load_section(Run, ["run.precision=fp32", *overrides])
-    check_run(folder)
+    check_weights(folder / "final_model.safetensors")
     check_images(images)
     from drift_detector_pipeline.modeling.trained import open_trained  # what is not there is said before torch comes
     from drift_detector_pipeline.runs.machine import prepared

@@ -35,7 +35,7 @@ from drift_detector_pipeline.drift.stream.inbox import (
 from drift_detector_pipeline.drift.verdict import EXIT_STATUS
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
 from drift_detector_pipeline.files import held_alone
-from drift_detector_pipeline.modeling.named import check_run
+from drift_detector_pipeline.modeling.named import check_weights
 from drift_detector_pipeline.settings import Run, Watch
 
 _ALLOWED = ("run.device", "run.threads", *(f"watch.{name}" for name in Watch.model_fields))
@@ -62,7 +62,7 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
     settings, machine_settings = load_section(Watch, overrides), load_section(Run, ["run.precision=fp32", *overrides])
     if not images.is_dir():
         raise DataError(f"{images}: no such folder; for files, patterns and archives: make drift IMAGES=...")
-    check_run(run)
+    check_weights(run / "final_model.safetensors")
     from drift_detector_pipeline.modeling.trained import open_trained  # what is not there is said before torch comes
     from drift_detector_pipeline.runs.machine import prepared
 
