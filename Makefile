@@ -170,9 +170,12 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with 
 	@$(MODULE).proof.corruption_sheet "$(RUN)" $(ARGS)
 
 ##@ Answers
-.PHONY: export
+.PHONY: export log_export
 export: $(INSTALLED) ## A finished run as one folder that answers without PyTorch: RUN=... ARGS="export.precision=int8"
 	@$(MODULE).release.export "$(RUN)" $(ARGS)
+
+log_export: $(INSTALLED) ## The request log as Parquet: ARGS="database=sqlite:///PATH path=FOLDER", without them that of make serve
+	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME

@@ -194,28 +194,15 @@ class DriftDetector:
         chunks = (crops[start : start + CHUNK] for start in range(0, len(crops), CHUNK))
         return self._check_chunks(chunks, lambda places: crops[list(places)])
 
-    def check_scores(self, scores: Float32s, predicted: Labels) -> Verdict:
+    def check_scores(
+        self, scores: Float32s, predicted: Labels, *, by_copy: Callable[[], Estimate | None] = lambda: None
+    ) -> Verdict:
         """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known.
 
-        Without the images there is no second look: of a changed window the accuracy is less certain than it seems.
-        Raises DataError if shapes do not fit, a score is not finite or a class not in 0..K-1.
+        `by_copy` takes a second look at the images; it is called if looks have changed; without it the
+        accuracy of a changed window is less certain than it seems. Raises DataError if shapes do not fit, a score is
+        not finite or a class not in 0..K-1.
         """
-        return self._check_scores(scores, predicted)
-
-    def _check_chunks(self, chunks: Iterable[Pixels], crops_of: Callable[[Sequence[int]], Pixels]) -> Verdict:
-        parameters, least = self.reference.learned.parameters, self.limits.min_images
-        found = read_chunks(chunks, self.forward, parameters, least)
-        if found.images < least:
-            return Verdict("too few images", found.images)
-        by_copy = partial(self._by_copy, found, crops_of)
-        return self._check_scores(found.scores, found.predicted, by_copy)._replace(copies=found.copies)
-
-    def _by_copy(self, found: Reading, crops_of: Callable[[Sequence[int]], Pixels]) -> Estimate | None:
-        return estimate_by_look(self.reference, *look_at_some(found, crops_of, self.forward))
-
-    def _check_scores(
-        self, scores: Float32s, predicted: Labels, by_copy: Callable[[], Estimate | None] = lambda: None
-    ) -> Verdict:
         columns, scores = self.reference.scores.shape[1], np.asarray(scores)
         numbers = scores.ndim == 2 and scores.dtype.kind in "fiu" and np.isfinite(scores).all()
         if not numbers or scores.shape[1] != columns:
@@ -225,9 +212,21 @@ class DriftDetector:
             return Verdict("too few images", len(scores))
         key = len(scores), self.limits
         with one_blas_thread():
-            if key not in self._labellings:
-                self._labellings = {key: labellings_for(self.reference, len(self.classes), len(scores), self.limits)}
-            return judge(self.reference, self._labellings[key], scores, predicted, self.classes, self.limits, by_copy)
+            if (labellings := self._labellings.get(key)) is None:
+                labellings = labellings_for(self.reference, len(self.classes), len(scores), self.limits)
+                self._labellings = {key: labellings}
+            return judge(self.reference, labellings, scores, predicted, self.classes, self.limits, by_copy)
+
+    def _check_chunks(self, chunks: Iterable[Pixels], crops_of: Callable[[Sequence[int]], Pixels]) -> Verdict:
+        parameters, least = self.reference.learned.parameters, self.limits.min_images
+        found = read_chunks(chunks, self.forward, parameters, least)
+        if found.images < least:
+            return Verdict("too few images", found.images)
+        by_copy = partial(self._by_copy, found, crops_of)
+        return self.check_scores(found.scores, found.predicted, by_copy=by_copy)._replace(copies=found.copies)
+
+    def _by_copy(self, found: Reading, crops_of: Callable[[Sequence[int]], Pixels]) -> Estimate | None:
+        return estimate_by_look(self.reference, *look_at_some(found, crops_of, self.forward))
 
 
 def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:

@@ -49,7 +49,7 @@ def test_training_again_brings_labels_back():
         return float((said.logits.argmax(axis=1) == labels).mean())
 
     before = right()
-    for _ in range(8):
+    for _ in range(24):
         retrain(smaller, SCALE, images, labels)
     assert right() > before + 0.2
     assert not smaller.training
