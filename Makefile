@@ -172,7 +172,7 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with 
 ##@ Answers
 .PHONY: export serve log_export
 export: $(INSTALLED) ## A finished run as one folder that answers without PyTorch: RUN=... ARGS="export.precision=int8"
-	@$(MODULE).cli export "$(RUN)" $(ARGS)
+	@$(MODULE).release.export "$(RUN)" $(ARGS)
 
 serve: $(INSTALLED) ## Answer over HTTP until stopped, and watch for drift: ARGS="serving.port=8001 export.path=FOLDER"
 	@$(MODULE).serving $(ARGS)

@@ -77,7 +77,7 @@ def read_artefact(folder: Path) -> Artefact:
 
 def newest_artefact(place: Path = MODELS) -> Path:
     """The folder directly below `place` whose artefact.json was written last. Raises DataError if there is none."""
-    found = list(place.glob(f"*/{MANIFEST}"))
+    found = [path for path in place.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
     if not found:
         raise DataError(f"{place}: no exported model in it; export a finished run first: make export")
     return max(found, key=lambda path: path.stat().st_mtime_ns).parent

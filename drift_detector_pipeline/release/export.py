@@ -35,8 +35,8 @@ from drift_detector_pipeline.release.artefact import CARD, MANIFEST, MODEL, SECO
 from drift_detector_pipeline.release.beside import rows_beside, say_through
 from drift_detector_pipeline.release.executable import Executable, open_executable
 from drift_detector_pipeline.release.graph import export_model, export_second_look
-from drift_detector_pipeline.release.int8 import MOST_IMAGES as MOST_CALIBRATION
 from drift_detector_pipeline.release.parity import Exam, Row, as_markdown, as_text, chosen, measure, probabilities
+from drift_detector_pipeline.release.quantised import MOST_IMAGES as MOST_CALIBRATION
 from drift_detector_pipeline.release.trials import Trial, title, try_all
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import instruction_set, prepared

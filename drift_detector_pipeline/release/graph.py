@@ -20,10 +20,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from drift_detector_pipeline.arrays import Float32s
 from drift_detector_pipeline.drift.scores.adapted import adapts, normalizers, statistics_of
 from drift_detector_pipeline.drift.scores.module_forward import ModuleForward, through
+from drift_detector_pipeline.drift.scores.signals import Outputs
 from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.release.executable import NAMES
 
 LARGEST_BATCH = 4096
+_TALKATIVE = ("torch.onnx", "torch.utils.cpp_extension", "onnxscript", "onnx_ir", "root")
 _EXAMPLES = 2  # with one image the exporter takes the number of images for a constant
 _BATCH = {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)}
 
@@ -62,7 +64,7 @@ def export_second_look(
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Exporters tell their developers much, and nothing to whoever exports."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root")]
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     before = [one.level for one in loggers]
     said = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -84,9 +86,8 @@ class _Everything(nn.Module):
         self.network, self.way = forward.module, forward
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        said = self.way.outputs(_normalized(images, self.way.scale))
-        found = (said.logits.softmax(1), said.logits, said.features)
-        return found if said.early is None else (*found, said.early)
+        logits, *others = _tensors(self.way.outputs(_normalized(images, self.way.scale)))
+        return logits.softmax(1), logits, *others
 
 
 class _SecondLook(nn.Module):
@@ -103,18 +104,18 @@ class _SecondLook(nn.Module):
 
     def forward(self, images: torch.Tensor, statistics: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, ...]:
         sizes = [len(part) for layer in self.layers.values() for part in statistics_of(layer)]
-        parts = list(statistics.split(sizes))
+        parts = list(torch.split(statistics, sizes))
         found = dict[str, torch.Tensor]()
         handles = [
             layer.register_forward_pre_hook(_normalizing(name, parts[2 * place : 2 * place + 2], own, found))
             for place, (name, layer) in enumerate(self.layers.items())
         ]
         try:
-            said = self.way.outputs(_normalized(images, self.way.scale))
+            logits, features, *_ = _tensors(self.way.outputs(_normalized(images, self.way.scale)))
         finally:
             for handle in handles:
                 handle.remove()
-        return said.logits, said.features, torch.cat([found[name] for name in self.layers])
+        return logits, features, torch.cat([found[name] for name in self.layers])
 
 
 def _normalizing(
@@ -139,6 +140,10 @@ def _normalizing(
         return ((maps - mean.view(shape)) * stretch.view(shape) + own_mean.view(shape),)
 
     return hook
+
+
+def _tensors(said: Outputs) -> list[torch.Tensor]:
+    return [part for part in said if isinstance(part, torch.Tensor)]
 
 
 def _normalized(images: torch.Tensor, scale: tuple[Sequence[float], Sequence[float]]) -> torch.Tensor:

@@ -54,8 +54,10 @@ def chosen(count: int, seed: int = 0) -> Indices:
     return np.sort(rng.permutation(count)[:MOST_IMAGES]).astype(np.int64)
 
 
-def measure(name: str, says: Says, exam: Exam, megabytes: float | None = None, note: str = "") -> Row:
-    """Ask `says` about all images and compare; then time it on some of them."""
+def measure(
+    name: str, says: Says, exam: Exam, megabytes: float | None = None, note: str = "", *, alone: bool = True
+) -> Row:
+    """Ask `says` about all images and compare; then time it on some. `alone`: ask about batches of other sizes, too."""
     found = probabilities(says, exam.crops, name)
     predicted = found.argmax(axis=1)
     right = int((predicted == exam.labels).sum())
@@ -63,8 +65,8 @@ def measure(name: str, says: Says, exam: Exam, megabytes: float | None = None, n
     return Row(
         name, count, float(np.abs(found - exam.expected).max()),
         float((predicted != exam.expected.argmax(axis=1)).mean()), right / count, *wilson_interval(right, count),
-        rows_independent(says, exam.crops), milliseconds(says, exam.crops, 1), milliseconds(says, exam.crops, 8),
-        megabytes, note,
+        rows_independent(says, exam.crops) if alone else None, milliseconds(says, exam.crops, 1),
+        milliseconds(says, exam.crops, 8), megabytes, note,
     )  # fmt: skip
 
 

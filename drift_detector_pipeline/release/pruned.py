@@ -46,7 +46,7 @@ def retrain(module: nn.Module, scale: tuple[Sequence[float], Sequence[float]], c
             inputs = normalize(torch.from_numpy(crops[batch]).permute(0, 3, 1, 2), *map(tuple, scale))
             loss = functional.cross_entropy(module(inputs), torch.from_numpy(labels[batch]))
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             bar.update()
@@ -64,13 +64,8 @@ def _pairs(module: nn.Module) -> Iterator[Pair]:
         else:
             continue
         for one, two, three in zip(found, found[1:], found[2:], strict=False):
-            if _is_pair(one, two, three):
-                yield one, two, three
-
-
-def _is_pair(before: nn.Module, normalizer: nn.Module, after: nn.Module) -> bool:
-    kinds = isinstance(before, nn.Conv2d) and isinstance(normalizer, nn.BatchNorm2d) and isinstance(after, nn.Conv2d)
-    return kinds and before.groups == after.groups == 1 and before.out_channels == after.in_channels
+            if isinstance(one, nn.Conv2d) and isinstance(two, nn.BatchNorm2d) and isinstance(three, nn.Conv2d):
+                yield from [(one, two, three)] * (one.groups == three.groups == 1)
 
 
 @torch.no_grad()

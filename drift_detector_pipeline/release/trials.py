@@ -14,8 +14,8 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.release.artefact import INT8, MODEL
 from drift_detector_pipeline.release.executable import Executable, open_session
-from drift_detector_pipeline.release.int8 import prepare, quantise, stem_of
 from drift_detector_pipeline.release.parity import LARGEST_GAP, Exam, Row, measure, refusal
+from drift_detector_pipeline.release.quantised import prepare, quantise, stem_of
 from drift_detector_pipeline.settings import Export
 
 WAYS = (("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "bf16"), ("openvino", "int8"))
