@@ -11,6 +11,7 @@ The ground:
     config         conf/*.yaml and overrides -> checked settings
     commands       the words of a command that are no settings
     pages          self-contained HTML pages
+    figures        charts as PNG
 
 The road:
 

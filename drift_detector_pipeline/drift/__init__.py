@@ -21,7 +21,6 @@ thumbnails       a few typical images of the reference
 detector         all of it in Python, for anybody's model
 build_reference  make drift_reference
 stream/          images one after another -> an alarm with a guarantee
-report_charts    its pictures
 report           a verdict as JSON and as one page
 __main__         make drift
 watch            make watch

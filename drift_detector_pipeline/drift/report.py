@@ -19,7 +19,6 @@ from drift_detector_pipeline.drift.cause import MIX, Cause
 from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Album, Window
-from drift_detector_pipeline.drift.report_charts import accuracy_chart, channel_chart
 from drift_detector_pipeline.drift.scores.phi import missing
 from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict
@@ -73,8 +72,6 @@ def report_page(verdict: Verdict, window: Album | Window | None, detector: Drift
         pictures=window is not None, pairs=_pairs(verdict, window, detector),
         seen=words_for(cause.kind).seen if _shows(cause) else None,
         strangers=_strangers(verdict, window),
-        channels=channel_chart(verdict) if verdict.channels else None,
-        accuracy=accuracy_chart(verdict) if verdict.accuracy else None,
     )  # fmt: skip
 
 

@@ -35,9 +35,9 @@ from drift_detector_pipeline.drift.scores.signals import Forward, read_signals
 from drift_detector_pipeline.drift.twins import CHANGES, make_twins
 from drift_detector_pipeline.drift.verdict import Limits, labellings_for
 from drift_detector_pipeline.errors import ConfigError, exit_status
+from drift_detector_pipeline.figures import figure_png
 from drift_detector_pipeline.files import write_atomically, write_json
 from drift_detector_pipeline.modeling.trained import open_trained
-from drift_detector_pipeline.pages import figure_png
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.proof.study_material import MIXES
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command

@@ -166,7 +166,7 @@ class RequestLog:
         if self.engine.dialect.name == "sqlite":
             with asking(), closing(self.engine.raw_connection()) as raw:
                 # A page a step, and of what gives no rows `execute` takes one step.
-                raw.driver_connection.executescript("PRAGMA incremental_vacuum")
+                raw.cursor().executescript("PRAGMA incremental_vacuum")
         return found.rowcount
 
     def _write(self, items: Sequence[_Item]) -> None:
