@@ -67,14 +67,14 @@ def test_every_disjoint_window_of_a_source_is_judged_once(log, detector):
     model = fill(log, detector, world(2 * WINDOW + 7, 1)[0], "door")
     fill(log, detector, darkened(WINDOW, 2), "gate")
     found = judge_windows(log, model, detector, window=WINDOW)
-    assert [(one.source, one.first_request, one.last_request) for one in found] == [
-        ("door", 1, WINDOW), ("door", WINDOW + 1, 2 * WINDOW), ("gate", 2 * WINDOW + 8, 3 * WINDOW + 7)
-    ]  # fmt: skip
-    assert found[0].level == "quiet" and found[2].level in LOUD
+    door, gate = ([one for one in found if one.source == source] for source in ("door", "gate"))
+    assert [(one.first_request, one.last_request) for one in door] == [(1, WINDOW), (WINDOW + 1, 2 * WINDOW)]
+    assert [(one.first_request, one.last_request) for one in gate] == [(2 * WINDOW + 8, 3 * WINDOW + 7)]
+    assert door[0].level == "quiet" and gate[0].level in LOUD
     assert all(one.counted and one.images == WINDOW and one.repeated == 0 for one in found)
     assert judge_windows(log, model, detector, window=WINDOW) == []
     assert newest_verdicts(log, model, 9) == found[::-1]
-    assert newest_verdicts(log, model, 9, "gate") == found[2:]
+    assert newest_verdicts(log, model, 9, "gate") == gate
     assert [stored_verdict(log, one.id) for one in found] == found
 
 
