@@ -171,7 +171,7 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with 
 
 ##@ Answers
 .PHONY: log_export
-log_export: $(INSTALLED) ## The request log as Parquet: ARGS="database=sqlite:///PATH path=FOLDER", without them that of make serve
+log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=sqlite:///PATH path=FOLDER"
 	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Papers

@@ -69,16 +69,16 @@ def test_verdicts_come_out_with_their_detail(small_detector_folder, tmp_path):
 
 def test_the_command_says_where_it_wrote_and_what_it_takes(tmp_path, call_main):
     address = f"sqlite:///{tmp_path}/log.sqlite"
-    missing = call_main("serving.log_export", f"database={address}")
+    missing = call_main("serving.log_export", f"serving.database={address}")
     assert missing.returncode == 1 and "no log there; make serve writes one" in missing.stderr
     with closing(RequestLog(address)) as log:
         log.put(log.register(FACTS), row(1))
-    done = call_main("serving.log_export", f"database={address}", f"path={tmp_path}/out")
+    done = call_main("serving.log_export", f"serving.database={address}", f"path={tmp_path}/out")
     assert done.returncode == 0, done.stderr
     [folder] = (tmp_path / "out").iterdir()
     assert str(folder) in done.stdout
-    wrong = call_main("serving.log_export", "databse=x")
-    assert wrong.returncode == 1 and "further words may be database=..., path=..." in wrong.stderr
+    wrong = call_main("serving.log_export", "serving.databse=x")
+    assert wrong.returncode == 1 and "further words may be serving.database=..., path=..." in wrong.stderr
 
 
 def test_without_pyarrow_it_says_which_extra(tmp_path):
@@ -87,7 +87,7 @@ def test_without_pyarrow_it_says_which_extra(tmp_path):
     code = f"""import sys; sys.modules["pyarrow"] = None
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.serving import log_export
-sys.argv = ["log_export", "database=sqlite:///{tmp_path}/log.sqlite", "path={tmp_path}/out"]
+sys.argv = ["log_export", "serving.database=sqlite:///{tmp_path}/log.sqlite", "path={tmp_path}/out"]
 sys.exit(log_export.main())"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip()) == (
