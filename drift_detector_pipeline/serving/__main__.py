@@ -7,6 +7,7 @@ was begun is answered and logged.
 
 import asyncio
 import contextlib
+import ctypes
 import importlib.util
 import os
 import signal
@@ -38,6 +39,7 @@ _EXPORT = "drift_detector_pipeline.release.export"
 _KEPT_S = 75  # an idle connection: longer than load balancers keep theirs, so that they close first
 _ON_THE_WAY_S = 0.1  # a connection that has begun when the door closes is complete by then
 _HEARD_S = 3.0  # who connected just before the door closed has so long to say what it wants
+_MMAP_THRESHOLD, _LARGE_BYTES = -3, 2**20  # M_MMAP_THRESHOLD: what is larger is a mapping of its own
 _FINISH_S = 60  # after the door is closed; what is not answered by then is given up
 _ALLOWED = [f"serving.{name}" for name in Serving.model_fields]
 
@@ -46,12 +48,19 @@ _ALLOWED = [f"serving.{name}" for name in Serving.model_fields]
 def main() -> int:
     """Serve until SIGTERM or SIGINT."""
     set_up_logging()
+    _give_back_memory()
     warnings.simplefilter("ignore")  # of image files; decoding in two threads would restore each other's filters
     settings, folder = _settings(sys.argv[1:])
     with open_door(settings.host, settings.port) as door, threadpool_limits(1):
         service = _open(settings, folder)
         asyncio.run(_serve(build_app(service, keys_of(os.environ)), door, settings.drain_s))
     return 0
+
+
+def _give_back_memory() -> None:
+    """Let glibc return what large images needed at once; it would keep several hundred megabytes for the next ones."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def _settings(words: Sequence[str]) -> tuple[Serving, Path]:
