@@ -50,7 +50,7 @@ def measure_cost(address: str) -> tuple[str, dict[str, float]]:
     """Fill a log several times over and read its newest window: the kind of database, and figures of the best try."""
     requests, rows = RequestLog(address, buffer=ROWS), _rows()
     kind = requests.engine.dialect.name
-    model = requests.register(ModelFacts("", "", "", "", "cost", ["a", "b"], ["score"] * SCORES))
+    model = requests.register(ModelFacts("", "", "", "", "cost", list("abcdefghij"), ["score"] * SCORES))
     if before := requests.count(model):
         raise DataError(f"{address}: {before} rows are there; name an empty database")
     tries = [_fill(requests, model, rows) for _ in range(TRIES)]
