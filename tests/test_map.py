@@ -113,6 +113,8 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("drift.detector", "hydra pydantic timm dvc torch sklearn matplotlib"),
         ("release.artefact", "torch numpy hydra pydantic"),
         ("release.executable", "torch timm sklearn dvc matplotlib hydra pydantic onnx onnxruntime openvino"),
+        ("serving.crops", "hydra pydantic timm dvc wandb torch sklearn matplotlib pyarrow psycopg"),
+        ("serving.log_export", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg"),
         ("runs.tracking.wandb_writer", "torch timm hydra"),
     ],
 )
