@@ -180,7 +180,7 @@ serve: $(INSTALLED) ## Answer over HTTP until stopped, and watch for drift: ARGS
 load_test: $(DEVELOPED) ## What the service costs under load, beside bare inference and others (PEERS=SITE_PACKAGES): reports/serving.json
 	@$(MODULE).proof.serving_load $(ARGS)
 
-log_export: $(INSTALLED) ## The request log as Parquet: ARGS="database=sqlite:///PATH path=FOLDER", without them that of make serve
+log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=sqlite:///PATH path=FOLDER"
 	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Papers

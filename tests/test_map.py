@@ -108,7 +108,13 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("dataset", "torch timm dvc sklearn matplotlib"),
         ("modeling.evaluate", "torch timm matplotlib"),
         ("modeling.predict", "torch timm matplotlib"),
+        ("drift.__main__", "torch timm matplotlib sklearn"),
+        ("drift.watch", "torch timm matplotlib sklearn"),
         ("drift.detector", "hydra pydantic timm dvc torch sklearn matplotlib"),
+        ("release.artefact", "torch numpy hydra pydantic"),
+        ("release.executable", "torch timm sklearn dvc matplotlib hydra pydantic onnx onnxruntime openvino"),
+        ("serving.crops", "hydra pydantic timm dvc wandb torch sklearn matplotlib pyarrow psycopg"),
+        ("serving.log_export", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg"),
         ("runs.tracking.wandb_writer", "torch timm hydra"),
     ],
 )

@@ -22,5 +22,6 @@ replies           what answers look like
 protocol          the Open Inference Protocol, version 2
 drift_answers     the endpoints about drift
 app               all endpoints together
+door              a listening socket that can be closed without losing anybody
 __main__          make serve
 """

@@ -7,6 +7,7 @@ was begun is answered and logged.
 
 import asyncio
 import contextlib
+import ctypes
 import importlib.util
 import os
 import signal
@@ -27,6 +28,7 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.release.artefact import MANIFEST
 from drift_detector_pipeline.serving.admission import Admission
 from drift_detector_pipeline.serving.app import build_app
+from drift_detector_pipeline.serving.door import knocked, let_nobody_knock, open_door
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.keys import keys_of
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -35,7 +37,9 @@ from drift_detector_pipeline.settings import Export, Serving
 
 _EXPORT = "drift_detector_pipeline.release.export"
 _KEPT_S = 75  # an idle connection: longer than load balancers keep theirs, so that they close first
-_HEARD_S = 1.0  # who connected just before the door closed has so long to say what it wants
+_ON_THE_WAY_S = 0.1  # a connection that has begun when the door closes is complete by then
+_HEARD_S = 3.0  # who connected just before the door closed has so long to say what it wants
+_MMAP_THRESHOLD, _LARGE_BYTES = -3, 2**20  # M_MMAP_THRESHOLD: what is larger is a mapping of its own
 _FINISH_S = 60  # after the door is closed; what is not answered by then is given up
 _ALLOWED = [f"serving.{name}" for name in Serving.model_fields]
 
@@ -44,12 +48,19 @@ _ALLOWED = [f"serving.{name}" for name in Serving.model_fields]
 def main() -> int:
     """Serve until SIGTERM or SIGINT."""
     set_up_logging()
+    _give_back_memory()
     warnings.simplefilter("ignore")  # of image files; decoding in two threads would restore each other's filters
     settings, folder = _settings(sys.argv[1:])
-    with _listening(settings) as door, threadpool_limits(1):
+    with open_door(settings.host, settings.port) as door, threadpool_limits(1):
         service = _open(settings, folder)
         asyncio.run(_serve(build_app(service, keys_of(os.environ)), door, settings.drain_s))
     return 0
+
+
+def _give_back_memory() -> None:
+    """Let glibc return what large images needed at once; it would keep several hundred megabytes for the next ones."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def _settings(words: Sequence[str]) -> tuple[Serving, Path]:
@@ -123,11 +134,14 @@ class _Server(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the door, answer who got in, end. The kernel connects clients before we accept them."""
-        knocked = [one for door in sockets or [] for one in _accepted(door)]
+        """Close the door, answer who got in, end."""
+        [door] = sockets or []
+        let_nobody_knock(door)
+        await asyncio.sleep(_ON_THE_WAY_S)
+        last = knocked(door)
         for server in self.servers:
             server.close()
-        for one in knocked:
+        for one in last:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, one)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HEARD_S):
@@ -136,35 +150,10 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
-        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return made
-
-
-def _accepted(door: socket.socket) -> list[socket.socket]:
-    """All who are connected to a listening socket, and were not accepted yet."""
-    found = list[socket.socket]()
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            found.append(door.accept()[0])
-    return found
-
-
-@contextlib.contextmanager
-def _listening(settings: Serving) -> Iterator[socket.socket]:
-    """A socket at the address that is set; who connects before the model is warm waits. Raises ConfigError."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as door:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            door.bind((settings.host, settings.port))
-        except OSError as error:
-            raise ConfigError(
-                f"serving.host={settings.host} serving.port={settings.port}: {error.strerror}; choose another, such as "
-                f"serving.port={settings.port + 1}"
-            ) from error
-        yield door
 
 
 if __name__ == "__main__":

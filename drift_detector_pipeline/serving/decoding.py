@@ -16,13 +16,14 @@ from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import FORMATS, header_size
+from drift_detector_pipeline.images.decode import FORMATS, read_header
 from drift_detector_pipeline.serving.engine import Engine
 from drift_detector_pipeline.serving.problems import RequestError
 
 THREADS = 2
 SMALL_PIXELS = 2_000_000  # images up to here wait for nobody: as many as there are threads take few megabytes
 THUMBNAIL_PX = 96
+_USUAL_COPIES = 2  # of an image in memory; of formats that need more, fewer pixels are taken
 CROPS = 64  # decoded and not answered yet, of all requests
 
 
@@ -69,15 +70,14 @@ class Decoder:
 
 def _prepare_small(content: bytes, engine: Engine, most_pixels: int) -> Prepared | None:
     """None of an image that has to wait for others. Raises RequestError or DataError, see `Decoder.prepared`."""
-    size = header_size(content)
-    if size is None:
+    header = read_header(content)
+    if header is None:
         raise RequestError("type", f"these bytes are none of {', '.join(FORMATS)}; send one of these")
-    width, height = size
-    if width * height > most_pixels:
-        raise RequestError(
-            "image", f"{width} x {height} px are more than {most_pixels / 1e6:g} megapixels; make it smaller"
-        )
-    return _prepare(content, engine) if width * height <= SMALL_PIXELS else None
+    most = most_pixels * _USUAL_COPIES // max(_USUAL_COPIES, header.copies)
+    if header.width * header.height > most:
+        said = f"{header.width} x {header.height} px are more than {most / 1e6:g} megapixels, the most of such a file"
+        raise RequestError("image", f"{said}; make it smaller")
+    return _prepare(content, engine) if header.width * header.height <= SMALL_PIXELS else None
 
 
 def _prepare(content: bytes, engine: Engine) -> Prepared:

@@ -27,7 +27,8 @@ def written(folder):
 
 
 def test_what_is_read_is_what_was_written(folder):
-    assert read_artefact(folder) == written(folder)
+    artefact = written(folder)
+    assert read_artefact(folder) == artefact
 
 
 def test_the_identity_changes_with_file_runtime_and_precision_and_with_nothing_else(folder):

@@ -5,7 +5,8 @@ import pytest
 import torch
 from exported import CONV, MLP, RESNET, SCALE, network, some_images
 
-from drift_detector_pipeline.release.beside import tensorrt
+from drift_detector_pipeline.drift.scores.module_forward import through
+from drift_detector_pipeline.release.beside import say_through, tensorrt
 from drift_detector_pipeline.release.pruned import prune, retrain
 
 
@@ -39,18 +40,16 @@ def test_a_network_without_such_blocks_is_not_pruned():
 
 
 def test_training_again_brings_labels_back():
-    module, images = network(*CONV), some_images(128, 16)
+    module, images = network(*CONV), some_images(1024, 16)
     labels = (images.mean((1, 2, 3)) > 120).astype(np.int64)
     smaller = prune(module)
 
     def right():
-        smaller.eval()
-        inputs = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-        with torch.no_grad():
-            return float((smaller(inputs).argmax(1).numpy() == labels).mean())
+        said = say_through(through(smaller, *SCALE))(images)
+        return float((said.logits.argmax(axis=1) == labels).mean())
 
     before = right()
-    for _ in range(8):
+    for _ in range(24):
         retrain(smaller, SCALE, images, labels)
     assert right() > before + 0.2
     assert not smaller.training

@@ -23,6 +23,8 @@ from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.export import export_run
 from drift_detector_pipeline.settings import Export
 
+pytestmark = pytest.mark.slow  # a run is trained and exported first
+
 
 def settings(path, **changes):
     return load_section(Export, [f"export.path={path}", *(f"export.{key}={value}" for key, value in changes.items())])
@@ -76,7 +78,6 @@ print({{"torch", "sklearn", "timm", "matplotlib", "dvc", "wandb", "onnx", "hydra
     assert (done.stdout, done.stderr) == ("(3, 3) (3, 3)\nset()\n", "")
 
 
-@pytest.mark.slow
 def test_the_command_prints_the_table_and_what_comes_next(answers, call_main, tmp_path):
     _, run = answers
     done = call_main("release.export", str(run), f"export.path={tmp_path / 'answers'}")
@@ -102,7 +103,6 @@ def without_fit(made_once):
     return made_once("without_fit", make) / "run"
 
 
-@pytest.mark.slow
 def test_a_run_without_fit_answers_and_says_how_to_keep_fit(without_fit, call_main, tmp_path):
     done = call_main("release.export", str(without_fit), f"export.path={tmp_path / 'artefact'}")
     assert done.returncode == 0
@@ -112,7 +112,6 @@ def test_a_run_without_fit_answers_and_says_how_to_keep_fit(without_fit, call_ma
     assert "reference.npz" not in artefact.sha256 and "second_look.onnx" not in artefact.sha256  # an mlp adapts nothing
 
 
-@pytest.mark.slow
 def test_what_is_refused_leaves_the_old_folder_as_it_was(answers, without_fit, tmp_path):
     root, _ = answers
     old = shutil.copytree(root / "artefact", tmp_path / "artefact")
@@ -154,7 +153,6 @@ def digits(made_once):
     return made_once("exported_digits", make)
 
 
-@pytest.mark.slow
 def test_windows_of_unchanged_images_are_quiet_through_the_file_that_serves(digits):
     artefact = read_artefact(digits / "artefact")
     assert (artefact.file, artefact.precision) == ("model.int8.onnx", "int8")
@@ -169,7 +167,6 @@ def test_windows_of_unchanged_images_are_quiet_through_the_file_that_serves(digi
     assert detector.check(pool[windows[0]] // 2).level != "quiet"  # it would have said so
 
 
-@pytest.mark.slow
 def test_a_reference_is_of_one_executable_only(digits):
     artefact = read_artefact(digits / "artefact")
     other = open_executable(artefact._replace(file="model.onnx", precision="fp32"))  # of the same folder
@@ -177,7 +174,6 @@ def test_a_reference_is_of_one_executable_only(digits):
         DriftDetector.load(digits / "artefact", other)
 
 
-@pytest.mark.slow
 def test_the_table_compares_what_was_measured(digits):
     table = {row["name"]: row for row in read_artefact(digits / "artefact").facts["table"]}
     ours, own = table["ONNX Runtime int8"], table["PyTorch fp32"]

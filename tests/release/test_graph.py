@@ -1,8 +1,13 @@
 """The exported file says what the network says, of any number of images, and looks twice as it does."""
 
+import subprocess
+import sys
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, ci_environment
 from exported import CONV, MLP, RESNET, SCALE, VIT, exported, network, some_images
 from torch import nn
 
@@ -101,7 +106,7 @@ def test_a_network_that_cannot_be_written_is_named_as_such(tmp_path, capfd):
 
 def test_a_file_that_is_no_network_is_named(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"nothing of the kind")
-    for runtime in ("onnxruntime", "openvino"):
+    for runtime in ["onnxruntime", *["openvino"] * (find_spec("openvino") is not None)]:
         with pytest.raises(DataError, match=r"model.onnx: .* cannot read it .* make export"):
             open_session(tmp_path / "model.onnx", runtime, "fp32")
 
@@ -114,3 +119,21 @@ def test_exporting_leaves_the_network_as_it_was(tmp_path):
     exported(tmp_path, module, 16)
     assert all(torch.equal(values, before[name]) for name, values in module.state_dict().items())
     assert torch.equal(module(images), expected)
+
+
+def test_openvino_has_nothing_to_tell_its_maker_with(tmp_path):
+    """Importing it sends an event as long as the package that sends can be imported."""
+    pytest.importorskip("openvino", reason="an extra")
+    exported(tmp_path, network(*MLP), 16)
+    code = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from drift_detector_pipeline.release.executable import open_session
+session = open_session(Path({str(tmp_path / "model.onnx")!r}), "openvino", "fp32")
+print(session({{"images": np.zeros((3, 16, 16, 3), np.uint8)}})["logits"].shape)
+print([name for name, module in sys.modules.items() if name.startswith("openvino_telemetry") and module])
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("(3, 5)\n[]\n", "")
