@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,8 +40,8 @@ from drift_detector_pipeline.settings import Export, Serving
 REPORT = Path("reports/serving.json")
 BATCH, TRIES, ROWS, IMAGES, SECONDS = 8, 6, 2000, 512, 10
 CLIENTS, TIMES_TOO_MANY = (8, 64), 3  # three times what the service takes at once
-_DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-_PEERS = {"litserve": ("litserve_server.py", "content"), "bentoml": ("bentoml_service.py", "image")}
+_ROOT = Path(__file__).resolve().parents[2]
+_PEERS = {"litserve": ("deploy/litserve_server.py", "content"), "bentoml": ("deploy/bentoml_service.py", "image")}
 Figures = dict[str, Any]
 
 
@@ -89,7 +89,7 @@ def measure(artefact: Artefact, place: Path) -> Figures:
     loads["overload, obeying"] = Load(TIMES_TOO_MANY * settings.in_flight)
     loads["overload, hammering"] = Load(TIMES_TOO_MANY * settings.in_flight, obey=False)
     with _service(artefact, place) as server:
-        found = _ask(server, loads, place, between=lambda: (bare.measure(), whole.measure()))
+        found = _ask(server, loads, place, between=[bare.measure, whole.measure])
         memory = server.megabytes()
     row_ms = _log_row_ms(engine, place)
     bare_ms, answer_ms = bare.milliseconds(BATCH), whole.milliseconds(BATCH)
@@ -139,31 +139,33 @@ def _measure_peer(name: str, artefact: Artefact, place: Path) -> Figures | None:
     file, field = _PEERS[name]
     port = free_port()
     environment = {
-        "PYTHONPATH": f"{_DEPLOY.parent}:{peers}", "ARTEFACT": str(artefact.folder), "PORT": str(port),
+        "PYTHONPATH": f"{_ROOT}:{peers}", "ARTEFACT": str(artefact.folder), "PORT": str(port),
         "OMP_NUM_THREADS": "1", "HOME": str(place),
     }  # fmt: skip
     ready = {"litserve": "/health", "bentoml": "/readyz"}[name]
-    with started([sys.executable, str(_DEPLOY / file)], port, ready, environment) as server:
+    with started([sys.executable, str(_ROOT / file)], port, ready, environment) as server:
         found = _ask(server, {str(count): Load(count) for count in CLIENTS}, place, field=field)
         return {"loads": found, "megabytes": server.megabytes()}
 
 
 def _ask(
-    server: Server, loads: Mapping[str, Load], place: Path, *, between: Callable[[], object] = lambda: None,
+    server: Server, loads: Mapping[str, Load], place: Path, *, between: Sequence[Callable[[], None]] = (),
     field: str = "",
 ) -> dict[str, Figures]:  # fmt: skip
     """Every load in turn, after a short one that warms up; `cpu_ms` is the server's for each answer."""
     _k6(server, Load(CLIENTS[0]), place, field, 3)
     found = dict[str, Figures]()
     for name, load in loads.items():
-        between()
+        for measure_more in between:
+            measure_more()
         before = server.cpu_seconds()
         said = _k6(server, load, place, field, SECONDS)
         time.sleep(1)  # what is still logged or judged belongs to it
         said["cpu_ms"] = 1000 * (server.cpu_seconds() - before) / said["answered"]
         log.info("%s: %.2f ms of processor time an answer, %d answered", name, said["cpu_ms"], said["answered"])
         found[name] = said
-    between()
+    for measure_more in between:
+        measure_more()
     return found
 
 
@@ -178,7 +180,7 @@ def _k6(server: Server, load: Load, place: Path, field: str, seconds: int) -> Fi
         "DURATION": f"{seconds}s", "OBEY": "yes" if load.obey else "no", "FIELD": field, "SUMMARY": summary,
     }  # fmt: skip
     words = [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
-    command = [program, "run", "--no-usage-report", "--quiet", *words, str(_DEPLOY / "load" / "predict.js")]
+    command = [program, "run", "--no-usage-report", "--quiet", *words, str(_ROOT / "deploy" / "load" / "predict.js")]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise DataError(f"{server.address}: the load test failed, status {done.returncode}: {done.stderr[-500:]}")
