@@ -111,23 +111,18 @@ def _learn_copies(clean: Signals, labels: Labels, twins: Sequence[Twin], looks: 
     if not looks or len({family_of(twin.kind) for twin in asked}) < 2:
         return None
     recentring = fit_recentring(clean, [twin.signals for twin in twins])
-    usual = [_labelled_window("", False, look, clean, labels, recentring) for look in looks]
+    usual = [LabelledWindow("", "", False, answers_of(look, clean, recentring), labels[look.rows]) for look in looks]
     top = {twin.kind: max(other.severity for other in asked if other.kind == twin.kind) for twin in asked}
     changed = [
-        _labelled_window(
-            family_of(twin.kind), 1 < twin.severity == top[twin.kind], look, twin.signals, labels[twin.rows], recentring
+        LabelledWindow(
+            f"{twin.kind} {twin.severity}", family_of(twin.kind), 1 < twin.severity == top[twin.kind],
+            answers_of(look, twin.signals, recentring), labels[twin.rows][look.rows],
         )
         for twin in asked for look in twin.looks
     ]  # fmt: skip
     right = 1 - float(mistakes(clean, labels).mean())
     known = Known(right, 1 - right, float(np.sqrt(right * (1 - right) / len(labels))))
     return Copies(recentring, learn_copy(usual, changed, known))
-
-
-def _labelled_window(
-    family: str, strong: bool, look: SecondLook, signals: Signals, labels: Labels, recentring: Recentring
-) -> LabelledWindow:
-    return LabelledWindow(family, strong, answers_of(look, signals, recentring), labels[look.rows])
 
 
 def refer(learned: Learned, signals: Signals, labels: Labels | None, looks: Sequence[SecondLook] = ()) -> Reference:
