@@ -12,7 +12,6 @@ is needed. Read by the command line and the study.
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +21,7 @@ from PIL import Image
 from torch import nn
 
 from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
-from drift_detector_pipeline.drift.accuracy import Estimate
+from drift_detector_pipeline.drift.inverse import asker
 from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import (
     CHUNK,
@@ -34,18 +33,20 @@ from drift_detector_pipeline.drift.preparation import (
     open_images,
     preparation_from,
 )
-from drift_detector_pipeline.drift.reading import Reading, look_at_some, read_chunks
-from drift_detector_pipeline.drift.reference import (
-    Reference,
-    estimate_by_look,
-    learn,
-    one_blas_thread,
-    refer,
-)
+from drift_detector_pipeline.drift.reading import read_chunks
+from drift_detector_pipeline.drift.reference import Reference, learn, one_blas_thread, refer
 from drift_detector_pipeline.drift.reference_file import load_reference, save_reference
 from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals, through
 from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
-from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, labellings_for, scale_for
+from drift_detector_pipeline.drift.verdict import (
+    AskAgain,
+    Limits,
+    Verdict,
+    checked_limits,
+    judge,
+    labellings_for,
+    scale_for,
+)
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
@@ -207,14 +208,11 @@ class DriftDetector:
         found = read_chunks(chunks, self.forward, parameters, least)
         if found.images < least:
             return Verdict("too few images", found.images)
-        by_copy = partial(self._by_copy, found, crops_of)
-        return self._check_scores(found.scores, found.predicted, by_copy)._replace(copies=found.copies)
-
-    def _by_copy(self, found: Reading, crops_of: Callable[[Sequence[int]], Pixels]) -> Estimate | None:
-        return estimate_by_look(self.reference, *look_at_some(found, crops_of, self.forward))
+        again = asker(self.reference, found, crops_of, self.forward)
+        return self._check_scores(found.scores, found.predicted, again)._replace(copies=found.copies)
 
     def _check_scores(
-        self, scores: Float32s, predicted: Labels, by_copy: Callable[[], Estimate | None] = lambda: None
+        self, scores: Float32s, predicted: Labels, again: AskAgain = lambda looks_changed: None
     ) -> Verdict:
         columns, scores = self.reference.scores.shape[1], np.asarray(scores)
         numbers = scores.ndim == 2 and scores.dtype.kind in "fiu" and np.isfinite(scores).all()
@@ -227,7 +225,7 @@ class DriftDetector:
         with one_blas_thread():
             if key not in self._labellings:
                 self._labellings = {key: labellings_for(self.reference, len(self.classes), len(scores), self.limits)}
-            return judge(self.reference, self._labellings[key], scores, predicted, self.classes, self.limits, by_copy)
+            return judge(self.reference, self._labellings[key], scores, predicted, self.classes, self.limits, again)
 
 
 def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:

@@ -14,8 +14,7 @@ from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
 from drift_detector_pipeline.drift.preparation import CHUNK
 from drift_detector_pipeline.drift.reference import one_blas_thread, predictions
 from drift_detector_pipeline.drift.scores.phi import Parameters, phi
-from drift_detector_pipeline.drift.scores.signals import Forward, SecondLook, Signals, read_signals
-from drift_detector_pipeline.drift.second_look import look_again
+from drift_detector_pipeline.drift.scores.signals import Forward, Signals, read_signals
 from drift_detector_pipeline.errors import DataError
 
 LOOKED_AT_AGAIN = 1024  # images at most; what is said of more is hardly more certain
@@ -43,7 +42,7 @@ def read_chunks(chunks: Iterable[Pixels], forward: Forward, parameters: Paramete
         count += len(crops)
         if count < min(min_images, CHUNK):
             break
-        with _judging():
+        with judging():
             signals = read_signals(crops, forward)
         with one_blas_thread():
             scores.append(phi(signals, parameters))
@@ -55,27 +54,25 @@ def read_chunks(chunks: Iterable[Pixels], forward: Forward, parameters: Paramete
     return Reading(count, np.concatenate(scores), np.concatenate(predicted), count - len(hashes), only)
 
 
-def look_at_some(
+def some_of(
     reading: Reading, crops_of: Callable[[Sequence[int]], Pixels], forward: Forward, seed: int = 0
-) -> tuple[SecondLook, Signals]:
-    """Look again at all images of a window, or at a random LOOKED_AT_AGAIN of one of several chunks.
+) -> tuple[Pixels, Signals]:
+    """The crops and signals of all images of a window, or of a random LOOKED_AT_AGAIN of one of several chunks.
 
-    `crops_of` gives images by their places. Returns the look and the signals of those it was at. Raises DataError if
-    the network or its copy gives something that does not fit.
+    `crops_of` gives images by their places. Raises DataError if the network gives something that does not fit.
     """
     places, signals = np.arange(reading.images), reading.signals
     if len(places) > LOOKED_AT_AGAIN:
         places = np.sort(np.random.default_rng(seed).choice(len(places), LOOKED_AT_AGAIN, replace=False))
         signals = None if signals is None else signals.take(places)
     crops = crops_of(places.tolist())
-    with _judging():
-        if signals is None:
-            signals = read_signals(crops, forward)
-        return look_again(crops, signals, forward, np.arange(len(crops))), signals
+    with judging():
+        return crops, read_signals(crops, forward) if signals is None else signals
 
 
 @contextmanager
-def _judging() -> Iterator[None]:
+def judging() -> Iterator[None]:
+    """Raise DataError for images, or for what is said of them, that do not fit."""
     try:
         yield
     except ValueError as error:

@@ -59,6 +59,17 @@ class Decision(NamedTuple):
     looks: float | None  # p with the class mix held fixed; None if quiet
     left_out: list[int]  # classes too rare for that
     accuracy: Estimate
+    cause: Cause | None = None  # if an inverse told it
+
+
+class Again(NamedTuple):
+    """What is known of a window once it was looked at again."""
+
+    accuracy: Estimate
+    cause: Cause | None = None
+
+
+AskAgain = Callable[[bool], Again | None]  # did looks change? -> what a second look tells, if anything
 
 
 class Channel(NamedTuple):
@@ -130,22 +141,22 @@ def decide(
     scores: Float32s,
     predicted: Labels,
     limits: Limits,
-    by_copy: Callable[[], Estimate | None] = lambda: None,
+    ask_again: AskAgain = lambda looks_changed: None,
 ) -> Decision:
     """Test a window (m, S) with predicted classes (m,), of as many images as `labellings` are for; how loud to be.
 
-    `by_copy` estimates the accuracy by a second look. It is called if looks have changed: under another mix of classes
-    alone a copy is led astray by up to ten points, and the network itself is not.
+    `ask_again` is called after a notice and told whether looks have changed. If not, no copy should be asked: under
+    another mix of classes alone it is led astray by up to ten points, and the network itself is not.
     """
     tested = test_window(labellings, scores, predicted)
-    looks, left_out = None, list[int]()
+    looks, left_out, cause = None, list[int](), None
     accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
     if tested.p <= limits.alpha:  # it explains a notice and would be most of what a quiet verdict costs
         before, now = (reference.scores, reference.predicted), (scores, predicted)
         looks, left_out = appearance(before, now, labellings.scale, EXPLAINING)
-        if looks is None or looks <= CHANGED:
-            accuracy = by_copy() or accuracy
-    return Decision(level_of(tested.p, accuracy.likely_loss, limits), tested, looks, left_out, accuracy)
+        if again := ask_again(looks is None or looks <= CHANGED):
+            accuracy, cause = again
+    return Decision(level_of(tested.p, accuracy.likely_loss, limits), tested, looks, left_out, accuracy, cause)
 
 
 def judge(
@@ -155,13 +166,16 @@ def judge(
     predicted: Labels,
     classes: list[str],
     limits: Limits,
-    by_copy: Callable[[], Estimate | None] = lambda: None,
+    ask_again: AskAgain = lambda looks_changed: None,
 ) -> Verdict:
     """Judge a window as `decide` does, and say why."""
-    level, tested, looks, left_out, accuracy = decide(reference, labellings, scores, predicted, limits, by_copy)
+    level, tested, looks, left_out, accuracy, cause = decide(
+        reference, labellings, scores, predicted, limits, ask_again
+    )
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, labellings.scale, scores)
-    cause = None if level == "quiet" else _cause(reference, scores, predicted, classes)
+    if level != "quiet":
+        cause = cause or _cause(reference, scores, predicted, classes)
     channels = _channels(reference, labellings.scale, scores, mix, tested.p_values["classes"])
     if cause is not None:
         channels = tuple(sorted(channels, key=lambda one: one.name != words_for(cause.kind).channel))
