@@ -6,6 +6,7 @@ permutation      a window's scores against the reference's: one exact p-value
 risk             which predictions are wrong?
 accuracy         how accurate, without labels?
 second_look      what does a copy that has adapted to a window say of it?
+content          is something else shown, while looks hardly changed?
 copy_accuracy    how accurate on changed images? a copy is asked
 causes           how each known change moves the scores
 cause            which of them happened to a window, how strong, or a mix, strangers, unknown

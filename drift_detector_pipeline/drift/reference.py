@@ -23,6 +23,7 @@ from drift_detector_pipeline.drift.accuracy import (
     share_wrong,
 )
 from drift_detector_pipeline.drift.causes import Causes, Change, Clean, learn_causes
+from drift_detector_pipeline.drift.content import steepest
 from drift_detector_pipeline.drift.copy_accuracy import (
     CopyJudge,
     LabelledWindow,
@@ -68,6 +69,7 @@ class Learned(NamedTuple):
     causes: Causes | None = None  # of drift; None in references made before there were any
     copies: Copies | None = None  # as judges of accuracy; None where too little was taught
     moves: Moves | None = None  # None in references made before streams were watched
+    steepest: Float32s | None = None  # (1,) rise of strangeness for a change of looks; None in older references
 
 
 class Reference(NamedTuple):
@@ -103,7 +105,10 @@ def learn(
     changes = [Change(twin.kind, twin.severity, twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True)]
     accuracy = learn_accuracy(samples, folds, clean.logits.shape[1])
     copies = _learn_copies(clean, labels, twins, looks)
-    return Learned(parameters, accuracy, learn_causes(usual, changes), copies, _moves(own, taught, twins, theirs))
+    pairs = [(twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True) if twin.kind in taught]
+    bound = steepest(parameters, own, pairs)
+    moves = _moves(own, taught, twins, theirs)
+    return Learned(parameters, accuracy, learn_causes(usual, changes), copies, moves, bound)
 
 
 def _learn_copies(clean: Signals, labels: Labels, twins: Sequence[Twin], looks: Sequence[SecondLook]) -> Copies | None:
