@@ -17,7 +17,7 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels, Pixels
-from drift_detector_pipeline.corruptions.faults import undo_fault
+from drift_detector_pipeline.corruptions.faults import REVERSIBLE, undo_fault
 from drift_detector_pipeline.drift.accuracy import COVERAGE, ODDS, Estimate
 from drift_detector_pipeline.drift.cause import SHOWN, Cause
 from drift_detector_pipeline.drift.permutation import Scale
@@ -28,9 +28,6 @@ from drift_detector_pipeline.drift.scores.signals import Forward, Signals, read_
 from drift_detector_pipeline.drift.second_look import look_again
 from drift_detector_pipeline.drift.verdict import Again, AskAgain, scale_for
 
-TRIED: tuple[str, ...] = (
-    "swapped_channels", "inverted", "upside_down", "mirrored", "turned_90", "turned_180", "turned_270",
-)  # fmt: skip
 LOOKED_AT = 64  # images of a window at most that each is tried on
 _NEARER = 2.0  # times as near as before are mended images at least
 _USUAL, _DRAWN = 0.99, 200  # share of so many windows of the reference that lie as near as mended images must
@@ -76,12 +73,12 @@ def asker(
 
 
 def undone(reference: Reference, signals: Signals, mend: Mend, seed: int = 0) -> Again | None:
-    """Try every fault of TRIED on some of the m images. None unless undoing one brings them back to the world."""
+    """Try every fault of REVERSIBLE on some of the m images. None unless undoing one brings them back to the world."""
     rng, images = np.random.default_rng(seed), len(signals.logits)
     world = _world_of(reference, signals.logits.shape[1])
     some = np.sort(rng.permutation(images)[:LOOKED_AT])
     before = _distance(world, *_placed(reference, world, signals.take(some)))
-    far = {kind: _distance(world, *_placed(reference, world, mend(kind, some))) for kind in TRIED}
+    far = {kind: _distance(world, *_placed(reference, world, mend(kind, some))) for kind in REVERSIBLE}
     usual = _usual(reference, world, len(some), rng)
     near = {kind: own for kind, own in far.items() if own <= min(usual, before / _NEARER)}
     if not near:

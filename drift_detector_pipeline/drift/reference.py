@@ -13,7 +13,7 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from drift_detector_pipeline.arrays import Float32s, Labels
-from drift_detector_pipeline.corruptions.faults import FAULTS, family_of
+from drift_detector_pipeline.corruptions.faults import FAULTS, REVERSIBLE, family_of
 from drift_detector_pipeline.drift.accuracy import (
     Accuracy,
     Estimate,
@@ -88,7 +88,8 @@ def learn(
 ) -> Learned:
     """Learn scores, estimates of accuracy and causes, and from `looks` at clean windows how to ask copies.
 
-    Faults of pipelines teach causes and copies alone, unless there are no corruptions. Raises ValueError if shapes do
+    Faults of pipelines teach causes and copies alone, unless there are no corruptions; those that an inverse tells do not
+    teach copies, which are as sure and as wrong of them as the network. Raises ValueError if shapes do
     not fit or nothing is wrong.
     """
     corrupted = [twin for twin in twins if twin.kind not in FAULTS] or list(twins)
@@ -112,7 +113,7 @@ def learn(
 
 
 def _learn_copies(clean: Signals, labels: Labels, twins: Sequence[Twin], looks: Sequence[SecondLook]) -> Copies | None:
-    asked = [twin for twin in twins if twin.looks]
+    asked = [twin for twin in twins if twin.looks and twin.kind not in REVERSIBLE]
     if not looks or len({family_of(twin.kind) for twin in asked}) < 2:
         return None
     recentring = fit_recentring(clean, [twin.signals for twin in twins])

@@ -11,8 +11,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Indices, Labels, Pixels
 from drift_detector_pipeline.corruptions.corrupt import BENIGN, KINDS, SEVERITIES, change_benignly
-from drift_detector_pipeline.corruptions.faults import FAULTS, change, undo_fault
-from drift_detector_pipeline.drift.inverse import TRIED
+from drift_detector_pipeline.corruptions.faults import FAULTS, REVERSIBLE, change, undo_fault
 from drift_detector_pipeline.drift.scores.signals import Forward, SecondLook, Signals, Twin, read_signals
 from drift_detector_pipeline.drift.second_look import look_again, look_at_windows
 from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
@@ -104,7 +103,7 @@ def gather(
         asked = look_at_windows(changed, signals, forward, counts, seed) if looks else []
         title = f"{name} {severity}" if severity else name
         labels = pool.labels[chosen if group == "corruption" else fewer]
-        mended = mend_all(changed, forward) if looks and (name in TRIED or name in UNTAUGHT) else {}
+        mended = mend_all(changed, forward) if looks and (name in REVERSIBLE or name in UNTAUGHT) else {}
         cells[group].append(Cell(title, name, severity, signals, labels, asked, mended))
     mixes = _mixes(pool, clean[2], forward, looks, seed)
     return Material(
@@ -116,8 +115,8 @@ def gather(
 
 
 def mend_all(images: Pixels, forward: Forward) -> dict[str, Signals]:
-    """Signals of images with each fault of TRIED undone."""
-    return {kind: read_signals(undo_fault(images, kind, 1), forward) for kind in TRIED}
+    """Signals of images with each fault of REVERSIBLE undone."""
+    return {kind: read_signals(undo_fault(images, kind, 1), forward) for kind in REVERSIBLE}
 
 
 def drawn(labels: Labels, label: int, factor: float, size: int, rng: np.random.Generator) -> Indices:
