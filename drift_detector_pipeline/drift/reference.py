@@ -88,9 +88,9 @@ def learn(
 ) -> Learned:
     """Learn scores, estimates of accuracy and causes, and from `looks` at clean windows how to ask copies.
 
-    Faults of pipelines teach causes and copies alone, unless there are no corruptions; those that an inverse tells do not
-    teach copies, which are as sure and as wrong of them as the network. Raises ValueError if shapes do
-    not fit or nothing is wrong.
+    Faults of pipelines teach causes and copies alone, unless there are no corruptions; those that an inverse tells do
+    not teach copies, which are as sure and as wrong of them as the network. Raises ValueError if shapes do not fit or
+    nothing is wrong.
     """
     corrupted = [twin for twin in twins if twin.kind not in FAULTS] or list(twins)
     parameters = fit_scores(clean, labels, corrupted, side_px)
