@@ -6,6 +6,7 @@ import torch
 from small_world import SIDE_PX, world
 
 from drift_detector_pipeline.corruptions.faults import apply_fault
+from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.scores.signals import Outputs
 from drift_detector_pipeline.drift.verdict_words import as_json, summary
@@ -51,7 +52,7 @@ def test_a_fault_is_named_by_its_inverse_and_the_accuracy_is_that_of_the_answers
     assert verdict.accuracy.undone == verdict.cause.kind == fault
     assert verdict.accuracy.accuracy == pytest.approx(true, abs=0.06)  # a quarter turn makes each class the other one
     assert verdict.accuracy.low <= true <= verdict.accuracy.high
-    assert any(f"with that undone ({fault.replace('_', ' ')})" in sentence for sentence in summary(verdict))
+    assert any(f"when they no longer are {words_for(fault).seen}" in sentence for sentence in summary(verdict))
     assert as_json(verdict)["accuracy"]["undone"] == fault
 
 
