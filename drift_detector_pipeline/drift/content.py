@@ -36,7 +36,7 @@ def shows_something_else(
     chance = 1 / len(now[1]) + 1 / len(before[1])
     moved = now[0].mean(axis=0, dtype=np.float64) - _expected(before, now[1])
     rise = float(moved[-1]) - _ERRORS * float(before[0][:, -1].std()) * chance**0.5
-    return rise > _MARGIN * float(bound[0]) * (_length(parameters, moved, chance) + _FAINT)
+    return bool(rise > _MARGIN * float(bound[0]) * (_length(parameters, moved, chance) + _FAINT))
 
 
 def _expected(before: tuple[Float32s, Labels], predicted: Labels) -> Float64s:
