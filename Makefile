@@ -169,6 +169,11 @@ bench_drift: $(INSTALLED) ## What a verdict costs beside the inference of its im
 corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with RUN=outputs/DATE/TIME what they cost its model
 	@$(MODULE).proof.corruption_sheet "$(RUN)" $(ARGS)
 
+##@ Answers
+.PHONY: log_export
+log_export: $(INSTALLED) ## The request log as Parquet: ARGS="database=sqlite:///PATH path=FOLDER", without them that of make serve
+	@$(MODULE).serving.log_export $(ARGS)
+
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME
 	@$(MODULE).modeling.card "$(RUN)" $(ARGS)

@@ -11,6 +11,7 @@ The ground:
     config         conf/*.yaml and overrides -> checked settings
     commands       the words of a command that are no settings
     pages          self-contained HTML pages
+    figures        charts as PNG
 
 The road:
 
@@ -24,6 +25,7 @@ The road:
     modeling/      batches -> weights -> worth; labels for anybody's images
     corruptions/   clean images as they may come one day
     drift/         a model and its training world -> a verdict on any images, with reasons and pictures
+    serving/       answers, logged: what a service needs beside them, and what it saw
 
 Around it:
 

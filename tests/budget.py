@@ -26,6 +26,7 @@ CPU_SECONDS = {
     "tests/raw/formats": 40,
     "tests/runs": 20,
     "tests/runs/tracking": 140,
+    "tests/serving": 150,
     "tests/tasks": 40,
     "tests/tasks/classification": 40,
 }

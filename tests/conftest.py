@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from budget import Budget
 from PIL import Image
+from postgres_server import PROGRAMS, postgres_server
 
 from drift_detector_pipeline import config
 from drift_detector_pipeline.console import log
@@ -105,6 +107,34 @@ def call_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         return Said(status, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server, without a database's name."""
+    pytest.importorskip("psycopg", reason="needs the extra: pip install .[postgres]")
+    if not PROGRAMS:
+        pytest.skip("needs PostgreSQL: apt-get install postgresql")
+    with postgres_server() as address:
+        yield address
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, of each kind in turn."""
+    return new_database(request, tmp_path)
+
+
+def new_database(request: pytest.FixtureRequest, folder: Path) -> str:
+    """Make an empty database of the kind that `request` has as parameter."""
+    if request.param == "sqlite":
+        return f"sqlite:///{folder}/log.sqlite"
+    import psycopg
+
+    server, name = request.getfixturevalue("postgres"), f"log_{uuid.uuid4().hex}"
+    with psycopg.connect(f"{server}postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{server}{name}"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -108,7 +108,9 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("dataset", "torch timm dvc sklearn matplotlib"),
         ("modeling.evaluate", "torch timm matplotlib"),
         ("modeling.predict", "torch timm matplotlib"),
-        ("drift.detector", "hydra pydantic timm dvc"),
+        ("drift.__main__", "torch timm matplotlib sklearn"),
+        ("drift.watch", "torch timm matplotlib sklearn"),
+        ("drift.detector", "hydra pydantic timm dvc torch sklearn matplotlib"),
         ("runs.tracking.wandb_writer", "torch timm hydra"),
     ],
 )

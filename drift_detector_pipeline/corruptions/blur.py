@@ -7,9 +7,7 @@ and `streak` also by weather.py.
 import math
 
 import numpy as np
-import torch
 from scipy import fft, ndimage
-from torch.nn import functional
 
 from drift_detector_pipeline.arrays import Float32s
 from drift_detector_pipeline.corruptions.noise import Generators
@@ -41,6 +39,9 @@ def zoom_blur(images: Float32s, rngs: Generators, *, largest: float) -> Float32s
     """Average the image with enlargements of itself up to `largest`: a camera coming closer."""
     del rngs
     count = min(MOST_ZOOMS, max(6, math.ceil((largest - 1) * min(images.shape[1:3]) / 2)))
+    import torch  # of everything here only this needs it
+    from torch.nn import functional
+
     planes = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     total = planes.clone()  # the image itself counts twice, as published
     for zoom in np.linspace(1, largest, count):

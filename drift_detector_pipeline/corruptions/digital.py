@@ -8,10 +8,8 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from PIL import Image
 from scipy import ndimage
-from torch.nn import functional
 
 from drift_detector_pipeline.arrays import Float32s
 from drift_detector_pipeline.corruptions.noise import Generators
@@ -26,6 +24,9 @@ def contrast(images: Float32s, rngs: Generators, *, factor: float) -> Float32s:
 
 def elastic(images: Float32s, rngs: Generators, *, push_px: float, sigma_px: float, corner_px: float) -> Float32s:
     """Push every place of an image a little, near places alike, after moving its corners (Simard et al. 2003)."""
+    import torch  # of everything here only this needs it
+    from torch.nn import functional
+
     count, height, width, _ = images.shape
     pushes = np.stack([rng.uniform(-1, 1, (2, height, width)).astype(np.float32) for rng in rngs])
     pushes = np.float32(push_px) * ndimage.gaussian_filter(pushes, (0, 0, sigma_px, sigma_px), truncate=3)

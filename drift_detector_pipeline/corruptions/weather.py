@@ -7,8 +7,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from drift_detector_pipeline.arrays import Float32s
 from drift_detector_pipeline.corruptions.blur import convolve, streak
@@ -30,6 +28,9 @@ class _Snow(NamedTuple):
 
 def snow(images: Float32s, rngs: Generators, **strength: float) -> Float32s:
     """Pale the scene and let blurred flakes fall through it, each way once and turned by 180 degrees."""
+    import torch  # of everything here only this needs it
+    from torch.nn import functional
+
     how = _Snow(**strength)
     _, height, width, _ = images.shape
     angles = [rng.uniform(45, 135) for rng in rngs]

@@ -19,6 +19,7 @@ reading          a window of any size through the network, a chunk at a time
 verdict          how loud, what moved, how accurate, which images show it
 verdict_words    the same in sentences
 inverse          a fault that its inverse undoes, and the accuracy of what was said before
+thumbnails       a few typical images of the reference
 detector         all of it in Python, for anybody's model
 build_reference  make drift_reference
 stream/          images one after another -> an alarm with a guarantee

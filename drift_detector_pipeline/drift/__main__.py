@@ -21,10 +21,8 @@ from drift_detector_pipeline.drift.verdict_words import summary
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import is_there
 from drift_detector_pipeline.images.named_files import image_files
-from drift_detector_pipeline.modeling.trained import open_trained
+from drift_detector_pipeline.modeling.named import check_images, check_weights
 from drift_detector_pipeline.runs.facts import now, this_command
-from drift_detector_pipeline.runs.machine import prepared
-from drift_detector_pipeline.runs.receipts import newest_finished
 from drift_detector_pipeline.settings import Drift, Run
 
 _ALLOWED = (
@@ -46,7 +44,7 @@ def main() -> int:
     if not any(command.images):
         raise ConfigError("name images: make drift RUN=outputs/DATE/TIME IMAGES=FOLDER")
     set_up_logging()
-    verdict = judge_images(command.target or newest_finished(), command.images, command.overrides)
+    verdict = judge_images(command.target or _newest(), command.images, command.overrides)
     return EXIT_STATUS[verdict.level]
 
 
@@ -58,6 +56,11 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
     refuse_others(overrides, _ALLOWED, "a reference fixes the rest")
     limits = Limits(**load_section(Drift, overrides).model_dump())
     run = load_section(Run, ["run.precision=fp32", *overrides])
+    check_weights(folder / "final_model.safetensors")
+    check_images(images)
+    from drift_detector_pipeline.modeling.trained import open_trained  # what is not there is said before torch comes
+    from drift_detector_pipeline.runs.machine import prepared
+
     with prepared(run) as machine, image_files(images) as found:
         if not any(is_there(image.file) for image in found):
             raise DataError(f"{' '.join(images)}: no files there; name a folder, a pattern, files or an archive")
@@ -70,6 +73,12 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
         report = write_report(folder / "drift", verdict, album, detector, facts)  # opens some images again
     _say(verdict, album, report)
     return verdict
+
+
+def _newest() -> Path:
+    from drift_detector_pipeline.runs.receipts import newest_finished
+
+    return newest_finished()
 
 
 def _say(verdict: Verdict, album: Album, report: Path) -> None:

@@ -10,17 +10,16 @@ is needed. Read by the command line and the study.
 """
 
 import hashlib
-import io
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from torch import nn
 
 from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
+from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.inverse import asker
 from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import (
@@ -36,26 +35,28 @@ from drift_detector_pipeline.drift.preparation import (
 from drift_detector_pipeline.drift.reading import read_chunks
 from drift_detector_pipeline.drift.reference import Reference, learn, one_blas_thread, refer
 from drift_detector_pipeline.drift.reference_file import load_reference, save_reference
-from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals, through
+from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals
+from drift_detector_pipeline.drift.thumbnails import typical_images
 from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
 from drift_detector_pipeline.drift.verdict import (
+    Again,
     AskAgain,
     Limits,
     Verdict,
     checked_limits,
     judge,
     labellings_for,
-    scale_for,
 )
 from drift_detector_pipeline.errors import DataError, ModelError
-from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
-from drift_detector_pipeline.networks.tensors_hash import tensors_hash
+from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 
-THUMBNAILS, THUMBNAIL_PX = 100, 96
+if TYPE_CHECKING:
+    from torch import nn
+
 MOST_SHARED = 0.1  # of the reference that may be among `fit`, too
 BUILD_AGAIN = "make drift_reference RUN=..., or DriftDetector.build(...).save(...)"
 
-Model = nn.Module | Callable[[Pixels], Outputs]
+Model: TypeAlias = "nn.Module | Callable[[Pixels], Outputs]"
 
 
 class DriftDetector:
@@ -120,7 +121,7 @@ class DriftDetector:
         known = {"fit_images": len(fit), "twin_kinds": list(kinds), "images_per_twin": len(made[0].rows)}
         return cls(
             reference, forward, names, preparation, identity=identity, facts=known | (facts or {}),
-            thumbnails=_thumbnails(reference, ref, names),
+            thumbnails=typical_images(reference, ref, names),
         )  # fmt: skip
 
     @property
@@ -195,13 +196,21 @@ class DriftDetector:
         chunks = (crops[start : start + CHUNK] for start in range(0, len(crops), CHUNK))
         return self._check_chunks(chunks, lambda places: crops[list(places)])
 
-    def check_scores(self, scores: Float32s, predicted: Labels) -> Verdict:
+    def check_scores(
+        self, scores: Float32s, predicted: Labels, *, by_copy: Callable[[], Estimate | None] = lambda: None
+    ) -> Verdict:
         """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known.
 
-        Without the images there is no second look: of a changed window the accuracy is less certain than it seems.
-        Raises DataError if shapes do not fit, a score is not finite or a class not in 0..K-1.
+        `by_copy` takes a second look at the images; it is called if looks have changed; without it the
+        accuracy of a changed window is less certain than it seems. Raises DataError if shapes do not fit, a score is
+        not finite or a class not in 0..K-1.
         """
-        return self._check_scores(scores, predicted)
+
+        def again(looks_changed: bool) -> Again | None:
+            found = by_copy() if looks_changed else None
+            return found and Again(found)
+
+        return self._check_scores(scores, predicted, again)
 
     def _check_chunks(self, chunks: Iterable[Pixels], crops_of: Callable[[Sequence[int]], Pixels]) -> Verdict:
         parameters, least = self.reference.learned.parameters, self.limits.min_images
@@ -211,9 +220,7 @@ class DriftDetector:
         again = asker(self.reference, found, crops_of, self.forward)
         return self._check_scores(found.scores, found.predicted, again)._replace(copies=found.copies)
 
-    def _check_scores(
-        self, scores: Float32s, predicted: Labels, again: AskAgain = lambda looks_changed: None
-    ) -> Verdict:
+    def _check_scores(self, scores: Float32s, predicted: Labels, again: AskAgain) -> Verdict:
         columns, scores = self.reference.scores.shape[1], np.asarray(scores)
         numbers = scores.ndim == 2 and scores.dtype.kind in "fiu" and np.isfinite(scores).all()
         if not numbers or scores.shape[1] != columns:
@@ -223,9 +230,10 @@ class DriftDetector:
             return Verdict("too few images", len(scores))
         key = len(scores), self.limits
         with one_blas_thread():
-            if key not in self._labellings:
-                self._labellings = {key: labellings_for(self.reference, len(self.classes), len(scores), self.limits)}
-            return judge(self.reference, self._labellings[key], scores, predicted, self.classes, self.limits, again)
+            if (labellings := self._labellings.get(key)) is None:
+                labellings = labellings_for(self.reference, len(self.classes), len(scores), self.limits)
+                self._labellings = {key: labellings}
+            return judge(self.reference, labellings, scores, predicted, self.classes, self.limits, again)
 
 
 def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:
@@ -250,16 +258,23 @@ def _refuse_shared(fit: Pixels, ref: Pixels) -> None:
 
 
 def _way_through(model: Model, preparation: Preparation) -> tuple[Forward, str]:
-    if isinstance(model, nn.Module):
-        given = preparation.classifier
-        layers = None if given is None else Layers(preparation.early or (), given)
-        try:
-            return through(model, preparation.mean, preparation.std, layers), tensors_hash(model.state_dict())
-        except ValueError as error:
-            raise ModelError(str(error)) from error
+    if (torch := sys.modules.get("torch")) and isinstance(model, torch.nn.Module):
+        return _way_through_module(model, preparation)
     if not isinstance(identity := getattr(model, "identity", None), str):
         raise ModelError("model: a callable must have an attribute `identity`, a text that changes with the model")
     return model, identity
+
+
+def _way_through_module(module: "nn.Module", preparation: Preparation) -> tuple[Forward, str]:
+    from drift_detector_pipeline.drift.scores.module_forward import through  # nothing else here needs torch
+    from drift_detector_pipeline.networks.tensors_hash import tensors_hash
+
+    given = preparation.classifier
+    layers = None if given is None else Layers(preparation.early or (), given)
+    try:
+        return through(module, preparation.mean, preparation.std, layers), tensors_hash(module.state_dict())
+    except ValueError as error:
+        raise ModelError(str(error)) from error
 
 
 def _named_classes(names: object, reference: Reference) -> list[str]:
@@ -268,24 +283,3 @@ def _named_classes(names: object, reference: Reference) -> list[str]:
     if not all(isinstance(name, str) for name in known) or len(known) <= max(1, reference.predicted.max(initial=0)):
         raise ValueError("its classes are not those of its predictions")
     return known
-
-
-def _thumbnails(reference: Reference, crops: Pixels, classes: Sequence[str]) -> list[tuple[str, bytes]]:
-    """The most typical reference images of each predicted class, at most THUMBNAILS in all."""
-    scale = scale_for(reference.learned)
-    whitened = (reference.scores - reference.scores.mean(axis=0)) @ scale.whitener
-    unusual = (whitened**2).sum(axis=1)
-    found = list[tuple[str, bytes]]()
-    for label in np.unique(reference.predicted).tolist():
-        own = np.flatnonzero(reference.predicted == label)
-        typical = own[np.argsort(unusual[own])][: max(1, THUMBNAILS // len(classes))]
-        found += [(classes[label], _jpeg(crops[place])) for place in typical.tolist()]
-    return found[:THUMBNAILS]
-
-
-def _jpeg(crop: Pixels) -> bytes:
-    image = Image.fromarray(crop)
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    image.save(buffer, format="jpeg", quality=85)
-    return buffer.getvalue()

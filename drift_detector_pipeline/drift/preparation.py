@@ -15,7 +15,7 @@ import numpy as np
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.crops import read_crops
-from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD, inference_crop
+from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 
 LARGEST_PX = 2**14  # side of an image; more is no image but damage
 CHUNK = 1024  # images that are held at a time: 154 MB of 224 px

@@ -4,9 +4,10 @@ In: signals of labelled images the model was not trained on (`fit`), their twins
 (`ref`). Out: a `Reference`. Read by the detector and the study.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,7 @@ from drift_detector_pipeline.drift.scores.signals import SecondLook, Signals, Tw
 from drift_detector_pipeline.drift.second_look import Recentring, answers_of, fit_recentring
 
 _LIBRARIES = ThreadpoolController()  # that are loaded by now
+_GATE, _INSIDE = threading.Lock(), list[Any]()  # the first one inside knows how many threads there were
 
 
 class Copies(NamedTuple):
@@ -158,8 +160,14 @@ def estimate_by_look(reference: Reference, look: SecondLook, signals: Signals) -
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Products as small as those of drift take longer in several threads, which wait for one another."""
-    with _LIBRARIES.limit(limits=1, user_api="blas"):
+    with _GATE:
+        _INSIDE.append(None if _INSIDE else _LIBRARIES.limit(limits=1, user_api="blas"))
+    try:
         yield
+    finally:
+        with _GATE:
+            if limiter := _INSIDE.pop():  # of the last one that leaves: others still rely on it
+                limiter.restore_original_limits()
 
 
 def evidence_of(scores: Float32s, learned: Learned) -> Evidence:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
@@ -24,10 +23,9 @@ from drift_detector_pipeline.drift.scores.phi import missing
 from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict
 from drift_detector_pipeline.drift.verdict_words import as_json, summary
-from drift_detector_pipeline.files import final_name, new_folder, write_json
-from drift_detector_pipeline.pages import data_uri, figure_png, image_png, write_page
+from drift_detector_pipeline.files import final_name, new_folder, write_atomically, write_json
+from drift_detector_pipeline.pages import data_uri, fill_page, image_png
 
-_WIDTH = 4.6  # inches: text of 8 points is then as large as on the page
 _TILE_PX = 128
 _TITLES = {
     "quiet": "Quiet: these images look like the training world",
@@ -44,7 +42,7 @@ class CarrierPair(NamedTuple):
 
     name: str
     label: str  # the predicted class of both
-    now: str  # data URIs
+    now: str | None  # data URIs; None: no picture was kept
     before: str | None
     changed: str | None  # the typical one after the cause that was named
     same_class: bool  # of the typical one
@@ -54,73 +52,51 @@ def write_report(
     place: Path, verdict: Verdict, window: Album | Window, detector: DriftDetector, facts: dict[str, Any]
 ) -> Path:
     """Write both files into a new folder below `place`; return the page. Raises DataError if that cannot be done."""
-    cause = verdict.cause
-    mixed = verdict.level == "notice" and cause is not None and cause.kind == MIX
-    about = {"limits": detector.limits._asdict(), "reference": _reference_facts(detector)}
     with new_folder(place) as folder:
-        write_page(
-            folder / "report.html", "drift.html",
-            title=_MIXED if mixed else _TITLES[verdict.level], verdict=verdict, words=summary(verdict)[1:],
-            facts=facts, about=about,
-            command=shlex.join(facts["command"]), unreadable=window.unreadable,
-            pairs=_pairs(verdict, window, detector), seen=words_for(cause.kind).seen if _shows(cause) else None,
-            strangers=_strangers(verdict, window),
-            channels=data_uri(figure_png(channel_chart(verdict))) if verdict.channels else None,
-            accuracy=data_uri(figure_png(accuracy_chart(verdict))) if verdict.accuracy else None,
-        )  # fmt: skip
+        page = report_page(verdict, window, detector, facts)
+        write_atomically(folder / "report.html", page.encode("utf-8", "backslashreplace"))
         files = {"unreadable": window.unreadable}
-        write_json(folder / "verdict.json", as_json(verdict) | files | about | facts)
+        write_json(folder / "verdict.json", as_json(verdict) | files | about(detector) | facts)
     return final_name(folder) / "report.html"
 
 
-def channel_chart(verdict: Verdict) -> Figure:
-    """Draw how far each channel moved, in standard deviations of one image; what moved for certain is filled."""
-    shown = [channel for channel in verdict.channels if channel.name != "labels"][::-1]
-    figure = Figure((_WIDTH, 0.6 + 0.3 * len(shown)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.axvline(0, color="black", linewidth=0.8)
-    values = [channel.shift for channel in shown]
-    bars = axes.barh([channel.name for channel in shown], values, color="white", edgecolor="black", hatch="///")
-    for bar, channel in zip(bars, shown, strict=True):
-        if channel.moved:
-            bar.set(facecolor="0.25", hatch="")
-    reach = 1.25 * max(0.5, *(abs(value) for value in values))
-    axes.set(xlim=(-reach, reach), xlabel="mean of the window - mean of the training world\n(standard deviations)")
-    axes.tick_params(labelsize=8)
-    return figure
+def report_page(verdict: Verdict, window: Album | Window | None, detector: DriftDetector, facts: dict[str, Any]) -> str:
+    """The page as HTML; without a `window` no picture of its images was kept, and the training world's remain."""
+    cause = verdict.cause
+    mixed = verdict.level == "notice" and cause is not None and cause.kind == MIX
+    return fill_page(
+        "drift.html",
+        title=_MIXED if mixed else _TITLES[verdict.level], verdict=verdict, words=summary(verdict)[1:],
+        facts=facts, about=about(detector),
+        command=shlex.join(facts["command"]), unreadable={} if window is None else window.unreadable,
+        pictures=window is not None, pairs=_pairs(verdict, window, detector),
+        seen=words_for(cause.kind).seen if _shows(cause) else None,
+        strangers=_strangers(verdict, window),
+    )  # fmt: skip
 
 
-def accuracy_chart(verdict: Verdict) -> Figure:
-    """Draw the estimated accuracy with its interval, and that of the training world."""
-    figure = Figure((_WIDTH, 1.1), layout="constrained")
-    axes = figure.add_subplot()
-    found, before = verdict.accuracy, verdict.reference_accuracy
-    if found is not None and before is not None:
-        axes.plot([100 * found.low, 100 * found.high], [0, 0], color="black", linewidth=3)
-        axes.plot([100 * found.accuracy], [0], "ko", markersize=8)
-        axes.plot([100 * before], [1], "k|", markersize=18, markeredgewidth=3)
-    axes.set(xlim=(0, 100), ylim=(-0.6, 1.6), xlabel="accuracy (%)")
-    axes.set_yticks([0, 1], ["these images\n(estimated)", "training world"])
-    axes.tick_params(labelsize=8)
-    return figure
+def about(detector: DriftDetector) -> dict[str, Any]:
+    """What was asked of a verdict, and which reference it compares with."""
+    return {"limits": detector.limits._asdict(), "reference": _reference_facts(detector)}
 
 
-def _pairs(verdict: Verdict, window: Album | Window, detector: DriftDetector) -> list[CarrierPair]:
+def _pairs(verdict: Verdict, window: Album | Window | None, detector: DriftDetector) -> list[CarrierPair]:
     """Each carrier beside the reference image of its predicted class that is nearest to it after the named cause."""
     views = [(label, _opened(jpeg)) for label, jpeg in detector.thumbnails]
     after = [_after(verdict.cause, view) for _, view in views]
     used = set[int]()  # so that not all are compared with one and the same
     found = list[CarrierPair]()
-    crops = window.crops_of(verdict.carriers)
-    for place, label, crop in zip(verdict.carriers, verdict.carrier_classes, crops, strict=True):
-        name = window.names[place]
+    known = verdict.carrier_names or map(str, verdict.carriers)
+    names = known if window is None else [window.names[place] for place in verdict.carriers]
+    crops = [None] * len(verdict.carriers) if window is None else window.crops_of(verdict.carriers)
+    for name, label, crop in zip(names, verdict.carrier_classes, crops, strict=True):
         own = [number for number, (other, _) in enumerate(views) if other == label] or list(range(len(views)))
         fresh = [number for number in own if number not in used] or own
-        now = data_uri(image_png(_small(crop)))
+        now = None if crop is None else data_uri(image_png(_small(crop)))
         if not fresh:
             found.append(CarrierPair(name, label, now, None, None, same_class=False))
             continue
-        best = min(fresh, key=lambda number: _unlike(crop, after[number]))
+        best = fresh[0] if crop is None else min(fresh, key=lambda number: _unlike(crop, after[number]))
         used.add(best)
         changed = data_uri(image_png(after[best])) if _shows(verdict.cause) else None
         before = data_uri(image_png(views[best][1]))
@@ -157,9 +133,9 @@ def _unlike(one: Pixels, other: Pixels) -> float:
     return float(np.square(np.asarray(small[0], np.float64) - np.asarray(small[1])).mean())
 
 
-def _strangers(verdict: Verdict, window: Album | Window) -> list[tuple[str, str]]:
+def _strangers(verdict: Verdict, window: Album | Window | None) -> list[tuple[str, str]]:
     """Name and data URI of the images likeliest to be of no known class, if more of them are than usual."""
-    if verdict.p_values is None or verdict.p_values["strangers"] > CERTAIN:
+    if window is None or verdict.p_values is None or verdict.p_values["strangers"] > CERTAIN:
         return []
     crops = zip(verdict.strangers, window.crops_of(verdict.strangers), strict=True)
     return [(window.names[place], data_uri(image_png(_small(crop)))) for place, crop in crops]

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 
@@ -45,6 +43,8 @@ def fit_risk(samples: Sequence[MistakeSample], folds: Labels, classes: int) -> R
     Nothing is riskier than guessing one of `classes`: a model that is led astray is still right by accident.
     Raises ValueError if all predictions are right, or all wrong.
     """
+    from sklearn.isotonic import IsotonicRegression  # whoever only judges does without
+
     signals = np.concatenate([sample.signals for sample in samples]).astype(np.float64)
     wrong = np.concatenate([sample.wrong for sample in samples])
     fold = np.concatenate([folds[sample.rows] for sample in samples])
@@ -83,6 +83,8 @@ def unseen_risks(samples: Sequence[MistakeSample], folds: Labels, classes: int, 
 
 def _logistic(signals: Float64s, wrong: Wrong, weight: Float64s) -> tuple[Float64s, Float64s]:
     """Centre and weights in the signals' own units; the intercept is left to the curve."""
+    from sklearn.linear_model import LogisticRegression
+
     centre, spread = signals.mean(axis=0), np.maximum(signals.std(axis=0), 1e-6)
     model = LogisticRegression(max_iter=200).fit((signals - centre) / spread, wrong, weight * len(weight))
     return centre, model.coef_[0] / spread

@@ -13,11 +13,9 @@ from math import ceil
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from drift_detector_pipeline.arrays import Float32s, Indices, Labels, Pixels
-from drift_detector_pipeline.drift.scores.adapted import PRIOR
-from drift_detector_pipeline.drift.scores.signals import Forward, SecondLook, Signals
+from drift_detector_pipeline.drift.scores.signals import PRIOR, Forward, SecondLook, Signals, as_float32
 
 MOST, SHARE = 128, 0.75  # images that a copy adapts to: so many, or this share of a smaller window
 _BATCH = 64
@@ -51,7 +49,7 @@ def look_again(crops: Pixels, signals: Signals, forward: Forward, rows: Indices,
     if copy is None:
         return SecondLook(rows, some, None)
     parts = [copy(window[start : start + _BATCH])[0] for start in range(0, len(window), _BATCH)]
-    logits = torch.cat([part.detach().float().cpu() for part in parts]).numpy()
+    logits = np.concatenate([as_float32(part) for part in parts])
     if logits.shape != (len(rows), signals.logits.shape[1]) or not np.isfinite(logits).all():
         raise ValueError(f"expected finite logits of {len(rows)} images from an adapted copy, got {logits.shape}")
     return SecondLook(rows, some, logits)

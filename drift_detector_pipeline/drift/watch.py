@@ -35,9 +35,7 @@ from drift_detector_pipeline.drift.stream.inbox import (
 from drift_detector_pipeline.drift.verdict import EXIT_STATUS
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
 from drift_detector_pipeline.files import held_alone
-from drift_detector_pipeline.modeling.trained import open_trained
-from drift_detector_pipeline.runs.machine import prepared
-from drift_detector_pipeline.runs.receipts import newest_finished
+from drift_detector_pipeline.modeling.named import check_weights
 from drift_detector_pipeline.settings import Run, Watch
 
 _ALLOWED = ("run.device", "run.threads", *(f"watch.{name}" for name in Watch.model_fields))
@@ -52,7 +50,7 @@ def main() -> int:
     if len(command.images) != 1 or not command.images[0]:
         raise ConfigError("name one folder: make watch RUN=outputs/DATE/TIME IMAGES=FOLDER")
     set_up_logging()
-    return watch_folder(command.target or newest_finished(), Path(command.images[0]), command.overrides)
+    return watch_folder(command.target or _newest(), Path(command.images[0]), command.overrides)
 
 
 def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
@@ -64,6 +62,10 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
     settings, machine_settings = load_section(Watch, overrides), load_section(Run, ["run.precision=fp32", *overrides])
     if not images.is_dir():
         raise DataError(f"{images}: no such folder; for files, patterns and archives: make drift IMAGES=...")
+    check_weights(run / "final_model.safetensors")
+    from drift_detector_pipeline.modeling.trained import open_trained  # what is not there is said before torch comes
+    from drift_detector_pipeline.runs.machine import prepared
+
     with prepared(machine_settings) as machine, _stopping() as stop:
         trained = open_trained(run / "final_model.safetensors", machine)
         limits = StreamLimits(settings.alpha, settings.horizon, settings.tolerated_loss)
@@ -73,6 +75,12 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
             if not alone:
                 raise DataError(f"{place}: another process watches {images}; stop that one first")
             return _Watch(watch, Journal(place, images.resolve()), settings, stop).run(images.resolve())
+
+
+def _newest() -> Path:
+    from drift_detector_pipeline.runs.receipts import newest_finished
+
+    return newest_finished()
 
 
 class _Watch:

@@ -3,7 +3,8 @@
 decode        the one decoder: a file's bytes -> uint8 RGB as it is stored
 decode_many   many files, on all cores
 named_files   the image files a person names: files, folders, patterns, archives
-transforms    stored image -> inference crop -> normalised input
+model_input   stored image -> inference crop, the same bits with and without torch
+transforms    pixels as tensors: parts, resized, normalised
 crops         image files -> inference crops, the unreadable ones put aside
 distortions   other colours and shapes for training
 augmentation  stored image -> one of its training views

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.images.distortions import jitter_colours, rand_augment
-from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, Box, centre_box, cut, resized
+from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, Box, centre_box
+from drift_detector_pipeline.images.transforms import cut, resized
 
 if TYPE_CHECKING:  # whoever only looks at images needs no configuration
     from drift_detector_pipeline.settings import Augmentation

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.images.decode_many import decode_files
-from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.images.model_input import inference_crop
 
 
 def read_crops(

@@ -15,7 +15,7 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-from drift_detector_pipeline.images.transforms import IMAGENET_MEAN
+from drift_detector_pipeline.images.model_input import IMAGENET_MEAN
 
 if TYPE_CHECKING:
     from drift_detector_pipeline.settings import ColourJitter, RandAugment

@@ -1,37 +1,14 @@
-"""From a stored image to model input: one inference crop for everything, and normalisation.
+"""Pixels as tensors: parts of an image, resized, normalised, batches filled up.
 
-H, W: a stored image's sides; S: the side of the model input. Everything is uint8 until `normalize`.
-Fed by processed/packing.py or decode.py, read by tasks and by whoever looks at single images;
-training's random views are made of the same parts in augmentation.py.
+H, W: a stored image's sides; S: the side of the model input. Everything is uint8 until `normalize`. Read by whatever
+runs a network in torch; training's random views are made of these parts in augmentation.py.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
 from drift_detector_pipeline.arrays import Pixels
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of values in 0..1, what timm's weights expect unless they say otherwise
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class Box(NamedTuple):
-    """A rectangle of a stored image, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-def inference_crop(stored: Pixels, side_px: int) -> Pixels:
-    """Return the central square of a stored image, resized to uint8 (S, S, 3) (bicubic, antialiased).
-
-    The only way into a model for evaluation, prediction, drift and serving: the same file gives the same bits.
-    """
-    view = cut(stored, centre_box(*stored.shape[:2]))
-    return resized(view, side_px, "bicubic")[0].permute(1, 2, 0).contiguous().numpy()
+from drift_detector_pipeline.images.model_input import Box
 
 
 def normalize(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
@@ -69,9 +46,3 @@ def resized(view: torch.Tensor, side_px: int, mode: str) -> torch.Tensor:
     if view.shape[2:] == (side_px, side_px):
         return view
     return functional.interpolate(view, (side_px, side_px), mode=mode, antialias=True)
-
-
-def centre_box(height: int, width: int) -> Box:
-    """The central square."""
-    square = min(height, width)
-    return Box((height - square) // 2, (width - square) // 2, square, square)

@@ -17,7 +17,7 @@ from torch import nn
 
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
-from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
+from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 from drift_detector_pipeline.networks.conv_small import ConvSmall
 from drift_detector_pipeline.networks.pretrained import first_line, hub_or_cache, load_pretrained, preprocessing_in
 from drift_detector_pipeline.settings import Model

@@ -20,8 +20,9 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.figures import drawable, figure_png
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.pages import data_uri, drawable, figure_png, image_png, write_page
+from drift_detector_pipeline.pages import data_uri, image_png, write_page
 from drift_detector_pipeline.processed.duplicates import EXACT, MANY, AlikePair, find_pairs, thumbnail
 from drift_detector_pipeline.processed.manifest import REPORT, Processed, open_processed
 from drift_detector_pipeline.processed.packing import PackedImages

@@ -10,7 +10,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.processed.manifest import Processed
 
 MOST_REFERENCE = 2000

@@ -29,14 +29,15 @@ from drift_detector_pipeline.drift.cause import MIX, UNKNOWN, Cause, Seen, find_
 from drift_detector_pipeline.drift.causes import Causes
 from drift_detector_pipeline.drift.permutation import Labellings, test_window
 from drift_detector_pipeline.drift.reference import Reference, learn, one_blas_thread, predictions, refer
+from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.phi import describe_scores, phi
-from drift_detector_pipeline.drift.scores.signals import Forward, read_signals, through
+from drift_detector_pipeline.drift.scores.signals import Forward, read_signals
 from drift_detector_pipeline.drift.twins import CHANGES, make_twins
 from drift_detector_pipeline.drift.verdict import Limits, labellings_for
 from drift_detector_pipeline.errors import ConfigError, exit_status
+from drift_detector_pipeline.figures import figure_png
 from drift_detector_pipeline.files import write_atomically, write_json
 from drift_detector_pipeline.modeling.trained import open_trained
-from drift_detector_pipeline.pages import figure_png
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.proof.study_material import MIXES
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command

@@ -19,7 +19,7 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import BENIGN, KINDS, SEVERITIES, change_benignly, corrupt
 from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.files import write_atomically, write_json
-from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.modeling.trained import open_trained
 from drift_detector_pipeline.pages import image_png
 from drift_detector_pipeline.processed.manifest import Processed, open_processed

@@ -14,7 +14,7 @@ import torch
 from drift_detector_pipeline.arrays import Labels, Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.corrupt import KINDS, SEVERITIES, corrupt
-from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.modeling.inference import BATCH, predict_outputs
 from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.trained import Trained

@@ -27,7 +27,8 @@ from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.scores.signals import BATCH
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD, normalize
+from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
+from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.runs.facts import now, package_versions
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
 from drift_detector_pipeline.settings import Run

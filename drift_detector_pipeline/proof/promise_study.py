@@ -25,8 +25,9 @@ from drift_detector_pipeline.corruptions.corrupt import KINDS, corrupt
 from drift_detector_pipeline.drift.permutation import Labellings, Scale, labellings_of, scale_of, test_window
 from drift_detector_pipeline.drift.promise import KEPT
 from drift_detector_pipeline.drift.reference import one_blas_thread, predictions
+from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.phi import Parameters, fit_scores, phi
-from drift_detector_pipeline.drift.scores.signals import Forward, read_signals, through
+from drift_detector_pipeline.drift.scores.signals import Forward, read_signals
 from drift_detector_pipeline.drift.twins import make_twins
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json

@@ -21,8 +21,9 @@ from drift_detector_pipeline.corruptions.corrupt import FAMILIES
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.drift.reference import Learned, learn, mistakes, one_blas_thread, predictions, refer
+from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import Signals, through
+from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.drift.stream.channels import channel_values, channels_of
 from drift_detector_pipeline.drift.stream.detector import StreamDetector
 from drift_detector_pipeline.errors import ConfigError, exit_status

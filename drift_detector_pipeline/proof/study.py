@@ -22,8 +22,9 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import FAMILIES
 from drift_detector_pipeline.corruptions.faults import FAULTS, GROUPS, family_of
 from drift_detector_pipeline.drift.reference import Learned, learn, mistakes, one_blas_thread
+from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.phi import missing
-from drift_detector_pipeline.drift.scores.signals import Signals, read_signals, through
+from drift_detector_pipeline.drift.scores.signals import Signals, read_signals
 from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import write_json

@@ -18,8 +18,8 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 
 from drift_detector_pipeline.corruptions.corrupt import FAMILIES
 from drift_detector_pipeline.errors import DataError, exit_status
+from drift_detector_pipeline.figures import figure_png
 from drift_detector_pipeline.files import write_atomically
-from drift_detector_pipeline.pages import figure_png
 
 REGIMES = {"known_kind": "known kind", "held_out_family": "held-out family"}
 KNOWN = {

@@ -35,7 +35,8 @@ from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD, normalize
+from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
+from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.modeling import inference
 from drift_detector_pipeline.modeling.loaders import evaluation_requests, load_batches, training_requests
 from drift_detector_pipeline.modeling.optimization import build_optimizer

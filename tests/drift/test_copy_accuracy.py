@@ -10,7 +10,8 @@ from torch import nn
 from drift_detector_pipeline.drift.accuracy import Known
 from drift_detector_pipeline.drift.copy_accuracy import LabelledWindow, estimate_by_copy, fit_usual, learn_copy
 from drift_detector_pipeline.drift.scores.adapted import PRIOR, adapts, blended_statistics
-from drift_detector_pipeline.drift.scores.signals import Layers, read_signals, through
+from drift_detector_pipeline.drift.scores.module_forward import through
+from drift_detector_pipeline.drift.scores.signals import Layers, read_signals
 from drift_detector_pipeline.drift.second_look import (
     Answers,
     answers_of,

@@ -13,7 +13,7 @@ from drift_detector_pipeline.drift.demo.__main__ import _newest
 from drift_detector_pipeline.drift.demo.picture import Judged, draw
 from drift_detector_pipeline.drift.demo.scenes import Scene, scenes_of
 from drift_detector_pipeline.drift.verdict import Verdict
-from drift_detector_pipeline.pages import figure_png
+from drift_detector_pipeline.figures import figure_png
 
 SIDE, COUNT = 16, 12
 LABELS = np.arange(COUNT) % 4

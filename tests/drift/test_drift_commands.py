@@ -16,7 +16,8 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.corruptions.corrupt import corrupt
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.reference import learn
-from drift_detector_pipeline.drift.scores.signals import read_signals, through
+from drift_detector_pipeline.drift.scores.module_forward import through
+from drift_detector_pipeline.drift.scores.signals import read_signals
 from drift_detector_pipeline.drift.twins import make_twins
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.weights import load_model

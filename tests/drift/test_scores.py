@@ -16,6 +16,7 @@ from drift_detector_pipeline.corruptions.corrupt import FAMILIES, corrupt
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.reference import Learned
 from drift_detector_pipeline.drift.scores.directions import direction_scores, fit_directions, fit_features
+from drift_detector_pipeline.drift.scores.module_forward import find_layers, through
 from drift_detector_pipeline.drift.scores.output_scores import (
     OUTPUT_SCORES,
     OutputParameters,
@@ -35,17 +36,9 @@ from drift_detector_pipeline.drift.scores.phi import (
     unseen_scores,
 )
 from drift_detector_pipeline.drift.scores.pixels import PIXELS, pixel_names, pixel_scores
-from drift_detector_pipeline.drift.scores.signals import (
-    Layers,
-    Outputs,
-    Signals,
-    Twin,
-    find_layers,
-    read_signals,
-    through,
-)
+from drift_detector_pipeline.drift.scores.signals import Layers, Outputs, Signals, Twin, read_signals
 from drift_detector_pipeline.images.decode import decode
-from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD, inference_crop
+from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 from drift_detector_pipeline.networks.models import create
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.proof.study import _learned

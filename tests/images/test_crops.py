@@ -5,7 +5,7 @@ from conftest import write_image
 
 from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.decode import decode
-from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.images.model_input import inference_crop
 
 
 def test_each_file_is_a_crop_or_a_reason_in_the_order_given(tmp_path):

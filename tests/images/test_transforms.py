@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from drift_detector_pipeline.images.augmentation import _random_box, augment
-from drift_detector_pipeline.images.transforms import filled, inference_crop, normalize
+from drift_detector_pipeline.images.model_input import inference_crop
+from drift_detector_pipeline.images.transforms import filled, normalize
 from drift_detector_pipeline.settings import Augmentation
 
 SIZES = [(32, 32), (32, 41), (57, 32), (16, 200), (9, 9), (160, 213), (1, 1)]

@@ -18,7 +18,7 @@ from torch.nn import functional
 from drift_detector_pipeline.config import group_choices, load
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ModelError
-from drift_detector_pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
+from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 from drift_detector_pipeline.networks.models import build, create, seed_everything, set_training
 from drift_detector_pipeline.networks.weights import describe, save_weights
 

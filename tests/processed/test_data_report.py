@@ -16,7 +16,7 @@ from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.dataset import process
-from drift_detector_pipeline.pages import figure_png
+from drift_detector_pipeline.figures import figure_png
 from drift_detector_pipeline.processed.data_report import NAMED, _balance, write_report
 from drift_detector_pipeline.processed.duplicates import MANY, find_pairs, thumbnail
 from drift_detector_pipeline.processed.manifest import open_processed

@@ -13,7 +13,7 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.images.augmentation import augment
-from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.labels import predict
 from drift_detector_pipeline.modeling.summary import summarize

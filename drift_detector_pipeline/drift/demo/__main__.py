@@ -29,10 +29,11 @@ from drift_detector_pipeline.drift.report import write_report
 from drift_detector_pipeline.drift.scores.signals import read_signals
 from drift_detector_pipeline.drift.verdict_words import summary
 from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.figures import figure_png
 from drift_detector_pipeline.files import disk_full_explained, write_atomically
 from drift_detector_pipeline.modeling.train import Outcome, train
 from drift_detector_pipeline.modeling.trained import open_trained
-from drift_detector_pipeline.pages import data_uri, figure_png, write_page
+from drift_detector_pipeline.pages import data_uri, write_page
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.runs.facts import RECEIPT, now, this_command

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from drift_detector_pipeline.drift.scores.signals import PRIOR
+
 _BUFFERS = ("running_mean", "running_var")
-PRIOR = 16  # images that the network's own statistics count for
 
 Statistics = dict[str, torch.Tensor]  # of buffers, by their names in the module
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
-from sklearn.covariance import ledoit_wolf
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
 
@@ -35,6 +34,8 @@ class OutputParameters(NamedTuple):
 
 def fit_outputs(features: Float32s, logits: Float32s, labels: Labels) -> OutputParameters:
     """Learn a temperature and, in at most 64 directions, class means and one shrunk covariance (Lee et al. 2018)."""
+    from sklearn.covariance import ledoit_wolf  # whoever only judges does without
+
     seen = np.unique(labels)
     means = np.stack([features[labels == label].mean(axis=0) for label in seen])
     centre = features.mean(axis=0)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.covariance import ledoit_wolf
 
 from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.scores.directions import Directions, direction_scores, fit_directions, fit_features
@@ -68,6 +67,8 @@ def fit_scores(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: i
 
     Leave the twins of some kinds out, and nothing knows of these kinds. Raises ValueError if shapes do not fit.
     """
+    from sklearn.covariance import ledoit_wolf  # whoever only judges does without
+
     _check(clean, labels, twins, side_px)
     looks = fit_directions(_material(clean), [(twin.rows, _material(twin.signals)) for twin in twins])
     axes = Axes(looks, fit_features(clean.features))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from drift_detector_pipeline.figures import figure_png
 from drift_detector_pipeline.files import spreadsheet_row, write_atomically, write_json
 from drift_detector_pipeline.modeling.sweep.plan import Plan
 from drift_detector_pipeline.modeling.sweep.plots import sweep_pictures, value_text
@@ -27,7 +28,7 @@ from drift_detector_pipeline.modeling.sweep.trials import (
     read_result,
     shown_values,
 )
-from drift_detector_pipeline.pages import data_uri, figure_png, write_page
+from drift_detector_pipeline.pages import data_uri, write_page
 
 
 class SeedsMean(NamedTuple):

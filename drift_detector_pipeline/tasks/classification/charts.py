@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.pages import drawable
+from drift_detector_pipeline.figures import drawable
 from drift_detector_pipeline.tasks.classification.metrics import Bin
 
 _WIDTH = 4.6  # inches: text of 8 points is then as large as on the page

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.pages import data_uri, figure_png, image_png
+from drift_detector_pipeline.figures import figure_png
+from drift_detector_pipeline.pages import data_uri, image_png
 from drift_detector_pipeline.tasks.classification.charts import Tile, confusion_chart, contact_sheet, reliability_chart
 from drift_detector_pipeline.tasks.task import Evaluation, Report
 

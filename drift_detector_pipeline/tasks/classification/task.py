@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.images.augmentation import augment
-from drift_detector_pipeline.images.transforms import inference_crop
+from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.networks.models import check_input, create
 from drift_detector_pipeline.settings import Training
 from drift_detector_pipeline.tasks.classification.metrics import Metrics, measure, probabilities

@@ -1,0 +1,217 @@
+"""Where the request log lives: SQLite or PostgreSQL, its tables, and how an older one is brought up to date.
+
+In: an address. Out: an open SQLAlchemy engine whose tables are those below. Read by request_log.py.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    create_engine,
+    event,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.types import REAL
+
+from drift_detector_pipeline.errors import ConfigError, DataError
+
+WAIT_S = 5.0  # for another process that writes, or a server that does not answer
+# Of this log's advisory locks in PostgreSQL, where two services write side by side.
+ROWS_LOCK, VERDICTS_LOCK, SCHEMA_LOCK = 7_241_001, 7_241_002, 7_241_003
+
+TABLES = MetaData()
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only what is an INTEGER
+
+version = Table("schema_version", TABLES, Column("number", Integer, nullable=False))
+model = Table(
+    "model", TABLES,
+    Column("id", _Id, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),  # of the facts: the same ones are one model
+    Column("sha256", Text, nullable=False),
+    Column("reference_sha256", Text, nullable=False),
+    Column("runtime", Text, nullable=False),
+    Column("precision", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("classes", JSON, nullable=False),
+    Column("scores", JSON, nullable=False),
+    Column("loaded_at", Double, nullable=False),
+)  # fmt: skip
+request = Table(
+    "request", TABLES,
+    Column("id", _Id, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("model_id", _Id, ForeignKey("model.id"), nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("image_sha256", LargeBinary, nullable=False),
+    Column("predicted", SmallInteger, nullable=False),
+    Column("probability", REAL, nullable=False),
+    Column("milliseconds", REAL, nullable=False),
+    Column("phi", LargeBinary, nullable=False),
+    Index("request_by_source", "model_id", "source", "id"),
+    sqlite_autoincrement=True,  # an id is never used again, also after the newest rows were deleted
+)  # fmt: skip
+thumbnail = Table(
+    "thumbnail", TABLES,
+    Column("request_id", _Id, ForeignKey("request.id", ondelete="CASCADE"), primary_key=True),
+    Column("jpeg", LargeBinary, nullable=False),
+)  # fmt: skip
+verdict = Table(
+    "verdict", TABLES,
+    Column("id", _Id, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("model_id", _Id, ForeignKey("model.id"), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("first_request", _Id, nullable=False),  # no foreign keys: verdicts outlive their rows
+    Column("last_request", _Id, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("repeated", Integer, nullable=False),
+    Column("counted", Boolean, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("p", Double),
+    Column("accuracy", Double),
+    Column("low", Double),
+    Column("high", Double),
+    Column("by_copy", Boolean, nullable=False),
+    Column("detail", JSON, nullable=False),
+)  # fmt: skip
+counted_once = Index(
+    "verdict_counted_once", verdict.c.model_id, verdict.c.source, verdict.c.first_request, unique=True,
+    postgresql_where=verdict.c.counted, sqlite_where=verdict.c.counted,
+)  # fmt: skip
+
+# Number n brings a database of version n to n + 1; a new database gets today's tables at once.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+
+
+def open_database(address: str, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS) -> Engine:
+    """Open, and make or bring up to date, the database at `sqlite:///PATH` or `postgresql://...`.
+
+    Raises ConfigError for another address, DataError if it cannot be opened or is of a newer version.
+    """
+    url = _checked(address)
+    engine = _engine(url)
+    try:
+        _bring_up_to_date(engine, migrations)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise DataError(f"{_shown(url)}: {reason(error)}; serving.database names another one") from error
+    except DataError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def reason(error: Exception) -> str:
+    """What the database itself said, in a line, without the statement and its values."""
+    said = str(getattr(error, "orig", None) or error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Turn an error of the database into a DataError."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise DataError(f"request log: {reason(error)}; serving.database must be there and writable") from error
+
+
+@contextmanager
+def writing(engine: Engine, lock: int) -> Iterator[Connection]:
+    """A transaction that writes; who holds the same lock in another process or thread waits.
+
+    SQLite has one lock for all. In PostgreSQL it also makes ids appear in their order: without it a batch with smaller
+    ids could become visible after one with larger ones, and windows of rows would not be what they were a moment ago.
+    """
+    with engine.connect().execution_options(begins="BEGIN IMMEDIATE") as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
+        yield connection
+
+
+def _checked(address: str) -> URL:
+    wanted = "expected sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
+    try:
+        url = make_url(address.replace("postgres://", "postgresql://", 1))  # as some hosts write it
+    except ArgumentError as error:
+        raise ConfigError(f"serving.database: {wanted}") from error
+    if url.drivername in ("postgresql", "postgresql+psycopg"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
+        return url
+    raise ConfigError(f"serving.database={_shown(url)}: {wanted}")
+
+
+def _shown(url: URL) -> str:
+    """Without what may be secret."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _engine(url: URL) -> Engine:
+    if url.drivername == "sqlite":
+        Path(url.database or "").absolute().parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url, connect_args={"timeout": WAIT_S})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        # A server that went away is noticed, not waited for: the log drops rows meanwhile and says so.
+        patience = {"connect_timeout": ceil(WAIT_S), "tcp_user_timeout": ceil(1000 * WAIT_S)}
+        return create_engine(url, connect_args=patience, pool_pre_ping=True)
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise ConfigError("serving.database: PostgreSQL needs psycopg; install it: pip install .[postgres]") from error
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where SQLAlchemy says, see `_begin_sqlite`
+    # The first one counts in a new file only, before anything else is written.
+    for setting in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {setting}").fetchall()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Who is going to write says so at once: a transaction that reads first may find that it cannot write any more."""
+    connection.exec_driver_sql(connection.get_execution_options().get("begins", "BEGIN"))
+
+
+def _bring_up_to_date(engine: Engine, migrations: Sequence[Callable[[Connection], None]]) -> None:
+    newest = 1 + len(migrations)
+    with writing(engine, SCHEMA_LOCK) as connection:
+        if not inspect(connection).has_table(version.name):
+            TABLES.create_all(connection)
+            connection.execute(version.insert(), {"number": newest})
+            return
+        found = connection.execute(select(version.c.number)).scalar_one()
+        if found > newest:
+            raise DataError(
+                f"{_shown(engine.url)}: a log of version {found}, and this program knows {newest}; "
+                "use the newer program, or name another database: serving.database=..."
+            )
+        for migrate in migrations[found - 1 :]:
+            migrate(connection)
+        if found < newest:
+            connection.execute(update(version), {"number": newest})

@@ -1,0 +1,100 @@
+"""What is kept of a request, a model, a verdict; no image, but the numbers that a verdict needs.
+
+In: answers of the service. Out: rows of database.py. Read by request_log.py, verdicts.py and log_export.py. m: rows,
+S: scores.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Float32s, Labels
+from drift_detector_pipeline.errors import DataError
+
+
+class Row(NamedTuple):
+    """One answered image."""
+
+    at: float  # seconds since 1970
+    request_id: str
+    source: str  # camera or client; "" unless named
+    image_sha256: bytes  # 32
+    predicted: int  # place of the class
+    probability: float  # 0..1
+    milliseconds: float  # from request to answer
+    phi: bytes  # float32, little-endian, S of them
+
+
+class StoredRow(NamedTuple):
+    """The same once it is in the log; rows are ordered by `id`."""
+
+    id: int
+    at: float
+    model_id: int
+    request_id: str
+    source: str
+    image_sha256: bytes
+    predicted: int
+    probability: float
+    milliseconds: float
+    phi: bytes
+
+
+AnyRow = TypeVar("AnyRow", Row, StoredRow)
+
+
+class ModelFacts(NamedTuple):
+    """Which executable answered, and what its scores are called."""
+
+    sha256: str  # of the file
+    reference_sha256: str  # "" if there is none
+    runtime: str
+    precision: str
+    name: str
+    classes: list[str]
+    scores: list[str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        return hashlib.sha256(json.dumps(self, ensure_ascii=True).encode()).hexdigest()
+
+
+class StoredVerdict(NamedTuple):
+    """What was said of rows `first_request` to `last_request` of one model and source."""
+
+    id: int
+    at: float  # seconds since 1970
+    model_id: int
+    source: str
+    first_request: int
+    last_request: int
+    images: int  # different ones, which were judged
+    repeated: int  # further rows of the same images
+    counted: bool  # one of the disjoint windows; else a look on demand, which keeps no promise about false notices
+    level: str
+    p: float | None  # None: too few images
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    by_copy: bool  # the accuracy was asked of an adapted copy, which saw the images; else estimated from scores alone
+    detail: dict[str, Any]  # what `drift.report` writes of a verdict, and `copy`: what the adapted copy said
+
+
+def once(rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """The first row of each image and source."""
+    return list({(row.source, row.image_sha256): row for row in reversed(rows)}.values())[::-1]
+
+
+def scores_of(rows: Sequence[AnyRow], columns: int) -> tuple[Float32s, Labels]:
+    """Scores (m, S) and predicted classes (m,). Raises DataError if a row has other than S = `columns` scores."""
+    if wrong := next((row for row in rows if len(row.phi) != 4 * columns), None):
+        raise DataError(
+            f"request {wrong.request_id}: {len(wrong.phi)} bytes of scores where this reference needs {4 * columns}; "
+            "judge with the detector of the model that answered"
+        )
+    scores = np.frombuffer(b"".join(row.phi for row in rows), "<f4").reshape(len(rows), columns)
+    return scores.astype(np.float32), np.array([row.predicted for row in rows], dtype=np.int64)

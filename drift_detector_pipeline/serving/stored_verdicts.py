@@ -1,0 +1,113 @@
+"""Verdicts on their way into the database and back, nothing lost.
+
+In: a `Verdict`. Out: a row of the table `verdict`; the same `Verdict` again. Read by verdicts.py, the service and
+log_export.py.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import func, insert, select
+
+from drift_detector_pipeline.drift.accuracy import Estimate
+from drift_detector_pipeline.drift.cause import Cause
+from drift_detector_pipeline.drift.verdict import Channel, Verdict
+from drift_detector_pipeline.drift.verdict_words import as_json
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.serving.database import VERDICTS_LOCK, asking, verdict, writing
+from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.serving.rows import StoredVerdict
+
+_PIECE = 1000  # verdicts that are read at a time, some 5 kB each
+_COLUMNS = tuple(verdict.c[name] for name in StoredVerdict._fields)
+
+
+def as_stored(said: Verdict, about: Mapping[str, Any]) -> dict[str, Any]:
+    """A verdict as verdict.json has it, `about` it, and the likely loss, which that leaves out."""
+    loss = None if said.accuracy is None else said.accuracy.likely_loss
+    found: dict[str, Any] = as_json_gives({**as_json(said), **about, "likely_loss": loss})
+    return found
+
+
+def as_json_gives(value: Any) -> Any:
+    """What comes back of plain values that went through JSON."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def verdict_of(stored: StoredVerdict) -> Verdict:
+    """Undo `as_stored`."""
+    plain = {name: stored.detail[name] for name in Verdict._fields}
+    accuracy, cause, mix = plain["accuracy"], plain["cause"], plain["mix"]
+    tuples = {name: tuple(value) for name, value in plain.items() if isinstance(value, list)}
+    return Verdict(**plain | tuples | {
+        "channels": tuple(Channel(**channel) for channel in plain["channels"]),
+        "accuracy": accuracy and Estimate(**accuracy, likely_loss=stored.detail["likely_loss"]),
+        "cause": cause and _cause_of(cause),
+        "mix": mix and (mix["reference"], mix["window"]),
+    })  # fmt: skip
+
+
+def _cause_of(plain: Mapping[str, Any]) -> Cause:
+    own = {name: plain[name] for name in Cause._fields}
+    return Cause(**own | {name: tuple(map(tuple, own[name])) for name in ("alternatives", "mix")})
+
+
+def last_judged(log: RequestLog, model_id: int, source: str) -> int:
+    """The id of the last row of a model and source that is in a counted window; 0 if none is."""
+    own = (verdict.c.model_id == model_id, verdict.c.source == source, verdict.c.counted)
+    wanted = select(func.coalesce(func.max(verdict.c.last_request), 0)).where(*own)
+    with asking(), log.engine.connect() as connection:
+        return int(connection.execute(wanted).scalar_one())
+
+
+def store(log: RequestLog, judged: StoredVerdict) -> StoredVerdict:
+    """Count a verdict, unless its rows, or some of them, are in a window that was counted meanwhile.
+
+    Returns what is stored of its first row then, by whoever came first.
+    """
+    values = {name: value for name, value in judged._asdict().items() if name != "id"}
+    covering = (verdict.c.model_id == judged.model_id, verdict.c.source == judged.source, verdict.c.counted)
+    first = select(*_COLUMNS).where(*covering, verdict.c.last_request >= judged.first_request).order_by(verdict.c.id)
+    with asking(), writing(log.engine, VERDICTS_LOCK) as connection:
+        known = connection.execute(first.limit(1)).one_or_none()
+        if known is not None:
+            return StoredVerdict(*known)
+        own = connection.execute(insert(verdict).values(values).returning(verdict.c.id)).scalar_one()
+    return judged._replace(id=own)
+
+
+def stored_verdict(log: RequestLog, verdict_id: int) -> StoredVerdict:
+    """One verdict. Raises DataError if there is none of that id."""
+    wanted = select(*_COLUMNS).where(verdict.c.id == verdict_id)
+    with asking(), log.engine.connect() as connection:
+        found = connection.execute(wanted).one_or_none()
+    if found is None:
+        raise DataError(f"verdict {verdict_id}: not in this log")
+    return StoredVerdict(*found)
+
+
+def newest_verdicts(
+    log: RequestLog, model_id: int | None = None, count: int = 1, source: str | None = None
+) -> list[StoredVerdict]:
+    """The newest `count` verdicts, the newest first, of one model and source or of all."""
+    wanted = select(*_COLUMNS).order_by(verdict.c.id.desc()).limit(count)
+    if model_id is not None:
+        wanted = wanted.where(verdict.c.model_id == model_id)
+    if source is not None:
+        wanted = wanted.where(verdict.c.source == source)
+    with asking(), log.engine.connect() as connection:
+        return [StoredVerdict(*found) for found in connection.execute(wanted)]
+
+
+def verdict_pieces(log: RequestLog) -> Iterator[list[StoredVerdict]]:
+    """All verdicts, the oldest first, _PIECE at a time."""
+    last = 0
+    while True:
+        wanted = select(*_COLUMNS).where(verdict.c.id > last).order_by(verdict.c.id).limit(_PIECE)
+        with asking(), log.engine.connect() as connection:
+            found = [StoredVerdict(*one) for one in connection.execute(wanted)]
+        if not found:
+            return
+        yield found
+        last = found[-1].id

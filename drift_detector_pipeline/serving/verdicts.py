@@ -1,0 +1,124 @@
+"""Rows of disjoint windows -> verdicts, each counted once, each to be repeated to the bit from its rows.
+
+In: a `RequestLog` and the detector of the model that answered. Out: a `StoredVerdict` for every window of so many
+requests of a source; looks on demand, which are not counted. Read by the service and by people.
+
+A window begins after the last row that was judged and takes the next rows in the order of their ids, whichever service
+wrote them: two services behind one database come to the same windows, and who stores a verdict first has judged it.
+Windows that overlap, or a look at every minute, would raise more false notices than promised.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from drift_detector_pipeline.drift.accuracy import Estimate
+from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.report import about, report_page
+from drift_detector_pipeline.drift.verdict import Limits, Verdict
+from drift_detector_pipeline.errors import DataError, ModelError
+from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.serving.rows import AnyRow, StoredRow, StoredVerdict, once, scores_of
+from drift_detector_pipeline.serving.stored_verdicts import (
+    as_json_gives,
+    as_stored,
+    last_judged,
+    store,
+    stored_verdict,
+    verdict_of,
+)
+
+# Estimates the accuracy by a second look at the images of these rows; None if they are not there any more.
+ByCopy = Callable[[Sequence[StoredRow]], Estimate | None]
+
+
+class Look(NamedTuple):
+    """A verdict on some rows that nobody counts."""
+
+    verdict: Verdict
+    repeated: int  # rows that were left out, as their image had been judged
+
+
+def judge_windows(
+    log: RequestLog, model_id: int, detector: DriftDetector, *, window: int, by_copy: ByCopy | None = None
+) -> list[StoredVerdict]:
+    """Judge every window of `window` rows that is full and was not judged yet; return what was said of each.
+
+    Of several services that judge at once one stores its verdict, and the others return that. Raises DataError if the
+    database cannot be used, or scores are not those of this detector.
+    """
+    found = list[StoredVerdict]()
+    for source in log.sources(model_id):
+        while rows := _next_window(log, model_id, source, window):
+            found.append(store(log, _judged(rows, detector, by_copy)))
+    return found
+
+
+def look_at(
+    rows: Sequence[AnyRow], detector: DriftDetector, second_look: Callable[[], Estimate | None] = lambda: None
+) -> Look:
+    """Judge any rows, of the log or of images at hand: a look on demand, stored nowhere and counted by nobody."""
+    chosen = once(rows)
+    scores, predicted = scores_of(chosen, detector.reference.scores.shape[1])
+    said = detector.check_scores(scores, predicted, by_copy=second_look)
+    names = tuple(chosen[place].request_id for place in said.carriers)
+    return Look(said._replace(carrier_names=names), len(rows) - len(chosen))
+
+
+def judge_again(log: RequestLog, verdict_id: int, detector: DriftDetector) -> Verdict:
+    """Judge a stored window once more from its rows: the same verdict to the bit.
+
+    What an adapted copy said of the images is taken as it was stored. Raises DataError if rows of the window were
+    deleted, ModelError if the detector is another one.
+    """
+    stored = stored_verdict(log, verdict_id)
+    if (own := as_json_gives(about(detector)["reference"])) != stored.detail["reference"]:
+        raise ModelError(f"verdict {verdict_id}: judged with the reference {stored.detail['reference']}, not {own}")
+    rows = log.rows(stored.model_id, stored.first_request, stored.last_request, stored.source)
+    if len(rows) != stored.images + stored.repeated:
+        raise DataError(
+            f"verdict {verdict_id}: {len(rows)} of its {stored.images + stored.repeated} rows are left; what is older "
+            "than serving.retention_days cannot be judged again, its report stays"
+        )
+    found = verdict_of(stored).accuracy
+    by_copy = found if found is not None and found.by_copy else None
+    return look_at(rows, _asked_as(stored, detector), lambda: by_copy).verdict
+
+
+def report_of(log: RequestLog, verdict_id: int, detector: DriftDetector) -> str:
+    """The report of a stored verdict as HTML: words, numbers, the reference's pictures; none of the window's.
+
+    It needs the stored verdict alone, not its rows.
+    """
+    stored = stored_verdict(log, verdict_id)
+    facts = log.facts_of(stored.model_id)
+    window = f"requests {stored.first_request} to {stored.last_request}"
+    named = [f"{window} of {stored.source or 'any source'}", f"{stored.repeated} repeated images left out"]
+    about_it = {"run": f"{facts.name} {facts.sha256[:12]}", "named": named[: 1 + bool(stored.repeated)]}
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(stored.at))
+    return report_page(verdict_of(stored), None, _asked_as(stored, detector), {**about_it, "when": when, "command": []})
+
+
+def _next_window(log: RequestLog, model_id: int, source: str, window: int) -> list[StoredRow]:
+    """The rows of the next window of a source; none if it is not full yet."""
+    rows = log.rows_after(model_id, last_judged(log, model_id, source), window, source)
+    return rows if len(rows) == window else []
+
+
+def _judged(rows: Sequence[StoredRow], detector: DriftDetector, by_copy: ByCopy | None) -> StoredVerdict:
+    chosen = once(rows)
+    said, repeated = look_at(rows, detector, (lambda: by_copy(chosen)) if by_copy else lambda: None)
+    found = said.accuracy
+    return StoredVerdict(
+        0, time.time(), rows[0].model_id, rows[0].source, rows[0].id, rows[-1].id, said.images, repeated, True,
+        said.level, said.p, found and found.accuracy, found and found.low, found and found.high,
+        found is not None and found.by_copy, as_stored(said, about(detector)),
+    )  # fmt: skip
+
+
+def _asked_as(stored: StoredVerdict, detector: DriftDetector) -> DriftDetector:
+    """The same detector under the limits of back then."""
+    asked = copy.copy(detector)
+    asked.limits = Limits(**stored.detail["limits"])
+    return asked
