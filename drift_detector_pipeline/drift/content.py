@@ -1,7 +1,7 @@
 """Do images show something else than before? They seem stranger than a change of looks that small can explain.
 
 In: scores (N, S) and predicted classes (N,) of clean images and their twins, later of a reference and a window. Out: a
-bound; whether a window exceeds it. Read by the reference and the verdict. S: scores, K: classes, L: scores of looks.
+bound; the share of a window that shows something else. Read by the reference and the verdict. S: scores.
 
 A corruption that makes the network unsure is seen in the pixels long before. What it was never taught to tell apart,
 things of other classes or known ones upside down, makes it as unsure while the pixels hardly move. Of such a window no
@@ -29,14 +29,19 @@ def steepest(parameters: Parameters, clean: Float32s, twins: Sequence[tuple[Indi
     return np.array([max(found)], dtype=np.float32)
 
 
-def shows_something_else(
+def share_of_others(
     parameters: Parameters, bound: Float32s, before: tuple[Float32s, Labels], now: tuple[Float32s, Labels]
-) -> bool:
-    """Whether strangeness rose too much from reference to window, each compared with the class it is taken for."""
-    chance = 1 / len(now[1]) + 1 / len(before[1])
-    moved = now[0].mean(axis=0, dtype=np.float64) - _expected(before, now[1])
-    rise = float(moved[-1]) - _ERRORS * float(before[0][:, -1].std()) * chance**0.5
-    return bool(rise > _MARGIN * float(bound[0]) * (_length(parameters, moved, chance) + _FAINT))
+) -> float:
+    """About which share (0..1) of a window shows something else; 0 unless strangeness rose too much for its looks.
+
+    Each image is compared with the reference's of the class it is taken for. The share is what the rise would need if
+    all others were as strange as can be. They are less so: it is rather too small.
+    """
+    chance, expected = 1 / len(now[1]) + 1 / len(before[1]), _expected(before, now[1])
+    moved = now[0].mean(axis=0, dtype=np.float64) - expected
+    rise, error = float(moved[-1]), float(before[0][:, -1].std()) * chance**0.5
+    limit = _MARGIN * float(bound[0]) * (_length(parameters, moved, chance) + _FAINT)
+    return min(1.0, rise / (1 - float(expected[-1]))) if rise - _ERRORS * error > limit else 0.0
 
 
 def _expected(before: tuple[Float32s, Labels], predicted: Labels) -> Float64s:

@@ -15,7 +15,7 @@ from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
 from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN, Cause, Seen, find_cause
 from drift_detector_pipeline.drift.cause_words import words_for
-from drift_detector_pipeline.drift.content import shows_something_else
+from drift_detector_pipeline.drift.content import share_of_others
 from drift_detector_pipeline.drift.permutation import (
     WEIGHTS,
     Labellings,
@@ -61,7 +61,7 @@ class Decision(NamedTuple):
     left_out: list[int]  # classes too rare for that
     accuracy: Estimate
     cause: Cause | None = None  # if an inverse told it
-    content: bool = False  # something else seems to be shown
+    others: float = 0.0  # about which share of the images seems to show something else
 
 
 class Again(NamedTuple):
@@ -151,18 +151,17 @@ def decide(
     another mix of classes alone it is led astray by up to ten points, and the network itself is not.
     """
     tested = test_window(labellings, scores, predicted)
-    looks, left_out, cause, content = None, list[int](), None, False
+    looks, left_out, cause, others = None, list[int](), None, 0.0
     accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
     if tested.p <= limits.alpha:  # it explains a notice and would be most of what a quiet verdict costs
         before, now = (reference.scores, reference.predicted), (scores, predicted)
         looks, left_out = appearance(before, now, labellings.scale, EXPLAINING)
         if again := ask_again(looks is None or looks <= CHANGED):
             accuracy, cause = again
-        content = cause is None and _shows_something_else(reference, scores, predicted)
-        if content:
-            high = max(accuracy.high, reference.known.accuracy)
-            accuracy = accuracy._replace(low=0.0, high=high, likely_loss=1.0, known=False)
-    return Decision(level_of(tested.p, accuracy.likely_loss, limits), tested, looks, left_out, accuracy, cause, content)
+        others = 0.0 if cause else _share_of_others(reference, scores, predicted)
+        if others:
+            accuracy = _doubted(accuracy, others, reference.known.accuracy)
+    return Decision(level_of(tested.p, accuracy.likely_loss, limits), tested, looks, left_out, accuracy, cause, others)
 
 
 def judge(
@@ -175,14 +174,14 @@ def judge(
     ask_again: AskAgain = lambda looks_changed: None,
 ) -> Verdict:
     """Judge a window as `decide` does, and say why."""
-    level, tested, looks, left_out, accuracy, cause, content = decide(
+    level, tested, looks, left_out, accuracy, cause, others = decide(
         reference, labellings, scores, predicted, limits, ask_again
     )
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, labellings.scale, scores)
     if level != "quiet":
         cause = cause or _cause(reference, scores, predicted, classes)
-    if content and cause is not None and (cause.kind == UNKNOWN or cause.second):
+    if others and cause is not None and (cause.kind == UNKNOWN or cause.second):
         cause = Cause(CONTENT, None, 0.0, cause.far, cause.alternatives)
     channels = _channels(reference, labellings.scale, scores, mix, tested.p_values["classes"])
     if cause is not None:
@@ -204,11 +203,17 @@ def level_of(p: float, loss: float, limits: Limits) -> Level:
     return "alert" if loss > limits.tolerated_loss else "notice"
 
 
-def _shows_something_else(reference: Reference, scores: Float32s, predicted: Labels) -> bool:
+def _share_of_others(reference: Reference, scores: Float32s, predicted: Labels) -> float:
     learned, before = reference.learned, (reference.scores, reference.predicted)
     if learned.steepest is None:
-        return False
-    return shows_something_else(learned.parameters, learned.steepest, before, (scores, predicted))
+        return 0.0
+    return share_of_others(learned.parameters, learned.steepest, before, (scores, predicted))
+
+
+def _doubted(found: Estimate, others: float, usual: float) -> Estimate:
+    """What is left of an estimate if such a share of the images is of no class that the model knows."""
+    high = max(found.high, usual)
+    return found._replace(accuracy=found.accuracy * (1 - others), low=0.0, high=high, likely_loss=1.0, known=False)
 
 
 def _cause(reference: Reference, scores: Float32s, predicted: Labels, classes: list[str]) -> Cause | None:
