@@ -170,8 +170,11 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with 
 	@$(MODULE).proof.corruption_sheet "$(RUN)" $(ARGS)
 
 ##@ Answers
-.PHONY: log_export
-log_export: $(INSTALLED) ## The request log as Parquet: ARGS="database=sqlite:///PATH path=FOLDER", without them that of make serve
+.PHONY: export log_export
+export: $(INSTALLED) ## A finished run as one folder that answers without PyTorch: RUN=... ARGS="export.precision=int8"
+	@$(MODULE).release.export "$(RUN)" $(ARGS)
+
+log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=sqlite:///PATH path=FOLDER"
 	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Papers

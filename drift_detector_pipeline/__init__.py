@@ -25,6 +25,7 @@ The road:
     modeling/      batches -> weights -> worth; labels for anybody's images
     corruptions/   clean images as they may come one day
     drift/         a model and its training world -> a verdict on any images, with reasons and pictures
+    release/       a finished run -> one folder that answers without PyTorch, measured
     serving/       answers, logged: what a service needs beside them, and what it saw
 
 Around it:

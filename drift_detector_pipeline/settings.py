@@ -173,6 +173,23 @@ class Watch(_Section):
     restart: bool
 
 
+class Export(_Section):
+    """How a run becomes a folder that answers. Decides nothing about training."""
+
+    path: FilePath
+    runtime: Literal["onnxruntime", "openvino"]
+    precision: Literal["fp32", "int8", "bf16"]
+    max_labels_changed: Annotated[float, Field(ge=0, le=1)]
+    max_accuracy_lost: Annotated[float, Field(ge=0, le=1)]
+    compare: bool  # with what a run costs in other forms, none of which is served
+
+    @model_validator(mode="after")
+    def _of_this_runtime(self) -> "Export":
+        if (self.runtime, self.precision) == ("onnxruntime", "bf16"):
+            raise ValueError("export.precision=bf16 is for export.runtime=openvino; ONNX Runtime has fp32 and int8")
+        return self
+
+
 class Settings(_Section):
     """All settings of a command, checked."""
 
@@ -183,6 +200,7 @@ class Settings(_Section):
     wandb: Wandb
     drift: Drift
     watch: Watch
+    export: Export
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":

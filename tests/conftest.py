@@ -110,6 +110,16 @@ def call_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 
 @pytest.fixture(scope="session")
+def small_detector_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved detector of the small world; read only."""
+    from small_world import small_detector
+
+    folder = tmp_path_factory.mktemp("detector")
+    small_detector().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The address of a PostgreSQL server, without a database's name."""
     pytest.importorskip("psycopg", reason="needs the extra: pip install .[postgres]")

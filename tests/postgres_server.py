@@ -33,7 +33,7 @@ def postgres_server() -> Iterator[str]:
         _wait_for(port, server, folder / "log")
         yield f"postgresql://tester@127.0.0.1:{port}/"
     finally:
-        server.send_signal(signal.SIGINT)  # whoever is still connected is not waited for
+        server.send_signal(signal.SIGQUIT)  # at once: nothing is kept
         server.wait()
         shutil.rmtree(folder)
 

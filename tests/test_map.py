@@ -111,6 +111,10 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("drift.__main__", "torch timm matplotlib sklearn"),
         ("drift.watch", "torch timm matplotlib sklearn"),
         ("drift.detector", "hydra pydantic timm dvc torch sklearn matplotlib"),
+        ("release.artefact", "torch numpy hydra pydantic"),
+        ("release.executable", "torch timm sklearn dvc matplotlib hydra pydantic onnx onnxruntime openvino"),
+        ("serving.crops", "hydra pydantic timm dvc wandb torch sklearn matplotlib pyarrow psycopg"),
+        ("serving.log_export", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg"),
         ("runs.tracking.wandb_writer", "torch timm hydra"),
     ],
 )

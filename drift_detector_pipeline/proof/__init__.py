@@ -18,6 +18,7 @@ stream_peers        what people watch streams with today
 stream_summary      what was found, in a few numbers
 stream_study        streams: false notices, delays, beginnings, cost
 drift_cost          make bench_drift
+log_cost            what the request log costs
 training_speed      make bench
 scale               make bench_scale
 precision_accuracy  make bench_accuracy

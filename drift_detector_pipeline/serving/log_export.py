@@ -1,4 +1,4 @@
-"""The request log as Parquet: `make log_export ARGS="database=sqlite:///PATH path=FOLDER"`.
+"""The request log as Parquet: `make log_export ARGS="serving.database=sqlite:///PATH path=FOLDER"`.
 
 In: a log. Out: `<path>/<date>_<time>/`: requests-<model>.parquet for each model, with scores as a list of float32 whose
 names stand in the metadata, and verdicts.parquet. Read by whoever wants to look at it with other tools.
@@ -31,12 +31,12 @@ DATABASE, PLACE = "sqlite:///models/requests.sqlite", Path("models/log_export")
 def main() -> int:
     """Export the log that is named, or the one that `make serve` writes."""
     words = sys.argv[1:]
-    refuse_others(words, ("database", "path"), "this is not what an export asks for")
+    refuse_others(words, ("serving.database", "path"), "this is not what an export asks for")
     given = {name: value for name, _, value in (word.partition("=") for word in words)}
     set_up_logging()
-    address = given.get("database") or os.environ.get("DATABASE_URL") or DATABASE
+    address = given.get("serving.database") or os.environ.get("DATABASE_URL") or DATABASE
     if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists():
-        raise DataError(f"{address}: no log there; make serve writes one, database=... names another")
+        raise DataError(f"{address}: no log there; make serve writes one, serving.database=... names another")
     requests = RequestLog(address)
     try:
         say.info("%s", export_log(requests, Path(given.get("path") or PLACE)))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select
+from sqlalchemy import Connection, Select, Subquery, delete, func, insert, select
 from sqlalchemy.exc import DataError as UnfitError
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
@@ -131,17 +131,9 @@ class RequestLog:
             last = rows[-1].id
 
     def sources(self, model_id: int) -> list[str]:
-        """The sources that rows of a model have; a step from each to the next in the index, not a look at every row."""
-        steps = (
-            select(func.min(request.c.source).label("source")).where(request.c.model_id == model_id).cte(recursive=True)
-        )
-        following = select(func.min(request.c.source)).where(
-            request.c.model_id == model_id, request.c.source > steps.c.source
-        )
-        steps = steps.union_all(select(following.scalar_subquery()).where(steps.c.source.is_not(None)))
+        """The sources that rows of a model have."""
         with asking(), self.engine.connect() as connection:
-            found = connection.execute(select(steps.c.source).where(steps.c.source.is_not(None)))
-            return list(found.scalars())
+            return list(connection.execute(select(sources_of(model_id).c.source)).scalars())
 
     def thumbnail_of(self, request: int) -> bytes | None:
         """The picture that was kept of a row, if one was."""
@@ -195,6 +187,15 @@ class RequestLog:
                 self._next_tidying = 0.0
         except DataError as error:
             log.warning("request log: old rows stay for now: %s", error)
+
+
+def sources_of(model_id: int) -> Subquery:
+    """The sources of a model: a step from each to the next in the index, not a look at every row."""
+    own = request.c.model_id == model_id
+    first = select(func.min(request.c.source).label("source")).where(own).cte(recursive=True)
+    following = select(func.min(request.c.source)).where(own, request.c.source > first.c.source).scalar_subquery()
+    steps = first.union_all(select(following).where(first.c.source.is_not(None)))
+    return select(steps.c.source).where(steps.c.source.is_not(None)).subquery()
 
 
 def _rows_of(model_id: int, source: str | None) -> Select[Any]:

@@ -86,7 +86,10 @@ class StoredVerdict(NamedTuple):
 
 def once(rows: Sequence[AnyRow]) -> list[AnyRow]:
     """The first row of each image and source."""
-    return list({(row.source, row.image_sha256): row for row in reversed(rows)}.values())[::-1]
+    found = dict[tuple[str, bytes], AnyRow]()
+    for row in rows:
+        found.setdefault((row.source, row.image_sha256), row)
+    return list(found.values())
 
 
 def scores_of(rows: Sequence[AnyRow], columns: int) -> tuple[Float32s, Labels]:

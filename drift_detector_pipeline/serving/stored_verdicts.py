@@ -6,7 +6,7 @@ log_export.py.
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, insert, select
 
@@ -15,8 +15,8 @@ from drift_detector_pipeline.drift.cause import Cause
 from drift_detector_pipeline.drift.verdict import Channel, Verdict
 from drift_detector_pipeline.drift.verdict_words import as_json
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.serving.database import VERDICTS_LOCK, asking, verdict, writing
-from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.serving.database import VERDICTS_LOCK, asking, request, verdict, writing
+from drift_detector_pipeline.serving.request_log import RequestLog, sources_of
 from drift_detector_pipeline.serving.rows import StoredVerdict
 
 _PIECE = 1000  # verdicts that are read at a time, some 5 kB each
@@ -53,12 +53,28 @@ def _cause_of(plain: Mapping[str, Any]) -> Cause:
     return Cause(**own | {name: tuple(map(tuple, own[name])) for name in ("alternatives", "mix")})
 
 
-def last_judged(log: RequestLog, model_id: int, source: str) -> int:
-    """The id of the last row of a model and source that is in a counted window; 0 if none is."""
-    own = (verdict.c.model_id == model_id, verdict.c.source == source, verdict.c.counted)
-    wanted = select(func.coalesce(func.max(verdict.c.last_request), 0)).where(*own)
+class Span(NamedTuple):
+    """Where a window lies: the rows of a source with ids after `after` and up to `last`."""
+
+    source: str
+    after: int
+    last: int
+
+
+def full_windows(log: RequestLog, model_id: int, window: int) -> list[Span]:
+    """The next window of each source that has `window` rows after the last one that was counted; one question for all.
+
+    Windows of a source follow one another, so the last one is the one that begins last: no look at earlier ones.
+    """
+    known = sources_of(model_id)
+    of_source = (verdict.c.model_id == model_id, verdict.c.source == known.c.source, verdict.c.counted)
+    newest = select(verdict.c.last_request).where(*of_source).order_by(verdict.c.first_request.desc()).limit(1)
+    begun = select(known.c.source, func.coalesce(newest.scalar_subquery(), 0).label("after")).subquery()
+    own = (request.c.model_id == model_id, request.c.source == begun.c.source, request.c.id > begun.c.after)
+    last = select(request.c.id).where(*own).order_by(request.c.id).offset(window - 1).limit(1).scalar_subquery()
     with asking(), log.engine.connect() as connection:
-        return int(connection.execute(wanted).scalar_one())
+        found = connection.execute(select(begun.c.source, begun.c.after, last))
+        return [Span(source, after, end) for source, after, end in found if end is not None]
 
 
 def store(log: RequestLog, judged: StoredVerdict) -> StoredVerdict:

@@ -23,7 +23,7 @@ from drift_detector_pipeline.serving.rows import AnyRow, StoredRow, StoredVerdic
 from drift_detector_pipeline.serving.stored_verdicts import (
     as_json_gives,
     as_stored,
-    last_judged,
+    full_windows,
     store,
     stored_verdict,
     verdict_of,
@@ -49,9 +49,11 @@ def judge_windows(
     database cannot be used, or scores are not those of this detector.
     """
     found = list[StoredVerdict]()
-    for source in log.sources(model_id):
-        while rows := _next_window(log, model_id, source, window):
-            found.append(store(log, _judged(rows, detector, by_copy)))
+    while spans := full_windows(log, model_id, window):
+        for source, after, last in spans:
+            rows = log.rows(model_id, after + 1, last, source)
+            if len(rows) == window:  # else some were deleted just now, and the window lies elsewhere
+                found.append(store(log, _judged(rows, detector, by_copy)))
     return found
 
 
@@ -98,12 +100,6 @@ def report_of(log: RequestLog, verdict_id: int, detector: DriftDetector) -> str:
     about_it = {"run": f"{facts.name} {facts.sha256[:12]}", "named": named[: 1 + bool(stored.repeated)]}
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(stored.at))
     return report_page(verdict_of(stored), None, _asked_as(stored, detector), {**about_it, "when": when, "command": []})
-
-
-def _next_window(log: RequestLog, model_id: int, source: str, window: int) -> list[StoredRow]:
-    """The rows of the next window of a source; none if it is not full yet."""
-    rows = log.rows_after(model_id, last_judged(log, model_id, source), window, source)
-    return rows if len(rows) == window else []
 
 
 def _judged(rows: Sequence[StoredRow], detector: DriftDetector, by_copy: ByCopy | None) -> StoredVerdict:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_world import model, small_detector, world
+from threadpoolctl import ThreadpoolController
 
 from drift_detector_pipeline.drift.preparation import CHUNK, Album, Preparation
 from drift_detector_pipeline.drift.reading import LOOKED_AT_AGAIN, look_at_some, read_chunks
+from drift_detector_pipeline.drift.reference import one_blas_thread
 from drift_detector_pipeline.errors import DataError
 
 SIDE_PX = world(1, 0)[0].shape[1]
@@ -99,3 +101,20 @@ def test_four_times_the_images_take_hardly_more_memory(detector):
         peaks.append(tracemalloc.get_traced_memory()[1] / 2**20)
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 50, peaks
+
+
+def test_whoever_leaves_first_gives_no_threads_back_to_others_who_still_count_on_one():
+    """Requests and verdicts of a service compute side by side, and the bits must not depend on who ends first."""
+    libraries = ThreadpoolController()
+
+    def threads():
+        return {one["num_threads"] for one in libraries.select(user_api="blas").info()}
+
+    with libraries.limit(limits=2, user_api="blas"):
+        first, second = one_blas_thread(), one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == {2}

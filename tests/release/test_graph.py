@@ -1,0 +1,139 @@
+"""The exported file says what the network says, of any number of images, and looks twice as it does."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, ci_environment
+from exported import CONV, MLP, RESNET, SCALE, VIT, exported, network, some_images
+from torch import nn
+
+from drift_detector_pipeline.drift.scores.module_forward import through
+from drift_detector_pipeline.errors import DataError, ModelError
+from drift_detector_pipeline.release.executable import Executable, open_session
+from drift_detector_pipeline.release.graph import export_model
+
+NETS = [
+    CONV, MLP, VIT,
+    pytest.param(RESNET, marks=pytest.mark.slow),
+    pytest.param(("mobilenetv3_small_100", 32, {}), marks=pytest.mark.slow),
+    pytest.param(("convnext_atto", 32, {"depths": (1, 1, 1, 1), "dims": (8, 8, 8, 8)}), marks=pytest.mark.slow),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NETS, ids=lambda kind: kind[0])
+def test_it_says_what_the_network_says(kind, tmp_path):
+    module, side = network(*kind), kind[1]
+    images = some_images(21, side)  # another number than the exporter saw
+    said, expected = exported(tmp_path, module, side, second=False).say(images), through(module, *SCALE)(images)
+    assert np.abs(said.probabilities - expected.logits.softmax(1).numpy()).max() < 1e-5
+    assert np.abs(said.logits - expected.logits.numpy()).max() < 1e-4
+    assert np.abs(said.features - expected.features.numpy()).max() < 1e-4
+    assert said.probabilities.std(axis=0).min() > 0  # images differ, so that the rest means something
+    if expected.early is None:
+        assert said.early is None
+    else:
+        assert np.abs(said.early - expected.early.numpy()).max() < 1e-4
+
+
+def test_networks_without_early_maps_leave_that_output_out(tmp_path):
+    assert exported(tmp_path, network(*VIT), 32, second=False)(some_images(1, 32)).early is None
+
+
+@pytest.mark.parametrize("kind", [CONV, *NETS[3:5]], ids=lambda kind: kind[0])
+def test_the_second_look_is_the_one_the_network_takes(kind, tmp_path):
+    module, side = network(*kind), kind[1]
+    executable, way = exported(tmp_path, module, side), through(module, *SCALE)
+    window = (some_images(40, side) // 3).astype(np.uint8)  # dark: a copy has something to adapt to
+    copy, expected = executable.adapted(window[:27]), way.adapted(window[:27])
+    assert np.abs(copy(window).logits - expected(window).logits.numpy()).max() < 1e-4
+    assert np.abs(copy(window).features - expected(window).features.numpy()).max() < 1e-4
+    assert np.abs(copy(window).logits - executable(window).logits).max() > 0.01  # it did adapt
+
+
+def test_a_network_without_batch_norm_has_no_second_look(tmp_path):
+    executable = exported(tmp_path, network(*MLP), 16)
+    assert executable.adapted(some_images(8, 16)) is None
+    assert not (tmp_path / "second_look.onnx").exists()
+
+
+def test_where_bits_depend_on_the_batch_every_batch_is_filled_up(tmp_path):
+    exported(tmp_path, network(*CONV), 16, second=False)
+    sizes = list[int]()
+    session = open_session(tmp_path / "model.onnx", "onnxruntime", "fp32")
+
+    def counted(inputs):
+        sizes.append(len(inputs["images"]))
+        return session(inputs)
+
+    images = some_images(19, 16)
+    filled, plain = Executable(counted, "", 16, None, fill=True).say(images), session({"images": images})
+    assert sizes == [16, 16]
+    assert np.allclose(filled.probabilities, plain["probabilities"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [np.zeros((2, 16, 16, 3), np.float32), np.zeros((2, 24, 24, 3), np.uint8), np.zeros((0, 16, 16, 3), np.uint8)],
+)
+def test_images_of_another_kind_are_refused(images, tmp_path):
+    executable = Executable(lambda inputs: {}, "", 16, None)
+    with pytest.raises(DataError, match=r"images: expected uint8 \(N, 16, 16, 3\), got"):
+        executable.say(images)
+
+
+class _Unwritable(nn.Module):
+    """A network whose way depends on what it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, images):
+        means = images.mean((2, 3))
+        return self.head(means if means.sum().item() > 0 else -means)
+
+
+def test_a_network_that_cannot_be_written_is_named_as_such(tmp_path, capfd):
+    with pytest.raises(ModelError, match="this network cannot be written as ONNX"):
+        export_model(_Unwritable(), SCALE, 16, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_is_no_network_is_named(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"nothing of the kind")
+    for runtime in ["onnxruntime", *["openvino"] * (find_spec("openvino") is not None)]:
+        with pytest.raises(DataError, match=r"model.onnx: .* cannot read it .* make export"):
+            open_session(tmp_path / "model.onnx", runtime, "fp32")
+
+
+def test_exporting_leaves_the_network_as_it_was(tmp_path):
+    module = network(*CONV)
+    before = {name: values.clone() for name, values in module.state_dict().items()}
+    images = torch.rand(3, 3, 16, 16)
+    expected = module(images)
+    exported(tmp_path, module, 16)
+    assert all(torch.equal(values, before[name]) for name, values in module.state_dict().items())
+    assert torch.equal(module(images), expected)
+
+
+def test_openvino_has_nothing_to_tell_its_maker_with(tmp_path):
+    """Importing it sends an event as long as the package that sends can be imported."""
+    pytest.importorskip("openvino", reason="an extra")
+    exported(tmp_path, network(*MLP), 16)
+    code = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from drift_detector_pipeline.release.executable import open_session
+session = open_session(Path({str(tmp_path / "model.onnx")!r}), "openvino", "fp32")
+print(session({{"images": np.zeros((3, 16, 16, 3), np.uint8)}})["logits"].shape)
+print([name for name, module in sys.modules.items() if name.startswith("openvino_telemetry") and module])
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("(3, 5)\n[]\n", "")
