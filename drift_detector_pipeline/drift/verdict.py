@@ -159,7 +159,7 @@ def decide(
         if again := ask_again(looks is None or looks <= CHANGED):
             accuracy, cause = again
         others = 0.0 if cause else _share_of_others(reference, scores, predicted)
-        if others:
+        if others and accuracy.known:
             accuracy = _doubted(accuracy, others, reference.known.accuracy)
     return Decision(level_of(tested.p, accuracy.likely_loss, limits), tested, looks, left_out, accuracy, cause, others)
 

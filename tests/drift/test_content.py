@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from small_world import SIDE_PX, small_detector, world
+from small_world import SIDE_PX, model, small_detector, world
 
 from drift_detector_pipeline.corruptions.corrupt import corrupt
+from drift_detector_pipeline.drift.reading import read_chunks
 from drift_detector_pipeline.drift.verdict_words import summary
 
 
@@ -30,6 +31,15 @@ def test_a_class_nobody_taught_leaves_the_accuracy_unknown_and_alerts(detector):
     assert not verdict.accuracy.known
     assert verdict.accuracy.low == 0
     assert any(sentence.startswith("Accuracy unknown") for sentence in summary(verdict))
+
+
+def test_an_estimate_that_was_stored_with_its_doubt_is_not_doubted_again(detector):
+    images = diagonal(128, 3)
+    found = detector.check(images)
+    reading = read_chunks([images], model, detector.reference.learned.parameters, 16)
+    again = detector.check_scores(reading.scores, reading.predicted, by_copy=lambda: found.accuracy)
+    assert again.accuracy == found.accuracy
+    assert again.cause == found.cause
 
 
 def test_known_classes_in_any_mix_are_not_something_else(detector):
