@@ -16,16 +16,16 @@ class Seen:
     lost: list = field(default_factory=list)  # errors of requests that had been taken
 
 
-async def clients(address, contents, count, until, headers=None):
-    """`count` clients that ask one after another until the event `until` is set, or nobody opens."""
+async def clients(address, contents, count, stop):
+    """`count` clients that ask one after another until the event `stop` is set, or nobody opens."""
     seen = Seen()
 
     async def one(number):
         async with httpx.AsyncClient(base_url=address, timeout=30) as client:
-            while not until.is_set():
+            while not stop.is_set():
                 number = (number + 7) % len(contents)
                 try:
-                    answer = await client.post("/predict", content=contents[number], headers=headers)
+                    answer = await client.post("/predict", content=contents[number])
                 except httpx.ConnectError:
                     seen.never_accepted += 1
                     return
@@ -42,12 +42,12 @@ async def clients(address, contents, count, until, headers=None):
 
 async def load_until(address, contents, count, work):
     """The same while `work`, a coroutine, goes on; what the clients saw, and what it gave."""
-    until = asyncio.Event()
-    asking = asyncio.create_task(clients(address, contents, count, until))
+    stop = asyncio.Event()
+    asking = asyncio.create_task(clients(address, contents, count, stop))
     try:
         given = await work
     finally:
-        until.set()
+        stop.set()
     return await asking, given
 
 
@@ -55,3 +55,10 @@ async def for_seconds(seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         await asyncio.sleep(0.05)
+
+
+async def until(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
