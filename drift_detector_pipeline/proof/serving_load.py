@@ -108,6 +108,38 @@ def ratios(costs: Mapping[str, float], loads: Mapping[str, Figures]) -> dict[str
     return {name: round(value, 3) for name, value in found.items()}
 
 
+def load_table(report: Figures) -> str:
+    """What was measured, as Markdown: a column a file."""
+    columns = report["files"]
+    rows = {
+        "bare inference, batch of 8, ms": lambda found: f"{found['bare_ms']:.1f}",
+        "a request, ms, at 8 / 64 clients": lambda found: _pair(found["loads"], "cpu_ms", ".1f"),
+        "... in bare inferences": lambda found: " / ".join(
+            f"{found['ratios'][f'request_to_bare_at_{count}_clients']:.2f}" for count in CLIENTS
+        ),
+        "of that drift scores and log": lambda found: f"{100 * found['ratios']['scores_and_log_share']:.1f} %",
+        "three times too many, obeying: of the best": lambda found: _share(found, "obeying"),
+        "... hammering": lambda found: _share(found, "hammering"),
+        "memory, MB": lambda found: f"{found['megabytes']:.0f}",
+    }
+    lines = [f"| {name} | {' | '.join(say(found) for found in columns.values())} |" for name, say in rows.items()]
+    for name in _PEERS:
+        if name in report["peers"]:
+            found = report["peers"][name]
+            times = " / ".join(f"{found[f'cpu_to_ours_at_{count}_clients']:.2f}" for count in CLIENTS)
+            own = [f"{times}, {found['megabytes']:.0f} MB" if one == report["peers"]["file"] else "" for one in columns]
+            lines.append(f"| {name}, processor time in ours, and memory | {' | '.join(own)} |")
+    return "\n".join([f"| | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|", *lines])
+
+
+def _pair(loads: Mapping[str, Figures], key: str, digits: str) -> str:
+    return " / ".join(f"{loads[str(count)][key]:{digits}}" for count in CLIENTS)
+
+
+def _share(found: Figures, way: str) -> str:
+    return f"{found['ratios'][f'answered_at_overload_{way}']:.2f}"
+
+
 def _beside(peers: Mapping[str, Figures], ours: Figures, precision: str) -> Figures:
     """The others' figures, and each as a multiple of ours."""
     for found in peers.values():

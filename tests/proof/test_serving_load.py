@@ -18,7 +18,7 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.proof import serving_load
 from drift_detector_pipeline.proof.load_material import STORED_PX, draw_files
 from drift_detector_pipeline.proof.servers import free_port, started
-from drift_detector_pipeline.proof.serving_load import Load, _ask, ratios
+from drift_detector_pipeline.proof.serving_load import Load, _ask, load_table, ratios
 
 linux = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux: /proc")
 
@@ -49,6 +49,11 @@ def words_of(process):
         return (process / "cmdline").read_text()
     except OSError:
         return ""
+
+
+def test_the_page_on_operations_shows_what_was_measured():
+    report = json.loads((ROOT / "reports" / "serving.json").read_text())
+    assert load_table(report) in (ROOT / "docs" / "operations.md").read_text()
 
 
 @linux
