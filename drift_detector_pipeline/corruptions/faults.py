@@ -82,6 +82,9 @@ FAULTS: dict[str, Fault] = {
     "banner": Fault("overlay", framing.banner, (0.15, 0.25, 0.4)),
     "covered": Fault("overlay", framing.cover, (0.06, 0.15, 0.3)),
 }
+REVERSIBLE: tuple[str, ...] = (  # undone to the last bit, so that undoing them tells whether they were there
+    "swapped_channels", "inverted", "upside_down", "mirrored", "turned_90", "turned_180", "turned_270",
+)  # fmt: skip
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(fault.group for fault in FAULTS.values()))
 
 

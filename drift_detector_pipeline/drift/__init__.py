@@ -6,6 +6,7 @@ permutation      a window's scores against the reference's: one exact p-value
 risk             which predictions are wrong?
 accuracy         how accurate, without labels?
 second_look      what does a copy that has adapted to a window say of it?
+content          is something else shown, while looks hardly changed?
 copy_accuracy    how accurate on changed images? a copy is asked
 causes           how each known change moves the scores
 cause            which of them happened to a window, how strong, or a mix, strangers, unknown
@@ -17,6 +18,7 @@ preparation      a person's images -> crops
 reading          a window of any size through the network, a chunk at a time
 verdict          how loud, what moved, how accurate, which images show it
 verdict_words    the same in sentences
+inverse          a fault that its inverse undoes, and the accuracy of what was said before
 thumbnails       a few typical images of the reference
 detector         all of it in Python, for anybody's model
 build_reference  make drift_reference

@@ -89,6 +89,7 @@ class Estimate(NamedTuple):
     likely_loss: float  # of accuracy (-1..1), at odds of three to one at least so much; negative if probably none
     known: bool = True  # False: nothing that was taught is like this, so nothing can be said
     by_copy: bool = False  # asked of an adapted copy; else of the network itself
+    undone: str = ""  # asked of the network once this fault was undone
 
 
 def learn_accuracy(samples: Sequence[MistakeSample], folds: Labels, classes: int) -> Accuracy:

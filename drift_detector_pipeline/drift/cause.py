@@ -41,7 +41,7 @@ class Cause(NamedTuple):
 
     kind: str  # a kind of corruption, a fault, MIX, CONTENT or UNKNOWN
     severity: float | None  # level of the kind, may lie between two; None where there is none
-    probability: float  # of the kind among all that is known; 0 for UNKNOWN and for two at once
+    probability: float  # of the kind among all that is known; 0 for UNKNOWN, two at once, CONTENT by strangeness
     far: float  # misfit over its bound: above 1 nothing known is near
     alternatives: tuple[tuple[str, float], ...] = ()  # the next likeliest kinds; for UNKNOWN the nearest ones
     second: str | None = None  # the other one of two changes at once

@@ -10,6 +10,7 @@ confidence), are two estimates that need no example of a change and know no kind
 led astray; by how much then, changes that were taught tell, through three signs that say nothing of how images look.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ _LEAST_NEAR = 0.3  # of what the signs of a window have in common with those tha
 class LabelledWindow(NamedTuple):
     """A window whose truth is known."""
 
+    change: str  # its kind and level; "" for clean images
     family: str  # of its change; "" for clean images
     strong: bool  # at the highest level of its kind
     answers: Answers
@@ -123,16 +125,23 @@ def _signs(answers: Answers, usual: Usual, known: Known, temperature: Float32s) 
 
 def _fit_process(windows: Sequence[LabelledWindow], usual: Usual, known: Known, temperature: Float32s) -> Process:
     """Learn from the largest windows there are of each change."""
-    largest = max(len(window.labels) for window in windows)
-    windows = [window for window in windows if len(window.labels) == largest]
+    windows = _largest(windows)
     places = np.stack([_signs(window.answers, usual, known, temperature) for window in windows])
     right = np.array([_accuracy(window) for window in windows])
-    noise = np.maximum(right * (1 - right), 0.02) / largest
+    noise = np.maximum(right * (1 - right), 0.02) / [len(window.labels) for window in windows]
     off = right - places[:, :2].mean(axis=1)
     kernel = _kernel(places, places)
     amplitude = max(_AMPLITUDES, key=lambda each: log_likelihood(off, each**2 * kernel + np.diag(noise)))
     inverse = np.linalg.inv(kernel + np.diag(noise / amplitude**2))
     return Process(*(np.asarray(part, dtype=np.float32) for part in (places, inverse @ off, inverse, [amplitude])))
+
+
+def _largest(windows: Sequence[LabelledWindow]) -> list[LabelledWindow]:
+    """Those of each change that are as large as any of it: there are fewer images of a fault than of a corruption."""
+    sizes = defaultdict[str, int](int)
+    for window in windows:
+        sizes[window.change] = max(sizes[window.change], len(window.labels))
+    return [window for window in windows if len(window.labels) == sizes[window.change]]
 
 
 def _measure_errors(windows: Sequence[LabelledWindow], usual: Usual, known: Known, temperature: Float32s) -> CopyErrors:

@@ -12,7 +12,6 @@ is needed. Read by the command line and the study.
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
 from drift_detector_pipeline.drift.accuracy import Estimate
+from drift_detector_pipeline.drift.inverse import asker
 from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import (
     CHUNK,
@@ -32,19 +32,21 @@ from drift_detector_pipeline.drift.preparation import (
     open_images,
     preparation_from,
 )
-from drift_detector_pipeline.drift.reading import Reading, look_at_some, read_chunks
-from drift_detector_pipeline.drift.reference import (
-    Reference,
-    estimate_by_look,
-    learn,
-    one_blas_thread,
-    refer,
-)
+from drift_detector_pipeline.drift.reading import read_chunks
+from drift_detector_pipeline.drift.reference import Reference, learn, one_blas_thread, refer
 from drift_detector_pipeline.drift.reference_file import load_reference, save_reference
 from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals
 from drift_detector_pipeline.drift.thumbnails import typical_images
 from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
-from drift_detector_pipeline.drift.verdict import Limits, Verdict, checked_limits, judge, labellings_for
+from drift_detector_pipeline.drift.verdict import (
+    Again,
+    AskAgain,
+    Limits,
+    Verdict,
+    checked_limits,
+    judge,
+    labellings_for,
+)
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 
@@ -203,6 +205,22 @@ class DriftDetector:
         accuracy of a changed window is less certain than it seems. Raises DataError if shapes do not fit, a score is
         not finite or a class not in 0..K-1.
         """
+
+        def again(looks_changed: bool) -> Again | None:
+            found = by_copy() if looks_changed else None
+            return found and Again(found)
+
+        return self._check_scores(scores, predicted, again)
+
+    def _check_chunks(self, chunks: Iterable[Pixels], crops_of: Callable[[Sequence[int]], Pixels]) -> Verdict:
+        parameters, least = self.reference.learned.parameters, self.limits.min_images
+        found = read_chunks(chunks, self.forward, parameters, least)
+        if found.images < least:
+            return Verdict("too few images", found.images)
+        again = asker(self.reference, found, crops_of, self.forward)
+        return self._check_scores(found.scores, found.predicted, again)._replace(copies=found.copies)
+
+    def _check_scores(self, scores: Float32s, predicted: Labels, again: AskAgain) -> Verdict:
         columns, scores = self.reference.scores.shape[1], np.asarray(scores)
         numbers = scores.ndim == 2 and scores.dtype.kind in "fiu" and np.isfinite(scores).all()
         if not numbers or scores.shape[1] != columns:
@@ -215,18 +233,7 @@ class DriftDetector:
             if (labellings := self._labellings.get(key)) is None:
                 labellings = labellings_for(self.reference, len(self.classes), len(scores), self.limits)
                 self._labellings = {key: labellings}
-            return judge(self.reference, labellings, scores, predicted, self.classes, self.limits, by_copy)
-
-    def _check_chunks(self, chunks: Iterable[Pixels], crops_of: Callable[[Sequence[int]], Pixels]) -> Verdict:
-        parameters, least = self.reference.learned.parameters, self.limits.min_images
-        found = read_chunks(chunks, self.forward, parameters, least)
-        if found.images < least:
-            return Verdict("too few images", found.images)
-        by_copy = partial(self._by_copy, found, crops_of)
-        return self.check_scores(found.scores, found.predicted, by_copy=by_copy)._replace(copies=found.copies)
-
-    def _by_copy(self, found: Reading, crops_of: Callable[[Sequence[int]], Pixels]) -> Estimate | None:
-        return estimate_by_look(self.reference, *look_at_some(found, crops_of, self.forward))
+            return judge(self.reference, labellings, scores, predicted, self.classes, self.limits, again)
 
 
 def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:

@@ -43,7 +43,7 @@ def read_chunks(chunks: Iterable[Pixels], forward: Forward, parameters: Paramete
         count += len(crops)
         if count < min(min_images, CHUNK):
             break
-        with _judging():
+        with judging():
             signals = read_signals(crops, forward)
         with one_blas_thread():
             scores.append(phi(signals, parameters))
@@ -55,27 +55,34 @@ def read_chunks(chunks: Iterable[Pixels], forward: Forward, parameters: Paramete
     return Reading(count, np.concatenate(scores), np.concatenate(predicted), count - len(hashes), only)
 
 
-def look_at_some(
+def some_of(
     reading: Reading, crops_of: Callable[[Sequence[int]], Pixels], forward: Forward, seed: int = 0
-) -> tuple[SecondLook, Signals]:
-    """Look again at all images of a window, or at a random LOOKED_AT_AGAIN of one of several chunks.
+) -> tuple[Pixels, Signals]:
+    """The crops and signals of all images of a window, or of a random LOOKED_AT_AGAIN of one of several chunks.
 
-    `crops_of` gives images by their places. Returns the look and the signals of those it was at. Raises DataError if
-    the network or its copy gives something that does not fit.
+    `crops_of` gives images by their places. Raises DataError if the network gives something that does not fit.
     """
     places, signals = np.arange(reading.images), reading.signals
     if len(places) > LOOKED_AT_AGAIN:
         places = np.sort(np.random.default_rng(seed).choice(len(places), LOOKED_AT_AGAIN, replace=False))
         signals = None if signals is None else signals.take(places)
     crops = crops_of(places.tolist())
-    with _judging():
-        if signals is None:
-            signals = read_signals(crops, forward)
+    with judging():
+        return crops, read_signals(crops, forward) if signals is None else signals
+
+
+def look_at_some(
+    reading: Reading, crops_of: Callable[[Sequence[int]], Pixels], forward: Forward, seed: int = 0
+) -> tuple[SecondLook, Signals]:
+    """Look again at what `some_of` gives; raises as it does. Returns the look and the signals of its images."""
+    crops, signals = some_of(reading, crops_of, forward, seed)
+    with judging():
         return look_again(crops, signals, forward, np.arange(len(crops))), signals
 
 
 @contextmanager
-def _judging() -> Iterator[None]:
+def judging() -> Iterator[None]:
+    """Raise DataError for images, or for what is said of them, that do not fit."""
     try:
         yield
     except ValueError as error:

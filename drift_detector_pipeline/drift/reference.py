@@ -14,7 +14,7 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from drift_detector_pipeline.arrays import Float32s, Labels
-from drift_detector_pipeline.corruptions.faults import FAULTS, family_of
+from drift_detector_pipeline.corruptions.faults import FAULTS, REVERSIBLE, family_of
 from drift_detector_pipeline.drift.accuracy import (
     Accuracy,
     Estimate,
@@ -24,6 +24,7 @@ from drift_detector_pipeline.drift.accuracy import (
     share_wrong,
 )
 from drift_detector_pipeline.drift.causes import Causes, Change, Clean, learn_causes
+from drift_detector_pipeline.drift.content import steepest
 from drift_detector_pipeline.drift.copy_accuracy import (
     CopyJudge,
     LabelledWindow,
@@ -70,6 +71,7 @@ class Learned(NamedTuple):
     causes: Causes | None = None  # of drift; None in references made before there were any
     copies: Copies | None = None  # as judges of accuracy; None where too little was taught
     moves: Moves | None = None  # None in references made before streams were watched
+    steepest: Float32s | None = None  # (1,) rise of strangeness for a change of looks; None in older references
 
 
 class Reference(NamedTuple):
@@ -88,8 +90,9 @@ def learn(
 ) -> Learned:
     """Learn scores, estimates of accuracy and causes, and from `looks` at clean windows how to ask copies.
 
-    Faults of pipelines teach causes and copies alone, unless there are no corruptions. Raises ValueError if shapes do
-    not fit or nothing is wrong.
+    Faults of pipelines teach causes and copies alone, unless there are no corruptions; those that an inverse tells do
+    not teach copies, which are as sure and as wrong of them as the network. Raises ValueError if shapes do not fit or
+    nothing is wrong.
     """
     corrupted = [twin for twin in twins if twin.kind not in FAULTS] or list(twins)
     parameters = fit_scores(clean, labels, corrupted, side_px)
@@ -105,31 +108,29 @@ def learn(
     changes = [Change(twin.kind, twin.severity, twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True)]
     accuracy = learn_accuracy(samples, folds, clean.logits.shape[1])
     copies = _learn_copies(clean, labels, twins, looks)
-    return Learned(parameters, accuracy, learn_causes(usual, changes), copies, _moves(own, taught, twins, theirs))
+    pairs = [(twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True) if twin.kind in taught]
+    bound = steepest(parameters, own, pairs)
+    moves = _moves(own, taught, twins, theirs)
+    return Learned(parameters, accuracy, learn_causes(usual, changes), copies, moves, bound)
 
 
 def _learn_copies(clean: Signals, labels: Labels, twins: Sequence[Twin], looks: Sequence[SecondLook]) -> Copies | None:
-    asked = [twin for twin in twins if twin.looks]
+    asked = [twin for twin in twins if twin.looks and twin.kind not in REVERSIBLE]
     if not looks or len({family_of(twin.kind) for twin in asked}) < 2:
         return None
     recentring = fit_recentring(clean, [twin.signals for twin in twins])
-    usual = [_labelled_window("", False, look, clean, labels, recentring) for look in looks]
+    usual = [LabelledWindow("", "", False, answers_of(look, clean, recentring), labels[look.rows]) for look in looks]
     top = {twin.kind: max(other.severity for other in asked if other.kind == twin.kind) for twin in asked}
     changed = [
-        _labelled_window(
-            family_of(twin.kind), 1 < twin.severity == top[twin.kind], look, twin.signals, labels[twin.rows], recentring
+        LabelledWindow(
+            f"{twin.kind} {twin.severity}", family_of(twin.kind), 1 < twin.severity == top[twin.kind],
+            answers_of(look, twin.signals, recentring), labels[twin.rows][look.rows],
         )
         for twin in asked for look in twin.looks
     ]  # fmt: skip
     right = 1 - float(mistakes(clean, labels).mean())
     known = Known(right, 1 - right, float(np.sqrt(right * (1 - right) / len(labels))))
     return Copies(recentring, learn_copy(usual, changed, known))
-
-
-def _labelled_window(
-    family: str, strong: bool, look: SecondLook, signals: Signals, labels: Labels, recentring: Recentring
-) -> LabelledWindow:
-    return LabelledWindow(family, strong, answers_of(look, signals, recentring), labels[look.rows])
 
 
 def refer(learned: Learned, signals: Signals, labels: Labels | None, looks: Sequence[SecondLook] = ()) -> Reference:

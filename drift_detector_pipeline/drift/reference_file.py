@@ -42,6 +42,8 @@ def save_reference(
         arrays |= {f"cause.{name}": value for name, value in reference.learned.causes._asdict().items()}
     if reference.learned.moves is not None:
         arrays |= {f"moves.{name}": value for name, value in reference.learned.moves._asdict().items()}
+    if reference.learned.steepest is not None:
+        arrays["content.steepest"] = reference.learned.steepest
     arrays |= _copies_to_arrays(reference)
     arrays |= {"phi": reference.scores, "predicted": reference.predicted.astype(np.int32)}
     arrays |= {f"extra.{name}": value for name, value in extra.items()}
@@ -80,7 +82,9 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
         known = Known(*(_finite(facts, name) for name in ("accuracy", "share_wrong_expected", "standard_error")))
         copies, usual = _copies_from(arrays)
         moves = Moves(*(arrays[f"moves.{name}"] for name in Moves._fields)) if "moves.kinds" in arrays else None
-        learned = Learned(parameters, _accuracy_from(arrays), _causes_from(arrays), copies, moves)
+        learned = Learned(
+            parameters, _accuracy_from(arrays), _causes_from(arrays), copies, moves, arrays.get("content.steepest")
+        )
         predicted = arrays["predicted"].astype(np.int64)
         reference = Reference(learned, arrays["phi"], predicted, known, facts["labelled"] is True, usual)
         return reference, facts, _below(arrays, "extra.")

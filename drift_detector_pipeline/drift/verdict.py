@@ -13,8 +13,9 @@ from scipy.stats import norm
 
 from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
-from drift_detector_pipeline.drift.cause import Cause, Seen, find_cause
+from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN, Cause, Seen, find_cause
 from drift_detector_pipeline.drift.cause_words import words_for
+from drift_detector_pipeline.drift.content import share_of_others
 from drift_detector_pipeline.drift.permutation import (
     WEIGHTS,
     Labellings,
@@ -59,6 +60,18 @@ class Decision(NamedTuple):
     looks: float | None  # p with the class mix held fixed; None if quiet
     left_out: list[int]  # classes too rare for that
     accuracy: Estimate
+    cause: Cause | None = None  # if an inverse told it
+    others: float = 0.0  # about which share of the images seems to show something else
+
+
+class Again(NamedTuple):
+    """What is known of a window once it was looked at again."""
+
+    accuracy: Estimate
+    cause: Cause | None = None
+
+
+AskAgain = Callable[[bool], Again | None]  # did looks change? -> what a second look tells, if anything
 
 
 class Channel(NamedTuple):
@@ -130,22 +143,25 @@ def decide(
     scores: Float32s,
     predicted: Labels,
     limits: Limits,
-    by_copy: Callable[[], Estimate | None] = lambda: None,
+    ask_again: AskAgain = lambda looks_changed: None,
 ) -> Decision:
     """Test a window (m, S) with predicted classes (m,), of as many images as `labellings` are for; how loud to be.
 
-    `by_copy` estimates the accuracy by a second look. It is called if looks have changed: under another mix of classes
-    alone a copy is led astray by up to ten points, and the network itself is not.
+    `ask_again` is called after a notice and told whether looks have changed. If not, no copy should be asked: under
+    another mix of classes alone it is led astray by up to ten points, and the network itself is not.
     """
     tested = test_window(labellings, scores, predicted)
-    looks, left_out = None, list[int]()
+    looks, left_out, cause, others = None, list[int](), None, 0.0
     accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
     if tested.p <= limits.alpha:  # it explains a notice and would be most of what a quiet verdict costs
         before, now = (reference.scores, reference.predicted), (scores, predicted)
         looks, left_out = appearance(before, now, labellings.scale, EXPLAINING)
-        if looks is None or looks <= CHANGED:
-            accuracy = by_copy() or accuracy
-    return Decision(level_of(tested.p, accuracy.likely_loss, limits), tested, looks, left_out, accuracy)
+        if again := ask_again(looks is None or looks <= CHANGED):
+            accuracy, cause = again
+        others = 0.0 if cause else _share_of_others(reference, scores, predicted)
+        if others and accuracy.known:
+            accuracy = _doubted(accuracy, others, reference.known.accuracy)
+    return Decision(level_of(tested.p, accuracy.likely_loss, limits), tested, looks, left_out, accuracy, cause, others)
 
 
 def judge(
@@ -155,13 +171,18 @@ def judge(
     predicted: Labels,
     classes: list[str],
     limits: Limits,
-    by_copy: Callable[[], Estimate | None] = lambda: None,
+    ask_again: AskAgain = lambda looks_changed: None,
 ) -> Verdict:
     """Judge a window as `decide` does, and say why."""
-    level, tested, looks, left_out, accuracy = decide(reference, labellings, scores, predicted, limits, by_copy)
+    level, tested, looks, left_out, accuracy, cause, others = decide(
+        reference, labellings, scores, predicted, limits, ask_again
+    )
     mix = _shares(reference.predicted, classes), _shares(predicted, classes)
     carriers = _carriers(reference, labellings.scale, scores)
-    cause = None if level == "quiet" else _cause(reference, scores, predicted, classes)
+    if level != "quiet":
+        cause = cause or _cause(reference, scores, predicted, classes)
+    if others and cause is not None and (cause.kind == UNKNOWN or cause.second):
+        cause = Cause(CONTENT, None, 0.0, cause.far, cause.alternatives)
     channels = _channels(reference, labellings.scale, scores, mix, tested.p_values["classes"])
     if cause is not None:
         channels = tuple(sorted(channels, key=lambda one: one.name != words_for(cause.kind).channel))
@@ -180,6 +201,19 @@ def level_of(p: float, loss: float, limits: Limits) -> Level:
     if p > limits.alpha:
         return "quiet"
     return "alert" if loss > limits.tolerated_loss else "notice"
+
+
+def _share_of_others(reference: Reference, scores: Float32s, predicted: Labels) -> float:
+    learned, before = reference.learned, (reference.scores, reference.predicted)
+    if learned.steepest is None:
+        return 0.0
+    return share_of_others(learned.parameters, learned.steepest, before, (scores, predicted))
+
+
+def _doubted(found: Estimate, others: float, usual: float) -> Estimate:
+    """What is left of an estimate if such a share of the images is of no class that the model knows."""
+    high = max(found.high, usual)
+    return found._replace(accuracy=found.accuracy * (1 - others), low=0.0, high=high, likely_loss=1.0, known=False)
 
 
 def _cause(reference: Reference, scores: Float32s, predicted: Labels, classes: list[str]) -> Cause | None:

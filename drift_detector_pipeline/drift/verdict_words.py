@@ -97,8 +97,9 @@ def _of_accuracy(now: Estimate, before: float, labelled: bool) -> str:
     if not now.known:
         return f"Accuracy unknown: nothing that was learned from is like these images ({world}). Label some of them."
     interval = f"90 % interval {100 * now.low:.0f} to {100 * now.high:.0f}"
-    return f"Estimated accuracy {100 * now.accuracy:.0f} % ({interval}), {world}."
+    how = f", by what the model says when they no longer are {words_for(now.undone).seen}" if now.undone else ""
+    return f"Estimated accuracy {100 * now.accuracy:.0f} % ({interval}){how}, {world}."
 
 
 def _accuracy_as_json(found: Estimate) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in ("accuracy", "low", "high", "known", "by_copy")}
+    return {name: getattr(found, name) for name in ("accuracy", "low", "high", "known", "by_copy", "undone")}

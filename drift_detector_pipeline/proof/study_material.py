@@ -11,7 +11,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Indices, Labels, Pixels
 from drift_detector_pipeline.corruptions.corrupt import BENIGN, KINDS, SEVERITIES, change_benignly
-from drift_detector_pipeline.corruptions.faults import FAULTS, change
+from drift_detector_pipeline.corruptions.faults import FAULTS, REVERSIBLE, change, undo_fault
 from drift_detector_pipeline.drift.scores.signals import Forward, SecondLook, Signals, Twin, read_signals
 from drift_detector_pipeline.drift.second_look import look_again, look_at_windows
 from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
@@ -47,6 +47,7 @@ class Cell(NamedTuple):
     signals: Signals
     labels: Labels
     looks: list[SecondLook]  # at windows of every size, and one at as many as WHOLE
+    mended: dict[str, Signals]  # the same images with a fault undone; empty where that was not tried
 
 
 class Mixed(NamedTuple):
@@ -80,7 +81,10 @@ def gather(
     fit: Labelled, ref: Labelled, pool: Labelled, forward: Forward, *, images: int, looks: int = 20,
     twins: int | None = None, seed: int = 0,
 ) -> Material:  # fmt: skip
-    """Read everything; each cell changes the same `images` images of the pool, of which `looks` windows are asked."""
+    """Read everything; each cell changes the same `images` images of the pool, of which `looks` windows are asked.
+
+    Inverses are tried where one may fit and on changes that are in no dictionary: elsewhere they would cost too much.
+    """
     chosen = np.sort(np.random.default_rng(seed).choice(len(pool.labels), min(images, len(pool.labels)), replace=False))
     fewer = np.sort(np.random.default_rng(seed).permutation(chosen)[:FAULT_IMAGES])
     clean = [read_signals(part.images, forward) for part in (fit, ref, pool)]
@@ -99,7 +103,8 @@ def gather(
         asked = look_at_windows(changed, signals, forward, counts, seed) if looks else []
         title = f"{name} {severity}" if severity else name
         labels = pool.labels[chosen if group == "corruption" else fewer]
-        cells[group].append(Cell(title, name, severity, signals, labels, asked))
+        mended = mend_all(changed, forward) if looks and (name in REVERSIBLE or name in UNTAUGHT) else {}
+        cells[group].append(Cell(title, name, severity, signals, labels, asked, mended))
     mixes = _mixes(pool, clean[2], forward, looks, seed)
     return Material(
         fit.images.shape[1], clean[0], fit.labels, look_at_clean(fit.images, clean[0], forward, seed),
@@ -107,6 +112,11 @@ def gather(
         clean[1], ref.labels, look_at_clean(ref.images, clean[1], forward, seed), clean[2], pool.labels,
         cells["corruption"], cells["benign"], cells["fault"], cells["untaught"], mixes,
     )  # fmt: skip
+
+
+def mend_all(images: Pixels, forward: Forward) -> dict[str, Signals]:
+    """Signals of images with each fault of REVERSIBLE undone."""
+    return {kind: read_signals(undo_fault(images, kind, 1), forward) for kind in REVERSIBLE}
 
 
 def drawn(labels: Labels, label: int, factor: float, size: int, rng: np.random.Generator) -> Indices:

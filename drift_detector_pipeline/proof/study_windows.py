@@ -3,7 +3,7 @@
 In: `Material` and what was learned from it. Out: plain numbers. Read by the study.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 from drift_detector_pipeline.drift.accuracy import Evidence, estimate
+from drift_detector_pipeline.drift.inverse import undone
 from drift_detector_pipeline.drift.permutation import Labellings, labellings_of, test_window
 from drift_detector_pipeline.drift.reference import (
     Learned,
@@ -25,7 +26,7 @@ from drift_detector_pipeline.drift.reference import (
 )
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import SecondLook, Signals
-from drift_detector_pipeline.drift.verdict import Limits, decide, labellings_for, scale_for
+from drift_detector_pipeline.drift.verdict import Again, Limits, decide, labellings_for, scale_for
 from drift_detector_pipeline.proof.processes import in_processes
 from drift_detector_pipeline.proof.study_material import SIZES, Cell, Material
 
@@ -131,7 +132,7 @@ def detection(
             str(size): {
                 "noticed": noticed(images, uniform(len(images.wrong), size, effort.windows, rng), labellings, limits),
                 **asked(images, cell.signals, [look for look in cell.looks if len(look.rows) == size], reference,
-                        labellings, limits),
+                        labellings, limits, mended=cell.mended),
             }
             for size, labellings in labellings_by_size.items() if size <= len(images.wrong)
         }  # fmt: skip
@@ -147,10 +148,9 @@ def _whole(cell: Cell, images: Scored, reference: Reference) -> float | None:
     if not cell.looks:
         return None
     look = cell.looks[-1]
-    found = estimate_by_look(reference, look, cell.signals)
-    if found is None:
-        found = estimate(images.evidence.take(look.rows), reference.known, reference.learned.accuracy)
-    return found.accuracy
+    if found := again_of(reference, look, cell.signals, cell.mended, looks_changed=True):
+        return found.accuracy.accuracy
+    return estimate(images.evidence.take(look.rows), reference.known, reference.learned.accuracy).accuracy
 
 
 def uniform(images: int, size: int, windows: int, rng: np.random.Generator) -> list[Indices]:
@@ -166,7 +166,7 @@ def noticed(images: Scored, windows: Sequence[Indices], labellings: Labellings, 
 
 def asked(
     images: Scored, signals: Signals, looks: Sequence[SecondLook], reference: Reference, labellings: Labellings,
-    limits: Limits, truth: float | None = None,
+    limits: Limits, truth: float | None = None, *, mended: Mapping[str, Signals] | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Of windows of one size with a second look: shares alerted, unknown, held; the estimate's error against `truth`.
 
@@ -178,7 +178,7 @@ def asked(
     found = [
         decide(
             reference, labellings, images.scores[look.rows], images.predicted[look.rows], limits,
-            partial(estimate_by_look, reference, look, signals),
+            partial(again_of, reference, look, signals, mended or {}),
         )
         for look in looks
     ]  # fmt: skip
@@ -192,6 +192,17 @@ def asked(
         "coverage": float(np.mean([one.low <= right <= one.high for one, right in zip(estimates, own, strict=True)])),
         "width": float(np.mean([one.high - one.low for one in estimates])),
     }
+
+
+def again_of(
+    reference: Reference, look: SecondLook, signals: Signals, mended: Mapping[str, Signals], looks_changed: bool
+) -> Again | None:
+    """What a detector would know of a window once it has looked again; see `drift.inverse.asker`."""
+    own = signals.take(look.rows)
+    if mended and (found := undone(reference, own, lambda kind, rows: mended[kind].take(look.rows[rows]))):
+        return found
+    by_copy = estimate_by_look(reference, look, signals) if looks_changed else None
+    return by_copy and Again(by_copy)
 
 
 def _rates(rates: Float64s) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def pictures(count, light=128):
     return np.clip(RNG.normal(light, 40, (count, SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
 
 
-def window(size, astray, *, family="", strong=False, unsure=0.0):
+def window(size, astray, *, change="", family="", strong=False, unsure=0.0):
     """A window in which a share of the network's answers is wrong; its copy is mostly right and knows how sure it is.
 
     `unsure` makes it less so.
@@ -51,14 +51,14 @@ def window(size, astray, *, family="", strong=False, unsure=0.0):
     mistaken = RNG.random(size) < 0.1 + unsure / 3
     copied[np.arange(size), (labels + mistaken) % CLASSES] = RNG.normal(3 - 2 * unsure, 1, size)
     answers = Answers(own.astype(np.float32), copied.astype(np.float32))
-    return LabelledWindow(family, strong, answers, labels)
+    return LabelledWindow(change, family, strong, answers, labels)
 
 
 @pytest.fixture(scope="module")
 def taught():
     clean = [window(size, 0.1) for size in (16, 64, 256) for _ in range(6)]
     changed = [
-        window(size, astray, family=family, strong=level == 2, unsure=unsure)
+        window(size, astray, change=f"{family} {level}", family=family, strong=level == 2, unsure=unsure)
         for family, unsure in (("a", 0.0), ("b", 0.1), ("c", 0.3))
         for level, astray in enumerate((0.1, 0.3, 0.7))
         for size in (256, 64, 16) * 5
@@ -140,6 +140,14 @@ def test_the_estimate_follows_the_truth_however_sure_the_network_is_of_itself(ta
     assert np.mean(held) >= 0.7  # nine of ten are meant, in the mean over changes
     assert found.by_copy
     assert found.known
+
+
+def test_changes_of_which_there_are_few_images_teach_too():
+    clean = [window(size, 0.1) for size in (16, 64, 256) for _ in range(6)]
+    many = [window(size, 0.3, change="fog 3", family="weather") for size in (16, 256)]
+    few = [window(size, 0.7, change="turned 1", family="orientation", unsure=0.3) for size in (16, 200)]
+    taught = learn_copy(clean, [*many, *few], KNOWN).process.places
+    assert len(taught) == 2  # the largest of each change, not those of the one that has the most images
 
 
 def test_small_windows_have_wide_intervals(taught):

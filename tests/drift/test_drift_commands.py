@@ -97,7 +97,7 @@ def test_clean_images_are_quiet(finished):
     _, verdict = verdict_of(finished)
     assert verdict["level"] == "quiet"
     assert verdict["p"] > 0.01
-    assert list(verdict["accuracy"]) == ["accuracy", "low", "high", "known", "by_copy"]
+    assert list(verdict["accuracy"]) == ["accuracy", "low", "high", "known", "by_copy", "undone"]
     assert verdict["accuracy"]["low"] <= verdict["accuracy"]["accuracy"] <= verdict["accuracy"]["high"]
 
 

@@ -1,0 +1,60 @@
+"""Do images show something else than before? They seem stranger than a change of looks that small can explain.
+
+In: scores (N, S) and predicted classes (N,) of clean images and their twins, later of a reference and a window. Out: a
+bound; the share of a window that shows something else. Read by the reference and the verdict. S: scores.
+
+A corruption that makes the network unsure is seen in the pixels long before. What it was never taught to tell apart,
+things of other classes or known ones upside down, makes it as unsure while the pixels hardly move. Of such a window no
+network, and no copy of it, can say how accurate it is.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
+from drift_detector_pipeline.drift.scores.phi import Parameters, describe_scores
+
+_FAINT = 0.1  # standard deviations of looks that count as none
+_MARGIN = 2.0  # times as steep as the steepest change that was taught
+_ERRORS = 3.0  # standard errors that the rise must exceed
+
+
+def steepest(parameters: Parameters, clean: Float32s, twins: Sequence[tuple[Indices, Float32s]]) -> Float32s:
+    """The largest rise of strangeness for a standard deviation of looks: (1,). Twins: (n,) of which images, (n, S)."""
+    found = [0.0]
+    for chosen, scores in twins:
+        moved = (scores - clean[chosen]).mean(axis=0, dtype=np.float64)
+        found.append(float(moved[-1]) / (_length(parameters, moved, 0) + _FAINT))
+    return np.array([max(found)], dtype=np.float32)
+
+
+def share_of_others(
+    parameters: Parameters, bound: Float32s, before: tuple[Float32s, Labels], now: tuple[Float32s, Labels]
+) -> float:
+    """About which share (0..1) of a window shows something else; 0 unless strangeness rose too much for its looks.
+
+    Each image is compared with the reference's of the class it is taken for. The share is what the rise would need if
+    all others were as strange as can be. They are less so: it is rather too small.
+    """
+    chance, expected = 1 / len(now[1]) + 1 / len(before[1]), _expected(before, now[1])
+    moved = now[0].mean(axis=0, dtype=np.float64) - expected
+    rise, error = float(moved[-1]), float(before[0][:, -1].std()) * chance**0.5
+    limit = _MARGIN * float(bound[0]) * (_length(parameters, moved, chance) + _FAINT)
+    return min(1.0, rise / (1 - float(expected[-1]))) if rise - _ERRORS * error > limit else 0.0
+
+
+def _expected(before: tuple[Float32s, Labels], predicted: Labels) -> Float64s:
+    """The mean of the reference's images that are predicted alike: (S,). Another mix of classes is no change."""
+    scores, labels = before
+    means = {label: scores[labels == label].mean(axis=0, dtype=np.float64) for label in np.unique(labels).tolist()}
+    of_all = scores.mean(axis=0, dtype=np.float64)
+    return np.asarray(np.mean([means.get(label, of_all) for label in predicted.tolist()], axis=0))
+
+
+def _length(parameters: Parameters, moved: Float64s, chance: float) -> float:
+    """How far looks moved, in standard deviations of an image, but for `chance`, the variance of a mean."""
+    looks = np.array([one.group in ("pixels", "directions") for one in describe_scores(parameters)])
+    covariance = parameters.covariance[np.ix_(looks, looks)].astype(np.float64)
+    squared = moved[looks] @ np.linalg.solve(covariance, moved[looks]) / looks.sum()
+    return float(np.sqrt(max(0.0, squared - chance)))

@@ -1,0 +1,58 @@
+"""Images of something else are told from images that look worse, and leave the accuracy unknown."""
+
+import numpy as np
+import pytest
+from small_world import SIDE_PX, model, small_detector, world
+
+from drift_detector_pipeline.corruptions.corrupt import corrupt
+from drift_detector_pipeline.drift.reading import read_chunks
+from drift_detector_pipeline.drift.verdict_words import summary
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return small_detector()
+
+
+def diagonal(count, seed):
+    """Stripes of a third class, of the same light, contrast and noise as the two that are known."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:SIDE_PX, :SIDE_PX]
+    places = (rows[None] + columns[None]) * rng.uniform(0.5, 1.1, (count, 1, 1)) / np.sqrt(2)
+    stripes = np.sin(places + rng.uniform(0, 2 * np.pi, (count, 1, 1)))
+    light = rng.normal(120, 15, (count, 1, 1)) + rng.normal(40, 8, (count, 1, 1)) * stripes
+    pixels = light[..., None] + rng.normal(0, 6, (count, 1, 1, 3)) + rng.normal(0, 4, (count, SIDE_PX, SIDE_PX, 3))
+    return pixels.clip(0, 255).astype(np.uint8)
+
+
+def test_a_class_nobody_taught_leaves_the_accuracy_unknown_and_alerts(detector):
+    verdict = detector.check(diagonal(128, 3))
+    assert verdict.level == "alert"
+    assert not verdict.accuracy.known
+    assert verdict.accuracy.low == 0
+    assert any(sentence.startswith("Accuracy unknown") for sentence in summary(verdict))
+
+
+def test_an_estimate_that_was_stored_with_its_doubt_is_not_doubted_again(detector):
+    images = diagonal(128, 3)
+    found = detector.check(images)
+    reading = read_chunks([images], model, detector.reference.learned.parameters, 16)
+    again = detector.check_scores(reading.scores, reading.predicted, by_copy=lambda: found.accuracy)
+    assert again.accuracy == found.accuracy
+    assert again.cause == found.cause
+
+
+def test_known_classes_in_any_mix_are_not_something_else(detector):
+    images, labels = world(600, 4)
+    for window in (images[:128], images[labels == 0][:128], images[labels == 1][:128]):
+        verdict = detector.check(window)
+        assert verdict.accuracy.known
+        assert verdict.level != "alert"
+
+
+@pytest.mark.parametrize(("kind", "severity"), [("gaussian_noise", 3), ("defocus_blur", 2), ("brightness", 3)])
+def test_a_change_of_looks_is_not_something_else(detector, kind, severity):
+    images, _ = world(128, 5)
+    verdict = detector.check(corrupt(images, kind, severity, keys=range(128)))
+    assert verdict.level != "quiet"
+    assert not any("show something else" in sentence for sentence in summary(verdict))
