@@ -170,7 +170,13 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with 
 	@$(MODULE).proof.corruption_sheet "$(RUN)" $(ARGS)
 
 ##@ Answers
-.PHONY: log_export
+.PHONY: export serve log_export
+export: $(INSTALLED) ## A finished run as one folder that answers without PyTorch: RUN=... ARGS="export.precision=int8"
+	@$(MODULE).cli export "$(RUN)" $(ARGS)
+
+serve: $(INSTALLED) ## Answer over HTTP until stopped, and watch for drift: ARGS="serving.port=8001 export.path=FOLDER"
+	@$(MODULE).serving $(ARGS)
+
 log_export: $(INSTALLED) ## The request log as Parquet: ARGS="database=sqlite:///PATH path=FOLDER", without them that of make serve
 	@$(MODULE).serving.log_export $(ARGS)
 

@@ -25,7 +25,8 @@ The road:
     modeling/      batches -> weights -> worth; labels for anybody's images
     corruptions/   clean images as they may come one day
     drift/         a model and its training world -> a verdict on any images, with reasons and pictures
-    serving/       answers, logged: what a service needs beside them, and what it saw
+    release/       a finished run -> one folder that answers without PyTorch, measured
+    serving/       that folder behind HTTP: answers, what was asked, and whether the world has changed
 
 Around it:
 

@@ -50,6 +50,7 @@ COMMANDS = {
     "drift-demo": _Command("drift.demo", "see drift in one picture: RUN, or digits if there is no run"),
     "drift-reference": _Command("drift.build_reference", "learn what a run's training world looks like: RUN"),
     "drift": _Command("drift", "do images look like the training world? RUN IMAGES; status 3: notice, 4: alert"),
+    "export": _Command("release.export", "a finished run as one folder that answers: RUN export.precision=int8"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
@@ -136,7 +137,7 @@ def _check_paths(name: str, words: Sequence[str]) -> None:
             check_weights(named.target / "final_model.safetensors")
         if any(named.images):
             check_images(named.images)
-    elif name == "drift-reference" and (target := read_command(words).target):
+    elif name in ("drift-reference", "export") and (target := read_command(words).target):
         check_run(target)
 
 

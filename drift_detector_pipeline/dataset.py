@@ -18,7 +18,7 @@ import PIL
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import DataError, exit_status
-from drift_detector_pipeline.files import disk_full_explained, exclusive, file_hash
+from drift_detector_pipeline.files import disk_full_explained, exclusive, file_hash, replaced_folder
 from drift_detector_pipeline.images.decode_many import Decoded, decode_all
 from drift_detector_pipeline.processed.digits import digits
 from drift_detector_pipeline.processed.freshness import content_line, stat_digest, why_stale
@@ -69,7 +69,8 @@ def process(data: Data) -> Path:
             log.info("%s: processing, because %s", shown, reason)
             if raw:
                 verify(raw)
-            _replace(target, data, raw)
+            with replaced_folder(target) as folder:
+                _build(folder, data, raw)
     return shown
 
 
@@ -95,22 +96,6 @@ def _refuse_foreign(target: Path, raw: Path | None) -> None:
     names = {path.name for path in target.iterdir() if not path.name.startswith(".")} if target.is_dir() else {"a file"}
     if foreign := sorted(names - FILES - {REPORT}):
         raise DataError(f"{target}: holds {foreign[0]}, no processed data; choose another data.processed_path=PATH")
-
-
-def _replace(target: Path, data: Data, raw: Path | None) -> None:
-    """Build beside `target`, then rename: a kill at any moment leaves the old folder, or none, never half a one."""
-    partial_folder, old = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "old"))
-    for folder in (partial_folder, old):
-        shutil.rmtree(folder, ignore_errors=True)
-    partial_folder.mkdir(parents=True)
-    try:
-        _build(partial_folder, data, raw)
-        if target.exists():
-            target.rename(old)
-        partial_folder.rename(target)
-    finally:
-        for folder in (partial_folder, old):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _build(folder: Path, data: Data, raw: Path | None) -> None:

@@ -69,6 +69,26 @@ def new_folder(place: Path) -> Iterator[Path]:
             place.rmdir()  # of a first try that led to nothing
 
 
+@contextlib.contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """Give a folder to fill beside `target`, then put it in its place: a kill leaves the old one or none, never half.
+
+    If filling it fails the old one stays.
+    """
+    partial, old = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "old"))
+    for folder in (partial, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if target.exists():
+            target.rename(old)
+        partial.rename(target)
+    finally:
+        for folder in (partial, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def final_name(partial: Path) -> Path:
     """Where a folder that `new_folder` gave lies once it is complete."""
     return partial.with_name(partial.name.removeprefix(".").removesuffix(".partial"))

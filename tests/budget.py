@@ -24,6 +24,7 @@ CPU_SECONDS = {
     "tests/proof": 100,
     "tests/raw": 60,
     "tests/raw/formats": 40,
+    "tests/release": 150,
     "tests/runs": 20,
     "tests/runs/tracking": 140,
     "tests/serving": 150,

@@ -11,10 +11,11 @@ from typing import Any
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.detector import DriftDetector, Model
 from drift_detector_pipeline.drift.reference_file import FACTS, FILE
 from drift_detector_pipeline.errors import exit_status
-from drift_detector_pipeline.modeling.trained import open_trained
+from drift_detector_pipeline.modeling.trained import Trained, open_trained
+from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import prepared
@@ -38,23 +39,31 @@ def build_reference(folder: Path, overrides: list[str]) -> DriftDetector:
     receipt, started = read_receipt(folder), time.perf_counter()
     refuse_others(overrides, _ALLOWED, "the rest is in the receipt")
     run, processed = load_section(Run, ["run.precision=fp32", *overrides]), receipt.data()
-    roles = roles_of(processed)
     with prepared(run) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)
-        labels, side = processed.images.labels, trained.img_size
-        facts: dict[str, Any] = {
-            "weights_sha256": trained.sha256, "data_fingerprint": processed.fingerprint, "pool_images": len(roles.pool),
-            "command": this_command(), "when": now(),
-        }  # fmt: skip
-        log.info("%d fit and %d reference images, %d px", len(roles.fit), len(roles.ref), side)
-        detector = DriftDetector.build(
-            trained.network.module, crops_of(processed, roles.fit, side), labels[roles.fit],
-            crops_of(processed, roles.ref, side), labels[roles.ref], classes=trained.classes, mean=trained.network.mean,
-            std=trained.network.std, stored_side_px=trained.stored_side_px, facts=facts,
-        )  # fmt: skip
+        detector = detector_of(trained.network.module, trained, processed)
     detector.save(folder)
     _say(folder, detector, time.perf_counter() - started)
     return detector
+
+
+def detector_of(model: Model, trained: Trained, processed: Processed) -> DriftDetector:
+    """Learn the training world of `trained` as `model` sees it: its own module, or a file it was exported to.
+
+    Raises DataError if there are too few images or nothing can be learned from them.
+    """
+    roles = roles_of(processed)
+    labels, side = processed.images.labels, trained.img_size
+    facts: dict[str, Any] = {
+        "weights_sha256": trained.sha256, "data_fingerprint": processed.fingerprint, "pool_images": len(roles.pool),
+        "command": this_command(), "when": now(),
+    }  # fmt: skip
+    log.info("%d fit and %d reference images, %d px", len(roles.fit), len(roles.ref), side)
+    return DriftDetector.build(
+        model, crops_of(processed, roles.fit, side), labels[roles.fit], crops_of(processed, roles.ref, side),
+        labels[roles.ref], classes=trained.classes, mean=trained.network.mean, std=trained.network.std,
+        stored_side_px=trained.stored_side_px, facts=facts,
+    )  # fmt: skip
 
 
 def _say(folder: Path, detector: DriftDetector, seconds: float) -> None:

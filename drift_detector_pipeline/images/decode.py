@@ -52,6 +52,22 @@ def decode(content: bytes, stored_side_px: int) -> Pixels:
         raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
 
 
+def header_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height in px as the header says, nothing decoded; None if it is none of FORMATS.
+
+    Raises DataError if the header is damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(_without_remarks(content)), formats=FORMATS) as image:
+                return image.size
+    except UnidentifiedImageError:
+        return None
+    except _DECODER_ERRORS as error:
+        raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
+
+
 def fit(image: Image.Image, stored_side_px: int) -> Pixels:
     """Resize an RGB image so that its shorter side is `stored_side_px` (bicubic, antialiased)."""
     width, height = image.size

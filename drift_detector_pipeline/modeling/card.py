@@ -19,6 +19,7 @@ from drift_detector_pipeline.runs.receipts import FINAL, Receipt, newest_finishe
 
 CARD = "model_card.md"
 UNSAID = "not stated by the owner"
+_NONE: Mapping[str, str] = {}
 
 
 @exit_status
@@ -34,8 +35,11 @@ def main() -> int:
     return 0
 
 
-def card(folder: Path) -> str:
-    """The card of a finished run as Markdown. Raises ResumeError without a receipt, ModelError without weights."""
+def card(folder: Path, other: Mapping[str, str] = _NONE) -> str:
+    """The card of a finished run as Markdown; `other` sections, by title, stand in place of its own or at the end.
+
+    Raises ResumeError without a receipt, ModelError without weights.
+    """
     receipt = read_receipt(folder)
     description = read_description(folder / FINAL)
     sections = {
@@ -47,7 +51,7 @@ def card(folder: Path) -> str:
         "Do it again": f"```bash\nmake reproduce RUN={folder}\n```\n\n{_machine(receipt)}",
     }
     title = f"# Model card: {_cell(description['architecture'])} on {_cell(receipt.recorded['data']['name'])}"
-    return "\n\n".join([title, *(f"## {name}\n\n{text}" for name, text in sections.items())]) + "\n"
+    return "\n\n".join([title, *(f"## {name}\n\n{text}" for name, text in (sections | dict(other)).items())]) + "\n"
 
 
 def _model(receipt: Receipt, description: Mapping[str, Any]) -> str:

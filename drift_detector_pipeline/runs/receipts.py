@@ -24,6 +24,7 @@ from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
 OUTPUTS = Path("outputs")
 FINAL, BEST = WEIGHT_FILES = ("final_model.safetensors", "best_model.safetensors")
+_FREE = ("wandb", "drift", "watch", "export")  # sections that decide no bit of the weights
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -129,11 +130,11 @@ class Receipt(_Part):
     def settings(self, today: Settings) -> Settings:
         """All of the run's settings, with the device, precision and threads it had; it may be done again with them.
 
-        What decides no bit is as `today` has it: where a run is tracked, what is profiled, how drift is judged.
+        What decides no bit is as `today` has it: where a run is tracked, what is profiled, what is done with it later.
         Raises ResumeError if the receipt was written by a version with other settings.
         """
-        free = today.model_dump(mode="json", include={"wandb": True, "drift": True, "training": {"profiler"}})
-        values = {**self.recorded, "wandb": free["wandb"], "drift": free["drift"]}
+        free = today.model_dump(mode="json", include=dict.fromkeys(_FREE, True) | {"training": {"profiler"}})
+        values = {**self.recorded, **{name: free[name] for name in _FREE}}
         resolved = {"device": self.device, "precision": self.precision, "threads": self.threads, "resume": None}
         values["run"] = self.recorded.get("run", {}) | resolved
         values["training"] = self.recorded.get("training", {}) | free["training"]

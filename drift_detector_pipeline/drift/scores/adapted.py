@@ -24,7 +24,7 @@ Statistics = dict[str, torch.Tensor]  # of buffers, by their names in the module
 
 def adapts(module: nn.Module) -> bool:
     """Whether the module has anything to adapt: BatchNorm with running statistics."""
-    return any(True for _ in _normalizers(module))
+    return any(True for _ in normalizers(module))
 
 
 @torch.no_grad()
@@ -36,16 +36,17 @@ def blended_statistics(module: nn.Module, inputs: torch.Tensor) -> Statistics:
     """
     twin = copy.deepcopy(module).eval()
     own = PRIOR / (PRIOR + len(inputs))
-    for _, layer in _normalizers(twin):
+    for _, layer in normalizers(twin):
         layer.register_forward_pre_hook(lambda one, given: _blend(one, given[0].float(), own))
     twin(inputs)
     found = Statistics()
-    for name, layer in _normalizers(twin):
-        found |= {f"{name}.{buffer}": value for buffer, value in zip(_BUFFERS, _statistics(layer), strict=True)}
+    for name, layer in normalizers(twin):
+        found |= {f"{name}.{buffer}": value for buffer, value in zip(_BUFFERS, statistics_of(layer), strict=True)}
     return found
 
 
-def _normalizers(module: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
+def normalizers(module: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
+    """Every BatchNorm with running statistics, by name."""
     for name, layer in module.named_modules():
         if isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None:
             yield name, layer
@@ -54,9 +55,10 @@ def _normalizers(module: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
 def _blend(layer: _BatchNorm, maps: torch.Tensor, own: float) -> None:
     places = [axis for axis in range(maps.ndim) if axis != 1]
     variance, mean = torch.var_mean(maps, dim=places, correction=0)
-    for before, now in zip(_statistics(layer), (mean, variance), strict=True):
+    for before, now in zip(statistics_of(layer), (mean, variance), strict=True):
         before.mul_(own).add_(now, alpha=1 - own)
 
 
-def _statistics(layer: _BatchNorm) -> list[torch.Tensor]:
+def statistics_of(layer: _BatchNorm) -> list[torch.Tensor]:
+    """Running mean and variance, (C,) each."""
     return [layer.get_buffer(name) for name in _BUFFERS]

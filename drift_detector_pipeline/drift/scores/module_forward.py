@@ -65,18 +65,19 @@ class ModuleForward:
     def __call__(self, images: Pixels) -> Outputs:
         """Run uint8 (N, S, S, 3) through the module."""
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-            return self._outputs(self._inputs(images))
+            return self.outputs(self.inputs(images))
 
     def adapted(self, images: Pixels) -> "ModuleForward | None":
         """The same way with statistics of uint8 (n, S, S, 3); None if the module has none to adapt."""
         if not adapts(self.module):
             return None
         with torch.autocast(self.device.type, enabled=False):
-            return replace(self, statistics=blended_statistics(self.module, self._inputs(images)))
+            return replace(self, statistics=blended_statistics(self.module, self.inputs(images)))
 
-    def _outputs(self, inputs: torch.Tensor) -> Outputs:
+    def outputs(self, inputs: torch.Tensor) -> Outputs:
+        """Run float32 (N, 3, S, S), normalised; what an exported graph computes, so N may be unknown (`len` is not)."""
         layers, watched = self.layers, dict(self.module.named_modules())
-        with _watching(watched, layers, self.channels, len(inputs)) as seen:
+        with _watching(watched, layers, self.channels, inputs.shape[0]) as seen:
             logits = (
                 functional_call(self.module, self.statistics, (inputs,)) if self.statistics else self.module(inputs)
             )
@@ -85,7 +86,8 @@ class ModuleForward:
         features = _means(seen, layers.classifier, CLASSIFIER)
         return Outputs(logits, features, torch.cat(means, 1) if means else None)
 
-    def _inputs(self, images: Pixels) -> torch.Tensor:
+    def inputs(self, images: Pixels) -> torch.Tensor:
+        """What the module is given for uint8 (N, S, S, 3); puts it in evaluation mode."""
         if self.module.training:
             self.module.eval()
         planes = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
@@ -148,7 +150,7 @@ def _over_space(values: Any, images: int, dimensions: set[int], channels: int | 
     """Average floats (N, C, ...) or (N, ..., C) over all but N and C: float32 (N, C). Of anything else: what it is."""
     if not isinstance(values, torch.Tensor) or not values.is_floating_point():
         return in_words(values)
-    if values.ndim not in dimensions or len(values) != images:
+    if values.ndim not in dimensions or values.shape[0] != images:
         return in_words(values)
     last = channels is not None and values.shape[1] != channels == values.shape[-1]
     first = (values.movedim(-1, 1) if last else values).float()

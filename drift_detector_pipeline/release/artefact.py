@@ -1,0 +1,119 @@
+"""One folder that is all a service needs: exported networks, the drift reference built through them, a manifest.
+
+In: a filled folder. Out: artefact.json, its last file, and an `Artefact` back, every byte checked. Written by
+export.py, read by the service. Nothing here or in executable.py needs PyTorch.
+
+    model.onnx        images uint8 (N, S, S, 3) -> probabilities, logits, features and, if there are any, early means
+    model.int8.onnx   the same in whole numbers, if that passed its checks
+    second_look.onnx  of networks with BatchNorm: images, statistics, own -> logits, features, blended
+    reference.npz, reference.json   the training world, seen through the file that is served; absent without `fit`
+    MODEL_CARD.md     for people
+    artefact.json     this manifest
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.files import file_hash, write_json
+
+MODELS = Path("models")
+MANIFEST, CARD = "artefact.json", "MODEL_CARD.md"
+MODEL, INT8, SECOND_LOOK = "model.onnx", "model.int8.onnx", "second_look.onnx"
+
+Runtime = Literal["onnxruntime", "openvino"]
+Precision = Literal["fp32", "int8", "bf16"]
+
+
+class Artefact(NamedTuple):
+    """What artefact.json says."""
+
+    folder: Path  # not in the file
+    file: str  # that is served, MODEL or INT8
+    runtime: Runtime
+    precision: Precision
+    name: str  # of the network, as in the receipt
+    classes: list[str]
+    side_px: int  # S, of the square crop that is looked at
+    stored_side_px: int  # shorter side that an image is decoded to first
+    rows_independent: bool  # measured: an image's answer has the same bits in any batch; else batches are filled up
+    sha256: dict[str, str]  # of every other file of the folder
+    receipt_sha256: str
+    facts: dict[str, Any]  # the measured table, preprocessing, versions: for the card and the page
+
+    @property
+    def identity(self) -> str:
+        """Names the executable that a drift reference belongs to: not weights, but file, runtime and precision."""
+        return f"{self.sha256[self.file]}:{self.runtime}:{self.precision}"
+
+
+def write_artefact(artefact: Artefact) -> Artefact:
+    """Hash what lies in the folder, write artefact.json last, and return the artefact with its hashes."""
+    files = sorted(path for path in artefact.folder.iterdir() if path.name != MANIFEST)
+    whole = artefact._replace(sha256={path.name: file_hash(path) for path in files})
+    values = whole._asdict()
+    del values["folder"]
+    write_json(artefact.folder / MANIFEST, values)
+    return whole
+
+
+def read_artefact(folder: Path) -> Artefact:
+    """Read artefact.json and compare every file with its hash. Raises DataError that names the file and a remedy."""
+    path = folder / MANIFEST
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        artefact = _checked(Artefact(folder=folder, **values))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; export a finished run first: {_remedy(folder)}") from error
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise DataError(
+            f"{path}: damaged ({type(error).__name__}: {error}); export again: {_remedy(folder)}"
+        ) from error
+    for name, expected in artefact.sha256.items():
+        _check_file(folder / name, expected)
+    return artefact
+
+
+def newest_artefact(place: Path = MODELS) -> Path:
+    """The folder directly below `place` whose artefact.json was written last. Raises DataError if there is none."""
+    found = list(place.glob(f"*/{MANIFEST}"))
+    if not found:
+        raise DataError(f"{place}: no exported model in it; export a finished run first: make export")
+    return max(found, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def _checked(artefact: Artefact) -> Artefact:
+    """Raise ValueError unless each part is of its kind."""
+    numbers = artefact.side_px, artefact.stored_side_px
+    texts = artefact.name, artefact.receipt_sha256, *artefact.classes, *artefact.sha256, *artefact.sha256.values()
+    right = {
+        "file": artefact.file in (MODEL, INT8) and artefact.file in artefact.sha256,
+        "runtime": artefact.runtime in get_args(Runtime),
+        "precision": artefact.precision in get_args(Precision),
+        "classes": isinstance(artefact.classes, list) and len(artefact.classes) > 1,
+        "side_px, stored_side_px": all(type(number) is int and number > 0 for number in numbers),
+        "rows_independent": isinstance(artefact.rows_independent, bool),
+        "facts": isinstance(artefact.facts, dict),
+        "name, receipt_sha256, classes, sha256": all(isinstance(text, str) for text in texts),
+        "sha256": all(Path(name).name == name for name in artefact.sha256),  # nothing outside the folder
+    }
+    if wrong := [name for name, holds in right.items() if not holds]:
+        raise ValueError(f"an impossible {wrong[0]}")
+    return artefact
+
+
+def _check_file(path: Path, expected: str) -> None:
+    try:
+        found = file_hash(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; export again: {_remedy(path.parent)}") from error
+    if found != expected:
+        raise DataError(
+            f"{path}: damaged or exchanged (SHA-256 {found[:12]}, {MANIFEST} says {expected[:12]}); export again: "
+            f"{_remedy(path.parent)}"
+        )
+
+
+def _remedy(folder: Path) -> str:
+    return "make export" if folder == MODELS / "artefact" else f'make export ARGS="export.path={folder}"'

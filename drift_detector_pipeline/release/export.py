@@ -1,0 +1,219 @@
+"""A finished run -> one folder that answers: `python -m drift_detector_pipeline.release.export RUN`.
+
+In: a run and its processed data. Out: `export.path` [models/artefact] as artefact.py describes it, replaced as a whole
+once the new one is complete. What drift is measured from is learned through the very file and runtime that will serve:
+a reference belongs to what computes, not to weights.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.console import log, progress_bar, set_up_logging
+from drift_detector_pipeline.drift.build_reference import detector_of
+from drift_detector_pipeline.drift.scores.module_forward import through
+from drift_detector_pipeline.drift.scores.signals import Forward, Outputs
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.files import (
+    disk_full_explained,
+    exclusive,
+    file_hash,
+    replaced_folder,
+    write_atomically,
+)
+from drift_detector_pipeline.modeling.card import card
+from drift_detector_pipeline.modeling.trained import Trained, open_trained
+from drift_detector_pipeline.processed.manifest import Processed
+from drift_detector_pipeline.processed.roles import crops_of
+from drift_detector_pipeline.release.artefact import CARD, MANIFEST, MODEL, SECOND_LOOK, Artefact, write_artefact
+from drift_detector_pipeline.release.beside import rows_beside, say_through
+from drift_detector_pipeline.release.executable import Executable, open_executable
+from drift_detector_pipeline.release.graph import export_model, export_second_look
+from drift_detector_pipeline.release.int8 import MOST_IMAGES as MOST_CALIBRATION
+from drift_detector_pipeline.release.parity import Exam, Row, as_markdown, as_text, chosen, measure, probabilities
+from drift_detector_pipeline.release.trials import Trial, title, try_all
+from drift_detector_pipeline.runs.facts import now, package_versions, this_command
+from drift_detector_pipeline.runs.machine import instruction_set, prepared
+from drift_detector_pipeline.runs.receipts import FINAL, Receipt, newest_finished, read_receipt
+from drift_detector_pipeline.settings import Export, Run, valid_keys
+
+_MACHINE = ["run.device=cpu", "run.precision=fp32", "run.threads=1"]  # what is measured is one core
+
+
+class _Source(NamedTuple):
+    receipt: Receipt
+    processed: Processed
+    trained: Trained
+
+    @property
+    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return self.trained.network.mean, self.trained.network.std
+
+    def crops(self, split: str, most: int | None = None) -> tuple[Pixels, np.ndarray]:
+        """Crops and labels of a split, at random where there are more than `most`."""
+        places = self.processed.images.indices(split)
+        if most is not None and most < len(places):
+            places = np.sort(np.random.default_rng(0).permutation(places)[:most])
+        side = self.trained.img_size
+        if not len(places):
+            return np.zeros((0, side, side, 3), np.uint8), np.zeros(0, np.int64)
+        return crops_of(self.processed, places, side), self.processed.images.labels[places]
+
+
+@exit_status
+def main() -> int:
+    """Export the run named on the command line, or the newest finished one."""
+    command = read_command(sys.argv[1:])
+    refuse_others(command.overrides, list(valid_keys(Export, "export.")), "the rest is in the receipt")
+    export = load_section(Export, command.overrides)
+    set_up_logging()
+    export_run(command.target or newest_finished(), export)
+    return 0
+
+
+def export_run(run: Path, export: Export) -> Artefact:
+    """Write the artefact of a finished run; what was there before stays until it is complete.
+
+    Raises a PipelineError if something is missing, the network cannot be exported, or what is asked for changes more
+    labels than allowed.
+    """
+    target = export.path.resolve()
+    _refuse_foreign(target)
+    receipt = read_receipt(run)
+    lock = target.with_name(f".{target.name}.lock")
+    with disk_full_explained(target), exclusive(lock), prepared(load_section(Run, _MACHINE)) as machine:
+        trained = open_trained(run / FINAL, machine)
+        receipt.check_weights(trained.file, trained.sha256)
+        if trained.task.name != "classification":
+            raise ConfigError(f"{run}: its task is {trained.task.name}; so far only classification is exported")
+        source = _Source(receipt, receipt.data(), trained)
+        with replaced_folder(target) as folder:
+            artefact = _fill(folder, source, export)
+    _say(artefact._replace(folder=export.path))
+    return artefact._replace(folder=export.path)
+
+
+def _fill(folder: Path, source: _Source, export: Export) -> Artefact:
+    module, side = source.trained.network.module, source.trained.img_size
+    log.info("%s: as ONNX", source.receipt.folder)
+    export_model(module, source.scale, side, folder / MODEL)
+    export_second_look(module, source.scale, side, folder / SECOND_LOOK)
+    exam, own = _examine(source)
+    fit, _ = source.crops("fit", MOST_CALIBRATION)
+    trials = try_all(folder, exam, own, fit, export)
+    served = _served(trials, export)
+    others = rows_beside(module, source.scale, exam, source.crops("train")) if export.compare else []
+    rows = [own, *(_noted(trial, trial is served) for trial in trials), *others]
+    artefact = _describe(folder, source, served, rows)
+    drift = _learn_drift(artefact, source)
+    artefact = artefact._replace(facts=artefact.facts | {"drift": drift or "reference.npz"})
+    sections = {"Drift": drift or _ABOUT_DRIFT, "Served": f"{_about(artefact)}\n\n{as_markdown(rows)}"}
+    write_atomically(folder / CARD, card(source.receipt.folder, sections).encode("utf-8", "backslashreplace"))
+    return write_artefact(artefact)
+
+
+_ABOUT_DRIFT = "`reference.npz` beside this card, learned through the file that is served and in its runtime."
+
+
+def _examine(source: _Source) -> tuple[Exam, Row]:
+    """Ask the network itself, in PyTorch, about the images that all others are asked about."""
+    places = source.processed.images.indices("val")
+    places = places[chosen(len(places))]
+    crops = crops_of(source.processed, places, source.trained.img_size)
+    say = say_through(through(source.trained.network.module, *source.scale))
+    expected = probabilities(say, crops, "the network itself")
+    exam = Exam(crops, source.processed.images.labels[places], expected)
+    return exam, measure("PyTorch fp32", say, exam, source.trained.file.stat().st_size / 1e6)
+
+
+def _served(trials: list[Trial], export: Export) -> Trial:
+    asked = (export.runtime, export.precision)
+    found = next((trial for trial in trials if (trial.runtime, trial.precision) == asked), None)
+    if found is None:
+        raise ConfigError("export.runtime=openvino: OpenVINO is not installed here; pip install .[openvino]")
+    if found.refused:
+        raise ConfigError(
+            f"export.precision={export.precision}: refused on {export.runtime}, {found.refused}. Use another "
+            "precision, or allow more with export.max_labels_changed and export.max_accuracy_lost"
+        )
+    return found
+
+
+def _noted(trial: Trial, served: bool) -> Row:
+    said = ["served"] * served + [f"refused: {trial.refused}"] * bool(trial.refused and trial.row.images)
+    return trial.row._replace(note=", ".join([*said, *[trial.row.note] * bool(trial.row.note)]))
+
+
+def _describe(folder: Path, source: _Source, served: Trial, rows: list[Row]) -> Artefact:
+    trained, receipt = source.trained, source.receipt
+    facts = {
+        "table": [row._asdict() for row in rows],
+        "preprocessing": {"mean": list(source.scale[0]), "std": list(source.scale[1]), "inside": MODEL},
+        "weights_sha256": trained.sha256,
+        "data_fingerprint": receipt.data_fingerprint,
+        "accuracy": served.row.accuracy,
+        "instruction_set": instruction_set(torch.device("cpu")),
+        "versions": package_versions(),
+        "command": this_command(),
+        "when": now(),
+    }
+    return Artefact(
+        folder, served.file, served.runtime, served.precision, trained.architecture, trained.classes,  # type: ignore[arg-type]
+        trained.img_size, trained.stored_side_px, bool(served.row.rows_independent),
+        {path.name: file_hash(path) for path in folder.iterdir()}, file_hash(receipt.file), facts,
+    )  # fmt: skip
+
+
+def _learn_drift(artefact: Artefact, source: _Source) -> str:
+    """Build the reference through the file that is served; why there is none, or ""."""
+    with progress_bar(total=None, title="drift reference", unit="image") as bar:
+        try:
+            detector = detector_of(_Counted(open_executable(artefact), bar.update), source.trained, source.processed)
+        except DataError as error:
+            log.warning("%s. The folder will answer, and say nothing about drift", error)
+            return f"No reference, so nothing is said about drift: {error}"
+    detector.save(artefact.folder)
+    return ""
+
+
+class _Counted:
+    """An executable whose images are counted."""
+
+    def __init__(self, executable: Executable, count: Any) -> None:
+        self.identity, self._executable, self._count = executable.identity, executable, count
+
+    def __call__(self, images: Pixels) -> Outputs:
+        self._count(len(images))
+        return self._executable(images)
+
+    def adapted(self, images: Pixels) -> Forward | None:
+        return self._executable.adapted(images)
+
+
+def _refuse_foreign(target: Path) -> None:
+    """Raise DataError if replacing `target` would remove something that no export has written."""
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).exists():
+        raise DataError(f"{target}: holds other things than an exported model; choose another export.path=PATH")
+    if target.exists() and not target.is_dir():
+        raise DataError(f"{target}: is a file; choose another export.path=PATH")
+
+
+def _about(artefact: Artefact) -> str:
+    alone = "has the same bits in any batch" if artefact.rows_independent else "needs batches of one size"
+    return f"{artefact.file} in {title(artefact.runtime, artefact.precision)}; an image's answer {alone}."
+
+
+def _say(artefact: Artefact) -> None:
+    rows = [Row(**row) for row in artefact.facts["table"]]
+    log.info("\n%s\n", as_text(rows))
+    log.info("%s: %s Serve it: make serve", artefact.folder, _about(artefact))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
