@@ -1,4 +1,4 @@
-"""The page in a real browser: images in, answers out, by mouse, keyboard and clipboard, wide and narrow, light and dark."""
+"""The page in a real browser: images in, answers out, by mouse, keyboard and clipboard, on a phone and in the dark."""
 
 import shutil
 import time
