@@ -170,12 +170,15 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with 
 	@$(MODULE).proof.corruption_sheet "$(RUN)" $(ARGS)
 
 ##@ Answers
-.PHONY: export serve log_export
+.PHONY: export serve load_test log_export
 export: $(INSTALLED) ## A finished run as one folder that answers without PyTorch: RUN=... ARGS="export.precision=int8"
 	@$(MODULE).release.export "$(RUN)" $(ARGS)
 
 serve: $(INSTALLED) ## Answer over HTTP until stopped, and watch for drift: ARGS="serving.port=8001 export.path=FOLDER"
 	@$(MODULE).serving $(ARGS)
+
+load_test: $(DEVELOPED) ## What the service costs under load, beside bare inference and others (PEERS=SITE_PACKAGES): reports/serving.json
+	@$(MODULE).proof.serving_load $(ARGS)
 
 log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=sqlite:///PATH path=FOLDER"
 	@$(MODULE).serving.log_export $(ARGS)

@@ -145,3 +145,42 @@ $(RUNS): docker_%: docker_image ensure_host_dvc_cache
 		--env "PIPELINE_IMAGE=$(IMAGE) $$($(DOCKER) image inspect --format '{{.Id}}' $(IMAGE))" \
 		$(MOUNTS) $(DOCKER_OPTS) $(IMAGE) $(COMMAND_$*) $(ARGS) $(if $(filter receipt,$*),$(TO_MARKDOWN)) \
 		$(if $(filter drift,$*),$(A_VERDICT_IS_SUCCESS))
+
+##@ Service in containers
+SERVE_IMAGE ?= drift-detector-service:latest
+ARTEFACT ?= models/artefact
+PORT ?= 8000
+LOG_VOLUME ?= drift-detector-log
+# Handed on if they are set; the image has a DATABASE_URL of its own.
+SERVE_HANDED_ON := SERVING_API_KEYS SERVING_ADMIN_KEY DATABASE_URL
+# What a service may: read its root and the artefact, write /log and /tmp, listen. Nothing else.
+CONFINED := --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
+COMPOSE = IMAGE=$(SERVE_IMAGE) ARTEFACT="$(call absolute,$(ARTEFACT))" PORT=$(PORT) $(DOCKER) compose --file deploy/compose.yaml
+NEEDS_ARTEFACT = test -f "$(call absolute,$(ARTEFACT))/artefact.json" || \
+	{ echo "error: $(ARTEFACT)/artefact.json: no such file; export a finished run: make export, or name another folder: ARTEFACT=PATH" >&2; exit 1; }
+
+.PHONY: docker_serve_image docker_serve up down
+docker_serve_image: ## Build the image of the service: no PyTorch, a fifteenth of the training image
+	@$(CLIENT_MUST_BUILD)
+	@$(DOCKER) build --quiet --file Dockerfile.serve --tag $(SERVE_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
+		--build-arg PIPELINE_COMMIT=$$(git rev-parse HEAD 2>/dev/null) \
+		$(if $(PIP_INDEX_URL),--secret id=pip_index_url$(COMMA)env=PIP_INDEX_URL) $(DOCKER_BUILD_OPTS) . >/dev/null
+
+docker_serve: ## make serve in a confined container: ARTEFACT=FOLDER PORT=8000 ARGS="serving.window=512"; the log is a volume
+	@$(NEEDS_ARTEFACT)
+	@$(MAKE) --silent docker_serve_image
+	@exec $(DOCKER) run --rm --stop-timeout 90 --name "pipeline-serve-$$$$" $(CONFINED) \
+		$(foreach name,$(SERVE_HANDED_ON),$(if $($(name)),--env $(name))) \
+		--publish 127.0.0.1:$(PORT):8000 $(call read_only,$(ARTEFACT),/artefact) --volume $(LOG_VOLUME):/log \
+		$(DOCKER_OPTS) $(SERVE_IMAGE) $(ARGS)
+
+up: ## Service, PostgreSQL, Prometheus, Alertmanager and Grafana, until make down: ARTEFACT=FOLDER
+	@$(NEEDS_ARTEFACT)
+	@$(DOCKER) compose version >/dev/null 2>&1 || { echo "error: $(DOCKER) has no component compose, which starts several" \
+		"containers together; install it, e.g.: apt-get install docker-compose-plugin" >&2; exit 1; }
+	@$(MAKE) --silent docker_serve_image
+	@$(COMPOSE) up --detach --wait $(ARGS)
+	@echo "service http://127.0.0.1:$(PORT)   Grafana http://127.0.0.1:3000   Prometheus http://127.0.0.1:9090"
+
+down: ## Stop what make up started; the request log and the measurements stay, ARGS=--volumes removes them
+	@$(COMPOSE) down $(ARGS)

@@ -23,4 +23,7 @@ training_speed      make bench
 scale               make bench_scale
 precision_accuracy  make bench_accuracy
 container_speed     make docker_bench
+load_material       image files and artefacts, drawn
+servers             a server as a group of processes, and what it costs
+serving_load        make load_test
 """

@@ -1,0 +1,106 @@
+"""A server, all of its processes: started, asked whether it is ready, its processor time and memory, stopped.
+
+Linux only: both are read from /proc. Read by serving_load.py.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from drift_detector_pipeline.errors import DataError
+
+_START_S, _STOP_S = 120.0, 20.0
+_PARENT, _SESSION = 1, 3  # places in /proc/N/stat, behind the name
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Server(NamedTuple):
+    """One that answers; `pid` is that of its first process, which leads a session."""
+
+    pid: int
+    address: str
+
+    def cpu_seconds(self) -> float:
+        """Of all its processes so far, those that have ended included."""
+        # 11 to 14: time of its own and of children that have ended
+        return sum(sum(map(int, found[11:15])) for found in self._stats()) / _TICKS
+
+    def megabytes(self) -> float:
+        """Of memory; a page that several processes share counts once."""
+        found = 0
+        for path in self.processes():
+            with contextlib.suppress(OSError):
+                lines = (path / "smaps_rollup").read_text().splitlines()
+                found += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return found / 1000
+
+    def _stats(self) -> list[list[str]]:
+        return [found for path in self.processes() if (found := _stat(path)) is not None]
+
+    def processes(self) -> list[Path]:
+        """Their folders in /proc: of its session, and whatever these have started, in sessions of their own, too."""
+        everybody = {path: found for path in Path("/proc").glob("[0-9]*") if (found := _stat(path)) is not None}
+        ours = {path for path, found in everybody.items() if int(found[_SESSION]) == self.pid}
+        while more := {path for path, found in everybody.items() if Path("/proc", found[_PARENT]) in ours} - ours:
+            ours |= more
+        return sorted(ours)
+
+
+def _stat(process: Path) -> list[str] | None:
+    """What /proc says of a process behind its name in brackets, which may hold blanks; None if it is gone."""
+    with contextlib.suppress(OSError):
+        return (process / "stat").read_text().rpartition(")")[2].split()
+    return None
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str], port: int, ready: str, environment: Mapping[str, str]) -> Iterator[Server]:
+    """Run a server until the `with` ends; `ready` is a path that answers 200 once it can be asked.
+
+    Raises DataError with what it said if it ends, or is not ready within two minutes.
+    """
+    address = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(
+        command, env=os.environ | environment, start_new_session=True, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as running:  # fmt: skip
+        try:
+            _wait_until_ready(running, address + ready)
+            yield Server(running.pid, address)
+        finally:
+            _stop(running)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def _wait_until_ready(running: "subprocess.Popen[bytes]", address: str) -> None:
+    until = time.monotonic() + _START_S
+    while True:
+        with contextlib.suppress(OSError):  # nobody listens yet, or it is not ready
+            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310  # this machine's
+            return
+        if running.poll() is not None or time.monotonic() > until:
+            raise DataError(f"{' '.join(map(str, running.args))}: not ready; run it by itself to see why")  # type: ignore[arg-type]
+        time.sleep(0.2)
+
+
+def _stop(running: "subprocess.Popen[bytes]") -> None:
+    """SIGTERM, then SIGKILL to whatever is left of it, in whichever session."""
+    found = Server(running.pid, "").processes()
+    running.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        running.wait(_STOP_S)
+    for path in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(path.name), signal.SIGKILL)
