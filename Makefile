@@ -170,9 +170,12 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them, with 
 	@$(MODULE).proof.corruption_sheet "$(RUN)" $(ARGS)
 
 ##@ Answers
-.PHONY: export log_export
+.PHONY: export serve log_export
 export: $(INSTALLED) ## A finished run as one folder that answers without PyTorch: RUN=... ARGS="export.precision=int8"
 	@$(MODULE).release.export "$(RUN)" $(ARGS)
+
+serve: $(INSTALLED) ## Answer over HTTP until stopped, and watch for drift: ARGS="serving.port=8001 export.path=FOLDER"
+	@$(MODULE).serving $(ARGS)
 
 log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=sqlite:///PATH path=FOLDER"
 	@$(MODULE).serving.log_export $(ARGS)

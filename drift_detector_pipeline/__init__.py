@@ -26,7 +26,7 @@ The road:
     corruptions/   clean images as they may come one day
     drift/         a model and its training world -> a verdict on any images, with reasons and pictures
     release/       a finished run -> one folder that answers without PyTorch, measured
-    serving/       answers, logged: what a service needs beside them, and what it saw
+    serving/       that folder behind HTTP: answers, what was asked, and whether the world has changed
 
 Around it:
 

@@ -51,6 +51,7 @@ COMMANDS = {
     "drift-reference": _Command("drift.build_reference", "learn what a run's training world looks like: RUN"),
     "drift": _Command("drift", "do images look like the training world? RUN IMAGES; status 3: notice, 4: alert"),
     "export": _Command("release.export", "a finished run as one folder that answers: RUN export.precision=int8"),
+    "serve": _Command("serving", "answer over HTTP, and watch for drift: serving.port=8001 export.path=FOLDER"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),

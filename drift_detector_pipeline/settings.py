@@ -190,6 +190,22 @@ class Export(_Section):
         return self
 
 
+class Serving(_Section):
+    """How a service answers. Decides nothing about the answers themselves."""
+
+    host: Annotated[str, Field(min_length=1)]  # an address of this machine
+    port: Annotated[int, Field(ge=0, le=65_535)]  # 0: any free one
+    database: Annotated[str, Field(pattern=r"^(sqlite|postgresql)(\+\w+)?://")]  # of the request log
+    window: Annotated[int, Field(ge=16, le=4096)]  # images of a counted verdict
+    in_flight: Positive  # requests at once
+    max_upload_mb: Annotated[float, Field(gt=0, le=1000)]  # of one request's body
+    max_megapixels: Annotated[float, Field(gt=0, le=100)]  # of one image, as its header says
+    keep_crops: bool  # of the newest windows, in memory, for the second look
+    retention_days: Annotated[float, Field(gt=0)] | None  # of rows of the log; null: kept
+    thumbnails: Annotated[float, Field(ge=0, le=1)]  # share of images whose picture is kept
+    drain_s: Annotated[float, Field(ge=0, le=600)]  # from "not ready" to closing the door
+
+
 class Settings(_Section):
     """All settings of a command, checked."""
 
@@ -201,6 +217,7 @@ class Settings(_Section):
     drift: Drift
     watch: Watch
     export: Export
+    serving: Serving
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":

@@ -170,6 +170,17 @@ def _log_as_at_the_start() -> None:
 
 
 @pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three artefacts for the service: `first` and `second`, which differ, and `plain` without drift reference."""
+    from small_artefact import make_artefact  # beside the service's tests
+
+    place = tmp_path_factory.mktemp("models")
+    for seed, name in enumerate(("first", "second", "plain")):
+        make_artefact(place / name, seed, reference=name != "plain")
+    return place
+
+
+@pytest.fixture(scope="session")
 def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 images of 3 classes, without validation part; read only."""
     return make_folder(tmp_path_factory.mktemp("source") / "animals")

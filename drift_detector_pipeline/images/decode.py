@@ -8,6 +8,7 @@ import io
 import struct
 import warnings
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -21,6 +22,8 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM
 LARGEST_ASPECT = 16  # longer side over shorter side; beyond that it is a strip, not a picture of something
 MOST_PIXELS = 120_000_000  # above the largest cameras' 108 million, below where a small file takes a gigabyte
 FEWEST_LEVELS = 16  # of 256: an image of 16-bit values that reaches fewer is a measurement on another scale
+
+_HUNGRY = ("WEBP", "AVIF", "JPEG2000")  # whose decoders hold frames of their own beside the image
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_REMARKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # what is said beside the pixels; turning stands in eXIf
@@ -48,6 +51,31 @@ def decode(content: bytes, stored_side_px: int) -> Pixels:
                 return fit(_rgb(image), stored_side_px)
     except UnidentifiedImageError as error:  # its own message holds a memory address
         raise DataError(f"none of the formats {', '.join(FORMATS)}") from error
+    except _DECODER_ERRORS as error:
+        raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
+
+
+class Header(NamedTuple):
+    """What an image file says of itself before anything is decoded."""
+
+    width: int  # px
+    height: int
+    copies: int  # of 4 bytes a pixel that decoding holds at once, at most (measured)
+
+
+def read_header(content: bytes) -> Header | None:
+    """Read an image file's header and nothing else; None if it is none of FORMATS.
+
+    Raises DataError if the header is damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(_without_remarks(content)), formats=FORMATS) as image:
+                copies = 4 if image.format in _HUNGRY or image.mode.startswith("I") else 2
+                return Header(*image.size, copies)
+    except UnidentifiedImageError:
+        return None
     except _DECODER_ERRORS as error:
         raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
 

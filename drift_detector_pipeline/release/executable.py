@@ -141,7 +141,7 @@ def _openvino(path: Path, precision: str, threads: int) -> Session:
     names = [output.get_any_name() for output in request.model_outputs]
 
     def run(inputs: dict[str, Any]) -> dict[str, Float32s]:
-        found = request.infer(inputs)
+        found = request.infer({name: np.ascontiguousarray(values) for name, values in inputs.items()})
         return {name: np.array(found[name], dtype=np.float32) for name in names}
 
     return run

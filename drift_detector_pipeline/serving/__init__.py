@@ -1,11 +1,27 @@
 """Answers, what they were given for, and what they say about the world: everything that runs beside a model.
 
-database         where rows live: SQLite or PostgreSQL, its tables and how an older one is brought up to date
-rows             what is kept of a request, a model, a verdict
-buffer           rows on their way out, never in anybody's way
-request_log      what was asked and answered, as rows
-stored_verdicts  verdicts into the database and back, nothing lost
-verdicts         rows of disjoint windows -> verdicts that anybody can repeat to the bit
-crops            the newest images in memory, for a second look
-log_export       make log_export: the rows as Parquet
+problems          what can go wrong with a request, as problem+json
+database          where rows live: SQLite or PostgreSQL, its tables and how an older one is brought up to date
+rows              what is kept of a request, a model, a verdict
+buffer            rows on their way out, never in anybody's way
+request_log       what was asked and answered, as rows
+stored_verdicts   verdicts into the database and back
+verdicts          rows of disjoint windows -> verdicts that anybody can repeat to the bit
+log_export        make log_export: the rows as Parquet
+crops             the newest images in memory, for a second look
+engine            an artefact, opened: bytes -> crop -> answer and scores
+batcher           single crops -> batches of whatever waits; another model between two of them
+decoding          bytes of unknown origin -> crops, in bounded memory
+metrics           what Prometheus may ask
+judging           windows of the log -> verdicts, beside the requests
+service           what lives as long as a service does
+keys              who may ask
+admission         what is refused before a body is read
+uploads           a request's body -> the bytes of its images
+replies           what answers look like
+protocol          the Open Inference Protocol, version 2
+drift_answers     the endpoints about drift
+app               all endpoints together
+door              a listening socket that can be closed without losing anybody
+__main__          make serve
 """

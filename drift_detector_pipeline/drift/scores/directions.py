@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices
+from drift_detector_pipeline.drift.scores.products import row_products
 
 DIRECTIONS = 8
 FEATURES = 10  # two unseen classes of CIFAR-10 are found soonest with 10 to 16, late with 4 and 64
@@ -63,7 +64,7 @@ def fit_features(features: Float32s) -> Directions:
 
 def direction_scores(rows: Float32s, directions: Directions) -> Float32s:
     """Project raw material (N, R): float32 (N, T)."""
-    return np.asarray((rows - directions.centre) @ directions.weights)
+    return row_products(rows - directions.centre, directions.weights).astype(np.float32)
 
 
 def _inverse_root(covariance: Float64s) -> Float64s:

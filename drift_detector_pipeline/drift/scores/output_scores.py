@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
+from drift_detector_pipeline.drift.scores.products import row_products
 
 MOST_DIRECTIONS = 64  # of the features; all of 512 would need a megabyte of covariance and thousands of images
 OUTPUT_SCORES: dict[str, str] = {
@@ -81,7 +82,7 @@ def class_places(features: Float32s, learned: OutputParameters) -> tuple[Float64
 
     By |x|^2 - 2xy + |y|^2.
     """
-    places = ((features - learned.centre) @ learned.directions).astype(np.float64)
+    places = row_products(features - learned.centre, learned.directions)
     means = learned.class_means.astype(np.float64)
-    distances = (places**2).sum(axis=1)[:, None] - 2 * places @ means.T + (means**2).sum(axis=1)
+    distances = (places**2).sum(axis=1)[:, None] - 2 * row_products(places, means.T) + (means**2).sum(axis=1)
     return places, np.asarray(np.maximum(distances.min(axis=1), 0))

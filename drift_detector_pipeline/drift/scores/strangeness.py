@@ -25,6 +25,7 @@ from drift_detector_pipeline.drift.scores.output_scores import (
     fit_outputs,
     output_scores,
 )
+from drift_detector_pipeline.drift.scores.products import row_products
 from drift_detector_pipeline.drift.scores.signals import Signals
 
 NAME = "strangeness"
@@ -68,5 +69,5 @@ def _numbers(features: Float32s, logits: Float32s, outputs: OutputParameters) ->
     places, nearest = class_places(features, outputs)
     means = outputs.class_means.astype(np.float64)
     overall = np.linalg.inv(np.eye(means.shape[1]) + means.T @ means / len(means))
-    relative = nearest - ((places @ overall) * places).sum(axis=1)
+    relative = nearest - (row_products(places, overall) * places).sum(axis=1)
     return np.stack([output_scores(features, logits, outputs)[:, _ENTROPY], relative], axis=1)

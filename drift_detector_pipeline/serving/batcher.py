@@ -1,0 +1,103 @@
+"""Single crops -> batches of whatever waits, without a timer; another model between two batches.
+
+In: crops from many requests. Out: to each its row, and the engine that computed it. Under load batches form by
+themselves while the runtime is busy; at low load nobody waits for company.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Float32s, Pixels
+from drift_detector_pipeline.serving.engine import MOST, Engine
+from drift_detector_pipeline.serving.problems import RequestError
+
+
+class Answered(NamedTuple):
+    """What is said of one image, and by whom."""
+
+    engine: Engine
+    probabilities: Float32s  # (K,)
+    phi: Float32s | None  # (S,)
+
+
+class _Job(NamedTuple):
+    crop: Pixels
+    prepared_by: Engine
+    answered: "asyncio.Future[Answered]"
+
+
+class Batcher:
+    """A queue, a loop and one thread for the runtime. All methods belong to one event loop."""
+
+    def __init__(self, engine: Engine, on_batch: Callable[[int], None] = lambda images: None) -> None:
+        self.engine = engine  # the loop reads it once a batch: assigning another is a swap
+        self._on_batch = on_batch
+        self._queue = asyncio.Queue[_Job]()  # admission.py bounds what gets here
+        self._runtime = ThreadPoolExecutor(1, "runtime")
+        self._loop: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Images that are in no batch yet."""
+        return self._queue.qsize()
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._loop = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop answering; whoever still waits gets a problem."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        while not self._queue.empty():
+            _fail([self._queue.get_nowait()], RequestError("stopping", "the service stopped first; ask again"))
+        self._runtime.shutdown()
+
+    async def answer(self, crop: Pixels, prepared_by: Engine) -> Answered:
+        """Answer one crop that `prepared_by` made. Raises RequestError if the model fails."""
+        job = _Job(crop, prepared_by, asyncio.get_running_loop().create_future())
+        self._queue.put_nowait(job)
+        return await job.answered
+
+    async def _run(self) -> None:
+        while True:
+            jobs = [await self._queue.get()]
+            while len(jobs) < MOST and not self._queue.empty():
+                jobs.append(self._queue.get_nowait())
+            current = self.engine
+            fitting = [job for job in jobs if job.prepared_by.sizes_px == current.sizes_px]
+            await self._answer(current, fitting)
+            # Cropped for another model just before a swap to one of another size: answered by that other one.
+            for job in jobs:
+                if job.prepared_by.sizes_px != current.sizes_px:
+                    await self._answer(job.prepared_by, [job])
+
+    async def _answer(self, engine: Engine, jobs: list[_Job]) -> None:
+        jobs = [job for job in jobs if not job.answered.done()]  # whoever asked may have gone
+        if not jobs:
+            return
+        self._on_batch(len(jobs))
+        crops = np.stack([job.crop for job in jobs])
+        try:
+            said = await asyncio.get_running_loop().run_in_executor(self._runtime, engine.answer, crops)
+        except asyncio.CancelledError:
+            _fail(jobs, RequestError("stopping", "the service stopped first; ask again"))
+            raise
+        except Exception as error:  # whatever a runtime raises must reach those who wait, and not end the loop
+            _fail(jobs, error)
+            return
+        for place, job in enumerate(jobs):
+            if not job.answered.done():
+                row = None if said.phi is None else said.phi[place]
+                job.answered.set_result(Answered(engine, said.probabilities[place], row))
+
+
+def _fail(jobs: list[_Job], error: Exception) -> None:
+    for job in jobs:
+        if not job.answered.done():
+            job.answered.set_exception(error)

@@ -1,0 +1,168 @@
+"""The endpoints about drift: the newest counted verdict, earlier ones, their reports, and looks on demand.
+
+In: the log. Out: what `drift` said, as JSON and as a page. Counted verdicts are of disjoint windows; a look may be
+asked for at any time, and since many looks would find something by chance alone, it never becomes one of them.
+"""
+
+import datetime
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.verdict_words import as_json as verdict_as_json
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.serving.crops import Crops
+from drift_detector_pipeline.serving.engine import Engine
+from drift_detector_pipeline.serving.problems import RequestError, documented
+from drift_detector_pipeline.serving.replies import as_json
+from drift_detector_pipeline.serving.rows import StoredRow, StoredVerdict
+from drift_detector_pipeline.serving.service import Asker, Service
+from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts, stored_verdict
+from drift_detector_pipeline.serving.uploads import images_of
+from drift_detector_pipeline.serving.verdicts import Look, report_of
+
+MOST_HISTORY, MOST_ROWS = 1000, 10_000
+_PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # one file that needs nothing else
+_UNKNOWN = "not in this log"
+
+Source = Annotated[
+    str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="one camera or client; all without")
+]
+_Result = TypeVar("_Result")
+
+
+class VerdictBody(BaseModel):
+    """What was said of one window."""
+
+    id: int | None = Field(description="null of a look on demand")
+    at: str = Field(description="UTC, ISO 8601")
+    source: str
+    images: int
+    repeated: int = Field(description="requests left out since their image was judged already")
+    counted: bool = Field(description="false: a look on demand, which keeps no promise about false notices")
+    level: str = Field(description="quiet, notice, alert, or too few images")
+    p: float | None
+    accuracy: float | None = Field(description="estimated, in 0..1")
+    low: float | None = Field(description="of its 90 % interval")
+    high: float | None
+    by_copy: bool = Field(description="an adapted copy saw the images; else estimated from scores alone")
+    summary: list[str] = Field(description="in plain sentences, the most important first")
+    report: str | None = Field(description="where the whole report is")
+    detail: dict[str, Any] | None = Field(None, description="all that verdict.json holds")
+
+
+class DriftBody(BaseModel):
+    """What is known of drift."""
+
+    model: str
+    window: int = Field(description="images of a counted verdict")
+    behind: bool = Field(description="whether the log is older than it should be")
+    newest: VerdictBody | None = Field(description="the newest counted verdict; null: no window is full yet")
+    history: list[VerdictBody] = Field(description="counted verdicts, the newest first, without their detail")
+
+
+def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[str, Any]) -> APIRouter:
+    """The endpoints below /drift; `images` documents their bodies."""
+    router = APIRouter(prefix="/drift", tags=["Drift"])
+    _add_stored(router, service)
+    problems = documented(
+        "malformed", "key", "slow", "large", "type", "image", "unable", "value", "busy", "stopping", "log"
+    )
+
+    @router.post("", response_model=VerdictBody, responses=problems, openapi_extra=images)
+    async def look(
+        request: Request,
+        last: Annotated[int | None, Query(ge=1, le=MOST_ROWS, description="judge so many logged images")] = None,
+        source: Source = None,
+    ) -> Response:
+        """Judge the images of this request, or with ?last=256 and no body those answered last; nobody counts it."""
+        engine, detector = _watched(service)
+        if last is None:
+            found = await _look_at_images(service, await images_of(request), asker_of(request))
+        else:
+            await service.judge.run(lambda: service.log.flush(1.0))
+            rows = await service.judge.run(lambda: _asked(lambda: service.log.newest(engine.log_id, last, source)))
+            found = await service.judge.look(rows, detector)
+        return as_json(_looked(found, source or ""))
+
+    return router
+
+
+def _add_stored(router: APIRouter, service: Service) -> None:
+    page: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}, "description": "One page, complete"}}
+    of_page = {**documented("key", "unknown", "unable", "value", "log"), **page}
+
+    @router.get("", response_model=DriftBody, responses=documented("key", "unable", "value", "log"))
+    def drift(history: Annotated[int, Query(ge=0, le=MOST_HISTORY)] = 0, source: Source = None) -> Response:
+        """The newest counted verdict, and so many before."""
+        engine, _ = _watched(service)
+        found = _asked(lambda: newest_verdicts(service.log, engine.log_id, max(1, history), source))
+        newest = _stored(found[0], with_detail=True) if found else None
+        plain = [_stored(one, with_detail=False) for one in found[:history]]
+        own = {"model": engine.model, "window": service.settings.window, "behind": service.log.behind}
+        return as_json({**own, "newest": newest, "history": plain})
+
+    @router.get("/{verdict}/report", response_class=Response, responses=of_page)
+    def report(verdict: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
+        """The report of a counted verdict, as a page."""
+        engine, detector = _watched(service)
+        if _asked(lambda: stored_verdict(service.log, verdict)).model_id != engine.log_id:
+            raise RequestError("unable", f"verdict {verdict} is about another model than the one that answers now")
+        text = _asked(lambda: report_of(service.log, verdict, detector))
+        return Response(text, media_type="text/html", headers={"content-security-policy": _PAGE_POLICY})
+
+
+def _watched(service: Service) -> tuple[Engine, DriftDetector]:
+    """The model that answers and its detector. Raises RequestError if it has none."""
+    engine = service.engine
+    if engine.detector is None:
+        raise RequestError("unable", "exported from a run without `fit` images, so nothing can be said about drift")
+    return engine, engine.detector
+
+
+def _asked(ask: Callable[[], _Result]) -> _Result:
+    """What the log says. Raises RequestError if it does not answer, or has no such thing."""
+    try:
+        return ask()
+    except DataError as error:
+        raise RequestError("unknown" if _UNKNOWN in str(error) else "log", str(error)) from error
+
+
+async def _look_at_images(service: Service, contents: list[bytes], asker: Asker) -> Look:
+    found = await service.read(contents)
+    engine = found[0][1].engine
+    detector = engine.detector
+    if detector is None:
+        raise RequestError("unable", "the model was just exchanged for one without a drift reference")
+    crops = Crops(sum(prepared.crop.nbytes for prepared, _ in found))
+    rows = list[StoredRow]()
+    for place, (prepared, answered) in enumerate(found, 1):
+        crops.put("", prepared.sha256, prepared.crop)
+        best, phi = int(answered.probabilities.argmax()), answered.phi
+        scores = b"" if phi is None else phi.astype("<f4").tobytes()
+        chance = float(answered.probabilities[best])
+        rows.append(StoredRow(place, 0.0, engine.log_id, str(place), "", prepared.sha256, best, chance, 0.0, scores))
+    return await service.judge.look(rows, detector, crops)
+
+
+def _stored(verdict: StoredVerdict, *, with_detail: bool) -> dict[str, Any]:
+    plain = {name: getattr(verdict, name) for name in VerdictBody.model_fields if name in StoredVerdict._fields}
+    at = datetime.datetime.fromtimestamp(verdict.at, datetime.UTC).isoformat(timespec="seconds")
+    own = {"at": at, "summary": verdict.detail.get("summary", []), "report": f"/drift/{verdict.id}/report"}
+    return {**plain, **own, "detail": verdict.detail if with_detail else None}
+
+
+def _looked(look: Look, source: str) -> dict[str, Any]:
+    detail = verdict_as_json(look.verdict)
+    found = look.verdict.accuracy
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {
+        "id": None, "at": now, "source": source, "images": look.verdict.images, "repeated": look.repeated,
+        "counted": False, "level": look.verdict.level, "p": look.verdict.p,
+        "accuracy": found and found.accuracy, "low": found and found.low, "high": found and found.high,
+        "by_copy": bool(found and found.by_copy), "summary": detail["summary"], "report": None, "detail": detail,
+    }  # fmt: skip

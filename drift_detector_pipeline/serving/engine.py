@@ -1,0 +1,103 @@
+"""An artefact, opened: bytes -> crop -> answer and scores.
+
+In: an artefact's folder. Out: an `Engine`, warm, with the drift reference that was built through the same file. The
+batcher asks it from one thread. N: images, K: classes, S: scores, px: pixels of an image's side.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Float32s, Pixels
+from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.scores.phi import Score, describe_scores, phi
+from drift_detector_pipeline.drift.scores.pixels import pixel_scores
+from drift_detector_pipeline.drift.scores.signals import Signals
+from drift_detector_pipeline.images.decode import decode
+from drift_detector_pipeline.images.model_input import inference_crop
+from drift_detector_pipeline.release.artefact import Artefact, read_artefact
+from drift_detector_pipeline.release.executable import Executable, open_executable
+
+MOST = 16  # images of a batch: more are hardly faster an image, and make the first of them wait
+NAME_LETTERS = 12  # of the served file's SHA-256 are a model's name in answers and metrics
+_REFERENCE = "reference.npz"
+
+
+class Answers(NamedTuple):
+    """What is said of N images."""
+
+    probabilities: Float32s  # (N, K)
+    phi: Float32s | None  # (N, S); None of a model without drift reference
+
+
+class Engine:
+    """A model that answers. An image's answer has the same bits alone and in any batch."""
+
+    def __init__(self, artefact: Artefact, executable: Executable, detector: DriftDetector | None) -> None:
+        self.artefact, self.executable, self.detector = artefact, executable, detector
+        self.log_id = 0  # its number in the request log, once it is registered
+        self.model = artefact.sha256[artefact.file][:NAME_LETTERS]
+        self.scores = describe_scores(detector.reference.learned.parameters) if detector else list[Score]()
+        self._sorted = None if detector is None else np.sort(detector.reference.scores, axis=0)
+
+    @property
+    def sizes_px(self) -> tuple[int, int]:
+        """Sides that images are decoded and cropped to; models with the same can take over each other's crops."""
+        return self.artefact.stored_side_px, self.artefact.side_px
+
+    def prepare(self, content: bytes) -> Pixels:
+        """Decode and crop an image file: uint8 (px, px, 3). Raises DataError if it is no complete image."""
+        return inference_crop(decode(content, self.artefact.stored_side_px), self.artefact.side_px)
+
+    def answer(self, crops: Pixels) -> Answers:
+        """Answer uint8 (N, px, px, 3). Raises ValueError if shapes do not fit the reference."""
+        said = self.executable.say(crops)
+        if self.detector is None:
+            return Answers(said.probabilities, None)
+        early = np.zeros((len(crops), 0), np.float32) if said.early is None else said.early
+        signals = Signals(pixel_scores(crops), early, said.features, said.logits)
+        return Answers(said.probabilities, phi(signals, self.detector.reference.learned.parameters))
+
+    def explain(self, row: Float32s) -> list[dict[str, Any]]:
+        """The scores (S,) of an image by name; `rank` is the share of the training world's images that have less."""
+        if self._sorted is None:
+            return []
+        ranks = [
+            np.searchsorted(column, value) / len(column) for column, value in zip(self._sorted.T, row, strict=True)
+        ]
+        return [
+            {"name": score.name, "channel": score.channel, "value": float(value), "rank": round(float(rank), 4)}
+            for score, value, rank in zip(self.scores, row, ranks, strict=True)
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """What people and programs may know of the model; nothing of the machine."""
+        artefact = self.artefact
+        return {
+            "model": self.model, "name": artefact.name, "classes": artefact.classes, "runtime": artefact.runtime,
+            "precision": artefact.precision, "file": artefact.file, "sha256": artefact.sha256[artefact.file],
+            "side_px": artefact.side_px, "stored_side_px": artefact.stored_side_px,
+            "rows_independent": artefact.rows_independent, "receipt_sha256": artefact.receipt_sha256,
+            "reference_sha256": artefact.sha256.get(_REFERENCE), "scores": [score.name for score in self.scores],
+            "facts": artefact.facts,
+        }  # fmt: skip
+
+
+def open_engine(folder: Path) -> Engine:
+    """Open the artefact in `folder` and answer once, so that the first request need not wait.
+
+    Raises DataError if a file is damaged, ModelError if the reference belongs to another file or runtime.
+    """
+    artefact = read_artefact(folder)
+    executable = open_executable(artefact)
+    detector = DriftDetector.load(folder, _watched(artefact, executable)) if _REFERENCE in artefact.sha256 else None
+    engine = Engine(artefact, executable, detector)
+    for images in (1, MOST):
+        engine.answer(np.zeros((images, artefact.side_px, artefact.side_px, 3), np.uint8))
+    return engine
+
+
+def _watched(artefact: Artefact, executable: Executable) -> Executable:
+    """The way that second looks take, beside requests: ONNX Runtime takes several threads, OpenVINO's request one."""
+    return executable if artefact.runtime == "onnxruntime" else open_executable(artefact)

@@ -1,0 +1,75 @@
+"""What answers look like: the schemas of the documentation, and the JSON itself.
+
+In: what the model said. Out: bytes of JSON. Built by hand and not checked against the schemas at each request, which
+costs more than the rest of an answer; the tests do that.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from drift_detector_pipeline.serving.batcher import Answered
+
+TOP = 3
+
+
+class Share(BaseModel):
+    """A class and how probable it is."""
+
+    label: str
+    probability: float = Field(ge=0, le=1)
+
+
+class ScoreBody(BaseModel):
+    """One of the numbers that drift is tested on."""
+
+    name: str
+    channel: str = Field(description="the word for people: brightness, sharpness, novelty, ...")
+    value: float
+    rank: float = Field(ge=0, le=1, description="share of the training world's images that have less")
+
+
+class AnswerBody(BaseModel):
+    """What is said of one image."""
+
+    label: str
+    probability: float = Field(ge=0, le=1)
+    top3: list[Share] = Field(description="the likeliest classes, at most three")
+    scores: list[ScoreBody] | None = Field(None, description="only with ?scores=true")
+
+
+class PredictBody(BaseModel):
+    """What is said of a request's images, in their order."""
+
+    model: str = Field(description="first 12 hexadecimal digits of the SHA-256 of the file that computed all of this")
+    request_id: str
+    milliseconds: float = Field(ge=0, description="in the service, from the first byte of the request on")
+    answers: list[AnswerBody]
+
+
+def predicted(answers: list[Answered], request_id: str, milliseconds: float, *, scores: bool) -> dict[str, Any]:
+    """A `PredictBody`."""
+    return {
+        "model": answers[0].engine.model,
+        "request_id": request_id,
+        "milliseconds": round(milliseconds, 3),
+        "answers": [_answer(one, scores=scores) for one in answers],
+    }
+
+
+def as_json(value: dict[str, Any], status: int = 200) -> Response:
+    """A response that holds `value`."""
+    return Response(json.dumps(value, ensure_ascii=False).encode(), status, media_type="application/json")
+
+
+def _answer(answered: Answered, *, scores: bool) -> dict[str, Any]:
+    classes, chances = answered.engine.artefact.classes, answered.probabilities
+    order = np.argsort(-chances, kind="stable")[:TOP].tolist()
+    top = [{"label": classes[place], "probability": float(chances[place])} for place in order]
+    found = {**top[0], "top3": top}
+    if scores and answered.phi is not None:
+        found["scores"] = answered.engine.explain(answered.phi)
+    return found

@@ -1,0 +1,171 @@
+"""What lives as long as a service does: the model that answers, threads that decode, the log, verdicts.
+
+In: bytes of images. Out: answers, each logged; verdicts in the background. Read by app.py and protocol.py.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.errors import PipelineError
+from drift_detector_pipeline.release.artefact import MANIFEST
+from drift_detector_pipeline.serving.batcher import Answered, Batcher
+from drift_detector_pipeline.serving.decoding import Decoder, Prepared, thumbnail_of
+from drift_detector_pipeline.serving.engine import Engine, open_engine
+from drift_detector_pipeline.serving.judging import Judge
+from drift_detector_pipeline.serving.metrics import Metrics
+from drift_detector_pipeline.serving.problems import RequestError
+from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.serving.rows import ModelFacts, Row, StoredVerdict
+from drift_detector_pipeline.settings import Serving
+
+
+class Asker(NamedTuple):
+    """Who asks."""
+
+    request_id: str
+    source: str  # camera or client; "" unless named
+    started: float  # seconds, of time.perf_counter
+
+
+class Service:
+    """One model at a time, exchanged between two batches. All methods belong to one event loop."""
+
+    def __init__(self, engine: Engine, log: RequestLog, settings: Serving, folder: Path) -> None:
+        """`engine`: of the artefact `folder`; others beside it may be exchanged for it."""
+        self.settings, self.log, self.metrics = settings, log, Metrics()
+        self._place = folder.parent
+        self.batcher = Batcher(engine, self.metrics.batch.observe)
+        self.decoder = Decoder(int(settings.max_megapixels * 1e6))
+        self.judge = Judge(log, self.metrics, settings)
+        self._swapping = asyncio.Lock()
+        self._register(engine)
+        self._announce(engine, self.judge.newest_of(engine))
+        self.metrics.watch("drift_queue_depth", "Images that wait for a batch", lambda: self.batcher.waiting)
+        self.metrics.watch("drift_log_behind", "1 if the request log is older than it should be", lambda: log.behind)
+        self.metrics.count("drift_log_dropped", "Rows that the request log could not keep", lambda: log.dropped)
+
+    @property
+    def engine(self) -> Engine:
+        """The one that answers."""
+        return self.batcher.engine
+
+    def start(self) -> None:
+        """Answer and judge from now on."""
+        self.batcher.start()
+        self.judge.start()
+
+    async def stop(self) -> None:
+        """Finish what was begun, and write what was logged."""
+        await self.batcher.stop()
+        self.decoder.stop()
+        await self.judge.stop()
+        await asyncio.to_thread(self.log.close)
+
+    async def predict(self, contents: Sequence[bytes], asker: Asker) -> list[Answered]:
+        """Answer images, all by the same model, and log them. Raises RequestError for the first that cannot be used."""
+        found = await self.read(contents)
+        for prepared, answered in found:
+            self._keep(prepared.crop, prepared.sha256, answered, asker)
+        return [answered for _, answered in found]
+
+    async def read(self, contents: Sequence[bytes]) -> list[tuple[Prepared, Answered]]:
+        """Answer images without logging them. Raises RequestError as `predict` does."""
+        while True:
+            engine = self.engine
+            found = await asyncio.gather(
+                *(
+                    self._one(content, engine, which)
+                    for which, content in zip(_places(len(contents)), contents, strict=True)
+                )
+            )
+            if len({answered.engine for _, answered in found}) == 1:
+                return list(found)  # else a swap came between: once more
+
+    async def predict_crops(self, crops: Sequence[Pixels], hashes: Sequence[bytes], asker: Asker) -> list[Answered]:
+        """The same for uint8 (S, S, 3) crops of the current model. Raises RequestError if they are of another size."""
+        while True:
+            engine = self.engine
+            if any(crop.shape != (engine.artefact.side_px, engine.artefact.side_px, 3) for crop in crops):
+                raise RequestError("value", f"images: expected crops of {engine.artefact.side_px} px")
+            found = await asyncio.gather(*(self.batcher.answer(crop, engine) for crop in crops))
+            if len({answered.engine for answered in found}) == 1:
+                break
+        for crop, own, answered in zip(crops, hashes, found, strict=True):
+            self._keep(crop, own, _checked(answered), asker)
+        return list(found)
+
+    async def swap(self, name: str) -> Engine:
+        """Let the artefact in the folder `name`, beside the one that was started with, answer from the next batch on.
+
+        Raises RequestError if there is no such folder or its files do not fit together; nothing changes then.
+        """
+        folder = (self._place / name).resolve()
+        if folder.parent != self._place.resolve() or not (folder / MANIFEST).is_file():
+            raise RequestError("unknown", f"{name}: no artefact of that name beside the one that was started with")
+        async with self._swapping:
+            try:
+                engine = await asyncio.to_thread(open_engine, folder)
+                await asyncio.to_thread(self._register, engine)
+                newest = await asyncio.to_thread(self.judge.newest_of, engine)
+            except PipelineError as error:
+                raise RequestError("unable", str(error)) from error
+            self.batcher.engine = engine
+            self._announce(engine, newest)
+        return engine
+
+    def _register(self, engine: Engine) -> None:
+        """Give the model its number in the log. Raises DataError if the database does not answer."""
+        artefact = engine.artefact
+        reference = artefact.sha256.get("reference.npz", "")
+        names = [score.name for score in engine.scores]
+        engine.log_id = self.log.register(
+            ModelFacts(
+                artefact.sha256[artefact.file], reference, artefact.runtime, artefact.precision, artefact.name,
+                artefact.classes, names,
+            )
+        )  # fmt: skip
+
+    def _announce(self, engine: Engine, newest: StoredVerdict | None) -> None:
+        self.metrics.serve(engine.model, engine.artefact.sha256[engine.artefact.file])
+        self.judge.follow(engine, newest)
+
+    async def _one(self, content: bytes, engine: Engine, which: str) -> tuple[Prepared, Answered]:
+        try:
+            async with self.decoder.prepared(content, engine) as prepared:
+                return prepared, _checked(await self.batcher.answer(prepared.crop, engine))
+        except RequestError as problem:
+            raise RequestError(problem.kind, which + problem.detail) from problem
+
+    def _keep(self, crop: Pixels, sha256: bytes, answered: Answered, asker: Asker) -> None:
+        """Log one answer; never waits, never raises."""
+        engine, chances = answered.engine, answered.probabilities
+        best = int(chances.argmax())
+        phi = b"" if answered.phi is None else answered.phi.astype("<f4").tobytes()
+        milliseconds = 1000 * (time.perf_counter() - asker.started)
+        row = Row(time.time(), asker.request_id, asker.source, sha256, best, float(chances[best]), milliseconds, phi)
+        sampled = self.settings.thumbnails > random.random()
+        self.log.put(engine.log_id, row, thumbnail_of(crop) if sampled else None)
+        self.judge.saw(engine, asker.source, sha256, crop)
+        self.metrics.images.labels(engine.model).inc()
+
+
+def _checked(answered: Answered) -> Answered:
+    """Raise RequestError unless the model said numbers."""
+    numbers = [answered.probabilities] if answered.phi is None else [answered.probabilities, answered.phi]
+    if not all(np.isfinite(values).all() for values in numbers):
+        raise RequestError(
+            "failed", "the model gives no finite numbers for this image; its file or reference is damaged"
+        )
+    return answered
+
+
+def _places(images: int) -> list[str]:
+    """How a problem names each image; the only one needs no name."""
+    return [""] if images == 1 else [f"image {place} of {images}: " for place in range(1, images + 1)]

@@ -1,0 +1,160 @@
+"""What happens to those who ask while a model is exchanged, while the service is told to stop, while too many ask."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import time
+
+import httpx
+import numpy as np
+import pytest
+from load import for_seconds, load_until, until
+from running import process, running
+from small_artefact import CLASSES, make_artefact, png, world
+
+from drift_detector_pipeline.serving.engine import open_engine
+
+CONTENTS = [png(pixels) for pixels in world(40, 60)[0]]
+ADMIN = {"SERVING_ADMIN_KEY": "secret"}
+KEY = {"X-API-Key": "secret"}
+
+
+def expected(models):
+    """By model: the probability of each image's likeliest class, and its name."""
+    found = {}
+    for name in ("first", "second"):
+        engine = open_engine(models / name)
+        chances = engine.answer(np.stack([engine.prepare(content) for content in CONTENTS])).probabilities
+        found[engine.model] = [(CLASSES[row.argmax()], float(row.max())) for row in chances]
+    return found
+
+
+async def swaps(address, count):
+    async with httpx.AsyncClient(base_url=address, headers=KEY, timeout=60) as client:
+        models = []
+        for number in range(count):
+            await asyncio.sleep(0.1)
+            answer = await client.post("/model", json={"folder": ("second", "first")[number % 2]})
+            assert answer.status_code == 200, answer.text
+            models.append(answer.json()["model"])
+    return models
+
+
+def check_swaps(models, tmp_path, count):
+    with running(models / "first", tmp_path, ADMIN) as service:
+        seen, given = asyncio.run(load_until(service.address, CONTENTS, 8, swaps(service.address, count)))
+        assert service.service.log.flush()
+        rows = {model: len(service.service.log.newest(model, 10**6)) for model in service.service.log.models()}
+    known = expected(models)
+    assert not seen.lost and not seen.never_accepted and {answer.status_code for _, answer in seen.answers} == {200}
+    for number, answer in seen.answers:
+        said = answer.json()
+        assert (said["answers"][0]["label"], said["answers"][0]["probability"]) == known[said["model"]][number]
+    assert {answer.json()["model"] for _, answer in seen.answers} == set(known) == set(given)
+    assert len(rows) == 2 and sum(rows.values()) == len(seen.answers)
+    return len(seen.answers)
+
+
+def test_no_request_is_lost_over_swaps_and_each_answer_is_that_of_the_model_it_names(models, tmp_path) -> None:
+    assert check_swaps(models, tmp_path, 4) > 20
+
+
+@pytest.mark.slow
+def test_nor_over_twenty_swaps(models, tmp_path) -> None:
+    check_swaps(models, tmp_path, 20)
+
+
+def test_a_damaged_or_foreign_artefact_changes_nothing(models, tmp_path) -> None:
+    place = tmp_path / "models"
+    make_artefact(place / "good", 0)
+    make_artefact(place / "bad", 1, reference=False)
+    with (place / "bad" / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    (place / "link").symlink_to(models / "second")
+    with running(place / "good", tmp_path, ADMIN) as service:
+        before = httpx.get(f"{service.address}/model").json()
+        for name, status in (("bad", 409), ("nothing", 404), ("../good", 422), ("link", 404), ("", 422), ("\0", 422)):
+            answer = httpx.post(f"{service.address}/model", json={"folder": name}, headers=KEY)
+            assert answer.status_code == status, (name, answer.text)
+        assert httpx.post(f"{service.address}/model", json={"folder": "good"}).status_code == 401
+        assert httpx.get(f"{service.address}/model").json() == before
+
+
+async def end(started, seconds):
+    await for_seconds(seconds)
+    started.send_signal(signal.SIGTERM)
+    while started.poll() is None:
+        await asyncio.sleep(0.02)
+    return started.returncode
+
+
+def check_end(models, tmp_path, seconds):
+    with process(models / "first", tmp_path, "serving.drain_s=0.2") as (started, address):
+        seen, status = asyncio.run(load_until(address, CONTENTS, 12, end(started, seconds)))
+        said = started.stderr.read().decode()
+    assert status == 0 and "Traceback" not in said, said
+    assert not seen.lost, seen.lost
+    assert {answer.status_code for _, answer in seen.answers} <= {200, 503}
+    answered = sum(answer.status_code == 200 for _, answer in seen.answers)
+    with sqlite3.connect(tmp_path / "requests.sqlite") as opened:
+        logged = opened.execute("select count(*) from request").fetchone()[0]
+    opened.close()
+    assert logged == answered > 0
+    return answered
+
+
+def test_told_to_stop_a_service_answers_and_logs_all_it_took_and_ends_with_status_0(models, tmp_path) -> None:
+    check_end(models, tmp_path, 1)
+
+
+def test_while_it_drains_it_is_not_ready_and_still_answers(models, tmp_path) -> None:
+    with process(models / "first", tmp_path, "serving.drain_s=60") as (started, address):
+        started.send_signal(signal.SIGINT)
+        for _ in range(100):
+            if httpx.get(f"{address}/ready").status_code == 503:
+                break
+            time.sleep(0.02)
+        answer = httpx.post(f"{address}/predict", content=CONTENTS[0])
+        assert answer.status_code == 200 and answer.headers["connection"] == "close"
+        assert httpx.get(f"{address}/v2/health/ready").status_code == 503
+        assert httpx.get(f"{address}/health").status_code == 200 and started.poll() is None
+
+
+def test_too_many_are_refused_fast_and_the_others_answered(models, tmp_path) -> None:
+    with running(models / "first", tmp_path, in_flight=4) as service:
+        enough = until(lambda: batched(service) >= 10 and refused(service) >= 10)
+        seen, _ = asyncio.run(load_until(service.address, CONTENTS, 24, enough))
+        assert httpx.post(f"{service.address}/predict", content=CONTENTS[0]).status_code == 200
+    statuses = [answer.status_code for _, answer in seen.answers]
+    assert not seen.lost and set(statuses) == {200, 503}
+    told = [answer for _, answer in seen.answers if answer.status_code == 503]
+    assert all(answer.headers["retry-after"] == "1" and answer.json()["request_id"] for answer in told)
+
+
+def batched(service):
+    return service.service.metrics.batch._sum.get()
+
+
+def refused(service):
+    return service.service.metrics.refused.labels("busy")._value.get()
+
+
+def test_an_address_that_is_taken_or_none_and_settings_that_are_none_are_said(models, call_main, monkeypatch) -> None:
+    monkeypatch.setenv("PORT", "")
+    said = call_main("serving.__main__", f"export.path={models / 'first'}", "serving.host=203.0.113.7")
+    assert said.returncode == 1 and "serving.host=203.0.113.7" in said.stderr
+    said = call_main("serving.__main__", "serving.prot=1")
+    assert said.returncode == 1 and "serving.port" in said.stderr
+    said = call_main("serving.__main__", "training.epochs=1")
+    assert said.returncode == 1 and "no setting of the service" in said.stderr
+    monkeypatch.setenv("PORT", "70000")
+    assert "serving.port" in call_main("serving.__main__").stderr
+
+
+def test_the_environment_says_port_and_database_as_containers_do(models, tmp_path) -> None:
+    database = f"sqlite:///{tmp_path}/by=environment, odd.sqlite"
+    with process(models / "plain", tmp_path, DATABASE_URL=database, PORT="") as (_, address):
+        httpx.post(f"{address}/predict", content=CONTENTS[0]).raise_for_status()
+        assert (tmp_path / "by=environment, odd.sqlite").exists()
+    assert os.environ.get("DATABASE_URL") is None
