@@ -111,7 +111,7 @@ def ratios(costs: Mapping[str, float], loads: Mapping[str, Figures]) -> dict[str
 def load_table(report: Figures) -> str:
     """What was measured, as Markdown: a column a file."""
     columns = report["files"]
-    rows: dict[str, Callable[[dict[str, Any]], str]] = {
+    rows: dict[str, Callable[[Figures], str]] = {
         "bare inference, batch of 8, ms": lambda found: f"{found['bare_ms']:.1f}",
         "a request, ms, at 8 / 64 clients": lambda found: _pair(found["loads"], "cpu_ms", ".1f"),
         "... in bare inferences": lambda found: " / ".join(
