@@ -122,7 +122,9 @@ def in_words(cause: Cause) -> str:
         shares = ", ".join(f"{name} {100 * now:.0f} % instead of {100 * then:.0f} %" for name, then, now in cause.mix)
         return f"The mix of classes changed, not the looks ({sure}): about {shares}."
     if cause.kind == CONTENT:
-        return f"They look as before but show something else{f' ({sure})' * bool(cause.probability)}."
+        if not cause.probability:
+            return "They seem to show something else: so small a change of looks does not explain how strange they are."
+        return f"They look as before but show something else ({sure})."
     seen, grade = _strong(cause.kind, cause.severity)
     if cause.second:
         other, its = _strong(cause.second, cause.second_severity)

@@ -1,0 +1,187 @@
+// The page: images in, answers out, and how the last windows did. No library, nothing from elsewhere.
+"use strict";
+
+const AT_ONCE = 16; // images of one request
+const REFRESH_MS = 10000;
+const HISTORY = 40;
+const MOST_SHOWN = 64;
+const ENOUGH = 16; // images for a verdict
+
+const place = (id) => document.getElementById(id);
+const password = place("password");
+
+function element(tag, { text, className, ...rest } = {}, ...children) {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  for (const [name, value] of Object.entries(rest)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+async function ask(path, body) {
+  const headers = password.value ? { "X-API-Key": password.value } : {};
+  const reply = await fetch(path, body ? { method: "POST", body, headers } : { headers });
+  if (reply.status === 401) {
+    place("key").hidden = false;
+    password.focus();
+  }
+  const said = await reply.json();
+  if (!reply.ok) throw new Error(`${said.title}: ${said.detail} (request ${said.request_id})`);
+  return said;
+}
+
+function form(files) {
+  const body = new FormData();
+  for (const file of files) body.append("images", file, file.name || "image");
+  return body;
+}
+
+// ---- answers
+
+async function picture(file, label) {
+  const canvas = element("canvas", { width: 192, height: 192, role: "img", "aria-label": label });
+  try {
+    const image = await createImageBitmap(file);
+    const side = Math.min(image.width, image.height);
+    const [left, top] = [(image.width - side) / 2, (image.height - side) / 2];
+    canvas.getContext("2d").drawImage(image, left, top, side, side, 0, 0, 192, 192);
+  } catch {
+    canvas.setAttribute("aria-label", `${label} (this browser cannot show it)`);
+  }
+  return canvas;
+}
+
+function bars(top) {
+  const rows = top.map(({ label, probability }) =>
+    element("div", {}, element("dt", { text: label, title: label }), element("dd", { text: percent(probability) }),
+      element("meter", { min: 0, max: 1, value: probability, "aria-label": `${label} ${percent(probability)}` })));
+  return element("dl", { className: "bars" }, ...rows);
+}
+
+async function showAnswer(file, answer) {
+  const unlike = answer.scores && answer.scores.length ? howItDiffers(answer.scores) : "";
+  const shown = element("li", {}, await picture(file, `the middle of ${file.name}`),
+    element("p", {}, element("strong", { text: answer.label }), ` · ${file.name}`), bars(answer.top3),
+    element("p", { text: unlike, className: "unlike" }));
+  place("answers").prepend(shown);
+  while (place("answers").children.length > MOST_SHOWN) place("answers").lastChild.remove();
+}
+
+async function answerAll(files) {
+  let done = 0;
+  for (let start = 0; start < files.length; start += AT_ONCE) {
+    const some = files.slice(start, start + AT_ONCE);
+    const said = await ask("/predict?scores=true", form(some));
+    for (const [number, answer] of said.answers.entries()) await showAnswer(some[number], answer);
+    done += some.length;
+    place("status").textContent = `${done} of ${files.length} answered.`;
+  }
+}
+
+async function judgeTogether(files) {
+  const where = place("together");
+  if (files.length < ENOUGH) {
+    where.textContent = `A verdict on drift takes ${ENOUGH} images or more at once: one image, or a few, may be unusual by chance.`;
+    return;
+  }
+  where.textContent = "Looking at them together …";
+  const said = await ask("/drift", form(files.slice(0, MOST_SHOWN)));
+  where.replaceChildren(...gauge(said, "Together"));
+}
+
+async function take(files) {
+  const images = [...files].filter((file) => file.type.startsWith("image/") || !file.type);
+  if (!images.length) {
+    place("status").textContent = "None of these is an image.";
+    return;
+  }
+  place("status").textContent = "One moment …";
+  try {
+    await answerAll(images);
+    await judgeTogether(images);
+  } catch (error) {
+    place("status").textContent = error.message;
+  }
+  refresh();
+}
+
+// ---- drift
+
+function estimate(verdict) {
+  if (verdict.accuracy === null) return [];
+  const said = verdict.detail && verdict.detail.accuracy;
+  if (said && said.known === false) return [element("p", { text: "Accuracy unknown" })];
+  const words = `Estimated accuracy ${percent(verdict.accuracy)} (${percent(verdict.low)} to ${percent(verdict.high)})`;
+  return [element("p", { text: words }),
+    element("meter", { min: 0, max: 1, value: verdict.accuracy, "aria-label": words })];
+}
+
+function gauge(verdict, of) {
+  const { sign, title, words } = LEVELS[verdict.level];
+  const sentences = verdict.summary.length ? verdict.summary : [words];
+  const report = verdict.report ? [element("p", {}, element("a", { href: verdict.report, text: "The whole report" }))] : [];
+  return [element("div", { className: `gauge ${verdict.level}` },
+    element("p", { className: "level", text: `${sign} ${title}` }),
+    element("p", { className: "note", text: `${of}: ${verdict.images} images, ${new Date(verdict.at).toLocaleString()}` }),
+    ...sentences.map((text) => element("p", { text })), ...estimate(verdict), ...report)];
+}
+
+function strip(history) {
+  return history.map((verdict) => {
+    const { sign, title } = LEVELS[verdict.level];
+    const name = `${title}, ${new Date(verdict.at).toLocaleString()}${verdict.source ? `, ${verdict.source}` : ""}`;
+    return element("li", {}, element("a", { href: verdict.report, className: verdict.level, text: sign, title: name, "aria-label": name }));
+  });
+}
+
+async function refresh() {
+  const where = place("gauge");
+  try {
+    const said = await ask(`/drift?history=${HISTORY}`);
+    const none = `No window is full yet: the first verdict comes after ${said.window} different images.`;
+    where.replaceChildren(...(said.newest ? gauge(said.newest, "Newest window") : [element("p", { text: none })]));
+    if (said.behind) where.append(element("p", { text: "The log is behind: newer images are not in this verdict." }));
+    place("history").replaceChildren(...strip(said.history));
+  } catch (error) {
+    where.replaceChildren(element("p", { text: error.message }));
+  }
+}
+
+async function showModel() {
+  try {
+    const said = await ask("/model");
+    const classes = said.classes.length > 12 ? `${said.classes.length} classes` : said.classes.join(", ");
+    place("model").textContent = `${said.name} (${said.model}), ${said.runtime} ${said.precision}, knows: ${classes}`;
+  } catch (error) {
+    place("model").textContent = error.message;
+  }
+}
+
+// ---- ways in
+
+function listen() {
+  const drop = place("drop");
+  for (const id of ["files", "photo"]) {
+    place(id).addEventListener("change", (event) => {
+      take(event.target.files);
+      event.target.value = "";
+    });
+  }
+  document.addEventListener("paste", (event) => {
+    if (event.clipboardData.files.length) take(event.clipboardData.files);
+  });
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(name, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", name === "dragover");
+      if (name === "drop") take(event.dataTransfer.files);
+    });
+  }
+  password.addEventListener("change", () => { showModel(); refresh(); });
+}
+
+listen();
+showModel();
+refresh();
+setInterval(refresh, REFRESH_MS);
