@@ -117,7 +117,9 @@ def load_table(report: Figures) -> str:
         "... in bare inferences": lambda found: " / ".join(
             f"{found['ratios'][f'request_to_bare_at_{count}_clients']:.2f}" for count in CLIENTS
         ),
-        "of that drift scores, in batches of 8, and log": lambda found: f"{100 * found['ratios']['scores_and_log_share']:.1f} %",
+        "of that drift scores, in batches of 8, and log": lambda found: (
+            f"{100 * found['ratios']['scores_and_log_share']:.1f} %"
+        ),
         "three times too many, obeying: of the best": lambda found: _share(found, "obeying"),
         "... hammering": lambda found: _share(found, "hammering"),
         "memory, MB": lambda found: f"{found['megabytes']:.0f}",
