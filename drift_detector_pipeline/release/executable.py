@@ -91,7 +91,7 @@ def open_executable(artefact: Artefact, threads: int = 1) -> Executable:
     """
     session = open_session(artefact.folder / artefact.file, artefact.runtime, artefact.precision, threads)
     second = artefact.folder / SECOND_LOOK
-    look = open_session(second, "onnxruntime", "fp32", threads) if SECOND_LOOK in artefact.sha256 else None
+    look = _onnxruntime(second, threads, keep_memory=False) if SECOND_LOOK in artefact.sha256 else None
     return Executable(session, artefact.identity, artefact.side_px, look, fill=not artefact.rows_independent)
 
 
@@ -103,7 +103,8 @@ def open_session(path: Path, runtime: str, precision: str, threads: int = 1) -> 
     return _openvino(path, precision, threads) if runtime == "openvino" else _onnxruntime(path, threads)
 
 
-def _onnxruntime(path: Path, threads: int) -> Session:
+def _onnxruntime(path: Path, threads: int, *, keep_memory: bool = True) -> Session:
+    """`keep_memory`: for the next images, as is right for what comes all the time; a second look is rare, and large."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -111,6 +112,7 @@ def _onnxruntime(path: Path, threads: int) -> Session:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = keep_memory
     options.log_severity_level = 3  # errors
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
