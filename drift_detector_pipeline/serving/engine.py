@@ -60,11 +60,15 @@ class Engine:
         return Answers(said.probabilities, phi(signals, self.detector.reference.learned.parameters))
 
     def explain(self, row: Float32s) -> list[dict[str, Any]]:
-        """The scores (S,) of an image by name; `rank` is the share of the training world's images that have less."""
+        """The scores (S,) of an image by name; `rank` is the share of the training world's images that have less.
+
+        Those that have as much count half, so that a score that is the same for all of them is nothing unusual.
+        """
         if self._sorted is None:
             return []
         ranks = [
-            np.searchsorted(column, value) / len(column) for column, value in zip(self._sorted.T, row, strict=True)
+            sum(np.searchsorted(column, value, side) for side in ("left", "right")) / (2 * len(column))
+            for column, value in zip(self._sorted.T, row, strict=True)
         ]
         return [
             {"name": score.name, "channel": score.channel, "value": float(value), "rank": round(float(rank), 4)}

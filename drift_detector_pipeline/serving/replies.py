@@ -29,7 +29,9 @@ class ScoreBody(BaseModel):
     name: str
     channel: str = Field(description="the word for people: brightness, sharpness, novelty, ...")
     value: float
-    rank: float = Field(ge=0, le=1, description="share of the training world's images that have less")
+    rank: float = Field(
+        ge=0, le=1, description="share of the training world's images that have less; equal ones count half"
+    )
 
 
 class AnswerBody(BaseModel):

@@ -64,6 +64,13 @@ def test_ranks_say_how_many_of_the_training_world_have_less(models) -> None:
     assert ranks["luma"] == 1.0 and all(0 <= rank <= 1 for rank in ranks.values())
 
 
+def test_what_is_the_same_for_all_images_is_nothing_unusual(models) -> None:
+    engine = open_engine(models / "first")
+    engine._sorted[:, 3] = 7.0  # as the colour of gray images
+    row = engine._sorted[5].copy()
+    assert engine.explain(row)[3]["rank"] == 0.5
+
+
 def test_a_file_becomes_the_crop_that_evaluation_sees(models) -> None:
     engine = open_engine(models / "first")
     assert np.array_equal(engine.prepare(png(CROPS[0])), CROPS[0])

@@ -109,12 +109,9 @@ async function take(files) {
 // ---- drift
 
 function estimate(verdict) {
-  if (verdict.accuracy === null) return [];
-  const said = verdict.detail && verdict.detail.accuracy;
-  if (said && said.known === false) return [element("p", { text: "Accuracy unknown" })];
-  const words = `Estimated accuracy ${percent(verdict.accuracy)} (${percent(verdict.low)} to ${percent(verdict.high)})`;
-  return [element("p", { text: words }),
-    element("meter", { min: 0, max: 1, value: verdict.accuracy, "aria-label": words })];
+  const said = verdict.detail && verdict.detail.accuracy; // its sentence is in the summary, known or not
+  if (!said || said.known === false) return [];
+  return [element("meter", { min: 0, max: 1, value: said.accuracy, "aria-label": `Estimated accuracy ${percent(said.accuracy)}` })];
 }
 
 function gauge(verdict, of) {
