@@ -30,7 +30,7 @@ class ScoreBody(BaseModel):
     channel: str = Field(description="the word for people: brightness, sharpness, novelty, ...")
     value: float
     rank: float = Field(
-        ge=0, le=1, description="share of the training world's images that have less; equal ones count half"
+        ge=0, le=1, description="share of training images that have less; equal ones count half"
     )
 
 
