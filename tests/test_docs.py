@@ -12,6 +12,7 @@ from conftest import needs_clone
 from drift_detector_pipeline.config import group_choices
 from drift_detector_pipeline.proof import study_charts
 from drift_detector_pipeline.proof.study_charts import accuracy_table, overview_table, repeat_table, study_table
+from drift_detector_pipeline.release.parity import Row, as_markdown
 from drift_detector_pipeline.settings import valid_keys
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,6 +95,12 @@ def test_the_tables_of_drift_equal_the_reports_they_come_from():
 def test_the_table_of_accuracy_equals_the_report_it_comes_from():
     found = json.loads((ROOT / "reports" / "drift_accuracy_cifar10.json").read_text())
     assert accuracy_table(found) in (ROOT / "docs" / "drift" / "study.md").read_text()
+
+
+@pytest.mark.parametrize("data", ["digits", "cifar10"])
+def test_the_tables_of_exports_equal_the_reports_they_come_from(data):
+    found = json.loads((ROOT / "reports" / f"export_{data}.json").read_text())["table"]
+    assert as_markdown([Row(**row) for row in found]) in (ROOT / "docs" / "measured.md").read_text()
 
 
 def test_the_drift_table_of_what_was_measured_equals_the_reports_it_comes_from():

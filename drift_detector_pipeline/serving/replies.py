@@ -29,9 +29,7 @@ class ScoreBody(BaseModel):
     name: str
     channel: str = Field(description="the word for people: brightness, sharpness, novelty, ...")
     value: float
-    rank: float = Field(
-        ge=0, le=1, description="share of training images that have less; equal ones count half"
-    )
+    rank: float = Field(ge=0, le=1, description="share of training images that have less; equal ones count half")
 
 
 class AnswerBody(BaseModel):
