@@ -17,6 +17,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of values in 0..1, what timm's weights 
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _A = -0.5  # of Keys' cubic kernel (1981), as Pillow and torch have it where they antialias
+_BAND = 32  # target pixels whose weights make one matrix: all of them would be mostly zeros
 _MOST_BITS, _SHORT, _EXACT = 22, 2**15, 2**24  # of a weight's fraction; what int16 and float32 hold as whole numbers
 
 
@@ -27,6 +28,14 @@ class Box(NamedTuple):
     left: int
     height: int
     width: int
+
+
+class _Band(NamedTuple):
+    """How some target pixels come from source pixels."""
+
+    weights: Float64s  # or float32, if that holds all sums: (at most _BAND, end - first)
+    first: int
+    end: int
 
 
 def inference_crop(stored: Pixels, side_px: int) -> Pixels:
@@ -71,22 +80,33 @@ def _along_first(values: Pixels, side_px: int) -> Pixels:
     """Resize uint8 (n, r) to (S, r)."""
     if len(values) == side_px:
         return values
-    weights, one = _weights(len(values), side_px)
-    sums = weights @ values.astype(weights.dtype)
+    bands, one = _bands(len(values), side_px)
+    given = values.astype(bands[0].weights.dtype)
+    sums: Float64s = np.concatenate([band.weights @ given[band.first : band.end] for band in bands])
     sums += one / 2
-    sums /= one
-    return np.floor(sums, out=sums).clip(0, 255, out=sums).astype(np.uint8)
+    sums *= 1 / one
+    return sums.clip(0, 255, out=sums).astype(np.uint8)
 
 
 @lru_cache(maxsize=64)
-def _weights(length: int, side_px: int) -> tuple[Float64s, int]:
-    """Weights (S, length), whole numbers, and what they add up to: as many bits as the largest fits into int16."""
+def _bands(length: int, side_px: int) -> tuple[tuple[_Band, ...], int]:
+    """Whole-number weights of BAND target pixels at a time, and what those of one add up to.
+
+    That is a power of 2, as large as the largest weight in int16 allows.
+    """
     exact = _kernel_weights(length, side_px)
     bits = next(bits for bits in range(_MOST_BITS) if int(0.5 + exact.max() * 2 ** (bits + 1)) >= _SHORT)
     one = 1 << bits
     whole = np.trunc(exact * one + np.where(exact < 0, -0.5, 0.5))
     largest_sum = 255 * np.abs(whole).sum(axis=1).max() + one
-    return whole.astype(np.float32 if largest_sum < _EXACT else np.float64), one
+    exact_type = np.float32 if largest_sum < _EXACT else np.float64
+    bands = list[_Band]()
+    for start in range(0, side_px, _BAND):
+        rows = whole[start : start + _BAND]
+        used = np.flatnonzero(rows.any(axis=0))
+        first, end = int(used[0]), int(used[-1]) + 1
+        bands.append(_Band(np.ascontiguousarray(rows[:, first:end], exact_type), first, end))
+    return tuple(bands), one
 
 
 def _kernel_weights(length: int, side_px: int) -> Float64s:
