@@ -212,6 +212,10 @@ def _file(name: str) -> dict[str, object]:
     try:
         return _resolved(OmegaConf.load(CONF / name))
     except (OSError, yaml.YAMLError) as error:
+        if not CONF.is_dir():
+            raise ConfigError(
+                f"{CONF}: no settings there; they lie in a clone, beside the package: pip install -e . in it"
+            ) from error
         raise ConfigError(f"cannot read conf/{name}: {str(error).strip()}") from error
 
 

@@ -122,7 +122,7 @@ def small_detector_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The address of a PostgreSQL server, without a database's name."""
-    pytest.importorskip("psycopg", reason="needs the extra: pip install .[postgres]")
+    pytest.importorskip("psycopg", reason="needs the extra: pip install -e .[postgres]")
     if not PROGRAMS:
         pytest.skip("needs PostgreSQL: apt-get install postgresql")
     with postgres_server() as address:

@@ -108,7 +108,7 @@ def _onnxruntime(path: Path, threads: int, *, keep_memory: bool = True) -> Sessi
     try:
         import onnxruntime
     except ImportError as error:
-        raise ConfigError("runtime onnxruntime: not installed here; pip install .[serve]") from error
+        raise ConfigError("runtime onnxruntime: not installed here; pip install -e .[serve]") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -128,7 +128,7 @@ def _openvino(path: Path, precision: str, threads: int) -> Session:
     try:
         import openvino
     except ImportError as error:
-        raise ConfigError("runtime openvino: not installed here; pip install .[openvino]") from error
+        raise ConfigError("runtime openvino: not installed here; pip install -e .[openvino]") from error
     core = openvino.Core()
     has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bf16" and not has_bf16:

@@ -136,7 +136,7 @@ def _served(trials: list[Trial], export: Export) -> Trial:
     asked = (export.runtime, export.precision)
     found = next((trial for trial in trials if (trial.runtime, trial.precision) == asked), None)
     if found is None:
-        raise ConfigError("export.runtime=openvino: OpenVINO is not installed here; pip install .[openvino]")
+        raise ConfigError("export.runtime=openvino: OpenVINO is not installed here; pip install -e .[openvino]")
     if found.refused:
         raise ConfigError(
             f"export.precision={export.precision}: refused on {export.runtime}, {found.refused}. Use another "

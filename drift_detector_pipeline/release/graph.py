@@ -162,7 +162,7 @@ def _export(
     try:
         import onnxscript  # noqa: F401  # without it PyTorch fails late and in other words
     except ImportError as error:
-        raise ConfigError("make export needs packages that are not installed here; pip install .[export]") from error
+        raise ConfigError("make export needs packages that are not installed here; pip install -e .[export]") from error
     try:
         with quiet(), torch.no_grad():
             program = torch.onnx.export(

@@ -183,7 +183,9 @@ def _engine(url: URL) -> Engine:
         patience = {"connect_timeout": ceil(WAIT_S), "tcp_user_timeout": ceil(1000 * WAIT_S)}
         return create_engine(url, connect_args=patience, pool_pre_ping=True)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise ConfigError("serving.database: PostgreSQL needs psycopg; install it: pip install .[postgres]") from error
+        raise ConfigError(
+            "serving.database: PostgreSQL needs psycopg; install it: pip install -e .[postgres]"
+        ) from error
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

@@ -54,7 +54,7 @@ def export_log(requests: RequestLog, place: Path) -> Path:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise ConfigError("log_export: Parquet needs pyarrow; install it: pip install .[parquet]") from error
+        raise ConfigError("log_export: Parquet needs pyarrow; install it: pip install -e .[parquet]") from error
     with new_folder(place) as folder:
         models = {number: requests.facts_of(number) for number in requests.models()}
         total = sum(map(requests.count, models))

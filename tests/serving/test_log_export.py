@@ -19,7 +19,7 @@ from drift_detector_pipeline.serving.log_export import export_log
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.verdicts import judge_windows
 
-parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra: pip install .[parquet]")
+parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra: pip install -e .[parquet]")
 
 
 def test_rows_and_scores_come_out_as_they_went_in_a_piece_at_a_time(database, tmp_path, monkeypatch):
@@ -91,7 +91,7 @@ sys.argv = ["log_export", "serving.database=sqlite:///{tmp_path}/log.sqlite", "p
 sys.exit(log_export.main())"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip()) == (
-        1, "error: log_export: Parquet needs pyarrow; install it: pip install .[parquet]"
+        1, "error: log_export: Parquet needs pyarrow; install it: pip install -e .[parquet]"
     )  # fmt: skip
     assert not (tmp_path / "out").exists()
     assert log_export.PLACE.parts[0] == "models"

@@ -303,7 +303,7 @@ def test_postgresql_without_its_driver_says_which_extra():
 from drift_detector_pipeline.serving.request_log import RequestLog
 RequestLog("postgresql://host/name")"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert "pip install .[postgres]" in done.stderr.splitlines()[-1]
+    assert "pip install -e .[postgres]" in done.stderr.splitlines()[-1]
 
 
 WRITER = """
