@@ -52,11 +52,13 @@ COMMANDS = {
     "drift": _Command("drift", "do images look like the training world? RUN IMAGES; status 3: notice, 4: alert"),
     "export": _Command("release.export", "a finished run as one folder that answers: RUN export.precision=int8"),
     "serve": _Command("serving", "answer over HTTP, and watch for drift: serving.port=8001 export.path=FOLDER"),
+    "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
 }
 _AS_MAKE_SAYS = {"process-data": "dataset", "dvc-pull": "pull", "dvc-push": "push", "dvc-status": "status"}
+_WITHOUT_TRAINING = ("serve", "log-export")  # what an environment for serving alone can do
 _SHELLS = ("bash", "zsh")
 
 
@@ -77,6 +79,10 @@ def main() -> int:
         print(_about(COMMANDS[name]))
     elif name == "completion":
         print(completion(words))
+    elif name not in _WITHOUT_TRAINING and find_spec("torch") is None:
+        raise ConfigError(
+            f"{name}: PyTorch is not installed here: pip install -e '.[train,export]', or make requirements"
+        )
     else:
         _check_paths(name, words)
         return _run(COMMANDS[name], words)

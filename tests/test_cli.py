@@ -130,3 +130,12 @@ def test_the_status_of_a_command_is_handed_on() -> None:
     command = module_command("cli", "summary", "nowhere")
     done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("error: ")) == (1, 1)
+
+
+def test_where_training_is_not_installed_the_command_says_how_to_get_it() -> None:
+    code = "import sys; sys.modules['torch'] = None; from drift_detector_pipeline.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, "train"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: train: PyTorch is not installed here: pip install -e '.[train,export]', or make requirements\n"
+    )
