@@ -1,9 +1,11 @@
 #!/bin/sh
-# Inside `docker build`: installs /tmp/requirements.txt, every wheel by its hash, into /opt/venv. With TORCH_INDEX set,
-# torch and torchvision come from that index, by version, and the rest by hash.
+# Inside `docker build`: installs what /tmp/requirements.txt pins, all but one package, every wheel by its hash, into
+# /opt/venv. With TORCH_INDEX set, torch and torchvision come from that index, by version, and the rest by hash.
 set -eu
 
-lock=/tmp/requirements.txt
+# ONNX Runtime, 78 MB, answers and does not train: models are packed on the host and served from an image of its own.
+awk '/^[^ #]/ { answers = /^onnxruntime==/ } !answers' /tmp/requirements.txt >/tmp/lock.txt
+lock=/tmp/lock.txt
 index=$(cat /run/secrets/pip_index_url 2>/dev/null || true) # only for this command: neither in the image nor its history
 if [ -n "$index" ]; then export PIP_INDEX_URL="$index"; fi
 python -m venv /opt/venv
@@ -30,7 +32,8 @@ for name in scipy sklearn numpy matplotlib networkx sympy fontTools joblib dulwi
     find "$packages/$name" -type d -name tests -prune -exec rm -rf {} +
     find "$packages/$name" -type f \( -name '*.c' -o -name '*.pyx' \) -delete
 done
-rm -f "$packages/wandb/bin/wandb-symon" "$packages/tensorboard_data_server/bin/server"
+rm -rf "$packages/onnx/backend/test"
+rm -f /tmp/lock.txt "$packages/wandb/bin/wandb-symon" "$packages/tensorboard_data_server/bin/server"
 find "$packages" -name '*.pyc' -delete
 # Bytecode of what a training and a pull import: without it each start of a container would compile for seconds.
 python -c 'import torch.utils.tensorboard, torchvision, timm, wandb, hydra, pydantic, dvc.repo, dvc_gdrive, pydrive2.fs, dotenv'

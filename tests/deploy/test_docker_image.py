@@ -94,7 +94,7 @@ def test_only_what_is_named_gets_in(planted):
         assert not line.endswith("json") or line.startswith(("/app/reports/", "/app/.devcontainer/")), line
 
 
-def test_the_lock_is_installed_whole_and_fits_together():
+def test_all_of_the_lock_that_trains_is_installed_and_fits_together():
     installed = docker(
         "run", "--rm", "--entrypoint", "pip", IMAGE, "list", "--format=json", "--disable-pip-version-check"
     )
@@ -104,7 +104,8 @@ def test_the_lock_is_installed_whole_and_fits_together():
     wanted = dict(
         re.findall(r"^([a-z0-9-]+)(?:\[.*\])?==([^ ;]+) \\$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     )
-    assert {name: found.get(name) for name in wanted} == wanted
+    assert {name for name in wanted if name not in found} == {"onnxruntime"}  # it answers, and does not train
+    assert {name: found.get(name, version) for name, version in wanted.items()} == wanted
     assert "No broken requirements" in docker("run", "--rm", "--entrypoint", "pip", IMAGE, "check")
 
 
