@@ -88,8 +88,8 @@ def test_neither_history_nor_description_holds_a_secret(planted):
 def test_only_what_is_named_gets_in(planted):
     listed = docker("run", "--rm", "--entrypoint", "find", f"{OURS}:latest", "/app", "-type", "f").split()
     endings = {line.rpartition("/")[2].rpartition(".")[2] for line in listed if "__pycache__" not in line}
-    assert endings <= {"py", "yaml", "yml", "html", "css", "js", "md", "json", "toml", "txt", "sh", "mk", "Makefile", "Dockerfile",
-                       "LICENSE", "config", "dockerignore", "gitignore"}  # fmt: skip
+    assert endings <= {"py", "yaml", "yml", "html", "css", "js", "md", "json", "toml", "txt", "sh", "mk", "Makefile",
+                       "Dockerfile", "LICENSE", "config", "dockerignore", "gitignore"}  # fmt: skip
     for line in listed:
         assert not line.endswith("json") or line.startswith(("/app/reports/", "/app/.devcontainer/")), line
 
