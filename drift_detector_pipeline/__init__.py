@@ -27,6 +27,7 @@ The road:
     drift/         a model and its training world -> a verdict on any images, with reasons and pictures
     release/       a finished run -> one folder that answers without PyTorch, measured
     serving/       that folder behind HTTP: answers, what was asked, and whether the world has changed
+    lifecycle/     a change -> what is done about it, tested before it is adopted, and undone if it must be
 
 Around it:
 

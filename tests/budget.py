@@ -18,6 +18,7 @@ CPU_SECONDS = {
     "tests/deploy": 150,
     "tests/drift": 450,
     "tests/images": 10,
+    "tests/lifecycle": 200,
     "tests/modeling": 450,
     "tests/networks": 40,
     "tests/processed": 35,

@@ -1,7 +1,8 @@
 """Answers, what they were given for, and what they say about the world: everything that runs beside a model.
 
 problems          what can go wrong with a request, as problem+json
-database          where rows live: SQLite or PostgreSQL, its tables and how an older one is brought up to date
+tables            what is kept, and how an older log gets what is new
+database          where rows live: SQLite or PostgreSQL
 rows              what is kept of a request, a model, a verdict
 buffer            rows on their way out, never in anybody's way
 request_log       what was asked and answered, as rows

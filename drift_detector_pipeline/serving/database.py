@@ -1,6 +1,6 @@
-"""Where the request log lives: SQLite or PostgreSQL, its tables, and how an older one is brought up to date.
+"""Where the request log lives: SQLite or PostgreSQL; one from an older version is brought up to date.
 
-In: an address. Out: an open SQLAlchemy engine whose tables are those below. Read by request_log.py.
+In: an address. Out: an open SQLAlchemy engine with the tables of tables.py. Read by request_log.py.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,102 +9,16 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Double,
-    Engine,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    SmallInteger,
-    Table,
-    Text,
-    create_engine,
-    event,
-    inspect,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.types import REAL
 
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.serving.tables import MIGRATIONS, TABLES, version
 
 WAIT_S = 5.0  # for another process that writes, or a server that does not answer
 # Of this log's advisory locks in PostgreSQL, where two services write side by side.
-ROWS_LOCK, VERDICTS_LOCK, SCHEMA_LOCK = 7_241_001, 7_241_002, 7_241_003
-
-TABLES = MetaData()
-_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only what is an INTEGER
-
-version = Table("schema_version", TABLES, Column("number", Integer, nullable=False))
-model = Table(
-    "model", TABLES,
-    Column("id", _Id, primary_key=True),
-    Column("digest", Text, nullable=False, unique=True),  # of the facts: the same ones are one model
-    Column("sha256", Text, nullable=False),
-    Column("reference_sha256", Text, nullable=False),
-    Column("runtime", Text, nullable=False),
-    Column("precision", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("classes", JSON, nullable=False),
-    Column("scores", JSON, nullable=False),
-    Column("loaded_at", Double, nullable=False),
-)  # fmt: skip
-request = Table(
-    "request", TABLES,
-    Column("id", _Id, primary_key=True),
-    Column("at", Double, nullable=False),
-    Column("model_id", _Id, ForeignKey("model.id"), nullable=False),
-    Column("request_id", Text, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("image_sha256", LargeBinary, nullable=False),
-    Column("predicted", SmallInteger, nullable=False),
-    Column("probability", REAL, nullable=False),
-    Column("milliseconds", REAL, nullable=False),
-    Column("phi", LargeBinary, nullable=False),
-    Index("request_by_source", "model_id", "source", "id"),
-    sqlite_autoincrement=True,  # an id is never used again, also after the newest rows were deleted
-)  # fmt: skip
-thumbnail = Table(
-    "thumbnail", TABLES,
-    Column("request_id", _Id, ForeignKey("request.id", ondelete="CASCADE"), primary_key=True),
-    Column("jpeg", LargeBinary, nullable=False),
-)  # fmt: skip
-verdict = Table(
-    "verdict", TABLES,
-    Column("id", _Id, primary_key=True),
-    Column("at", Double, nullable=False),
-    Column("model_id", _Id, ForeignKey("model.id"), nullable=False),
-    Column("source", Text, nullable=False),
-    Column("first_request", _Id, nullable=False),  # no foreign keys: verdicts outlive their rows
-    Column("last_request", _Id, nullable=False),
-    Column("images", Integer, nullable=False),
-    Column("repeated", Integer, nullable=False),
-    Column("counted", Boolean, nullable=False),
-    Column("level", Text, nullable=False),
-    Column("p", Double),
-    Column("accuracy", Double),
-    Column("low", Double),
-    Column("high", Double),
-    Column("by_copy", Boolean, nullable=False),
-    Column("detail", JSON, nullable=False),
-)  # fmt: skip
-counted_once = Index(
-    "verdict_counted_once", verdict.c.model_id, verdict.c.source, verdict.c.first_request, unique=True,
-    postgresql_where=verdict.c.counted, sqlite_where=verdict.c.counted,
-)  # fmt: skip
-
-# Number n brings a database of version n to n + 1; a new database gets today's tables at once.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+ROWS_LOCK, VERDICTS_LOCK, SCHEMA_LOCK, LOOP_LOCK = 7_241_001, 7_241_002, 7_241_003, 7_241_004
 
 
 def open_database(address: str, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS) -> Engine:

@@ -20,14 +20,12 @@ from drift_detector_pipeline.serving.buffer import Buffer
 from drift_detector_pipeline.serving.database import (
     ROWS_LOCK,
     asking,
-    model,
     open_database,
     reason,
-    request,
-    thumbnail,
     writing,
 )
 from drift_detector_pipeline.serving.rows import ModelFacts, Row, StoredRow
+from drift_detector_pipeline.serving.tables import model, request, thumbnail
 
 PIECE = 10_000  # rows that are deleted, or read, at a time
 _TIDY_EVERY_S, _DAY_S = 3600.0, 86_400.0

@@ -26,6 +26,7 @@ class Row(NamedTuple):
     probability: float  # 0..1
     milliseconds: float  # from request to answer
     phi: bytes  # float32, little-endian, S of them
+    shadow: bool = False  # answered beside the answer that was given, by a model on trial
 
 
 class StoredRow(NamedTuple):
@@ -41,6 +42,7 @@ class StoredRow(NamedTuple):
     probability: float
     milliseconds: float
     phi: bytes
+    shadow: bool = False
 
 
 AnyRow = TypeVar("AnyRow", Row, StoredRow)

@@ -15,9 +15,10 @@ from drift_detector_pipeline.drift.cause import Cause
 from drift_detector_pipeline.drift.verdict import Channel, Verdict
 from drift_detector_pipeline.drift.verdict_words import as_json
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.serving.database import VERDICTS_LOCK, asking, request, verdict, writing
+from drift_detector_pipeline.serving.database import VERDICTS_LOCK, asking, writing
 from drift_detector_pipeline.serving.request_log import RequestLog, sources_of
 from drift_detector_pipeline.serving.rows import StoredVerdict
+from drift_detector_pipeline.serving.tables import request, verdict
 
 _PIECE = 1000  # verdicts that are read at a time, some 5 kB each
 _COLUMNS = tuple(verdict.c[name] for name in StoredVerdict._fields)

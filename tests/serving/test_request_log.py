@@ -249,6 +249,28 @@ def test_an_older_log_is_brought_up_to_date_and_its_rows_stay(database):
         RequestLog(database)
 
 
+def columns_of(engine):
+    found = sqlalchemy.inspect(engine)
+    plain = lambda one: (one["name"], str(one["type"]), one["nullable"])  # noqa: E731
+    return {table: [plain(one) for one in found.get_columns(table)] for table in found.get_table_names()}
+
+
+def test_a_log_of_version_1_gets_all_that_a_new_one_has(database):
+    with closing(RequestLog(database)) as log:
+        log.put(log.register(FACTS), row(1))
+        new = columns_of(log.engine)
+    engine = sqlalchemy.create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        for table in ("decision", "silence", "delivery", "alarm", "watch"):
+            connection.execute(sqlalchemy.text(f"DROP TABLE {table}"))
+        connection.execute(sqlalchemy.text("ALTER TABLE request DROP COLUMN shadow"))
+        connection.execute(sqlalchemy.text("UPDATE schema_version SET number = 1"))
+    engine.dispose()
+    with closing(RequestLog(database)) as log:
+        assert columns_of(log.engine) == new
+        assert [one.shadow for one in log.rows(1, 1, 9)] == [False]
+
+
 def test_a_migration_that_fails_leaves_the_log_as_it_was(database):
     with closing(RequestLog(database)) as log:
         model = log.register(FACTS)

@@ -18,9 +18,9 @@ from drift_detector_pipeline.drift.verdict import Limits
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.serving import verdicts as judging
 from drift_detector_pipeline.serving.crops import Crops, look_at_crops
-from drift_detector_pipeline.serving.database import verdict as verdict_table
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts, store, stored_verdict, verdict_of
+from drift_detector_pipeline.serving.tables import verdict as verdict_table
 from drift_detector_pipeline.serving.verdicts import judge_again, judge_windows, look_at, report_of
 
 WINDOW = 40
