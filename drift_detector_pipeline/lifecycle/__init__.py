@@ -1,5 +1,5 @@
 """A change -> what is done about it, tested before it is adopted, and undone if it must be.
 
-Steps talk through files and rows: the request log, versions in `models/`, labels in `data/labels`. A person runs each by
-hand; automation calls the same steps.
+Steps talk through files and rows: the request log, versions in `models/`, labels in `data/labels`. A person runs each
+by hand; automation calls the same steps.
 """
