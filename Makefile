@@ -5,6 +5,10 @@ VENV ?= .venv
 ARGS ?=
 RUN ?=
 IMAGES ?=
+ALARM ?=
+SOURCE ?=
+HOURS ?=
+WHY ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -13,7 +17,9 @@ WANDB_API_KEY ?=
 override ARGS := $(value ARGS)
 override RUN := $(value RUN)
 override IMAGES := $(value IMAGES)
-export IMAGES
+override SOURCE := $(value SOURCE)
+override WHY := $(value WHY)
+export IMAGES ALARM SOURCE HOURS WHY
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -182,6 +188,20 @@ load_test: $(DEVELOPED) ## What the service costs under load, beside bare infere
 
 log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=sqlite:///PATH path=FOLDER"
 	@$(MODULE).serving.log_export $(ARGS)
+
+##@ Loop
+.PHONY: monitor alarms acknowledge silence
+monitor: $(INSTALLED) ## Watch the request log until stopped: ARGS="monitor.webhook=https://... monitor.database=sqlite:///PATH"
+	@$(MODULE).lifecycle.monitor $(ARGS)
+
+alarms: $(INSTALLED) ## Which changes of the images were noticed: ARGS="source=gate-3 open=true json=true"
+	@$(MODULE).lifecycle.alarm_desk alarms $(ARGS)
+
+acknowledge: $(INSTALLED) ## Settle an alarm, and let its stream begin anew: ALARM=7 WHY="lens cleaned"
+	@$(MODULE).lifecycle.alarm_desk acknowledge "alarm=$$ALARM" "why=$$WHY" $(ARGS)
+
+silence: $(INSTALLED) ## Hold news of a source back, its alarms are kept: SOURCE=gate-3 HOURS=8 WHY=repairs
+	@$(MODULE).lifecycle.alarm_desk silence "source=$$SOURCE" "hours=$$HOURS" "why=$$WHY" $(ARGS)
 
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME

@@ -53,12 +53,25 @@ COMMANDS = {
     "export": _Command("release.export", "a finished run as one folder that answers: RUN export.precision=int8"),
     "serve": _Command("serving", "answer over HTTP, and watch for drift: serving.port=8001 export.path=FOLDER"),
     "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
+    "monitor": _Command(
+        "lifecycle.monitor", "watch the request log: monitor.database=sqlite:///PATH monitor.once=true"
+    ),
+    "alarms": _Command("lifecycle.alarm_desk", "which alarms stand: source=gate-3 open=true json=true", ("alarms",)),
+    "acknowledge": _Command("lifecycle.alarm_desk", "settle an alarm: alarm=7 why='lens cleaned'", ("acknowledge",)),
+    "silence": _Command("lifecycle.alarm_desk", "hold news back: source=gate-3 hours=8 why=repairs", ("silence",)),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
 }
 _AS_MAKE_SAYS = {"process-data": "dataset", "dvc-pull": "pull", "dvc-push": "push", "dvc-status": "status"}
-_WITHOUT_TRAINING = ("serve", "log-export")  # what an environment for serving alone can do
+_WITHOUT_TRAINING = (
+    "serve",
+    "log-export",
+    "monitor",
+    "alarms",
+    "acknowledge",
+    "silence",
+)  # what an environment for serving alone can do
 _SHELLS = ("bash", "zsh")
 
 

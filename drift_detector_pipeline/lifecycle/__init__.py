@@ -12,4 +12,5 @@ notify           who is to be told is told once: webhook, command
 gauges           what Prometheus may ask the monitor
 watcher          follows the log: reads, names causes, tells
 monitor          make monitor
+alarm_desk       make alarms, make acknowledge, make silence
 """
