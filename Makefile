@@ -188,7 +188,7 @@ log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=s
 	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Loop
-.PHONY: models promote rollback models_push models_pull runs
+.PHONY: models promote rollback models_push models_pull models_check runs
 models: $(INSTALLED) ## All versions: which one answers, accuracy, size, speed, what tests and the request log say; ARGS=--json
 	@$(MODULE).serving.models $(ARGS)
 
@@ -203,6 +203,10 @@ models_push: $(INSTALLED) ## Send versions to the DVC remote and leave pointers 
 
 models_pull: $(INSTALLED) ## Fetch the versions whose pointers are here from the DVC remote, every byte checked
 	@$(MODULE).release.shared pull $(ARGS)
+
+models_check: $(INSTALLED) ## Every version whole and answering, the champion let in by a gate? Fetches them first if there is a key
+	@$(if $(HAS_KEY),$(if $(wildcard models/versions/*.dvc),$(MAKE) --silent models_pull ARGS=))
+	@$(MODULE).release.verified
 
 runs: $(INSTALLED) ## Finished runs side by side: result, time, data, settings that differ; ARGS="RUN RUN", or all
 	@$(MODULE).runs.listing $(ARGS)
