@@ -206,6 +206,24 @@ class Serving(_Section):
     drain_s: Annotated[float, Field(ge=0, le=600)]  # from "not ready" to closing the door
 
 
+class Monitor(_Section):
+    """How the request log is watched. Decides nothing about answers."""
+
+    database: Annotated[str, Field(pattern=r"^(sqlite|postgresql)(\+\w+)?://")]  # of the request log
+    models_path: FilePath  # below it lie the artefacts of the models that answered
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    horizon: Positive
+    tolerated_loss: Annotated[float, Field(ge=0, lt=1)]
+    cause_images: Annotated[int, Field(ge=16, le=128)]  # since a change, for the first look at its cause
+    max_sources: Positive  # streams of a model
+    poll_s: Annotated[float, Field(gt=0, le=3600)]  # between two looks at the log
+    webhook: Annotated[str, Field(pattern=r"^https?://")] | None  # is told of each alarm
+    command: list[str]  # a program and its words; gets each alarm on stdin
+    metrics_host: Annotated[str, Field(min_length=1)]  # an address of this machine
+    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None
+    once: bool
+
+
 class Settings(_Section):
     """All settings of a command, checked."""
 
@@ -218,6 +236,7 @@ class Settings(_Section):
     watch: Watch
     export: Export
     serving: Serving
+    monitor: Monitor
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":
