@@ -10,6 +10,7 @@ stored_verdicts   verdicts into the database and back
 verdicts          rows of disjoint windows -> verdicts that anybody can repeat to the bit
 log_export        make log_export: the rows as Parquet
 crops             the newest images in memory, for a second look
+kept              the newest images as files, if somebody wants that
 engine            an artefact, opened: bytes -> crop -> answer and scores
 batcher           single crops -> batches of whatever waits; another model between two of them
 decoding          bytes of unknown origin -> crops, in bounded memory
