@@ -14,7 +14,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import PipelineError
-from drift_detector_pipeline.release.artefact import MANIFEST
+from drift_detector_pipeline.release.artefact import MANIFEST, REFERENCE
 from drift_detector_pipeline.serving.batcher import Answered, Batcher
 from drift_detector_pipeline.serving.decoding import Decoder, Prepared, thumbnail_of
 from drift_detector_pipeline.serving.engine import Engine, open_engine
@@ -131,7 +131,7 @@ class Service:
     def _register(self, engine: Engine) -> None:
         """Give the model its number in the log. Raises DataError if the database does not answer."""
         artefact = engine.artefact
-        reference = artefact.sha256.get("reference.npz", "")
+        reference = artefact.sha256.get(REFERENCE, "")
         names = [score.name for score in engine.scores]
         engine.log_id = self.log.register(
             ModelFacts(
