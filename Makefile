@@ -5,6 +5,10 @@ VENV ?= .venv
 ARGS ?=
 RUN ?=
 IMAGES ?=
+ALARM ?=
+SOURCE ?=
+BASKET ?=
+FILE ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -13,7 +17,9 @@ WANDB_API_KEY ?=
 override ARGS := $(value ARGS)
 override RUN := $(value RUN)
 override IMAGES := $(value IMAGES)
-export IMAGES
+override BASKET := $(value BASKET)
+override FILE := $(value FILE)
+export IMAGES BASKET FILE
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -182,6 +188,17 @@ load_test: $(DEVELOPED) ## What the service costs under load, beside bare infere
 
 log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=sqlite:///PATH path=FOLDER"
 	@$(MODULE).serving.log_export $(ARGS)
+
+##@ Loop
+.PHONY: basket label labels
+basket: $(INSTALLED) ## Images of a change that are worth a label, as a folder: ALARM=7 IMAGES=FOLDER, or SOURCE=gate-3
+	@$(MODULE).lifecycle.basket "$$IMAGES" $(if $(ALARM),alarm=$(ALARM)) $(if $(SOURCE),source=$(SOURCE)) $(ARGS)
+
+label: $(INSTALLED) ## Label a basket in the browser, by keys: BASKET=data/baskets/DATE_TIME, or the newest
+	@$(MODULE).lifecycle.label "$$BASKET" $(ARGS)
+
+labels: $(INSTALLED) ## Take labels back and say how accurate the model was: FILE=basket.csv, or what Label Studio or CVAT wrote
+	@$(MODULE).lifecycle.labels "$$FILE" "$$BASKET" $(ARGS)
 
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME

@@ -208,6 +208,13 @@ class Serving(_Section):
     keep_images_gb: Annotated[float, Field(gt=0)] = 1.0  # of that folder, at most; the oldest images go
 
 
+class Basket(_Section):
+    """Which images of a change a person is asked about. Decides nothing about training."""
+
+    images: Annotated[int, Field(ge=4, le=10_000)] = 60
+    random: Annotated[float, Field(ge=0.1, le=1)] = 0.2  # share of them that is drawn at random
+
+
 class Settings(_Section):
     """All settings of a command, checked."""
 
@@ -220,6 +227,7 @@ class Settings(_Section):
     watch: Watch
     export: Export
     serving: Serving
+    basket: Basket
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":

@@ -191,9 +191,13 @@ def judge(
         accuracy, reference.known.accuracy, reference.labelled, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
         cause=cause,
-        p_average=tested.p_average, strangers=tuple(np.argsort(-strangeness_of(scores), kind="stable")[:SHOWN].tolist()),
+        p_average=tested.p_average, strangers=_strangers(scores),
         images_for_strangers=_images_for_strangers(reference, scores, tested.p_values["strangers"], limits),
     )  # fmt: skip
+
+
+def _strangers(scores: Float32s) -> tuple[int, ...]:
+    return tuple(np.argsort(-strangeness_of(scores), kind="stable")[:SHOWN].tolist())
 
 
 def along_change(reference: Reference, scale: Scale, scores: Float32s) -> Float32s:

@@ -4,4 +4,10 @@ Steps talk through files and rows: the request log, versions in `models/`, label
 by hand; automation calls the same steps.
 
 alarms           alarms of streams as rows: which stand, who looked at them, whose news is held back
+choosing         which images a person should label
+pictures         images by their hash, in any folder
+basket_file      what a basket of images holds
+label_formats    the same for other tools, and what they wrote back
+stretch          which rows a basket is about
+basket           make basket
 """

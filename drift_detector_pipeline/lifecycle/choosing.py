@@ -3,9 +3,9 @@
 In: rows of the log, different images all, whose pictures are there. Out: places of the chosen ones, and why. Read by
 basket.py. m: rows, S: scores.
 
-The random ones are drawn first and from all rows, each with the same chance: the share of them that was answered rightly
-estimates the accuracy of all without bias, whatever else is chosen. Carriers lie furthest along the change, strangers
-are likeliest to be of no known class; both are worth a label and say nothing about the others.
+The random ones are drawn first and from all rows, each with the same chance: the share of them that was answered
+rightly estimates the accuracy of all without bias, whatever else is chosen. Carriers lie furthest along the change,
+strangers are likeliest to be of no known class; both are worth a label and say nothing about the others.
 """
 
 import itertools

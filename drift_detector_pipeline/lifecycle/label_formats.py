@@ -13,9 +13,10 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
@@ -74,14 +75,24 @@ def read_said(path: Path) -> list[Said]:
         return list(_from_label_studio(json.loads(content)) if start in (b"[", b"{") else _from_table(content))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; name a file with labels: FILE=...") from error
-    except (ValueError, TypeError, LookupError, csv.Error, expat.ExpatError, zipfile.BadZipFile, RecursionError) as error:
-        wanted = "expected basket.csv with labels, an export of Label Studio (JSON, JSON-MIN, CSV) or CVAT for images 1.1"
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        csv.Error,
+        expat.ExpatError,
+        zipfile.BadZipFile,
+        RecursionError,
+    ) as error:
+        wanted = (
+            "expected basket.csv with labels, an export of Label Studio (JSON, JSON-MIN, CSV) or CVAT for images 1.1"
+        )
         raise DataError(f"{path}: cannot be read ({error}); {wanted}") from error
 
 
 def _task(basket: Basket, item: Item) -> dict[str, Any]:
     """An image is addressed below the folder that Label Studio serves; `file` comes back in every export."""
-    data = {"image": f"/data/local-files/?d={basket.name}/{item.file}", "file": item.file}
+    data = {"image": f"/data/local-files/?d={quote(f'{basket.name}/{item.file}')}", "file": item.file}
     if item.chosen == "random":
         return {"data": data}
     result = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [item.predicted]}}
@@ -208,5 +219,3 @@ def _from_cvat(content: bytes) -> list[Said]:
     parser.StartElementHandler, parser.EndElementHandler = begin, end
     parser.Parse(content, True)
     return found
-
-

@@ -39,7 +39,11 @@ def images_by_hash(folder: Path, wanted: Set[bytes]) -> dict[bytes, Path]:
                 if not missing:
                     break
     if unread:
-        log.warning("%s: %d files could not be read, or are no images by their size or kind, and were passed over", folder, unread)
+        log.warning(
+            "%s: %d files could not be read, or are no images by their size or kind, and were passed over",
+            folder,
+            unread,
+        )
     return found
 
 
