@@ -7,6 +7,10 @@ RUN ?=
 IMAGES ?=
 VERSION ?=
 WHY ?=
+ALARM ?=
+SOURCE ?=
+BASKET ?=
+FILE ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -17,7 +21,9 @@ override RUN := $(value RUN)
 override IMAGES := $(value IMAGES)
 override VERSION := $(value VERSION)
 override WHY := $(value WHY)
-export IMAGES VERSION WHY
+override BASKET := $(value BASKET)
+override FILE := $(value FILE)
+export IMAGES VERSION WHY BASKET FILE
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -210,6 +216,15 @@ models_check: $(INSTALLED) ## Every version whole and answering, the champion le
 
 runs: $(INSTALLED) ## Finished runs side by side: result, time, data, settings that differ; ARGS="RUN RUN", or all
 	@$(MODULE).runs.listing $(ARGS)
+.PHONY: basket label labels
+basket: $(INSTALLED) ## Images of a change that are worth a label, as a folder: ALARM=7 IMAGES=FOLDER, or SOURCE=gate-3
+	@$(MODULE).lifecycle.basket "$$IMAGES" $(if $(ALARM),alarm=$(ALARM)) $(if $(SOURCE),source=$(SOURCE)) $(ARGS)
+
+label: $(INSTALLED) ## Label a basket in the browser, by keys: BASKET=data/baskets/DATE_TIME, or the newest
+	@$(MODULE).lifecycle.label "$$BASKET" $(ARGS)
+
+labels: $(INSTALLED) ## Take labels back and say how accurate the model was: FILE=basket.csv, or what Label Studio or CVAT wrote
+	@$(MODULE).lifecycle.labels "$$FILE" "$$BASKET" $(ARGS)
 
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME

@@ -204,6 +204,15 @@ class Serving(_Section):
     retention_days: Annotated[float, Field(gt=0)] | None  # of rows of the log; null: kept
     thumbnails: Annotated[float, Field(ge=0, le=1)]  # share of images whose picture is kept
     drain_s: Annotated[float, Field(ge=0, le=600)]  # from "not ready" to closing the door
+    keep_images: FilePath | None = None  # a folder for the bytes of answered images; null: not kept
+    keep_images_gb: Annotated[float, Field(gt=0)] = 1.0  # of that folder, at most; the oldest images go
+
+
+class Basket(_Section):
+    """Which images of a change a person is asked about. Decides nothing about training."""
+
+    images: Annotated[int, Field(ge=4, le=10_000)] = 60
+    random: Annotated[float, Field(ge=0.1, le=1)] = 0.2  # share of them that is drawn at random
 
 
 class Monitor(_Section):
@@ -237,6 +246,7 @@ class Settings(_Section):
     export: Export
     serving: Serving
     monitor: Monitor
+    basket: Basket
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":

@@ -12,4 +12,10 @@ notify           who is to be told is told once: webhook, command
 gauges           what Prometheus may ask the monitor
 watcher          follows the log: reads, names causes, tells
 monitor          make monitor
+choosing         which images a person should label
+pictures         images by their hash, in any folder
+basket_file      what a basket of images holds
+label_formats    the same for other tools, and what they wrote back
+stretch          which rows a basket is about
+basket           make basket
 """
