@@ -52,13 +52,14 @@ COMMANDS = {
     "drift": _Command("drift", "do images look like the training world? RUN IMAGES; status 3: notice, 4: alert"),
     "export": _Command("release.export", "a finished run as one folder that answers: RUN export.precision=int8"),
     "serve": _Command("serving", "answer over HTTP, and watch for drift: serving.port=8001 export.path=FOLDER"),
+    "gate": _Command("lifecycle.gate", "may a candidate replace the champion? VERSION cause=fog severity=3"),
     "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
 }
 _AS_MAKE_SAYS = {"process-data": "dataset", "dvc-pull": "pull", "dvc-push": "push", "dvc-status": "status"}
-_WITHOUT_TRAINING = ("serve", "log-export")  # what an environment for serving alone can do
+_WITHOUT_TRAINING = ("serve", "gate", "log-export")  # what an environment for serving alone can do
 _SHELLS = ("bash", "zsh")
 
 
