@@ -5,6 +5,8 @@ VENV ?= .venv
 ARGS ?=
 RUN ?=
 IMAGES ?=
+VERSION ?=
+WHY ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -13,7 +15,9 @@ WANDB_API_KEY ?=
 override ARGS := $(value ARGS)
 override RUN := $(value RUN)
 override IMAGES := $(value IMAGES)
-export IMAGES
+override VERSION := $(value VERSION)
+override WHY := $(value WHY)
+export IMAGES VERSION WHY
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -182,6 +186,29 @@ load_test: $(DEVELOPED) ## What the service costs under load, beside bare infere
 
 log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=sqlite:///PATH path=FOLDER"
 	@$(MODULE).serving.log_export $(ARGS)
+
+##@ Loop
+.PHONY: models promote rollback models_push models_pull runs gate
+models: $(INSTALLED) ## All versions: which one answers, accuracy, size, speed, what tests and the request log say; ARGS=--json
+	@$(MODULE).serving.models $(ARGS)
+
+promote: $(INSTALLED) ## Let a version, or an exported folder, answer from now on: VERSION=... WHY="..." ARGS="force=true"
+	@$(MODULE).release.champions promote "$$VERSION" "$$WHY" $(ARGS)
+
+rollback: $(INSTALLED) ## Let the version before answer again: WHY="..."; once more goes one further back
+	@$(MODULE).release.champions rollback "$$WHY" $(ARGS)
+
+models_push: $(INSTALLED) ## Send versions to the DVC remote and leave pointers that git keeps: ARGS="VERSION", or all
+	@$(MODULE).release.shared push $(ARGS)
+
+models_pull: $(INSTALLED) ## Fetch the versions whose pointers are here from the DVC remote, every byte checked
+	@$(MODULE).release.shared pull $(ARGS)
+
+gate: $(INSTALLED) ## May a candidate replace the champion? On labelled images, claim by claim: VERSION=... CAUSE=fog SEVERITY=3
+	@$(MODULE).lifecycle.gate "$$VERSION" $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY)) $(ARGS)
+
+runs: $(INSTALLED) ## Finished runs side by side: result, time, data, settings that differ; ARGS="RUN RUN", or all
+	@$(MODULE).runs.listing $(ARGS)
 
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME
