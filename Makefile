@@ -7,6 +7,8 @@ RUN ?=
 IMAGES ?=
 VERSION ?=
 WHY ?=
+CAUSE ?=
+SEVERITY ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -17,7 +19,8 @@ override RUN := $(value RUN)
 override IMAGES := $(value IMAGES)
 override VERSION := $(value VERSION)
 override WHY := $(value WHY)
-export IMAGES VERSION WHY
+override CAUSE := $(value CAUSE)
+export IMAGES VERSION WHY CAUSE
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.

@@ -30,7 +30,7 @@ _SEED = 1  # of changes; twins that references and healing learn from have 0
 
 
 class Labelled(Protocol):
-    """A labelled image from the changed world, as lifecycle/labels.py reads it."""
+    """A labelled image from the changed world, as far as it is asked about here."""
 
     @property
     def path(self) -> Path:
