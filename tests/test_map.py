@@ -112,6 +112,7 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("drift.watch", "torch timm matplotlib sklearn"),
         ("drift.detector", "hydra pydantic timm dvc torch sklearn matplotlib"),
         ("release.artefact", "torch numpy hydra pydantic"),
+        ("release.registry", "torch numpy hydra pydantic"),
         ("release.executable", "torch timm sklearn dvc matplotlib hydra pydantic onnx onnxruntime openvino"),
         ("serving.crops", "hydra pydantic timm dvc wandb torch sklearn matplotlib pyarrow psycopg"),
         ("serving.log_export", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg"),

@@ -4,7 +4,6 @@ In: the request log of monitor.database; DATABASE_URL in the environment wins. O
 a settled alarm; a source whose news waits.
 """
 
-import getpass
 import json
 import os
 import sys
@@ -18,8 +17,9 @@ from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
 from drift_detector_pipeline.lifecycle.alarms import AlarmRow, acknowledge, alarms, silence_source, silences
+from drift_detector_pipeline.release.registry import name_of_user
 from drift_detector_pipeline.serving.request_log import RequestLog
-from drift_detector_pipeline.settings import Monitor
+from drift_detector_pipeline.settings_in_use import Monitor
 
 _WORDS = {
     "alarms": ("source", "open", "json", "count"),
@@ -51,14 +51,6 @@ def table(found: Sequence[AlarmRow]) -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def this_person() -> str:
-    """Whoever is logged in; never fails."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
-
-
 def _list(log: RequestLog, given: dict[str, str]) -> None:
     open_only, as_json = (_yes(given, name) for name in ("open", "json"))
     count = int(_number(given, "count", _SHOWN))
@@ -77,7 +69,7 @@ def _list(log: RequestLog, given: dict[str, str]) -> None:
 
 def _acknowledge(log: RequestLog, given: dict[str, str]) -> None:
     number, why = _number(given, "alarm"), _why(given)
-    who = given.get("who") or this_person()
+    who = given.get("who") or name_of_user()
     done = acknowledge(log, int(number), who, why)
     when = _time(done.acknowledged_at or 0.0)
     console.info("alarm %d: settled by %s at %s UTC: %s", done.id, done.acknowledged_by, when, done.note)
@@ -86,7 +78,7 @@ def _acknowledge(log: RequestLog, given: dict[str, str]) -> None:
 
 def _silence(log: RequestLog, given: dict[str, str]) -> None:
     hours, why = _number(given, "hours"), _why(given)
-    kept = silence_source(log, given.get("source", ""), hours, who=given.get("who") or this_person(), why=why)
+    kept = silence_source(log, given.get("source", ""), hours, who=given.get("who") or name_of_user(), why=why)
     source = kept.source or "the unnamed source"
     console.info("news of %s waits until %s UTC; its alarms are kept", source, _time(kept.until))
 

@@ -12,6 +12,7 @@ export.py, read by the service. Nothing here or in executable.py needs PyTorch.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -19,8 +20,13 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash, write_json
 
 MODELS = Path("models")
+VERSIONS = "versions"  # below models/: copies that nobody changes, see registry.py
 MANIFEST, CARD = "artefact.json", "MODEL_CARD.md"
 MODEL, INT8, SECOND_LOOK = "model.onnx", "model.int8.onnx", "second_look.onnx"
+REFERENCE = "reference.npz"
+
+_HASH_LETTERS = 8
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
 
 Runtime = Literal["onnxruntime", "openvino"]
 Precision = Literal["fp32", "int8", "bf16"]
@@ -60,19 +66,32 @@ def write_artefact(artefact: Artefact) -> Artefact:
 
 def read_artefact(folder: Path) -> Artefact:
     """Read artefact.json and compare every file with its hash. Raises DataError that names the file and a remedy."""
-    path = folder / MANIFEST
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        artefact = _checked(Artefact(folder=folder, **values))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; export a finished run first: {_remedy(folder)}") from error
-    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        raise DataError(
-            f"{path}: damaged ({type(error).__name__}: {error}); export again: {_remedy(folder)}"
-        ) from error
+    artefact = read_manifest(folder)
     for name, expected in artefact.sha256.items():
         _check_file(folder / name, expected)
     return artefact
+
+
+def read_manifest(folder: Path) -> Artefact:
+    """Read artefact.json alone, for what is only listed. Raises DataError if it is not there or damaged."""
+    path = folder / MANIFEST
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return _checked(Artefact(folder=folder, **values))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; {_remedy(folder, 'export a finished run first')}") from error
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise DataError(f"{path}: damaged ({type(error).__name__}: {error}); {_remedy(folder)}") from error
+
+
+def version_of(folder: Path) -> str:
+    """The name that an artefact has, or would have, as a version. Raises DataError if there is no manifest."""
+    try:
+        text = (folder / MANIFEST).read_bytes()
+        name = _ODD.sub("_", str(json.loads(text)["name"])).strip(".-") or "model"
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise DataError(f"{folder / MANIFEST}: no manifest of an exported model; make export writes one") from error
+    return f"{name}-{file_hash(folder / MANIFEST)[:_HASH_LETTERS]}"
 
 
 def newest_artefact(place: Path = MODELS) -> Path:
@@ -107,13 +126,16 @@ def _check_file(path: Path, expected: str) -> None:
     try:
         found = file_hash(path)
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; export again: {_remedy(path.parent)}") from error
+        raise DataError(f"{path}: {error.strerror}; {_remedy(path.parent)}") from error
     if found != expected:
         raise DataError(
-            f"{path}: damaged or exchanged (SHA-256 {found[:12]}, {MANIFEST} says {expected[:12]}); export again: "
+            f"{path}: damaged or exchanged (SHA-256 {found[:12]}, {MANIFEST} says {expected[:12]}); "
             f"{_remedy(path.parent)}"
         )
 
 
-def _remedy(folder: Path) -> str:
-    return "make export" if folder == MODELS / "artefact" else f'make export ARGS="export.path={folder}"'
+def _remedy(folder: Path, export: str = "export again") -> str:
+    if folder.parent.name == VERSIONS:
+        return "fetch it again: make models_pull"
+    words = "" if folder == MODELS / "artefact" else f' ARGS="export.path={folder}"'
+    return f"{export}: make export{words}"

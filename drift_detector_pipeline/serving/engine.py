@@ -16,12 +16,11 @@ from drift_detector_pipeline.drift.scores.pixels import pixel_scores
 from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.images.decode import decode
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.release.artefact import Artefact, read_artefact
+from drift_detector_pipeline.release.artefact import REFERENCE, Artefact, read_artefact
 from drift_detector_pipeline.release.executable import Executable, open_executable
 
 MOST = 16  # images of a batch: more are hardly faster an image, and make the first of them wait
 NAME_LETTERS = 12  # of the served file's SHA-256 are a model's name in answers and metrics
-_REFERENCE = "reference.npz"
 
 
 class Answers(NamedTuple):
@@ -83,7 +82,7 @@ class Engine:
             "precision": artefact.precision, "file": artefact.file, "sha256": artefact.sha256[artefact.file],
             "side_px": artefact.side_px, "stored_side_px": artefact.stored_side_px,
             "rows_independent": artefact.rows_independent, "receipt_sha256": artefact.receipt_sha256,
-            "reference_sha256": artefact.sha256.get(_REFERENCE), "scores": [score.name for score in self.scores],
+            "reference_sha256": artefact.sha256.get(REFERENCE), "scores": [score.name for score in self.scores],
             "facts": artefact.facts,
         }  # fmt: skip
 
@@ -95,7 +94,7 @@ def open_engine(folder: Path) -> Engine:
     """
     artefact = read_artefact(folder)
     executable = open_executable(artefact)
-    detector = DriftDetector.load(folder, _watched(artefact, executable)) if _REFERENCE in artefact.sha256 else None
+    detector = DriftDetector.load(folder, _watched(artefact, executable)) if REFERENCE in artefact.sha256 else None
     engine = Engine(artefact, executable, detector)
     for images in (1, MOST):
         engine.answer(np.zeros((images, artefact.side_px, artefact.side_px, 3), np.uint8))
