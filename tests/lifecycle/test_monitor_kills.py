@@ -2,19 +2,26 @@
 
 import itertools
 import random
+import signal
 import threading
 import time
 from contextlib import closing
 
+import httpx
+import numpy as np
 import pytest
 import sqlalchemy
 from hook import hook
 from logged import HAZE, Answering, make_models, monitor_settings, put
 from monitors import Monitors
+from postgres_server import PROGRAMS, server_of_its_own
+from running import process
+from small_artefact import png, world
 
 from drift_detector_pipeline.lifecycle.alarms import acknowledge, open_alarms
 from drift_detector_pipeline.lifecycle.monitor import watch_log
 from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.serving.tables import request
 
 WATCHED = "SELECT model_id, source, last_request, CAST(state AS TEXT) FROM watch ORDER BY source"
 RAISED = (
@@ -58,6 +65,25 @@ def undisturbed(answering, place, rows, settles=()):
             if end in settles:
                 settle(log)
         return written(log)
+
+
+def copied(log, place):
+    """Another log with the same rows under the same ids."""
+    with closing(RequestLog(f"sqlite:///{place}/copied.sqlite")) as copy:
+        assert [copy.register(log.facts_of(number)) for number in log.models()] == log.models()
+        for number in log.models():
+            rows = [row._asdict() for piece in log.pieces(number) for row in piece]
+            with copy.engine.begin() as connection:
+                connection.execute(sqlalchemy.insert(request), rows)
+    return f"sqlite:///{place}/copied.sqlite"
+
+
+def left_alone(log, place, models):
+    """What a monitor leaves of the rows of this log that nobody disturbs."""
+    address = copied(log, place)
+    watch_log(monitor_settings(address, models), "", threading.Event())
+    with closing(RequestLog(address)) as copy:
+        return written(copy)
 
 
 def settle(log):
@@ -128,6 +154,69 @@ def test_killed_at_100_moments_over_a_log_that_fills_it_loses_nothing_and_counts
         )
         twice = len(server.told) - len(set(server.told))
         print(f"{kills} kills, {at_work} after steps, {len(left[1])} alarms, {twice} told again with the same id")
+
+
+@pytest.mark.slow
+def test_a_database_that_crashes_again_and_again_loses_and_doubles_nothing_of_the_watch(answering, tmp_path):
+    pytest.importorskip("psycopg")
+    if not PROGRAMS:
+        pytest.skip("needs PostgreSQL: apt-get install postgresql")
+    rows, crashes = traffic(answering, parts=4), 8
+    with server_of_its_own() as server, hook() as told:
+        address = f"{server.address}postgres"
+        settings = monitor_settings(address, answering.models, webhook=told.address, once=False, poll_s=0.01)
+        monitors = Monitors(settings)
+        try:
+            with closing(RequestLog(address)) as log:
+                model = log.register(answering.facts)
+                monitors.start()
+                for crash in range(crashes):
+                    for row in rows[len(rows) * crash // crashes : len(rows) * (crash + 1) // crashes]:
+                        log.put(model, row)
+                    before = watched(log)
+                    wait_until(lambda before=before: watched(log) > before)
+                    server.stop()
+                    server.start()
+                assert log.flush(60) and log.dropped == 0
+                caught_up(log, ask(log, "SELECT MAX(id) FROM request"))
+                assert monitors.lives()  # it was never restarted
+                left = written(log)
+                assert left == left_alone(log, tmp_path, answering.models)
+                assert len(left[1]) > 0 and len(told.told) == len(set(told.told)) == len(left[1])
+                print(f"{crashes} crashes of PostgreSQL, {len(left[1])} alarms, each told once")
+        finally:
+            monitors.close()
+
+
+@pytest.mark.slow
+def test_a_service_that_is_killed_again_and_again_leaves_a_watch_of_just_what_is_in_its_log(answering, tmp_path):
+    images = [
+        png(image) for image in np.concatenate([world(150, 11)[0], (0.2 * world(60, 12)[0] + 96).astype(np.uint8)])
+    ]
+    address, sent, kills = f"sqlite:///{tmp_path}/requests.sqlite", iter(images), 0
+    settings = monitor_settings(address, answering.models, once=False, poll_s=0.01)
+    with closing(RequestLog(address)) as log:
+        monitors = Monitors(settings)
+        try:
+            monitors.start()
+            for _ in range(5):
+                with (
+                    process(answering.models / "first", tmp_path) as (service, url),
+                    httpx.Client(base_url=url) as client,
+                ):
+                    for image in itertools.islice(sent, len(images) // 5):
+                        assert client.post("/predict?source=gate", content=image).status_code == 200
+                    service.kill()
+                    kills += service.wait() == -signal.SIGKILL
+            caught_up(log, ask(log, "SELECT MAX(id) FROM request"))
+            left = written(log)
+            assert left == left_alone(log, tmp_path, answering.models)
+            assert kills == 5 and [row.level for row in left[1]][:1] == ["notice"]
+            print(
+                f"{kills} kills of the service, {ask(log, 'SELECT COUNT(*) FROM request')} of {len(images)} rows logged"
+            )
+        finally:
+            monitors.close()
 
 
 def ask(log, question):
