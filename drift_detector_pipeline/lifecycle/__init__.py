@@ -12,6 +12,7 @@ notify           who is to be told is told once: webhook, command
 gauges           what Prometheus may ask the monitor
 watcher          follows the log: reads, names causes, tells
 monitor          make monitor
+alarm_desk       make alarms, make acknowledge, make silence
 choosing         which images a person should label
 pictures         images by their hash, in any folder
 basket_file      what a basket of images holds
