@@ -53,7 +53,9 @@ COMMANDS = {
     "export": _Command("release.export", "a finished run as one folder that answers: RUN export.precision=int8"),
     "serve": _Command("serving", "answer over HTTP, and watch for drift: serving.port=8001 export.path=FOLDER"),
     "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
-    "basket": _Command("lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7, or source=gate-3"),
+    "basket": _Command(
+        "lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7, or source=gate-3"
+    ),
     "label": _Command("lifecycle.label", "label a basket in the browser: BASKET, or the newest"),
     "labels": _Command("lifecycle.labels", "take labels back, and say how accurate the model was: FILE BASKET"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),

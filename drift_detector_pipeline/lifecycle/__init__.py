@@ -10,4 +10,7 @@ basket_file      what a basket of images holds
 label_formats    the same for other tools, and what they wrote back
 stretch          which rows a basket is about
 basket           make basket
+checked_labels   labels that fit, or every reason why not
+truth            how accurate the model was, by labels
+labels           make labels
 """
