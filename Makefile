@@ -5,10 +5,14 @@ VENV ?= .venv
 ARGS ?=
 RUN ?=
 IMAGES ?=
+VERSION ?=
+WHY ?=
 ALARM ?=
 SOURCE ?=
 BASKET ?=
 FILE ?=
+CAUSE ?=
+SEVERITY ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -17,9 +21,12 @@ WANDB_API_KEY ?=
 override ARGS := $(value ARGS)
 override RUN := $(value RUN)
 override IMAGES := $(value IMAGES)
+override VERSION := $(value VERSION)
+override WHY := $(value WHY)
 override BASKET := $(value BASKET)
 override FILE := $(value FILE)
-export IMAGES BASKET FILE
+override CAUSE := $(value CAUSE)
+export IMAGES VERSION WHY BASKET FILE CAUSE
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -190,7 +197,32 @@ log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=s
 	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Loop
-.PHONY: basket label labels
+.PHONY: models promote rollback models_push models_pull models_check runs gate basket label labels
+models: $(INSTALLED) ## All versions: which one answers, accuracy, size, speed, what tests and the request log say; ARGS=--json
+	@$(MODULE).serving.models $(ARGS)
+
+promote: $(INSTALLED) ## Let a version, or an exported folder, answer from now on: VERSION=... WHY="..." ARGS="force=true"
+	@$(MODULE).release.champions promote "$$VERSION" "$$WHY" $(ARGS)
+
+rollback: $(INSTALLED) ## Let the version before answer again: WHY="..."; once more goes one further back
+	@$(MODULE).release.champions rollback "$$WHY" $(ARGS)
+
+models_push: $(INSTALLED) ## Send versions to the DVC remote and leave pointers that git keeps: ARGS="VERSION", or all
+	@$(MODULE).release.shared push $(ARGS)
+
+models_pull: $(INSTALLED) ## Fetch the versions whose pointers are here from the DVC remote, every byte checked
+	@$(MODULE).release.shared pull $(ARGS)
+
+models_check: $(INSTALLED) ## Every version whole and answering, the champion let in by a gate? Fetches them first if there is a key
+	@$(if $(HAS_KEY),$(if $(wildcard models/versions/*.dvc),$(MAKE) --silent models_pull ARGS=))
+	@$(MODULE).release.verified
+
+gate: $(INSTALLED) ## May a candidate replace the champion? On labelled images, claim by claim: VERSION=... CAUSE=fog SEVERITY=3
+	@$(MODULE).lifecycle.gate "$$VERSION" $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY)) $(ARGS)
+
+runs: $(INSTALLED) ## Finished runs side by side: result, time, data, settings that differ; ARGS="RUN RUN", or all
+	@$(MODULE).runs.listing $(ARGS)
+
 basket: $(INSTALLED) ## Images of a change that are worth a label, as a folder: ALARM=7 IMAGES=FOLDER, or SOURCE=gate-3
 	@$(MODULE).lifecycle.basket "$$IMAGES" $(if $(ALARM),alarm=$(ALARM)) $(if $(SOURCE),source=$(SOURCE)) $(ARGS)
 

@@ -52,10 +52,15 @@ COMMANDS = {
     "drift": _Command("drift", "do images look like the training world? RUN IMAGES; status 3: notice, 4: alert"),
     "export": _Command("release.export", "a finished run as one folder that answers: RUN export.precision=int8"),
     "serve": _Command("serving", "answer over HTTP, and watch for drift: serving.port=8001 export.path=FOLDER"),
+    "models": _Command("serving.models", "versions in models/, which one answers, what tests and the log say of each"),
+    "promote": _Command("release.champions", "let a version answer from now on: VERSION WHY force=true", ("promote",)),
+    "rollback": _Command("release.champions", "let the version before answer again: WHY", ("rollback",)),
+    "models-push": _Command("release.shared", "send versions to the DVC remote: VERSION, or all", ("push",)),
+    "models-pull": _Command("release.shared", "fetch versions from the DVC remote: VERSION, or all", ("pull",)),
+    "runs": _Command("runs.listing", "finished runs side by side: RUN RUN, or all"),
+    "gate": _Command("lifecycle.gate", "may a candidate replace the champion? VERSION cause=fog severity=3"),
     "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
-    "basket": _Command(
-        "lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7, or source=gate-3"
-    ),
+    "basket": _Command("lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7"),
     "label": _Command("lifecycle.label", "label a basket in the browser: BASKET, or the newest"),
     "labels": _Command("lifecycle.labels", "take labels back, and say how accurate the model was: FILE BASKET"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
@@ -63,7 +68,8 @@ COMMANDS = {
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
 }
 _AS_MAKE_SAYS = {"process-data": "dataset", "dvc-pull": "pull", "dvc-push": "push", "dvc-status": "status"}
-_WITHOUT_TRAINING = ("serve", "log-export", "basket", "label", "labels")  # what an environment for serving alone can do
+# What an environment for serving alone can do.
+_WITHOUT_TRAINING = ("serve", "log-export", "models", "promote", "rollback", "gate", "basket", "label", "labels")
 _SHELLS = ("bash", "zsh")
 
 

@@ -6,6 +6,7 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,9 @@ def progress_bar(
 def progress_wanted() -> bool:
     """Whether somebody watches: a terminal, and not `CI_MODE=true`."""
     return sys.stderr.isatty() and os.environ.get("CI_MODE") != "true"
+
+
+def in_columns(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of equally many cells as a table for a terminal; the first line is its head."""
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

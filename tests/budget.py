@@ -26,7 +26,7 @@ CPU_SECONDS = {
     "tests/raw": 60,
     "tests/raw/formats": 40,
     "tests/release": 150,
-    "tests/runs": 20,
+    "tests/runs": 35,
     "tests/runs/tracking": 140,
     "tests/serving": 150,
     "tests/tasks": 40,

@@ -4,6 +4,14 @@ Steps talk through files and rows: the request log, versions in `models/`, label
 by hand; automation calls the same steps.
 
 alarms           alarms of streams as rows: which stand, who looked at them, whose news is held back
+streams          rows of one stream -> what is known of it, and its alarms
+detectors        a model of the log -> its streams, if its artefact is here
+watched          how far streams were read: rows out, state and alarms back in one transaction
+reasons          the rows since a change -> its cause and what it costs
+notify           who is to be told is told once: webhook, command
+gauges           what Prometheus may ask the monitor
+watcher          follows the log: reads, names causes, tells
+monitor          make monitor
 choosing         which images a person should label
 pictures         images by their hash, in any folder
 basket_file      what a basket of images holds
@@ -13,4 +21,11 @@ basket           make basket
 checked_labels   labels that fit, or every reason why not
 truth            how accurate the model was, by labels
 labels           make labels
+label            make label: a page, one image, one key, the next one
+origin           where an artefact comes from: run and data
+gate_statistics  how much better or worse, at least
+gate_images      the images a gate asks about
+gate_claims      what a candidate has to show
+gate_page        a gate as one page
+gate             make gate
 """

@@ -8,7 +8,7 @@ then the stream rests until somebody has acknowledged it.
 import time
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, writing
@@ -29,7 +29,7 @@ class AlarmRow(NamedTuple):
     level: str
     request: int  # id of the row that raised it
     since: int  # likeliest first row of the change
-    cause: str | None  # a kind, as `drift.cause` names it; None: not known yet
+    cause: str | None  # a kind, as drift/cause.py names it, "unknown", or "fog and contrast"; None: not known yet
     detail: dict[str, Any]  # "alarm": what the stream says; "verdict", once there is one: what the rows since then say
     acknowledged_at: float | None  # None: it stands
     acknowledged_by: str | None
@@ -73,6 +73,13 @@ def alarm_of(log: RequestLog, alarm_id: int) -> AlarmRow:
     """One alarm. Raises DataError if there is none of that id."""
     with asking(), log.engine.connect() as connection:
         return _one(connection, alarm_id)
+
+
+def open_counts(log: RequestLog) -> dict[str, int]:
+    """How many alarms of each level stand."""
+    wanted = select(alarm.c.level, func.count()).where(alarm.c.acknowledged_at.is_(None)).group_by(alarm.c.level)
+    with asking(), log.engine.connect() as connection:
+        return dict(connection.execute(wanted).tuples().all())
 
 
 def acknowledge(log: RequestLog, alarm_id: int, who: str, note: str) -> AlarmRow:

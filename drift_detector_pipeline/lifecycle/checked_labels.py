@@ -61,6 +61,13 @@ def checked_labels(basket: Basket, said: Sequence[Said]) -> Checked:
     return Checked(given, len(holding) - len(given))
 
 
+def labels_by_file(basket: Basket, said: Iterable[Said]) -> dict[str, str]:
+    """What a file says of each image of the basket, unchecked; the last line holds."""
+    items = _by_stem(basket)
+    named = ((_item_of(one.name, items), _without_apostrophe(_plain(one.label))) for one in said)
+    return {item.file: label for item, label in named if item is not None}
+
+
 def known_names(basket: Basket, said: Iterable[Said]) -> int:
     """How many of the images that are named belong to the basket."""
     items = _by_stem(basket)

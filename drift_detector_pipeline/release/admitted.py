@@ -32,6 +32,18 @@ def gates(candidate: str, against: str, place: Path = MODELS) -> list[Path]:
     return [folder / GATE for folder in sorted(own, key=own.__getitem__)]
 
 
+def newest_gate(candidate: str, place: Path = MODELS) -> str | None:
+    """What the newest test of a version came to, in three words; None if there was none."""
+    paths = sorted((place / GATES).glob(f"{candidate}_against_*/{GATE}"), key=lambda path: path.stat().st_mtime_ns)
+    if not paths:
+        return None
+    try:
+        found = json.loads(paths[-1].read_text(encoding="utf-8"))
+        return f"{'passed' if found['passed'] is True else 'failed'} against {found['champion']['version']}"
+    except (OSError, ValueError, TypeError, LookupError):
+        return f"{paths[-1]}: damaged"
+
+
 def objection(path: Path, candidate: Mapping[str, Any], standing: Mapping[str, Any], ask: str) -> str:
     """Why this gate.json does not let a version in; "" if it does."""
     try:

@@ -66,17 +66,22 @@ def write_artefact(artefact: Artefact) -> Artefact:
 
 def read_artefact(folder: Path) -> Artefact:
     """Read artefact.json and compare every file with its hash. Raises DataError that names the file and a remedy."""
+    artefact = read_manifest(folder)
+    for name, expected in artefact.sha256.items():
+        _check_file(folder / name, expected)
+    return artefact
+
+
+def read_manifest(folder: Path) -> Artefact:
+    """Read artefact.json alone, for what is only listed. Raises DataError if it is not there or damaged."""
     path = folder / MANIFEST
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        artefact = _checked(Artefact(folder=folder, **values))
+        return _checked(Artefact(folder=folder, **values))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; {_remedy(folder, 'export a finished run first')}") from error
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({type(error).__name__}: {error}); {_remedy(folder)}") from error
-    for name, expected in artefact.sha256.items():
-        _check_file(folder / name, expected)
-    return artefact
 
 
 def version_of(folder: Path) -> str:

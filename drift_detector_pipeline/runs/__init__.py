@@ -3,6 +3,7 @@
 facts         time, command, versions, commit
 machine       device, precision, threads, processes
 receipts      run.json of a finished run
+listing       make runs: receipts side by side
 checkpoints   the state of an unfinished run
 folders       which folder a command uses or continues
 tracking/     where a run's numbers go

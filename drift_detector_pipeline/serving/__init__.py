@@ -9,6 +9,7 @@ request_log       what was asked and answered, as rows
 stored_verdicts   verdicts into the database and back
 verdicts          rows of disjoint windows -> verdicts that anybody can repeat to the bit
 log_export        make log_export: the rows as Parquet
+models            make models: versions, and what the log says of each
 crops             the newest images in memory, for a second look
 kept              the newest images as files, if somebody wants that
 engine            an artefact, opened: bytes -> crop -> answer and scores
