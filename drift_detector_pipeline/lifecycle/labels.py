@@ -31,12 +31,12 @@ from drift_detector_pipeline.lifecycle.basket_file import (
     IMAGES,
     TABLE,
     Basket,
+    Why,
     baskets,
     newest_basket,
     read_basket,
 )
 from drift_detector_pipeline.lifecycle.checked_labels import Given, checked_labels, known_names
-from drift_detector_pipeline.lifecycle.choosing import Why
 from drift_detector_pipeline.lifecycle.label_formats import NONE_OF_THESE, Said, read_said
 from drift_detector_pipeline.lifecycle.truth import truth_words
 from drift_detector_pipeline.release.registry import name_of_user
