@@ -9,6 +9,10 @@ VERSION ?=
 WHY ?=
 CAUSE ?=
 SEVERITY ?=
+ALARM ?=
+SOURCE ?=
+BASKET ?=
+FILE ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -20,7 +24,9 @@ override IMAGES := $(value IMAGES)
 override VERSION := $(value VERSION)
 override WHY := $(value WHY)
 override CAUSE := $(value CAUSE)
-export IMAGES VERSION WHY CAUSE
+override BASKET := $(value BASKET)
+override FILE := $(value FILE)
+export IMAGES VERSION WHY BASKET FILE CAUSE
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -191,7 +197,7 @@ log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=s
 	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Loop
-.PHONY: models promote rollback models_push models_pull runs gate
+.PHONY: models promote rollback models_push models_pull models_check runs gate
 models: $(INSTALLED) ## All versions: which one answers, accuracy, size, speed, what tests and the request log say; ARGS=--json
 	@$(MODULE).serving.models $(ARGS)
 
@@ -210,8 +216,21 @@ models_pull: $(INSTALLED) ## Fetch the versions whose pointers are here from the
 gate: $(INSTALLED) ## May a candidate replace the champion? On labelled images, claim by claim: VERSION=... CAUSE=fog SEVERITY=3
 	@$(MODULE).lifecycle.gate "$$VERSION" $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY)) $(ARGS)
 
+models_check: $(INSTALLED) ## Every version whole and answering, the champion let in by a gate? Fetches them first if there is a key
+	@$(if $(HAS_KEY),$(if $(wildcard models/versions/*.dvc),$(MAKE) --silent models_pull ARGS=))
+	@$(MODULE).release.verified
+
 runs: $(INSTALLED) ## Finished runs side by side: result, time, data, settings that differ; ARGS="RUN RUN", or all
 	@$(MODULE).runs.listing $(ARGS)
+.PHONY: basket label labels
+basket: $(INSTALLED) ## Images of a change that are worth a label, as a folder: ALARM=7 IMAGES=FOLDER, or SOURCE=gate-3
+	@$(MODULE).lifecycle.basket "$$IMAGES" $(if $(ALARM),alarm=$(ALARM)) $(if $(SOURCE),source=$(SOURCE)) $(ARGS)
+
+label: $(INSTALLED) ## Label a basket in the browser, by keys: BASKET=data/baskets/DATE_TIME, or the newest
+	@$(MODULE).lifecycle.label "$$BASKET" $(ARGS)
+
+labels: $(INSTALLED) ## Take labels back and say how accurate the model was: FILE=basket.csv, or what Label Studio or CVAT wrote
+	@$(MODULE).lifecycle.labels "$$FILE" "$$BASKET" $(ARGS)
 
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME

@@ -6,6 +6,8 @@ The ground:
     console        log lines and progress bars
     files          atomic writes, hashes, locks
     arrays         the kinds of arrays that stages hand each other
+    settings_section   what every part of the settings is
+    settings_loop  of the loop: watching, labels, healing, training on, the gate
     settings       what can be set, with types, ranges and meanings
     meant          the setting that a word means which is none
     config         conf/*.yaml and overrides -> checked settings

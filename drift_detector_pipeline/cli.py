@@ -60,19 +60,18 @@ COMMANDS = {
     "runs": _Command("runs.listing", "finished runs side by side: RUN RUN, or all"),
     "gate": _Command("lifecycle.gate", "may a candidate replace the champion? VERSION cause=fog severity=3"),
     "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
+    "basket": _Command(
+        "lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7, or source=gate-3"
+    ),
+    "label": _Command("lifecycle.label", "label a basket in the browser: BASKET, or the newest"),
+    "labels": _Command("lifecycle.labels", "take labels back, and say how accurate the model was: FILE BASKET"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
 }
 _AS_MAKE_SAYS = {"process-data": "dataset", "dvc-pull": "pull", "dvc-push": "push", "dvc-status": "status"}
-_WITHOUT_TRAINING = (
-    "serve",
-    "log-export",
-    "models",
-    "promote",
-    "rollback",
-    "gate",
-)  # what an environment for serving alone can do
+# What an environment for serving alone can do.
+_WITHOUT_TRAINING = ("serve", "log-export", "models", "promote", "rollback", "gate", "basket", "label", "labels")
 _SHELLS = ("bash", "zsh")
 
 

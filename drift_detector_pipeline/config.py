@@ -25,7 +25,7 @@ from drift_detector_pipeline.meant import FREE_FORM, PATTERNS, as_typed, is_sett
 from drift_detector_pipeline.settings import Settings, valid_keys
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-PATHS = (*(key for key in valid_keys() if key.endswith(("path", "dir", "resume"))), "hydra.run.dir")
+PATHS = (*(key for key in valid_keys() if key.endswith(("path", "dir", "resume", "keep_images"))), "hydra.run.dir")
 
 _GIVEN = "given on the command line"
 _Section = TypeVar("_Section", bound=BaseModel)

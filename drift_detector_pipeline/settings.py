@@ -4,21 +4,19 @@ Read by config.py, which fills and checks it, and by every stage that is given a
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-FilePath = Annotated[Path, Field(strict=False)]
+from drift_detector_pipeline.settings_loop import Basket as Basket
+from drift_detector_pipeline.settings_loop import Gate as Gate
+from drift_detector_pipeline.settings_loop import Heal as Heal
+from drift_detector_pipeline.settings_loop import Monitor as Monitor
+from drift_detector_pipeline.settings_loop import Retrain as Retrain
+from drift_detector_pipeline.settings_section import FilePath, Fraction, Positive, Section
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class ColourJitter(_Section):
+class ColourJitter(Section):
     """How far the colours of a training image may stray; see `distortions.jitter_colours`. 0: not at all."""
 
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0  # 0.4: by a factor of 0.6 to 1.4; so are the next two
@@ -27,14 +25,14 @@ class ColourJitter(_Section):
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # in turns of the colour circle, either way
 
 
-class RandAugment(_Section):
+class RandAugment(Section):
     """A few of 14 distortions, all of one strength; see `distortions.rand_augment`."""
 
     operations: Annotated[int, Field(ge=0, le=14)] = 0  # one after another, each drawn anew; 0: off
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # 0 hardly any, 30 the strongest
 
 
-class Augmentation(_Section):
+class Augmentation(Section):
     """How a stored image becomes a training image; see `augmentation.augment`."""
 
     min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
@@ -47,7 +45,7 @@ class Augmentation(_Section):
     mix_alpha: Annotated[float, Field(gt=0)] = 1.0  # shares are drawn from Beta(alpha, alpha); 1: all equally likely
 
 
-class Data(_Section):
+class Data(Section):
     """Where images come from and how they are stored."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
@@ -71,7 +69,7 @@ class Data(_Section):
         return self
 
 
-class Model(_Section):
+class Model(Section):
     """Which network, and what it starts from."""
 
     name: str
@@ -82,7 +80,7 @@ class Model(_Section):
     options: dict[str, Any]
 
 
-class Profiling(_Section):
+class Profiling(Section):
     """Which training steps PyTorch's profiler records, and what of them. Decides nothing about the bits."""
 
     enabled: bool
@@ -99,7 +97,7 @@ class Profiling(_Section):
     with_modules: bool  # today's PyTorch has this in with_stack
 
 
-class Training(_Section):
+class Training(Section):
     """How it learns. All of it but `profiler` decides the bits of the weights."""
 
     epochs: Positive
@@ -128,7 +126,7 @@ class Training(_Section):
         return self
 
 
-class Run(_Section):
+class Run(Section):
     """Where and how a run happens."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -139,19 +137,19 @@ class Run(_Section):
     checkpoint_every: Positive
 
 
-class Wandb(_Section):
+class Wandb(Section):
     """Where W&B keeps a run. Decides nothing about the bits."""
 
     enabled: bool = True  # false: off, whatever `mode` says
     project: Annotated[str, Field(min_length=1)]
     entity: str | None
     run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = []  # W&B's limit of a tag
+    tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default_factory=list)  # W&B's limit of a tag
     mode: Literal["auto", "online", "offline", "disabled"]
     log_freq: Positive  # optimizer steps between two values of a batch
 
 
-class Drift(_Section):
+class Drift(Section):
     """How a window of images is judged. Decides nothing about training."""
 
     alpha: Annotated[float, Field(gt=0, lt=1)]
@@ -161,7 +159,7 @@ class Drift(_Section):
     promise: Literal["reference", "average"]
 
 
-class Watch(_Section):
+class Watch(Section):
     """How a folder that fills is watched. Decides nothing about training."""
 
     alpha: Annotated[float, Field(gt=0, lt=1)]
@@ -173,7 +171,7 @@ class Watch(_Section):
     restart: bool
 
 
-class Export(_Section):
+class Export(Section):
     """How a run becomes a folder that answers. Decides nothing about training."""
 
     path: FilePath
@@ -190,7 +188,7 @@ class Export(_Section):
         return self
 
 
-class Serving(_Section):
+class Serving(Section):
     """How a service answers. Decides nothing about the answers themselves."""
 
     host: Annotated[str, Field(min_length=1)]  # an address of this machine
@@ -204,40 +202,11 @@ class Serving(_Section):
     retention_days: Annotated[float, Field(gt=0)] | None  # of rows of the log; null: kept
     thumbnails: Annotated[float, Field(ge=0, le=1)]  # share of images whose picture is kept
     drain_s: Annotated[float, Field(ge=0, le=600)]  # from "not ready" to closing the door
+    keep_images: FilePath | None = None  # a folder for the bytes of answered images; null: not kept
+    keep_images_gb: Annotated[float, Field(gt=0)] = 1.0  # of that folder, at most; the oldest images go
 
 
-class Gate(_Section):
-    """What a candidate must show before it may replace the champion. Decides nothing about training."""
-
-    alpha: Annotated[float, Field(gt=0, lt=0.5)]  # chance that a claim is wrong, over all looks at the same images
-    clean_margin: Annotated[float, Field(gt=0, lt=1)]  # accuracy that may be lost on clean images, in 0..1
-    others_margin: Annotated[float, Field(gt=0, lt=1)]  # ... and under the other kinds of change, in the mean
-    brier_margin: Annotated[float, Field(gt=0, lt=1)]  # mean squared distance of confidence and being right
-    latency: Annotated[float, Field(gt=0)]  # most processor time an image, as a multiple of the champion's
-    size: Annotated[float, Field(gt=0)]  # largest file, as a multiple of the champion's
-    least_labels: Positive  # labelled images from the changed world below which they are not asked
-
-
-class Heal(_Section):
-    """How statistics of recent images become a model. Decides nothing about training."""
-
-    images: Annotated[int, Field(ge=32, le=4096)]  # most images whose statistics are taken
-    prior: Annotated[int, Field(ge=0)]  # images that the network's own statistics count for beside them
-    least_reference: Annotated[int, Field(ge=100)]  # further images from which on they are the new reference
-
-
-class Retrain(_Section):
-    """How a run is trained on. What decides its bits stands in its receipt, under training and data."""
-
-    further_epochs: Positive | None  # null: as many as the champion's run
-    learning_rate_factor: Annotated[float, Field(gt=0)]  # of the run's own
-    warm: bool  # from the run's weights; false: from where the run itself began
-    twins_share: Annotated[float, Field(gt=0, lt=1)]  # of the images of an epoch that are changed
-    labels_share: Annotated[float, Field(ge=0, lt=1)]  # of train that labelled images should make up
-    most_repeats: Positive  # of one labelled image in an epoch
-
-
-class Settings(_Section):
+class Settings(Section):
     """All settings of a command, checked."""
 
     data: Data
@@ -252,6 +221,8 @@ class Settings(_Section):
     gate: Gate
     heal: Heal
     retrain: Retrain
+    monitor: Monitor
+    basket: Basket
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":
@@ -264,7 +235,7 @@ class Settings(_Section):
         return self
 
 
-class Sweep(_Section):
+class Sweep(Section):
     """How `make sweep` tries values: conf/sweep.yaml."""
 
     sampler: Literal["grid", "optuna"]

@@ -35,8 +35,9 @@ def commands(path):
     return [step["run"] for step in steps(path) if "run" in step]
 
 
-def test_there_are_four():
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "data.yml", "docker_train_pipeline.yml", "pages.yml"]
+def test_there_are_five():
+    names = ["ci.yml", "data.yml", "docker_train_pipeline.yml", "models.yml", "pages.yml"]
+    assert [path.name for path in WORKFLOWS] == names
 
 
 def test_all_follow_githubs_schema():
@@ -50,7 +51,7 @@ def test_all_follow_githubs_schema():
 def test_every_step_runs_one_make_target_that_ci_runs_here_too(path):
     script = (ROOT / ".ci" / "run").read_text()
     targets = set(re.findall(r"\b[a-z_]+\b", " ".join(re.findall(r"^ *make (.*)$", script, re.MULTILINE))))
-    targets |= {"docs"}  # a test of `make check` builds the site
+    targets |= {"docs", "docker_serve_image"}  # tests of `make check` and of `make docker_check` build them
     for command in commands(path):
         found = re.fullmatch(r'make ([a-z_]+)( ARGS="[^"]*")?', command)
         assert found, command
@@ -87,7 +88,7 @@ def test_secrets_reach_single_steps_through_their_environment_only(path):
     for step in steps(path):
         assert "secrets." not in json.dumps({key: value for key, value in step.items() if key != "env"})
         if "secrets." in json.dumps(step.get("env", {})):
-            assert step["run"].split()[1] in ("smoke", "docker_smoke")
+            assert step["run"].split()[1] in ("smoke", "docker_smoke", "models_check")
     for job in read(path)["jobs"].values():
         assert "secrets." not in json.dumps(job.get("env", {}))
 
@@ -99,6 +100,20 @@ def test_they_start_when_they_should():
         assert {"pull_request", "workflow_dispatch"} <= triggers.keys()
     paths = read(ROOT / ".github" / "workflows" / "data.yml")["on"]
     assert paths["push"]["paths"] == paths["pull_request"]["paths"] == ["data/**.dvc", "conf/data/**"]
+    paths = read(ROOT / ".github" / "workflows" / "models.yml")["on"]
+    assert paths["push"]["paths"] == paths["pull_request"]["paths"]
+    assert {"models/**.dvc", "models/champion.json"} <= set(paths["push"]["paths"])
+
+
+def test_git_keeps_what_the_workflow_of_models_looks_at_and_no_weights():
+    kept = ["versions/resnet18-0.dvc", "champion.json", "history.jsonl", "gates/a_against_b/gate.json"]
+    left = ["versions/resnet18-0/model.onnx", "versions/.gitignore", "requests.sqlite", "gates/a_against_b/gate.html"]
+    asked = "\n".join(f"models/{name}" for name in kept + left)
+    found = subprocess.run(["git", "check-ignore", "--no-index", "--stdin"], cwd=ROOT, input=asked,
+                           capture_output=True, text=True)  # fmt: skip
+    if found.returncode > 1:
+        pytest.skip("no git here")
+    assert found.stdout.splitlines() == [f"models/{name}" for name in left]
 
 
 def test_the_python_versions_are_those_the_package_claims():

@@ -3,6 +3,21 @@
 Steps talk through files and rows: the request log, versions in `models/`, labels in `data/labels`. A person runs each
 by hand; automation calls the same steps.
 
+alarms           alarms of streams as rows: which stand, who looked at them, whose news is held back
+streams          rows of one stream -> what is known of it, and its alarms
+detectors        a model of the log -> its streams, if its artefact is here
+watched          how far streams were read: rows out, state and alarms back in one transaction
+reasons          the rows since a change -> its cause and what it costs
+notify           who is to be told is told once: webhook, command
+gauges           what Prometheus may ask the monitor
+watcher          follows the log: reads, names causes, tells
+monitor          make monitor
+choosing         which images a person should label
+pictures         images by their hash, in any folder
+basket_file      what a basket of images holds
+label_formats    the same for other tools, and what they wrote back
+stretch          which rows a basket is about
+basket           make basket
 origin           where an artefact comes from: run and data
 gate_statistics  how much better or worse, at least
 gate_images      the images a gate asks about

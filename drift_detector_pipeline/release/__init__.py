@@ -7,6 +7,7 @@ registry    versions that nobody changes, and which of them answers: models/
 champions   make promote, make rollback
 shared      make models_push, make models_pull
 executable  a file of it, run: images -> everything that is asked of a model
+verified    make models_check: every version answers, the champion may be one
 graph       a network -> ONNX files
 quantised   the same in whole numbers
 parity      what a file costs and saves, beside the network itself

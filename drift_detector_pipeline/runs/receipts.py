@@ -25,7 +25,7 @@ from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 OUTPUTS = Path("outputs")
 FINAL, BEST = WEIGHT_FILES = ("final_model.safetensors", "best_model.safetensors")
 # Sections that decide no bit of the weights.
-_FREE = ("wandb", "drift", "watch", "export", "serving", "gate", "heal", "retrain")
+_FREE = ("wandb", "drift", "watch", "export", "serving", "monitor", "gate", "heal", "retrain")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 

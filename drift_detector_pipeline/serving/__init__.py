@@ -11,6 +11,7 @@ verdicts          rows of disjoint windows -> verdicts that anybody can repeat t
 log_export        make log_export: the rows as Parquet
 models            make models: versions, and what the log says of each
 crops             the newest images in memory, for a second look
+kept              the newest images as files, if somebody wants that
 engine            an artefact, opened: bytes -> crop -> answer and scores
 batcher           single crops -> batches of whatever waits; another model between two of them
 decoding          bytes of unknown origin -> crops, in bounded memory

@@ -19,6 +19,7 @@ from drift_detector_pipeline.serving.batcher import Answered, Batcher
 from drift_detector_pipeline.serving.decoding import Decoder, Prepared, thumbnail_of
 from drift_detector_pipeline.serving.engine import Engine, open_engine
 from drift_detector_pipeline.serving.judging import Judge
+from drift_detector_pipeline.serving.kept import KeptImages
 from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.problems import RequestError
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -44,12 +45,15 @@ class Service:
         self.batcher = Batcher(engine, self.metrics.batch.observe)
         self.decoder = Decoder(int(settings.max_megapixels * 1e6))
         self.judge = Judge(log, self.metrics, settings)
+        self.kept = _kept_images(settings)
         self._swapping = asyncio.Lock()
         self._register(engine)
         self._announce(engine, self.judge.newest_of(engine))
         self.metrics.watch("drift_queue_depth", "Images that wait for a batch", lambda: self.batcher.waiting)
         self.metrics.watch("drift_log_behind", "1 if the request log is older than it should be", lambda: log.behind)
         self.metrics.count("drift_log_dropped", "Rows that the request log could not keep", lambda: log.dropped)
+        if kept := self.kept:
+            self.metrics.count("drift_images_not_kept", "Images that could not be kept", lambda: kept.dropped)
 
     @property
     def engine(self) -> Engine:
@@ -67,12 +71,16 @@ class Service:
         self.decoder.stop()
         await self.judge.stop()
         await asyncio.to_thread(self.log.close)
+        if self.kept:
+            await asyncio.to_thread(self.kept.close)
 
     async def predict(self, contents: Sequence[bytes], asker: Asker) -> list[Answered]:
         """Answer images, all by the same model, and log them. Raises RequestError for the first that cannot be used."""
         found = await self.read(contents)
-        for prepared, answered in found:
+        for (prepared, answered), content in zip(found, contents, strict=True):
             self._keep(prepared.crop, prepared.sha256, answered, asker)
+            if self.kept:
+                self.kept.put(prepared.sha256, content)
         return [answered for _, answered in found]
 
     async def read(self, contents: Sequence[bytes]) -> list[tuple[Prepared, Answered]]:
@@ -154,6 +162,12 @@ class Service:
         self.log.put(engine.log_id, row, thumbnail_of(crop) if sampled else None)
         self.judge.saw(engine, asker.source, sha256, crop)
         self.metrics.images.labels(engine.model).inc()
+
+
+def _kept_images(settings: Serving) -> KeptImages | None:
+    if settings.keep_images is None:
+        return None
+    return KeptImages(settings.keep_images, int(settings.keep_images_gb * 1e9))
 
 
 def _checked(answered: Answered) -> Answered:

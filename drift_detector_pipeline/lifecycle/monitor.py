@@ -1,0 +1,105 @@
+"""Watch the request log: `python -m drift_detector_pipeline.lifecycle.monitor`, which `make monitor` runs.
+
+In: rows that services write; the artefacts of the models that answered. Out: rows of the tables watch and alarm, causes
+of alarms, news to who is to be told, numbers for Prometheus. Ends when it is interrupted or terminated, goes on where
+it was when it is called again; with monitor.once=true it ends at the end of the log. Status 0, 1 after an error.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.console import log as console
+from drift_detector_pipeline.console import set_up_logging
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.lifecycle.gauges import Gauges, answering
+from drift_detector_pipeline.lifecycle.notify import SECRET, Notifier
+from drift_detector_pipeline.lifecycle.watched import still_there, the_only_one
+from drift_detector_pipeline.lifecycle.watcher import Watcher
+from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.settings import Monitor
+
+_ALLOWED = [f"monitor.{name}" for name in Monitor.model_fields]
+_AGAIN_S = 2.0  # between two tries to reach a log, or to be its only monitor
+
+
+@exit_status
+def main() -> int:
+    """Watch until stopped, or until the end of the log."""
+    set_up_logging()
+    settings = settings_from(sys.argv[1:])
+    with _stopping() as stop:
+        return watch_log(settings, os.environ.get(SECRET, ""), stop)
+
+
+def settings_from(words: Sequence[str]) -> Monitor:
+    """The settings; DATABASE_URL wins, as for the service. Raises ConfigError for a word that is none of them."""
+    command = read_command(words)
+    if command.target is not None:
+        raise ConfigError(
+            f"{command.target}: the log is given as monitor.database=..., models as monitor.models_path=..."
+        )
+    refuse_others(command.overrides, _ALLOWED, "no setting of the monitor")
+    own = [f"monitor.database={address!r}"] if (address := os.environ.get("DATABASE_URL")) else []
+    return load_section(Monitor, [*command.overrides, *own])
+
+
+def watch_log(settings: Monitor, secret: str, stop: threading.Event) -> int:
+    """Watch until `stop` is set, or the log's end if `monitor.once`; return the exit status.
+
+    A database that is away is waited for, but for `once`. Raises DataError if it cannot be opened at the start.
+    """
+    gauges = Gauges()
+    with closing(RequestLog(settings.database)) as log, answering(gauges, settings.metrics_host, settings.metrics_port):
+        watcher, said = Watcher(log, settings, Notifier(log, settings, secret), gauges, stop), ""
+        while not stop.is_set():
+            problem = _watch(watcher, log, settings)
+            if settings.once:
+                return 0
+            if problem and problem != said:
+                console.warning("%s", problem)
+            said = problem
+            stop.wait(_AGAIN_S)
+    console.info("stopped; the same command goes on from here")
+    return 0
+
+
+def _watch(watcher: Watcher, log: RequestLog, settings: Monitor) -> str:
+    """Follow the log until stopped; return what stands in the way."""
+    try:
+        with the_only_one(log) as held:
+            if held is None:
+                busy = "another monitor watches this log"
+                if settings.once:
+                    console.info("%s; nothing to do", busy)
+                return f"{busy}; this one waits for it to end"
+            watcher.follow(partial(still_there, held))
+    except DataError as error:
+        if settings.once:
+            raise
+        return str(error)
+    return ""
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that is set when this process is interrupted or terminated: what is under way is finished first."""
+    stop, before = threading.Event(), dict[signal.Signals, Any]()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
