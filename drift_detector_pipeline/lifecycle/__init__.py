@@ -24,4 +24,6 @@ gate_images      the images a gate asks about
 gate_claims      what a candidate has to show
 gate_page        a gate as one page
 gate             make gate
+frozen           a network with statistics of recent images
+heal             make heal
 """
