@@ -108,7 +108,7 @@ class Heal(Section):
 class Retrain(Section):
     """How a run is trained on. What decides its bits stands in its receipt, under training and data."""
 
-    epochs: Positive | None  # null: as many as the champion's run
+    further_epochs: Positive | None  # null: as many as the champion's run
     learning_rate_factor: Annotated[float, Field(gt=0)]  # of the run's own
     warm: bool  # from the run's weights; false: from where the run itself began
     twins_share: Annotated[float, Field(gt=0, lt=1)]  # of the images of an epoch that are changed

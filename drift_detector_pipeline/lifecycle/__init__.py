@@ -13,8 +13,6 @@ gauges           what Prometheus may ask the monitor
 watcher          follows the log: reads, names causes, tells
 monitor          make monitor
 alarm_desk       make alarms, make acknowledge, make silence
-choosing         which images a person should label
-pictures         images by their hash, in any folder
 basket_file      what a basket of images holds
 choosing         which of them a person should label
 pictures         images by their hash, in any folder
@@ -32,4 +30,9 @@ gate_images      the images a gate asks about
 gate_claims      what a candidate has to show
 gate_page        a gate as one page
 gate             make gate
+frozen           a network with statistics of recent images
+heal             make heal
+decisions        what was done about changes, as rows
+policy           what should be done about an alarm?
+autopilot        make autopilot
 """

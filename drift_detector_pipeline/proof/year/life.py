@@ -67,7 +67,9 @@ class Life:
         names = [NONE_OF_THESE if label == NOBODY else classes[label] for label in day.labels.tolist()]
         self._truth |= {hashlib.sha256(file).hexdigest(): name for file, name in zip(files, names, strict=True)}
         standing = champion(MODELS)
-        said = [label for start in range(0, len(files), _AT_ONCE) for label in self._ask(files[start : start + _AT_ONCE])]
+        said = [
+            label for start in range(0, len(files), _AT_ONCE) for label in self._ask(files[start : start + _AT_ONCE])
+        ]
         self._wait_for_the_log(len(files))
         self._watcher.follow(lambda: None)
         look(self._log, self._policy, self._steps)
