@@ -204,6 +204,7 @@ class Serving(_Section):
     retention_days: Annotated[float, Field(gt=0)] | None  # of rows of the log; null: kept
     thumbnails: Annotated[float, Field(ge=0, le=1)]  # share of images whose picture is kept
     drain_s: Annotated[float, Field(ge=0, le=600)]  # from "not ready" to closing the door
+    models_path: FilePath = Path("models")  # with champion.json, which is followed, and versions/
     keep_images: FilePath | None = None  # a folder for the bytes of answered images; null: not kept
     keep_images_gb: Annotated[float, Field(gt=0)] = 1.0  # of that folder, at most; the oldest images go
 

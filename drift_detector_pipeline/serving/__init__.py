@@ -17,6 +17,7 @@ batcher           single crops -> batches of whatever waits; another model betwe
 decoding          bytes of unknown origin -> crops, in bounded memory
 metrics           what Prometheus may ask
 judging           windows of the log -> verdicts, beside the requests
+following         whoever is champion answers, within a second
 service           what lives as long as a service does
 keys              who may ask
 admission         what is refused before a body is read

@@ -18,6 +18,7 @@ from drift_detector_pipeline.release.artefact import MANIFEST, REFERENCE
 from drift_detector_pipeline.serving.batcher import Answered, Batcher
 from drift_detector_pipeline.serving.decoding import Decoder, Prepared, thumbnail_of
 from drift_detector_pipeline.serving.engine import Engine, open_engine
+from drift_detector_pipeline.serving.following import Followed, Follower, places_of
 from drift_detector_pipeline.serving.judging import Judge
 from drift_detector_pipeline.serving.kept import KeptImages
 from drift_detector_pipeline.serving.metrics import Metrics
@@ -38,10 +39,14 @@ class Asker(NamedTuple):
 class Service:
     """One model at a time, exchanged between two batches. All methods belong to one event loop."""
 
-    def __init__(self, engine: Engine, log: RequestLog, settings: Serving, folder: Path) -> None:
-        """`engine`: of the artefact `folder`; others beside it may be exchanged for it."""
+    def __init__(
+        self, engine: Engine, log: RequestLog, settings: Serving, folder: Path, followed: Followed | None = None
+    ) -> None:
+        """`engine`: of the artefact `folder`; others beside it may be exchanged for it, or champions take its place."""
         self.settings, self.log, self.metrics = settings, log, Metrics()
-        self._place = folder.parent
+        self._places = places_of(followed, folder)
+        self._follower = followed and Follower(followed, self.exchange, self.metrics)
+        self._following: asyncio.Task[None] | None = None
         self.batcher = Batcher(engine, self.metrics.batch.observe)
         self.decoder = Decoder(int(settings.max_megapixels * 1e6))
         self.judge = Judge(log, self.metrics, settings)
@@ -64,9 +69,14 @@ class Service:
         """Answer and judge from now on."""
         self.batcher.start()
         self.judge.start()
+        if self._follower is not None:
+            self._following = asyncio.create_task(self._follower.run())
 
     async def stop(self) -> None:
         """Finish what was begun, and write what was logged."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
         await self.batcher.stop()
         self.decoder.stop()
         await self.judge.stop()
@@ -110,13 +120,18 @@ class Service:
         return list(found)
 
     async def swap(self, name: str) -> Engine:
-        """Let the artefact in the folder `name`, beside the one that was started with, answer from the next batch on.
+        """Let the artefact in the folder `name` answer from the next batch on: a version, or one beside the first.
 
         Raises RequestError if there is no such folder or its files do not fit together; nothing changes then.
         """
-        folder = (self._place / name).resolve()
-        if folder.parent != self._place.resolve() or not (folder / MANIFEST).is_file():
-            raise RequestError("unknown", f"{name}: no artefact of that name beside the one that was started with")
+        for place in self._places:
+            folder = (place / name).resolve()
+            if folder.parent == place.resolve() and (folder / MANIFEST).is_file():
+                return await self.exchange(folder)
+        raise RequestError("unknown", f"{name}: no artefact of that name beside the one that was started with")
+
+    async def exchange(self, folder: Path) -> Engine:
+        """Let the artefact in `folder` answer from the next batch on. Raises RequestError as `swap` does."""
         async with self._swapping:
             try:
                 engine = await asyncio.to_thread(open_engine, folder)
