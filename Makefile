@@ -11,6 +11,8 @@ ALARM ?=
 SOURCE ?=
 BASKET ?=
 FILE ?=
+CAUSE ?=
+SEVERITY ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -23,7 +25,8 @@ override VERSION := $(value VERSION)
 override WHY := $(value WHY)
 override BASKET := $(value BASKET)
 override FILE := $(value FILE)
-export IMAGES VERSION WHY BASKET FILE
+override CAUSE := $(value CAUSE)
+export IMAGES VERSION WHY BASKET FILE CAUSE
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -194,7 +197,7 @@ log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=s
 	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Loop
-.PHONY: models promote rollback models_push models_pull models_check runs
+.PHONY: models promote rollback models_push models_pull models_check runs gate basket label labels
 models: $(INSTALLED) ## All versions: which one answers, accuracy, size, speed, what tests and the request log say; ARGS=--json
 	@$(MODULE).serving.models $(ARGS)
 
@@ -214,9 +217,12 @@ models_check: $(INSTALLED) ## Every version whole and answering, the champion le
 	@$(if $(HAS_KEY),$(if $(wildcard models/versions/*.dvc),$(MAKE) --silent models_pull ARGS=))
 	@$(MODULE).release.verified
 
+gate: $(INSTALLED) ## May a candidate replace the champion? On labelled images, claim by claim: VERSION=... CAUSE=fog SEVERITY=3
+	@$(MODULE).lifecycle.gate "$$VERSION" $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY)) $(ARGS)
+
 runs: $(INSTALLED) ## Finished runs side by side: result, time, data, settings that differ; ARGS="RUN RUN", or all
 	@$(MODULE).runs.listing $(ARGS)
-.PHONY: basket label labels
+
 basket: $(INSTALLED) ## Images of a change that are worth a label, as a folder: ALARM=7 IMAGES=FOLDER, or SOURCE=gate-3
 	@$(MODULE).lifecycle.basket "$$IMAGES" $(if $(ALARM),alarm=$(ALARM)) $(if $(SOURCE),source=$(SOURCE)) $(ARGS)
 

@@ -58,9 +58,10 @@ COMMANDS = {
     "models-push": _Command("release.shared", "send versions to the DVC remote: VERSION, or all", ("push",)),
     "models-pull": _Command("release.shared", "fetch versions from the DVC remote: VERSION, or all", ("pull",)),
     "runs": _Command("runs.listing", "finished runs side by side: RUN RUN, or all"),
+    "gate": _Command("lifecycle.gate", "may a candidate replace the champion? VERSION cause=fog severity=3"),
     "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
     "basket": _Command(
-        "lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7, or source=gate-3"
+        "lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7"
     ),
     "label": _Command("lifecycle.label", "label a basket in the browser: BASKET, or the newest"),
     "labels": _Command("lifecycle.labels", "take labels back, and say how accurate the model was: FILE BASKET"),
@@ -70,7 +71,7 @@ COMMANDS = {
 }
 _AS_MAKE_SAYS = {"process-data": "dataset", "dvc-pull": "pull", "dvc-push": "push", "dvc-status": "status"}
 # What an environment for serving alone can do.
-_WITHOUT_TRAINING = ("serve", "log-export", "models", "promote", "rollback", "basket", "label", "labels")
+_WITHOUT_TRAINING = ("serve", "log-export", "models", "promote", "rollback", "gate", "basket", "label", "labels")
 _SHELLS = ("bash", "zsh")
 
 

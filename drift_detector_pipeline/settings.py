@@ -234,6 +234,37 @@ class Monitor(_Section):
     once: bool
 
 
+class Gate(_Section):
+    """What a candidate must show before it may replace the champion. Decides nothing about training."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)]  # chance that a claim is wrong, over all looks at the same images
+    clean_margin: Annotated[float, Field(gt=0, lt=1)]  # accuracy that may be lost on clean images, in 0..1
+    others_margin: Annotated[float, Field(gt=0, lt=1)]  # ... and under the other kinds of change, in the mean
+    brier_margin: Annotated[float, Field(gt=0, lt=1)]  # mean squared distance of confidence and being right
+    latency: Annotated[float, Field(gt=0)]  # most processor time an image, as a multiple of the champion's
+    size: Annotated[float, Field(gt=0)]  # largest file, as a multiple of the champion's
+    least_labels: Positive  # labelled images from the changed world below which they are not asked
+
+
+class Heal(_Section):
+    """How statistics of recent images become a model. Decides nothing about training."""
+
+    images: Annotated[int, Field(ge=32, le=4096)]  # most images whose statistics are taken
+    prior: Annotated[int, Field(ge=0)]  # images that the network's own statistics count for beside them
+    least_reference: Annotated[int, Field(ge=100)]  # further images from which on they are the new reference
+
+
+class Retrain(_Section):
+    """How a run is trained on. What decides its bits stands in its receipt, under training and data."""
+
+    epochs: Positive | None  # null: as many as the champion's run
+    learning_rate_factor: Annotated[float, Field(gt=0)]  # of the run's own
+    warm: bool  # from the run's weights; false: from where the run itself began
+    twins_share: Annotated[float, Field(gt=0, lt=1)]  # of the images of an epoch that are changed
+    labels_share: Annotated[float, Field(ge=0, lt=1)]  # of train that labelled images should make up
+    most_repeats: Positive  # of one labelled image in an epoch
+
+
 class Settings(_Section):
     """All settings of a command, checked."""
 
@@ -248,6 +279,9 @@ class Settings(_Section):
     serving: Serving
     monitor: Monitor
     basket: Basket
+    gate: Gate
+    heal: Heal
+    retrain: Retrain
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":

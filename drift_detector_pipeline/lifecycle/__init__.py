@@ -18,4 +18,10 @@ basket_file      what a basket of images holds
 label_formats    the same for other tools, and what they wrote back
 stretch          which rows a basket is about
 basket           make basket
+origin           where an artefact comes from: run and data
+gate_statistics  how much better or worse, at least
+gate_images      the images a gate asks about
+gate_claims      what a candidate has to show
+gate_page        a gate as one page
+gate             make gate
 """
