@@ -60,9 +60,7 @@ COMMANDS = {
     "runs": _Command("runs.listing", "finished runs side by side: RUN RUN, or all"),
     "gate": _Command("lifecycle.gate", "may a candidate replace the champion? VERSION cause=fog severity=3"),
     "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
-    "basket": _Command(
-        "lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7"
-    ),
+    "basket": _Command("lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7"),
     "label": _Command("lifecycle.label", "label a basket in the browser: BASKET, or the newest"),
     "labels": _Command("lifecycle.labels", "take labels back, and say how accurate the model was: FILE BASKET"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),

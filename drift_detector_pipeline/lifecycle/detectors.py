@@ -19,7 +19,7 @@ from drift_detector_pipeline.lifecycle.streams import Streams
 from drift_detector_pipeline.release.artefact import MANIFEST, read_artefact
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts
-from drift_detector_pipeline.settings import Monitor
+from drift_detector_pipeline.settings_in_use import Monitor
 
 _REFERENCE = "reference.npz"
 _OPEN = 4  # detectors, some ten megabytes each

@@ -36,7 +36,7 @@ from drift_detector_pipeline.serving.following import Followed, open_champion
 from drift_detector_pipeline.serving.keys import keys_of
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.service import Service
-from drift_detector_pipeline.settings import Export, Serving
+from drift_detector_pipeline.settings_in_use import Export, Serving
 
 _EXPORT = "drift_detector_pipeline.release.export"
 _KEPT_S = 75  # an idle connection: longer than load balancers keep theirs, so that they close first

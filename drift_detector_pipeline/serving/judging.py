@@ -24,7 +24,7 @@ from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import StoredRow, StoredVerdict
 from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts
 from drift_detector_pipeline.serving.verdicts import Look, judge_windows, look_at
-from drift_detector_pipeline.settings import Serving
+from drift_detector_pipeline.settings_in_use import Serving
 
 KEPT_WINDOWS = 2  # so many windows of crops are kept, of all sources together
 _AT_LEAST_EVERY_S = 2.0  # others may have filled a window in the same log

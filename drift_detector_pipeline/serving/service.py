@@ -25,7 +25,7 @@ from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.problems import RequestError
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts, Row, StoredVerdict
-from drift_detector_pipeline.settings import Serving
+from drift_detector_pipeline.settings_in_use import Serving
 
 
 class Asker(NamedTuple):

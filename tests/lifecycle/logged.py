@@ -9,7 +9,7 @@ from drift_detector_pipeline.lifecycle.streams import Kept
 from drift_detector_pipeline.lifecycle.watched import Stream, kept_of
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.rows import ModelFacts, Row
-from drift_detector_pipeline.settings import Monitor
+from drift_detector_pipeline.settings_in_use import Monitor
 
 HAZE = 0.3  # of the contrast is left, which costs a third of the accuracy
 MONITOR = {

@@ -18,7 +18,7 @@ from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.keys import keys_of
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.service import Service
-from drift_detector_pipeline.settings import Serving
+from drift_detector_pipeline.settings_in_use import Serving
 
 DEFAULTS = {
     "host": "127.0.0.1", "port": 0, "window": 32, "in_flight": 48, "max_upload_mb": 1.0, "max_megapixels": 40.0,
