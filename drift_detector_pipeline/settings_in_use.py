@@ -3,6 +3,7 @@
 Read by settings.py, which names all sections, and by every stage that is given a part of it.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
