@@ -36,6 +36,7 @@ from drift_detector_pipeline.serving.following import Followed, open_champion
 from drift_detector_pipeline.serving.keys import keys_of
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.service import Service
+from drift_detector_pipeline.serving.trial import open_trials
 from drift_detector_pipeline.settings_in_use import Export, Serving
 
 _EXPORT = "drift_detector_pipeline.release.export"
@@ -102,7 +103,8 @@ def _open(wanted: _Wanted) -> Service:
     if engine.detector is None:
         log.warning("%s: exported from a run without `fit` images, so nothing is said about drift", folder)
     requests = RequestLog(settings.database, keep_days=settings.retention_days)
-    return Service(engine, requests, settings, engine.artefact.folder, followed if wanted.follow else None)
+    follow = followed if wanted.follow else None
+    return Service(engine, requests, settings, engine.artefact.folder, follow, open_trials(settings))
 
 
 def _export(folder: Path) -> None:

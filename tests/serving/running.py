@@ -18,6 +18,7 @@ from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.keys import keys_of
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.service import Service
+from drift_detector_pipeline.serving.trial import open_trials
 from drift_detector_pipeline.settings_in_use import Serving
 
 DEFAULTS = {
@@ -43,7 +44,9 @@ class Running(threading.Thread):
 
     async def serve(self):
         log = RequestLog(self.settings.database)
-        self.service = Service(open_engine(self.folder), log, self.settings, self.folder, self.followed)
+        self.service = Service(
+            open_engine(self.folder), log, self.settings, self.folder, self.followed, open_trials(self.settings)
+        )
         self.app = build_app(self.service, keys_of(self.environment))
         config = uvicorn.Config(self.app, log_level="critical", lifespan="on", timeout_graceful_shutdown=10)
         self.server = uvicorn.Server(config)
