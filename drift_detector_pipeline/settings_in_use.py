@@ -3,11 +3,14 @@
 Read by settings.py, which names all sections, and by every stage that is given a part of it.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from drift_detector_pipeline.setting_types import FilePath, Positive, Section
+
+Source = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]  # as X-Source may be
 
 
 class Export(Section):
@@ -41,6 +44,9 @@ class Serving(Section):
     retention_days: Annotated[float, Field(gt=0)] | None  # of rows of the log; null: kept
     thumbnails: Annotated[float, Field(ge=0, le=1)]  # share of images whose picture is kept
     drain_s: Annotated[float, Field(ge=0, le=600)]  # from "not ready" to closing the door
+    models_path: FilePath = Path("models")  # with champion.json, which is followed, and versions/
+    shadow: str | None = None  # a version that is asked beside the one that answers; null: none
+    canary: dict[Source, str] = Field(default_factory=dict)  # versions that answer single sources, by source
     keep_images: FilePath | None = None  # a folder for the bytes of answered images; null: not kept
     keep_images_gb: Annotated[float, Field(gt=0)] = 1.0  # of that folder, at most; the oldest images go
 
