@@ -67,14 +67,15 @@ def main() -> int:
     """Look once, or again and again until stopped."""
     set_up_logging()
     command = read_command(sys.argv[1:])
+    words = command.overrides
     sections = (Lifecycle, Basket, Heal, Retrain, Gate)
-    known = [key for one in sections for key in valid_keys(one, f"{one.__name__.lower()}.")]
-    refuse_others(
-        command.overrides, ["lifecycle", *known, "serving.database", "serving.keep_images"], "no such setting"
-    )
-    settings, basket, heal, retrain, gate = (load_section(one, command.overrides) for one in sections)
-    serving = load_section(Serving, command.overrides)
-    steps = Steps(basket, heal, retrain, gate, settings.images or serving.keep_images)
+    known = [key for section in sections for key in valid_keys(section, f"{section.__name__.lower()}.")]
+    refuse_others(words, ["lifecycle", *known, "serving.database", "serving.keep_images"], "no word of the autopilot")
+    settings, serving = load_section(Lifecycle, words), load_section(Serving, words)
+    steps = Steps(
+        load_section(Basket, words), load_section(Heal, words), load_section(Retrain, words), load_section(Gate, words),
+        settings.images or serving.keep_images,
+    )  # fmt: skip
     with closing(RequestLog(os.environ.get("DATABASE_URL") or serving.database)) as log:
         return fly(log, settings, steps, threading.Event())
 
@@ -100,9 +101,7 @@ def look(log: RequestLog, settings: Lifecycle, steps: Steps) -> None:
     """Do what is to be done now about each stream whose alarm stands. Raises ConfigError without a champion."""
     standing = champion(steps.place)
     if standing is None:
-        raise ConfigError(
-            f'{steps.place}: no champion yet, so nothing to replace; make promote VERSION=... WHY="first"'
-        )
+        raise ConfigError(f'{steps.place}: no champion to replace; make promote VERSION=models/artefact WHY="first"')
     _settle_replaced(log, settings, steps, standing)
     own = _models_of(log, steps.place, standing)
     order = sorted((one for one in open_alarms(log) if one.model_id in own), key=lambda one: (one.source, one.id))
@@ -170,9 +169,7 @@ def _made(log: RequestLog, action: Action, alarm: AlarmRow, steps: Steps) -> str
     from drift_detector_pipeline.lifecycle.heal import heal  # PyTorch, which nothing else here needs
 
     if steps.images is None:
-        raise ConfigError(
-            "no folder of recent images; serving.keep_images=FOLDER keeps them, lifecycle.images names it"
-        )
+        raise ConfigError("no recent images; serving.keep_images=FOLDER keeps them, lifecycle.images=FOLDER names them")
     wanted = {row.image_sha256 for row in rows_of(log, since_alarm(alarm))}
     paths = sorted(images_by_hash(steps.images, wanted).values())
     return heal(folder, paths, cause=cause, severity=severity, settings=steps.heal, place=steps.place)
@@ -213,13 +210,11 @@ def _keep_the_schedule(log: RequestLog, settings: Lifecycle, steps: Steps, stand
     plan = Plan("retrain", [f"lifecycle.retrain_every_days={settings.retrain_every_days:g}"])
     say.info("retrain: %s", plan.reasons[0])
     if not settings.dry_run:
-        folder = champion_folder(standing, steps.place)
-        _done(
-            log,
-            plan,
-            None,
-            lambda: _judged(_trained(folder, None, None, steps), "retrain", None, None, settings, steps),
-        )
+        _done(log, plan, None, partial(_train_on_labels, champion_folder(standing, steps.place), settings, steps))
+
+
+def _train_on_labels(folder: Path, settings: Lifecycle, steps: Steps) -> tuple[str, dict[str, Any]]:
+    return _judged(_trained(folder, None, None, steps), "retrain", None, None, settings, steps)
 
 
 def _settle_replaced(log: RequestLog, settings: Lifecycle, steps: Steps, standing: Champion) -> None:

@@ -38,9 +38,7 @@ def plan_for(
     known = _known(alarm)
     done = {one.action for one in tried if one.outcome != INTERRUPTED}
     if passed := next((one.detail["version"] for one in tried if one.detail.get("passed")), None):
-        return Plan(
-            None, [*known, f"{passed} has passed its gate and waits for a person: make promote VERSION={passed}"]
-        )
+        return Plan(None, [*known, f"{passed} passed its gate and waits for a person: make promote VERSION={passed}"])
     if not is_harmful(alarm):
         if alarm.cause is None:
             return Plan(None, [*known, "its cause is not known yet"])
