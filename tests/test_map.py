@@ -119,6 +119,8 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("lifecycle.basket", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg onnxruntime"),
         ("lifecycle.labels", "timm dvc wandb torch sklearn matplotlib scipy sqlalchemy"),
         ("lifecycle.label", "timm dvc wandb torch sklearn matplotlib scipy sqlalchemy hydra"),
+        ("lifecycle.monitor", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg onnx onnxruntime"),
+        ("lifecycle.alarm_desk", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg onnx onnxruntime"),
         ("runs.tracking.wandb_writer", "torch timm hydra"),
     ],
 )
