@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from drift_detector_pipeline.setting_types import FilePath, Fraction, Positive, Section
-from drift_detector_pipeline.settings_in_use import Basket, Export, Gate, Heal, Monitor, Retrain, Serving
+from drift_detector_pipeline.settings_in_use import (
+    Basket,
+    Export,
+    Gate,
+    Heal,
+    Lifecycle,
+    Monitor,
+    Retrain,
+    Serving,
+)
 
 
 class ColourJitter(Section):
@@ -184,6 +193,7 @@ class Settings(Section):
     gate: Gate
     heal: Heal
     retrain: Retrain
+    lifecycle: Lifecycle
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":

@@ -76,6 +76,21 @@ class Monitor(Section):
     once: bool
 
 
+class Lifecycle(Section):
+    """What is done about a change without being asked. Decides nothing about training."""
+
+    on_alert: list[Literal["basket", "heal", "retrain"]]  # one after another, until one is adopted
+    promote: bool  # adopt what has passed its gate; false: a person does
+    wait_images: Positive  # of the changed world, before anything is made of them
+    images: FilePath | None  # a folder that holds recent images; null: the one of serving.keep_images
+    retrain_every_days: Annotated[float, Field(gt=0)] | None  # on labels that came back; null: only after alerts
+    tries_a_week: Annotated[int, Field(ge=0)]  # of healing and retraining, together
+    minutes_a_week: Annotated[float, Field(ge=0)]  # that these may take
+    poll_s: Annotated[float, Field(gt=0, le=86_400)]  # between two looks
+    once: bool  # look once and end
+    dry_run: bool  # say what would be done, and do nothing
+
+
 class Gate(Section):
     """What a candidate must show before it may replace the champion. Decides nothing about training."""
 
@@ -99,7 +114,7 @@ class Heal(Section):
 class Retrain(Section):
     """How a run is trained on. What decides its bits stands in its receipt, under training and data."""
 
-    epochs: Positive | None  # null: as many as the champion's run
+    further_epochs: Positive | None  # null: as many as the champion's run
     learning_rate_factor: Annotated[float, Field(gt=0)]  # of the run's own
     warm: bool  # from the run's weights; false: from where the run itself began
     twins_share: Annotated[float, Field(gt=0, lt=1)]  # of the images of an epoch that are changed

@@ -33,13 +33,14 @@ from drift_detector_pipeline.lifecycle.gate_claims import (
 from drift_detector_pipeline.lifecycle.gate_images import CLEAN, LABELS, OTHERS, Labelled, World, sample_hash, worlds
 from drift_detector_pipeline.lifecycle.gate_page import Seen, changed_answers, write_gate_page
 from drift_detector_pipeline.lifecycle.gate_statistics import alpha_at
-from drift_detector_pipeline.lifecycle.origin import data_of
+from drift_detector_pipeline.lifecycle.origin import data_of, named_artefact
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.release.admitted import GATE, GATES, identified
-from drift_detector_pipeline.release.artefact import MANIFEST, MODELS, Artefact, read_artefact
+from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
+from drift_detector_pipeline.release.chronicle import champion
 from drift_detector_pipeline.release.executable import Executable, open_executable
 from drift_detector_pipeline.release.parity import milliseconds
-from drift_detector_pipeline.release.registry import champion, champion_folder, open_version
+from drift_detector_pipeline.release.registry import champion_folder
 from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.settings import valid_keys
 from drift_detector_pipeline.settings_in_use import Gate
@@ -97,8 +98,7 @@ def run_gate(
         raise ConfigError(
             f'{version}: there is no champion to test against; make promote VERSION={version} WHY="first"'
         )
-    folder = Path(version)
-    candidate = read_artefact(folder) if (folder / MANIFEST).is_file() else open_version(version, place)
+    candidate = read_artefact(named_artefact(Path(version), place))
     against = read_artefact(champion_folder(standing, place))
     return judge_gate(
         candidate, against, data_of(against), cause=cause, severity=severity, labels=labels, settings=settings,

@@ -49,7 +49,10 @@ class VerdictBody(BaseModel):
     accuracy: float | None = Field(description="estimated, in 0..1")
     low: float | None = Field(description="of its 90 % interval")
     high: float | None
-    by_copy: bool = Field(description="an adapted copy saw the images; else estimated from scores alone")
+    by_copy: bool = Field(
+        description="an adapted copy saw the images; else detail.accuracy.undone names what was undone of them, or the "
+        "estimate is from scores alone"
+    )
     summary: list[str] = Field(description="in plain sentences, the most important first")
     report: str | None = Field(description="where the whole report is")
     detail: dict[str, Any] | None = Field(None, description="all that verdict.json holds")

@@ -23,7 +23,7 @@ from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import StoredRow, StoredVerdict
 from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts
-from drift_detector_pipeline.serving.verdicts import Look, judge_windows, look_at
+from drift_detector_pipeline.serving.verdicts import Look, judge_windows, look_at, nothing_more
 from drift_detector_pipeline.settings_in_use import Serving
 
 KEPT_WINDOWS = 2  # so many windows of crops are kept, of all sources together
@@ -91,8 +91,8 @@ class Judge:
     async def look(self, rows: Sequence[StoredRow], detector: DriftDetector, crops: Crops | None = None) -> Look:
         """Judge rows without counting it, with a second look at their images as far as they are there."""
         own = self._crops if crops is None else crops
-        second_look = look_at_crops(own, detector)
-        return await self.run(lambda: look_at(rows, detector, lambda: second_look(rows)))
+        look_again = look_at_crops(own, detector)
+        return await self.run(lambda: look_at(rows, detector, partial(look_again, rows)))
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Do something in the judge's thread."""
@@ -115,8 +115,8 @@ class Judge:
             return True
         written = self._log.flush(_WRITTEN_S)
         try:
-            by_copy = look_at_crops(self._crops, detector) if self._settings.keep_crops else None
-            found = judge_windows(self._log, engine.log_id, detector, window=self._settings.window, by_copy=by_copy)
+            again = look_at_crops(self._crops, detector) if self._settings.keep_crops else nothing_more
+            found = judge_windows(self._log, engine.log_id, detector, window=self._settings.window, look_again=again)
         except PipelineError as error:
             console.warning("no verdict for now: %s", error)
             return False

@@ -82,7 +82,7 @@ class StoredVerdict(NamedTuple):
     accuracy: float | None
     low: float | None
     high: float | None
-    by_copy: bool  # the accuracy was asked of an adapted copy, which saw the images; else estimated from scores alone
+    by_copy: bool  # the accuracy was asked of an adapted copy, which saw the images; else see `undone` of the detail
     detail: dict[str, Any]  # what `drift.report` writes of a verdict, and `copy`: what the adapted copy said
 
 
