@@ -26,6 +26,7 @@ from drift_detector_pipeline.drift.second_look import Answers
 LARGEST = 256  # beyond, errors are those of the method and do not shrink
 _AMPLITUDES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28)  # of accuracy, among which one is chosen
 _REACH = 0.15  # distance of signs at which changes still have much in common
+_LEAST_OFF = 0.5  # of the expected spread, to either side: an interval holds its own estimate
 _LEAST_NEAR = 0.3  # of what the signs of a window have in common with those that were taught; below, nothing is known
 
 
@@ -58,7 +59,10 @@ class Process(NamedTuple):
 
 
 class CopyErrors(NamedTuple):
-    """Quantiles of (true accuracy - estimate) / its expected spread, by size of the window."""
+    """Quantiles of (true accuracy - estimate) / its expected spread.
+
+    Of windows of all sizes together, so B is 1; in older references by size, each from few windows.
+    """
 
     sizes: Float32s  # (B,) rising
     low: Float32s  # (B,)
@@ -146,16 +150,43 @@ def _largest(windows: Sequence[LabelledWindow]) -> list[LabelledWindow]:
 
 def _measure_errors(windows: Sequence[LabelledWindow], usual: Usual, known: Known, temperature: Float32s) -> CopyErrors:
     """Estimate windows of each family as if it, or all that is strong, was new, and see how far off that is."""
-    sizes = sorted({len(window.labels) for window in windows})
-    found = {size: list[tuple[float, float]]() for size in sizes}
+    found = list[Float64s]()
     for left_out in _omissions(windows):
         rest = [window for window, out in zip(windows, left_out, strict=True) if not out]
         process = _fit_process(rest, usual, known, temperature)
+        off = list[float]()
         for window in (window for window, out in zip(windows, left_out, strict=True) if out):
             accuracy, unit, _ = _guess(window.answers, usual, known, process, temperature)
-            found[len(window.labels)].append(((_accuracy(window) - accuracy) / unit, 1 / sum(left_out)))
-    bounds = [weighted_quantiles(np.array(found[size])[:, 0], np.array(found[size])[:, 1], COVERAGE) for size in sizes]
-    return CopyErrors(*(np.array(values, dtype=np.float32) for values in (sizes, *zip(*bounds, strict=True))))
+            off.append((_accuracy(window) - accuracy) / unit)
+        found.append(np.array(off))
+    low, high = bounds_for_another(found)
+    size = max(len(window.labels) for window in windows)
+    return CopyErrors(*(np.array([value], dtype=np.float32) for value in (size, low, high)))
+
+
+def bounds_for_another(groups: Sequence[Float64s]) -> tuple[float, float]:
+    """Two values between which COVERAGE of another group's errors will lie, for two groups of errors or more.
+
+    Errors of a group are alike, so quantiles of all know only as many cases as there are groups, and are too near one
+    another. How much, is seen by leaving out each group in turn: what the others' quantiles would have to be multiplied
+    by to hold COVERAGE of it. Every group counts the same.
+    """
+    low, high = _bounds(groups)
+    needed = list[Float64s]()
+    for number, group in enumerate(groups):
+        below, above = _bounds([*groups[:number], *groups[number + 1 :]])
+        needed.append(np.maximum(group / above, group / below))
+    widening = max(1.0, weighted_quantiles(np.concatenate(needed), _shares(needed), 2 * COVERAGE - 1)[1])
+    return low * widening, high * widening
+
+
+def _bounds(groups: Sequence[Float64s]) -> tuple[float, float]:
+    low, high = weighted_quantiles(np.concatenate(groups), _shares(groups), COVERAGE)
+    return min(low, -_LEAST_OFF), max(high, _LEAST_OFF)
+
+
+def _shares(groups: Sequence[Float64s]) -> Float64s:
+    return np.concatenate([np.full(len(group), 1 / len(group)) for group in groups])
 
 
 def _omissions(windows: Sequence[LabelledWindow]) -> Iterator[list[bool]]:

@@ -8,7 +8,13 @@ import torch
 from torch import nn
 
 from drift_detector_pipeline.drift.accuracy import Known
-from drift_detector_pipeline.drift.copy_accuracy import LabelledWindow, estimate_by_copy, fit_usual, learn_copy
+from drift_detector_pipeline.drift.copy_accuracy import (
+    LabelledWindow,
+    bounds_for_another,
+    estimate_by_copy,
+    fit_usual,
+    learn_copy,
+)
 from drift_detector_pipeline.drift.scores.adapted import PRIOR, adapts, blended_statistics
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.signals import Layers, read_signals
@@ -168,3 +174,18 @@ def test_further_out_than_anything_taught_nothing_is_known_and_a_loss_is_likely(
     assert found.low == 0
     assert found.high >= KNOWN.accuracy
     assert found.likely_loss == 1
+
+
+@pytest.mark.parametrize("families", [4, 6, 11])
+def test_bounds_hold_nine_of_ten_errors_of_a_family_never_met(families):
+    rng, held, by_quantiles = np.random.default_rng(1), [], []
+    for _ in range(200):
+        taught = [rng.normal(rng.normal(0, 1), 0.5, 20) for _ in range(families)]
+        new = rng.normal(rng.normal(0, 1, (50, 1)), 0.5, (50, 20))
+        for found, (low, high) in (
+            (held, bounds_for_another(taught)),
+            (by_quantiles, np.quantile(np.concatenate(taught), [0.05, 0.95])),
+        ):
+            found.append(((low <= new) & (new <= high)).mean())
+    assert 0.86 <= np.mean(held) <= 0.93
+    assert np.mean(by_quantiles) < np.mean(held) - 0.03  # few families: the next one is unlike any of them
