@@ -43,6 +43,7 @@ def world(made_once):
         processed(root / "few", val=360)
         for name, wrong in (("naive", 0), ("steady", 0), ("steady", 1)):
             artefact(root / f"{name}{wrong}", name, wrong=wrong)
+        artefact(root / "healed", "steady", wrong=1, papers={"heal.json": b"{}"})
         artefact(root / "shy", "steady", sure=0.01)
 
     return made_once("halves", make)
@@ -99,6 +100,15 @@ def test_who_is_right_as_often_but_never_sure_of_it_is_refused(ask):
     result = ask("shy", "steady0", cause=None)
     assert row(result, "clean").difference == 0
     assert [reason.split(":")[0] for reason in result.reasons] == ["calibration", "gain (clean)"]
+
+
+def test_of_a_healed_model_is_asked_what_it_does_in_the_world_it_is_for(ask, world):
+    refused, healed = ask("steady1", "naive0"), ask("healed", "naive0")
+    assert not refused.passed and healed.passed
+    clean = row(healed, "clean")
+    assert clean.difference < -0.05 and "not asked of a healed model" in clean.words
+    assert row(healed, "calibration").champion == pytest.approx(0.25, abs=0.25)  # of the changed world
+    assert not ask("healed", "steady0").passed  # it gains nothing over one that light does not disturb
 
 
 def test_too_few_images_are_said_to_be_too_few_and_how_many_would_do(ask):
