@@ -7,12 +7,13 @@ RUN ?=
 IMAGES ?=
 VERSION ?=
 WHY ?=
-CAUSE ?=
-SEVERITY ?=
 ALARM ?=
 SOURCE ?=
+HOURS ?=
 BASKET ?=
 FILE ?=
+CAUSE ?=
+SEVERITY ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -23,10 +24,11 @@ override RUN := $(value RUN)
 override IMAGES := $(value IMAGES)
 override VERSION := $(value VERSION)
 override WHY := $(value WHY)
-override CAUSE := $(value CAUSE)
+override SOURCE := $(value SOURCE)
 override BASKET := $(value BASKET)
 override FILE := $(value FILE)
-export IMAGES VERSION WHY BASKET FILE CAUSE
+override CAUSE := $(value CAUSE)
+export IMAGES VERSION WHY ALARM SOURCE HOURS BASKET FILE CAUSE
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -197,7 +199,7 @@ log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=s
 	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Loop
-.PHONY: models promote rollback models_push models_pull models_check runs gate
+.PHONY: monitor alarms acknowledge silence models promote rollback models_push models_pull models_check runs gate basket label labels
 models: $(INSTALLED) ## All versions: which one answers, accuracy, size, speed, what tests and the request log say; ARGS=--json
 	@$(MODULE).serving.models $(ARGS)
 
@@ -213,16 +215,16 @@ models_push: $(INSTALLED) ## Send versions to the DVC remote and leave pointers 
 models_pull: $(INSTALLED) ## Fetch the versions whose pointers are here from the DVC remote, every byte checked
 	@$(MODULE).release.shared pull $(ARGS)
 
-gate: $(INSTALLED) ## May a candidate replace the champion? On labelled images, claim by claim: VERSION=... CAUSE=fog SEVERITY=3
-	@$(MODULE).lifecycle.gate "$$VERSION" $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY)) $(ARGS)
-
 models_check: $(INSTALLED) ## Every version whole and answering, the champion let in by a gate? Fetches them first if there is a key
 	@$(if $(HAS_KEY),$(if $(wildcard models/versions/*.dvc),$(MAKE) --silent models_pull ARGS=))
 	@$(MODULE).release.verified
 
+gate: $(INSTALLED) ## May a candidate replace the champion? On labelled images, claim by claim: VERSION=... CAUSE=fog SEVERITY=3
+	@$(MODULE).lifecycle.gate "$$VERSION" $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY)) $(ARGS)
+
 runs: $(INSTALLED) ## Finished runs side by side: result, time, data, settings that differ; ARGS="RUN RUN", or all
 	@$(MODULE).runs.listing $(ARGS)
-.PHONY: basket label labels
+
 basket: $(INSTALLED) ## Images of a change that are worth a label, as a folder: ALARM=7 IMAGES=FOLDER, or SOURCE=gate-3
 	@$(MODULE).lifecycle.basket "$$IMAGES" $(if $(ALARM),alarm=$(ALARM)) $(if $(SOURCE),source=$(SOURCE)) $(ARGS)
 
@@ -231,6 +233,18 @@ label: $(INSTALLED) ## Label a basket in the browser, by keys: BASKET=data/baske
 
 labels: $(INSTALLED) ## Take labels back and say how accurate the model was: FILE=basket.csv, or what Label Studio or CVAT wrote
 	@$(MODULE).lifecycle.labels "$$FILE" "$$BASKET" $(ARGS)
+
+monitor: $(INSTALLED) ## Watch the request log until stopped: ARGS="monitor.webhook=https://... monitor.database=sqlite:///PATH"
+	@$(MODULE).lifecycle.monitor $(ARGS)
+
+alarms: $(INSTALLED) ## Which changes of the images were noticed: ARGS="source=gate-3 open=true json=true"
+	@$(MODULE).lifecycle.alarm_desk alarms $(ARGS)
+
+acknowledge: $(INSTALLED) ## Settle an alarm, and let its stream begin anew: ALARM=7 WHY="lens cleaned"
+	@$(MODULE).lifecycle.alarm_desk acknowledge "alarm=$$ALARM" "why=$$WHY" $(ARGS)
+
+silence: $(INSTALLED) ## Hold news of a source back, its alarms are kept: SOURCE=gate-3 HOURS=8 WHY=repairs
+	@$(MODULE).lifecycle.alarm_desk silence "source=$$SOURCE" "hours=$$HOURS" "why=$$WHY" $(ARGS)
 
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME

@@ -17,7 +17,7 @@ from drift_detector_pipeline.settings import Settings, valid_keys
 _PEERS = {
     "lr base_lr max_lr lr0": "training.learning_rate",
     "wd decay": "training.weight_decay",
-    "epoch num_epochs n_epochs max_epochs num_train_epochs nb_epochs": "training.epochs",
+    "epochs epoch num_epochs n_epochs max_epochs num_train_epochs nb_epochs": "training.epochs",
     "steps num_steps total_steps": "training.max_steps",
     "bs batch train_batch_size per_device_train_batch_size": "training.batch_size",
     "grad_accum accumulate_grad_batches gradient_accumulation_steps": "training.accumulate_steps",

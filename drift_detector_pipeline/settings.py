@@ -8,12 +8,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from drift_detector_pipeline.settings_loop import Basket as Basket
-from drift_detector_pipeline.settings_loop import Gate as Gate
-from drift_detector_pipeline.settings_loop import Heal as Heal
-from drift_detector_pipeline.settings_loop import Monitor as Monitor
-from drift_detector_pipeline.settings_loop import Retrain as Retrain
-from drift_detector_pipeline.settings_section import FilePath, Fraction, Positive, Section
+from drift_detector_pipeline.setting_types import FilePath, Fraction, Positive, Section
+from drift_detector_pipeline.settings_in_use import (
+    Basket,
+    Export,
+    Gate,
+    Heal,
+    Lifecycle,
+    Monitor,
+    Retrain,
+    Serving,
+)
 
 
 class ColourJitter(Section):
@@ -144,7 +149,7 @@ class Wandb(Section):
     project: Annotated[str, Field(min_length=1)]
     entity: str | None
     run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default_factory=list)  # W&B's limit of a tag
+    tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default=[])  # W&B's limit of a tag
     mode: Literal["auto", "online", "offline", "disabled"]
     log_freq: Positive  # optimizer steps between two values of a batch
 
@@ -171,41 +176,6 @@ class Watch(Section):
     restart: bool
 
 
-class Export(Section):
-    """How a run becomes a folder that answers. Decides nothing about training."""
-
-    path: FilePath
-    runtime: Literal["onnxruntime", "openvino"]
-    precision: Literal["fp32", "int8", "bf16"]
-    max_labels_changed: Annotated[float, Field(ge=0, le=1)]
-    max_accuracy_lost: Annotated[float, Field(ge=0, le=1)]
-    compare: bool  # with what a run costs in other forms, none of which is served
-
-    @model_validator(mode="after")
-    def _of_this_runtime(self) -> "Export":
-        if (self.runtime, self.precision) == ("onnxruntime", "bf16"):
-            raise ValueError("export.precision=bf16 is for export.runtime=openvino; ONNX Runtime has fp32 and int8")
-        return self
-
-
-class Serving(Section):
-    """How a service answers. Decides nothing about the answers themselves."""
-
-    host: Annotated[str, Field(min_length=1)]  # an address of this machine
-    port: Annotated[int, Field(ge=0, le=65_535)]  # 0: any free one
-    database: Annotated[str, Field(pattern=r"^(sqlite|postgresql)(\+\w+)?://")]  # of the request log
-    window: Annotated[int, Field(ge=16, le=4096)]  # images of a counted verdict
-    in_flight: Positive  # requests at once
-    max_upload_mb: Annotated[float, Field(gt=0, le=1000)]  # of one request's body
-    max_megapixels: Annotated[float, Field(gt=0, le=100)]  # of one image, as its header says
-    keep_crops: bool  # of the newest windows, in memory, for the second look
-    retention_days: Annotated[float, Field(gt=0)] | None  # of rows of the log; null: kept
-    thumbnails: Annotated[float, Field(ge=0, le=1)]  # share of images whose picture is kept
-    drain_s: Annotated[float, Field(ge=0, le=600)]  # from "not ready" to closing the door
-    keep_images: FilePath | None = None  # a folder for the bytes of answered images; null: not kept
-    keep_images_gb: Annotated[float, Field(gt=0)] = 1.0  # of that folder, at most; the oldest images go
-
-
 class Settings(Section):
     """All settings of a command, checked."""
 
@@ -218,11 +188,12 @@ class Settings(Section):
     watch: Watch
     export: Export
     serving: Serving
+    monitor: Monitor
+    basket: Basket
     gate: Gate
     heal: Heal
     retrain: Retrain
-    monitor: Monitor
-    basket: Basket
+    lifecycle: Lifecycle
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":

@@ -68,7 +68,7 @@ class Again(NamedTuple):
     """What is known of a window once it was looked at again."""
 
     accuracy: Estimate
-    cause: Cause | None = None
+    cause: Cause | None = None  # with `accuracy.undone`
 
 
 AskAgain = Callable[[bool], Again | None]  # did looks change? -> what a second look tells, if anything

@@ -46,7 +46,8 @@ from drift_detector_pipeline.release.executable import Executable, open_executab
 from drift_detector_pipeline.release.parity import milliseconds
 from drift_detector_pipeline.release.registry import champion_folder
 from drift_detector_pipeline.runs.facts import now
-from drift_detector_pipeline.settings import Gate, valid_keys
+from drift_detector_pipeline.settings import valid_keys
+from drift_detector_pipeline.settings_in_use import Gate
 
 HEALED = "heal.json"  # a file of artefacts that heal.py has made
 _BATCH, _ROUNDS = 16, 5

@@ -19,7 +19,7 @@ from drift_detector_pipeline.lifecycle.gate_statistics import (
     images_likely,
     mean_bounds,
 )
-from drift_detector_pipeline.settings import Gate
+from drift_detector_pipeline.settings_in_use import Gate
 
 
 class Asked(NamedTuple):

@@ -40,7 +40,8 @@ from drift_detector_pipeline.release.artefact import MODELS, read_artefact
 from drift_detector_pipeline.release.export import Source, export_source, one_core, open_source
 from drift_detector_pipeline.release.registry import register
 from drift_detector_pipeline.runs.facts import git_state, now, this_command
-from drift_detector_pipeline.settings import Export, Heal, valid_keys
+from drift_detector_pipeline.settings import valid_keys
+from drift_detector_pipeline.settings_in_use import Export, Heal
 
 LEAST = 64  # images below which statistics say too little
 _WHY_NOT = {

@@ -28,7 +28,7 @@ from drift_detector_pipeline.lifecycle.watched import (
     streams_with_rows,
 )
 from drift_detector_pipeline.serving.request_log import RequestLog
-from drift_detector_pipeline.settings import Monitor
+from drift_detector_pipeline.settings_in_use import Monitor
 
 _CAUSE_S = 30.0  # so long does news of an alarm wait for its cause
 _BEHIND = 20 * AT_ONCE  # rows from which a bar shows how far it is

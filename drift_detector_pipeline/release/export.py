@@ -43,7 +43,8 @@ from drift_detector_pipeline.release.trials import Trial, title, try_all
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import FINAL, Receipt, newest_finished, read_receipt
-from drift_detector_pipeline.settings import Export, Run, valid_keys
+from drift_detector_pipeline.settings import Run, valid_keys
+from drift_detector_pipeline.settings_in_use import Export
 
 _MACHINE = ["run.device=cpu", "run.precision=fp32", "run.threads=1"]  # what is measured is one core
 

@@ -12,7 +12,7 @@ from conftest import ROOT, needs_clone
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.serving.__main__ import _FINISH_S
-from drift_detector_pipeline.settings import Serving
+from drift_detector_pipeline.settings_in_use import Serving
 
 DEPLOY = ROOT / "deploy"
 PLAIN = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.name != "kustomization.yaml")

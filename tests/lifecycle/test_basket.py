@@ -21,7 +21,7 @@ from drift_detector_pipeline.lifecycle.pictures import images_by_hash
 from drift_detector_pipeline.lifecycle.stretch import Stretch
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.kept import KeptImages
-from drift_detector_pipeline.settings import Basket as Limits
+from drift_detector_pipeline.settings_in_use import Basket as Limits
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from drift_detector_pipeline.lifecycle.gate import judge_gate
 from drift_detector_pipeline.lifecycle.gate_statistics import alpha_at
 from drift_detector_pipeline.release.admitted import identified, objection
 from drift_detector_pipeline.release.artefact import read_artefact
-from drift_detector_pipeline.settings import Gate
+from drift_detector_pipeline.settings_in_use import Gate
 
 
 class Label(NamedTuple):
@@ -182,7 +182,7 @@ from pathlib import Path
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.lifecycle.gate import judge_gate
 from drift_detector_pipeline.release.artefact import read_artefact
-from drift_detector_pipeline.settings import Gate
+from drift_detector_pipeline.settings_in_use import Gate
 from halves import opened
 root = Path({str(world)!r})
 both = [read_artefact(root / name) for name in ("steady0", "naive0")]

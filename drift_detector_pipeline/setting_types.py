@@ -1,7 +1,4 @@
-"""What every part of the settings is: typed, frozen, without a key that nobody knows.
-
-Read by settings.py and settings_loop.py.
-"""
+"""What kinds of settings there are. Read by the two files that name them all."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +11,6 @@ FilePath = Annotated[Path, Field(strict=False)]
 
 
 class Section(BaseModel):
-    """A part of conf/."""
+    """Settings that stand together, such as `training`: no others than these, and none of another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

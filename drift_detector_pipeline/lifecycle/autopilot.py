@@ -1,0 +1,250 @@
+"""`make autopilot`: what the policy says about every open alarm, done by the same steps that people take.
+
+In: the request log with the monitor's alarms, versions in models/, labels. Out: baskets, versions, a new champion if
+lifecycle.promote; a row of the table decision for each, with its reasons, written before anything is done.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.console import log as say
+from drift_detector_pipeline.console import set_up_logging
+from drift_detector_pipeline.errors import ConfigError, PipelineError, exit_status
+from drift_detector_pipeline.files import held_alone
+from drift_detector_pipeline.lifecycle.alarms import AlarmRow, acknowledge, open_alarms
+from drift_detector_pipeline.lifecycle.basket import make_basket
+from drift_detector_pipeline.lifecycle.basket_file import BASKETS
+from drift_detector_pipeline.lifecycle.decisions import (
+    Action,
+    begin,
+    decisions,
+    end,
+    end_the_interrupted,
+    last_of,
+)
+from drift_detector_pipeline.lifecycle.gate import run_gate
+from drift_detector_pipeline.lifecycle.labels import LABELS, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.pictures import images_by_hash
+from drift_detector_pipeline.lifecycle.policy import WEEK_S, Plan, plan_for, severity_of
+from drift_detector_pipeline.lifecycle.stretch import rows_of, since_alarm
+from drift_detector_pipeline.release.admitted import GATE
+from drift_detector_pipeline.release.artefact import MODELS, read_artefact
+from drift_detector_pipeline.release.registry import Champion, champion, champion_folder, history, promote
+from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.settings import valid_keys
+from drift_detector_pipeline.settings_in_use import Basket, Gate, Heal, Lifecycle, Retrain, Serving
+
+WHO = "autopilot"
+_DAY_S = 86_400.0
+_LOCK = ".autopilot.lock"
+
+
+class Steps(NamedTuple):
+    """How each step is taken, and where."""
+
+    basket: Basket
+    heal: Heal
+    retrain: Retrain
+    gate: Gate
+    images: Path | None  # a folder that holds recent images
+    place: Path = MODELS
+    baskets: Path = BASKETS
+    labels: Path = LABELS
+
+
+@exit_status
+def main() -> int:
+    """Look once, or again and again until stopped."""
+    set_up_logging()
+    command = read_command(sys.argv[1:])
+    sections = (Lifecycle, Basket, Heal, Retrain, Gate)
+    known = [key for one in sections for key in valid_keys(one, f"{one.__name__.lower()}.")]
+    refuse_others(
+        command.overrides, ["lifecycle", *known, "serving.database", "serving.keep_images"], "no such setting"
+    )
+    settings, basket, heal, retrain, gate = (load_section(one, command.overrides) for one in sections)
+    serving = load_section(Serving, command.overrides)
+    steps = Steps(basket, heal, retrain, gate, settings.images or serving.keep_images)
+    with closing(RequestLog(os.environ.get("DATABASE_URL") or serving.database)) as log:
+        return fly(log, settings, steps, threading.Event())
+
+
+def fly(log: RequestLog, settings: Lifecycle, steps: Steps, stop: threading.Event) -> int:
+    """Look at all open alarms, once or until `stop` is set; return the exit status.
+
+    Raises ConfigError if there is no champion, or another autopilot acts on these models.
+    """
+    with held_alone(steps.place / _LOCK) as alone:
+        if not alone:
+            raise ConfigError(f"{steps.place}: another autopilot acts on these models; let it end first")
+        if not settings.dry_run:
+            end_the_interrupted(log)
+        while not stop.is_set():
+            look(log, settings, steps)
+            if settings.once or stop.wait(settings.poll_s):
+                break
+    return 0
+
+
+def look(log: RequestLog, settings: Lifecycle, steps: Steps) -> None:
+    """Do what is to be done now about each stream whose alarm stands. Raises ConfigError without a champion."""
+    standing = champion(steps.place)
+    if standing is None:
+        raise ConfigError(
+            f'{steps.place}: no champion yet, so nothing to replace; make promote VERSION=... WHY="first"'
+        )
+    _settle_replaced(log, settings, steps, standing)
+    own = _models_of(log, steps.place, standing)
+    order = sorted((one for one in open_alarms(log) if one.model_id in own), key=lambda one: (one.source, one.id))
+    for _, alarms in groupby(order, lambda one: one.source):
+        _handle(log, settings, steps, list(alarms))
+        if champion(steps.place) != standing:
+            return  # the others are about a model that does not answer any more
+    if not order:
+        say.info("no alarm stands about %s", standing.version)
+    _keep_the_schedule(log, settings, steps, standing)
+
+
+def _handle(log: RequestLog, settings: Lifecycle, steps: Steps, alarms: Sequence[AlarmRow]) -> None:
+    """Go through what the policy says about one change, until it says to wait."""
+    alarm = next((one for one in reversed(alarms) if one.cause is not None), alarms[-1])
+    level = "alert" if any(one.level == "alert" for one in alarms) else alarm.level
+    alarm, ids = alarm._replace(level=level), {one.id for one in alarms}
+    rows = rows_of(log, since_alarm(alarm))
+    while True:
+        week = decisions(log, since=time.time() - WEEK_S)
+        tried = [one for one in decisions(log) if one.alarm_id in ids]
+        plan = plan_for(alarm, len(rows), tried, week, settings)
+        say.info("alarm %d: %s. %s", alarm.id, plan.action or "wait", "; ".join(plan.reasons))
+        if plan.action is None or settings.dry_run:
+            return
+        if _done(log, plan, alarm.id, partial(_act, log, plan.action, alarm, settings, steps)).get("adopted"):
+            acknowledge(log, alarm.id, WHO, plan.action)
+            return
+
+
+def _done(log: RequestLog, plan: Plan, alarm_id: int | None, act: Any) -> dict[str, Any]:
+    """Do something between the two halves of its row; return what came of it."""
+    detail: dict[str, Any] = {"reasons": plan.reasons}
+    number = begin(log, plan.action or "nothing", alarm_id, detail)
+    try:
+        outcome, more = act()
+    except PipelineError as error:
+        outcome, more = f"refused: {error}", {}
+    end(log, number, outcome, detail | more)
+    say.info("decision %d: %s: %s", number, plan.action, outcome)
+    return dict(more)
+
+
+def _act(
+    log: RequestLog, action: Action, alarm: AlarmRow, settings: Lifecycle, steps: Steps
+) -> tuple[str, dict[str, Any]]:  # fmt: skip
+    """Take one step about an alarm; a sentence on what came of it, and facts."""
+    if action == "basket":
+        folder = make_basket(log, alarm, steps.images, steps.basket, place=steps.baskets, models=steps.place)
+        return f"{folder} waits for labels: make label, make labels", {"basket": str(folder)}
+    if action in ("heal", "retrain"):
+        version = _made(log, action, alarm, steps)
+        return _judged(version, action, str(alarm.cause), severity_of(alarm), settings, steps)
+    return "left alone", {}
+
+
+def _made(log: RequestLog, action: Action, alarm: AlarmRow, steps: Steps) -> str:
+    """A version that was healed of, or trained for, the cause of an alarm."""
+    standing = champion(steps.place)
+    assert standing is not None  # `look` asked
+    folder = champion_folder(standing, steps.place)
+    cause, severity = str(alarm.cause), severity_of(alarm)
+    if action == "retrain":
+        return _trained(folder, cause, severity, steps)
+    from drift_detector_pipeline.lifecycle.heal import heal  # PyTorch, which nothing else here needs
+
+    if steps.images is None:
+        raise ConfigError(
+            "no folder of recent images; serving.keep_images=FOLDER keeps them, lifecycle.images names it"
+        )
+    wanted = {row.image_sha256 for row in rows_of(log, since_alarm(alarm))}
+    paths = sorted(images_by_hash(steps.images, wanted).values())
+    return heal(folder, paths, cause=cause, severity=severity, settings=steps.heal, place=steps.place)
+
+
+def _trained(folder: Path, cause: str | None, severity: float | None, steps: Steps) -> str:
+    from drift_detector_pipeline.lifecycle.retrain import retrain
+
+    labels, _ = split_labels(read_labels(steps.labels))
+    return retrain(
+        folder, cause=cause, severity=severity, labels=labels, settings=steps.retrain, place=steps.place
+    )  # fmt: skip
+
+
+def _judged(
+    version: str, action: Action, cause: str | None, severity: float | None, settings: Lifecycle, steps: Steps
+) -> tuple[str, dict[str, Any]]:  # fmt: skip
+    """Ask the gate about a version, and adopt it if that may be."""
+    _, labels = split_labels(read_labels(steps.labels))
+    gate = run_gate(version, cause=cause, severity=severity, labels=labels, settings=steps.gate, place=steps.place)
+    facts: dict[str, Any] = {"version": version, "passed": gate.passed, "gate": str(gate.folder)}
+    if not gate.passed:
+        return f"{version} was refused by its gate: {'; '.join(gate.reasons)}", facts
+    if not settings.promote:
+        return f"{version} passed its gate and waits for a person: make promote VERSION={version}", facts
+    why = f"{action} for {cause or 'labels'}"
+    promote(version, who=WHO, why=why, gate=gate.folder / GATE, action=action, place=steps.place)  # type: ignore[arg-type]
+    return f"{version} answers now", facts | {"adopted": True}
+
+
+def _keep_the_schedule(log: RequestLog, settings: Lifecycle, steps: Steps, standing: Champion) -> None:
+    """Train on labels that came back, if it is time."""
+    if settings.retrain_every_days is None or not read_labels(steps.labels):
+        return
+    last = last_of(log, "retrain") or 0.0
+    if time.time() - last < settings.retrain_every_days * _DAY_S:
+        return
+    plan = Plan("retrain", [f"lifecycle.retrain_every_days={settings.retrain_every_days:g}"])
+    say.info("retrain: %s", plan.reasons[0])
+    if not settings.dry_run:
+        folder = champion_folder(standing, steps.place)
+        _done(
+            log,
+            plan,
+            None,
+            lambda: _judged(_trained(folder, None, None, steps), "retrain", None, None, settings, steps),
+        )
+
+
+def _settle_replaced(log: RequestLog, settings: Lifecycle, steps: Steps, standing: Champion) -> None:
+    """Alarms about a former champion are settled: it does not answer any more."""
+    if settings.dry_run:
+        return
+    own = _models_of(log, steps.place, standing)
+    former = {one.version: one for one in history(steps.place) if one.version != standing.version}
+    gone = {model for one in former.values() for model in _models_of(log, steps.place, one)} - own
+    for alarm in open_alarms(log):
+        if alarm.model_id in gone:
+            acknowledge(log, alarm.id, WHO, f"{standing.version} answers now")
+
+
+def _models_of(log: RequestLog, place: Path, one: Champion) -> set[int]:
+    """The numbers that a version has in the log; none if its files are not here."""
+    try:
+        artefact = read_artefact(champion_folder(one, place))
+    except PipelineError as error:
+        say.warning("%s", error)
+        return set()
+    wanted = artefact.sha256[artefact.file], artefact.sha256.get("reference.npz", "")
+    facts = {model: log.facts_of(model) for model in log.models()}
+    return {model for model, known in facts.items() if (known.sha256, known.reference_sha256) == wanted}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
