@@ -34,9 +34,10 @@ from drift_detector_pipeline.lifecycle.gate_claims import (
     cost_claim,
     reasons,
 )
-from drift_detector_pipeline.lifecycle.gate_images import CLEAN, LABELS, OTHERS, Labelled, World, sample_hash, worlds
+from drift_detector_pipeline.lifecycle.gate_images import CLEAN, LABELS, OTHERS, World, sample_hash, worlds
 from drift_detector_pipeline.lifecycle.gate_page import Seen, changed_answers, write_gate_page
 from drift_detector_pipeline.lifecycle.gate_statistics import alpha_at
+from drift_detector_pipeline.lifecycle.labels import Labelled, read_labels, split_labels
 from drift_detector_pipeline.lifecycle.origin import data_of, named_artefact
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.release.admitted import GATE, GATES, identified
@@ -85,7 +86,8 @@ def main() -> int:
     set_up_logging()
     severity = float(words["severity"]) if words.get("severity") else None
     settings = load_section(Gate, others)
-    result = run_gate(str(command.target), cause=words.get("cause") or None, severity=severity, settings=settings)
+    cause = words.get("cause") or None
+    result = run_gate(str(command.target), cause=cause, severity=severity, labels=read_labels(), settings=settings)
     return 0 if result.passed else 2
 
 
@@ -95,7 +97,7 @@ def run_gate(
 ) -> GateResult:  # fmt: skip
     """Test a version, or an artefact folder, against the champion on the images of the champion's run.
 
-    `labels`: the half of labelled images that is for gates. Raises ConfigError without a champion, DataError if
+    Of `labels` the half that is for gates is asked about. Raises ConfigError without a champion, DataError if
     something is missing.
     """
     standing = champion(place)
@@ -106,8 +108,8 @@ def run_gate(
     candidate = read_artefact(named_artefact(Path(version), place))
     against = read_artefact(champion_folder(standing, place))
     return judge_gate(
-        candidate, against, data_of(against), cause=cause, severity=severity, labels=labels, settings=settings,
-        place=place,
+        candidate, against, data_of(against), cause=cause, severity=severity, labels=split_labels(labels)[1],
+        settings=settings, place=place,
     )  # fmt: skip
 
 
