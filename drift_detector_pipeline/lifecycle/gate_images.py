@@ -10,8 +10,7 @@ data: so images stay independent of each other, and a test of proportions is exa
 import hashlib
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,28 +20,13 @@ from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS, change, levels_of
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.images.crops import read_crops
+from drift_detector_pipeline.lifecycle.labels import Labelled
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 
 CLEAN, OTHERS, LABELS = "clean", "other kinds", "labels"
 NEED_TORCH = ("zoom_blur", "snow", "elastic")  # to be made; left out of OTHERS, where each family has others
 _SEED = 1  # of changes; twins that references and healing learn from have 0
-
-
-class Labelled(Protocol):
-    """A labelled image from the changed world, as far as it is asked about here."""
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-
-    @property
-    def sha256(self) -> str:
-        """Of the file."""
-
-    @property
-    def label(self) -> str:
-        """The name of its class."""
 
 
 class World(NamedTuple):

@@ -29,6 +29,7 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.lifecycle.frozen import TwinGain, freeze, twin_gain
+from drift_detector_pipeline.lifecycle.gate import HEALED
 from drift_detector_pipeline.lifecycle.gate_images import changed_at_random, levels_near
 from drift_detector_pipeline.lifecycle.origin import named_artefact, run_of
 from drift_detector_pipeline.networks.models import Network
@@ -42,7 +43,6 @@ from drift_detector_pipeline.runs.facts import git_state, now, this_command
 from drift_detector_pipeline.settings import valid_keys
 from drift_detector_pipeline.settings_in_use import Export, Heal
 
-PAPER = "heal.json"
 LEAST = 64  # images below which statistics say too little
 _WHY_NOT = {
     UNKNOWN: "what has happened is not known, so nobody could say whether it helps; label some: make basket",
@@ -99,7 +99,7 @@ def heal(
             "cause": cause, "severity": severity, "prior": settings.prior, "reference": seen,
             "twins": gain._asdict(),
         }  # fmt: skip
-        healed = _healed(source, network, world, {PAPER: (json.dumps(facts, indent=2) + "\n").encode()})
+        healed = _healed(source, network, world, {HEALED: (json.dumps(facts, indent=2) + "\n").encode()})
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place, prefix=".heal-") as folder:
             export = load_section(Export, [
