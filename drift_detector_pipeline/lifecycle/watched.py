@@ -25,7 +25,7 @@ from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import StoredRow
 from drift_detector_pipeline.serving.tables import alarm, delivery, request, watch
 
-_MONITOR_LOCK = 7_241_005  # beside those of database.py; held as long as a monitor runs
+_MONITOR_LOCK = 7_241_005  # beside those of serving/database.py; held as long as a monitor runs
 
 
 class Stream(NamedTuple):

@@ -19,7 +19,7 @@ from drift_detector_pipeline.config import load, load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import make_folder, write_json
-from drift_detector_pipeline.lifecycle.autopilot import Steps
+from drift_detector_pipeline.lifecycle.steps import Steps
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.proof.year.life import KEPT, Life, serving
 from drift_detector_pipeline.proof.year.page import write_year
