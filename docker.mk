@@ -179,7 +179,7 @@ docker_serve: ## make serve in a confined container: ARTEFACT=FOLDER PORT=8000 A
 		$(if $(NAMED_ARTEFACT),$(call read_only,$(ARTEFACT),/artefact),$(call if_there,$(ARTEFACT),/artefact)) \
 		$(DOCKER_OPTS) $(SERVE_IMAGE) $(ARGS)
 
-up: ## Service, PostgreSQL, Prometheus, Alertmanager and Grafana, until make down: ARTEFACT=FOLDER
+up: ## Service, monitor, PostgreSQL, Prometheus, Alertmanager and Grafana, until make down: ARTEFACT=FOLDER
 	@$(NEEDS_ARTEFACT)
 	@$(DOCKER) compose version >/dev/null 2>&1 || { echo "error: $(DOCKER) has no component compose, which starts several" \
 		"containers together; install it, e.g.: apt-get install docker-compose-plugin" >&2; exit 1; }

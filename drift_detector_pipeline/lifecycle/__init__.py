@@ -36,5 +36,6 @@ joined           labelled images join those a run was trained on
 retrain          make retrain
 decisions        what was done about changes, as rows
 policy           what should be done about an alarm?
+steps            a basket, a version that is tested and adopted
 autopilot        make autopilot
 """

@@ -38,6 +38,11 @@ class Monitors:
             os.kill(self.alive, signal.SIGKILL)
         self.wait()
 
+    def lives(self):
+        """Whether the monitor has not ended."""
+        state = Path(f"/proc/{self.alive}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z"
+
     def wait(self):
         """Until the monitor is gone; return its exit status, -9 if it was killed."""
         print("wait", file=self._source.stdin, flush=True)

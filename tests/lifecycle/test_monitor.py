@@ -220,6 +220,7 @@ def test_more_sources_than_there_is_room_for_are_said_and_not_watched(log, answe
     assert standing(log, log.model, "source 5").state["counts"]["rows"] == 10
 
 
+@pytest.mark.slow
 def test_a_second_monitor_refuses_or_waits_until_the_first_ends(log, answering):
     put(log, log.model, answering.rows(50, 11))
     with monitoring(log, answering) as first:
@@ -263,6 +264,7 @@ def test_prometheus_is_told_what_stands_and_how_far_it_is(log, answering):
     assert "drift_monitor_look_age_seconds" in text and "gate 17" not in text
 
 
+@pytest.mark.slow
 def test_a_log_that_goes_away_is_waited_for(log, answering):
     if not log.address.startswith("postgresql"):
         pytest.skip("a file does not go away")

@@ -72,9 +72,7 @@ def divide(processed: Processed, pipeline: int, raw: Path, seed: int) -> World:
     order = np.random.default_rng(seed).permutation(len(labels))
     known = order[labels[order] < len(classes) - 1]
     if len(known) < 2 * pipeline / 1.5:
-        raise ConfigError(
-            f"{processed.folder}: {len(known)} images of known classes, too few for {pipeline} and a world"
-        )
+        raise ConfigError(f"{processed.folder}: {len(known)} images of known classes, too few for a year")
     for name in classes[:-1]:
         (raw / name).mkdir(parents=True)
     for place in known[:pipeline].tolist():
@@ -85,7 +83,7 @@ def divide(processed: Processed, pipeline: int, raw: Path, seed: int) -> World:
 
 
 def days(world: World, spells: Sequence[Spell], count: int, a_day: int, seed: int) -> Iterator[Day]:
-    """What comes on each of `count` days. Every image comes once; raises ConfigError if there are no more of a class."""
+    """What comes on each of `count` days, every image once. Raises ConfigError if a class has no more of them."""
     rng = np.random.default_rng((seed, 1))
     waiting = {
         label: np.flatnonzero(world.labels == label).tolist()[::-1] for label in np.unique(world.labels).tolist()
