@@ -199,7 +199,7 @@ log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=s
 	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Loop
-.PHONY: monitor alarms acknowledge silence models promote rollback models_push models_pull models_check runs gate basket label labels
+.PHONY: monitor alarms acknowledge silence models promote rollback models_push models_pull models_check runs gate heal retrain basket label labels
 models: $(INSTALLED) ## All versions: which one answers, accuracy, size, speed, what tests and the request log say; ARGS=--json
 	@$(MODULE).serving.models $(ARGS)
 
@@ -220,7 +220,14 @@ models_check: $(INSTALLED) ## Every version whole and answering, the champion le
 	@$(MODULE).release.verified
 
 gate: $(INSTALLED) ## May a candidate replace the champion? On labelled images, claim by claim: VERSION=... CAUSE=fog SEVERITY=3
-	@$(MODULE).lifecycle.gate "$$VERSION" $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY)) $(ARGS)
+	@$(MODULE).lifecycle.gate "$$VERSION" $(OF_CAUSE) $(ARGS)
+
+OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY))
+heal: $(INSTALLED) ## A version with statistics of recent images, whose looks have changed: IMAGES=FOLDER CAUSE=fog SEVERITY=3
+	@$(MODULE).lifecycle.heal "$$VERSION" "$$IMAGES" $(OF_CAUSE) $(ARGS)
+
+retrain: $(INSTALLED) ## A version trained on, with images changed like that and what was labelled: CAUSE=fog SEVERITY=3
+	@$(MODULE).lifecycle.retrain "$$VERSION" $(OF_CAUSE) $(ARGS)
 
 runs: $(INSTALLED) ## Finished runs side by side: result, time, data, settings that differ; ARGS="RUN RUN", or all
 	@$(MODULE).runs.listing $(ARGS)

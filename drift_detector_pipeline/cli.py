@@ -59,6 +59,8 @@ COMMANDS = {
     "models-pull": _Command("release.shared", "fetch versions from the DVC remote: VERSION, or all", ("pull",)),
     "runs": _Command("runs.listing", "finished runs side by side: RUN RUN, or all"),
     "gate": _Command("lifecycle.gate", "may a candidate replace the champion? VERSION cause=fog severity=3"),
+    "heal": _Command("lifecycle.heal", 'statistics of recent images as a version: VERSION, or "", IMAGES cause=fog'),
+    "retrain": _Command("lifecycle.retrain", "train the champion on, with images changed like that: cause=fog"),
     "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
     "monitor": _Command(
         "lifecycle.monitor", "watch the request log: monitor.database=sqlite:///PATH monitor.once=true"

@@ -34,7 +34,15 @@ from drift_detector_pipeline.lifecycle.gate_claims import (
     cost_claim,
     reasons,
 )
-from drift_detector_pipeline.lifecycle.gate_images import CLEAN, LABELS, OTHERS, World, sample_hash, worlds
+from drift_detector_pipeline.lifecycle.gate_images import (
+    CLEAN,
+    LABELS,
+    OTHERS,
+    World,
+    cause_in,
+    sample_hash,
+    worlds,
+)
 from drift_detector_pipeline.lifecycle.gate_page import Seen, changed_answers, write_gate_page
 from drift_detector_pipeline.lifecycle.gate_statistics import alpha_at
 from drift_detector_pipeline.lifecycle.labels import Labelled, read_labels, split_labels
@@ -78,15 +86,12 @@ class GateResult(NamedTuple):
 def main() -> int:
     """Test the version, or the artefact folder, that is named against the champion."""
     command = read_command(sys.argv[1:])
-    words = dict(word.split("=", 1) for word in command.overrides if word.startswith(("cause=", "severity=")))
-    others = [word for word in command.overrides if word.partition("=")[0] not in words]
+    cause, severity, others = cause_in(command.overrides)
     refuse_others(others, ["cause", "severity", *valid_keys(Gate, "gate.")], "no word of a gate")
     if command.target is None:
         raise ConfigError("VERSION: name the candidate, a version or an artefact folder; make models lists versions")
     set_up_logging()
-    severity = float(words["severity"]) if words.get("severity") else None
     settings = load_section(Gate, others)
-    cause = words.get("cause") or None
     result = run_gate(str(command.target), cause=cause, severity=severity, labels=read_labels(), settings=settings)
     return 0 if result.passed else 2
 

@@ -39,6 +39,20 @@ class World(NamedTuple):
     paths: list[str]  # (N,)
 
 
+def cause_in(words: Sequence[str]) -> tuple[str | None, float | None, list[str]]:
+    """Cause and severity among the words of a command, None where they are not, and all other words.
+
+    Raises ConfigError for a severity that is no number.
+    """
+    own = dict(word.split("=", 1) for word in words if word.startswith(("cause=", "severity=")))
+    others = [word for word in words if word.partition("=")[0] not in own]
+    try:
+        severity = float(own["severity"]) if own.get("severity") else None
+    except ValueError as error:
+        raise ConfigError(f"severity={own['severity']}: expected a number, such as an alarm names: 3") from error
+    return own.get("cause") or None, severity, others
+
+
 def levels_near(cause: str, severity: float | None) -> tuple[int, ...]:
     """The levels of a change at and beside a severity; None: all. Raises ConfigError if there is no such change."""
     if cause not in (*KINDS, *FAULTS):

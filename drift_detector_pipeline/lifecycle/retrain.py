@@ -20,7 +20,7 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.errors import ConfigError, ResumeError, exit_status
-from drift_detector_pipeline.lifecycle.gate_images import levels_near
+from drift_detector_pipeline.lifecycle.gate_images import cause_in, levels_near
 from drift_detector_pipeline.lifecycle.joined import Joined, join_labels
 from drift_detector_pipeline.lifecycle.labels import Labelled, read_labels, split_labels
 from drift_detector_pipeline.lifecycle.origin import named_artefact, run_of
@@ -40,12 +40,9 @@ PAPER = "retrain.json"
 def main() -> int:
     """Train the champion on, or the version or artefact folder that is named."""
     command = read_command(sys.argv[1:])
-    words = dict(word.split("=", 1) for word in command.overrides if word.startswith(("cause=", "severity=")))
-    others = [word for word in command.overrides if word.partition("=")[0] not in words]
+    cause, severity, others = cause_in(command.overrides)
     refuse_others(others, ["cause", "severity", *valid_keys(Retrain, "retrain.")], "no word of training on")
     set_up_logging()
-    severity = float(words["severity"]) if words.get("severity") else None
-    cause = words.get("cause") or None
     if cause is not None:
         levels_near(cause, severity)
     version = retrain(
