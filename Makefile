@@ -222,6 +222,7 @@ label: $(INSTALLED) ## Label a basket in the browser, by keys: BASKET=data/baske
 labels: $(INSTALLED) ## Take labels back and say how accurate the model was: FILE=basket.csv, or what Label Studio or CVAT wrote
 	@$(MODULE).lifecycle.labels "$$FILE" "$$BASKET" $(ARGS)
 
+OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY))
 heal: $(INSTALLED) ## A version with statistics of recent images, whose looks have changed: IMAGES=FOLDER CAUSE=fog SEVERITY=3
 	@$(MODULE).lifecycle.heal "$$VERSION" "$$IMAGES" $(OF_CAUSE) $(ARGS)
 
