@@ -19,13 +19,13 @@ The road:
 
     raw/             an address or a folder -> files on disk, listed
     images/          bytes -> pixels -> model input
+    corruptions/     clean images as they may come one day
     processed/       what lies in data/processed, and which image plays which part
     dataset          raw -> processed, manifest last
     networks/        a name -> a module; its weights as a file
     tasks/           what differs between labels, boxes and clips, and nothing else
     runs/            a run's papers: machine, checkpoints, receipt, tracking
     modeling/        batches -> weights -> worth; labels for anybody's images
-    corruptions/     clean images as they may come one day
     drift/           a model and its training world -> a verdict on any images, with reasons and pictures
     release/         a finished run -> one folder that answers without PyTorch, measured
     serving/         that folder behind HTTP: answers, what was asked, and whether the world has changed

@@ -88,7 +88,7 @@ _W_AND_B = {
 _OURS = {name: setting for names, setting in _PEERS.items() for name in names.split()}
 _ALIKE = 0.8  # of 1: letters in common, from which on a slip is no guess
 PATTERNS = {"run.device": "auto, cpu, mps, cuda or cuda:1", "data.name": "of letters, digits, dots, dashes and _"}
-FREE_FORM = ("model.options", "training.optimizer_options")  # dictionaries whose keys others define
+FREE_FORM = ("model.options", "training.optimizer_options", "serving.canary")  # dictionaries whose keys others define
 
 
 def is_setting(key: str) -> bool:

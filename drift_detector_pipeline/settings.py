@@ -37,6 +37,14 @@ class RandAugment(Section):
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # 0 hardly any, 30 the strongest
 
 
+class Twins(Section):
+    """Training images as they may come one day: some of them changed; see `drawn_twins`."""
+
+    kind: str | None = None  # of corruption or fault; null: off
+    levels: list[Annotated[int, Field(ge=1, le=5)]] = Field(default_factory=list)  # of them, drawn by image and epoch
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of an epoch's images
+
+
 class Augmentation(Section):
     """How a stored image becomes a training image; see `augmentation.augment`."""
 
@@ -46,6 +54,7 @@ class Augmentation(Section):
     cutout_px: Annotated[int, Field(ge=0)] = 0  # side of a square that is covered, at the training size; 0: off
     colour_jitter: ColourJitter = ColourJitter()
     rand_augment: RandAugment = RandAugment()
+    twins: Twins = Twins()
     mix: Literal["mixup", "cutmix"] | None = None  # with another training image, labels by share; see `mixing`
     mix_alpha: Annotated[float, Field(gt=0)] = 1.0  # shares are drawn from Beta(alpha, alpha); 1: all equally likely
 

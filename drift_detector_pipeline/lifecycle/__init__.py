@@ -32,7 +32,10 @@ gate_page        a gate as one page
 gate             make gate
 frozen           a network with statistics of recent images
 heal             make heal
+joined           labelled images join those a run was trained on
+retrain          make retrain
 decisions        what was done about changes, as rows
 policy           what should be done about an alarm?
+steps            a basket, a version that is tested and adopted
 autopilot        make autopilot
 """

@@ -13,53 +13,34 @@ from contextlib import closing
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
-from drift_detector_pipeline.errors import ConfigError, PipelineError, exit_status
+from drift_detector_pipeline.errors import ConfigError, DataError, PipelineError, exit_status
 from drift_detector_pipeline.files import held_alone
 from drift_detector_pipeline.lifecycle.alarms import AlarmRow, acknowledge, open_alarms
-from drift_detector_pipeline.lifecycle.basket import make_basket
-from drift_detector_pipeline.lifecycle.basket_file import BASKETS
 from drift_detector_pipeline.lifecycle.decisions import (
-    Action,
     begin,
     decisions,
     end,
     end_the_interrupted,
     last_of,
 )
-from drift_detector_pipeline.lifecycle.gate import run_gate
-from drift_detector_pipeline.lifecycle.labels import LABELS, read_labels, split_labels
-from drift_detector_pipeline.lifecycle.pictures import images_by_hash
-from drift_detector_pipeline.lifecycle.policy import WEEK_S, Plan, plan_for, severity_of
+from drift_detector_pipeline.lifecycle.labels import read_labels
+from drift_detector_pipeline.lifecycle.policy import WEEK_S, Plan, plan_for
+from drift_detector_pipeline.lifecycle.steps import WHO, Steps, former_champions, take, train_on_labels
 from drift_detector_pipeline.lifecycle.stretch import rows_of, since_alarm
-from drift_detector_pipeline.release.admitted import GATE
-from drift_detector_pipeline.release.artefact import MODELS, read_artefact
-from drift_detector_pipeline.release.registry import Champion, champion, champion_folder, history, promote
+from drift_detector_pipeline.release.artefact import read_artefact
+from drift_detector_pipeline.release.registry import Champion, champion, champion_folder, history
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings import valid_keys
 from drift_detector_pipeline.settings_in_use import Basket, Gate, Heal, Lifecycle, Retrain, Serving
 
-WHO = "autopilot"
 _DAY_S = 86_400.0
 _LOCK = ".autopilot.lock"
-
-
-class Steps(NamedTuple):
-    """How each step is taken, and where."""
-
-    basket: Basket
-    heal: Heal
-    retrain: Retrain
-    gate: Gate
-    images: Path | None  # a folder that holds recent images
-    place: Path = MODELS
-    baskets: Path = BASKETS
-    labels: Path = LABELS
 
 
 @exit_status
@@ -67,14 +48,15 @@ def main() -> int:
     """Look once, or again and again until stopped."""
     set_up_logging()
     command = read_command(sys.argv[1:])
+    words = command.overrides
     sections = (Lifecycle, Basket, Heal, Retrain, Gate)
-    known = [key for one in sections for key in valid_keys(one, f"{one.__name__.lower()}.")]
-    refuse_others(
-        command.overrides, ["lifecycle", *known, "serving.database", "serving.keep_images"], "no such setting"
-    )
-    settings, basket, heal, retrain, gate = (load_section(one, command.overrides) for one in sections)
-    serving = load_section(Serving, command.overrides)
-    steps = Steps(basket, heal, retrain, gate, settings.images or serving.keep_images)
+    known = [key for section in sections for key in valid_keys(section, f"{section.__name__.lower()}.")]
+    refuse_others(words, ["lifecycle", *known, "serving.database", "serving.keep_images"], "no word of the autopilot")
+    settings, serving = load_section(Lifecycle, words), load_section(Serving, words)
+    steps = Steps(
+        load_section(Basket, words), load_section(Heal, words), load_section(Retrain, words), load_section(Gate, words),
+        settings.images or serving.keep_images,
+    )  # fmt: skip
     with closing(RequestLog(os.environ.get("DATABASE_URL") or serving.database)) as log:
         return fly(log, settings, steps, threading.Event())
 
@@ -100,9 +82,7 @@ def look(log: RequestLog, settings: Lifecycle, steps: Steps) -> None:
     """Do what is to be done now about each stream whose alarm stands. Raises ConfigError without a champion."""
     standing = champion(steps.place)
     if standing is None:
-        raise ConfigError(
-            f'{steps.place}: no champion yet, so nothing to replace; make promote VERSION=... WHY="first"'
-        )
+        raise ConfigError(f'{steps.place}: no champion to replace; make promote VERSION=models/artefact WHY="first"')
     _settle_replaced(log, settings, steps, standing)
     own = _models_of(log, steps.place, standing)
     order = sorted((one for one in open_alarms(log) if one.model_id in own), key=lambda one: (one.source, one.id))
@@ -120,15 +100,19 @@ def _handle(log: RequestLog, settings: Lifecycle, steps: Steps, alarms: Sequence
     alarm = next((one for one in reversed(alarms) if one.cause is not None), alarms[-1])
     level = "alert" if any(one.level == "alert" for one in alarms) else alarm.level
     alarm, ids = alarm._replace(level=level), {one.id for one in alarms}
-    rows = rows_of(log, since_alarm(alarm))
+    try:
+        rows = rows_of(log, since_alarm(alarm))
+    except DataError as error:
+        say.warning("alarm %d: %s", alarm.id, error)
+        return
     while True:
         week = decisions(log, since=time.time() - WEEK_S)
         tried = [one for one in decisions(log) if one.alarm_id in ids]
-        plan = plan_for(alarm, len(rows), tried, week, settings)
+        plan = plan_for(alarm, len(rows), tried, week, settings, former=len(former_champions(steps.place)))
         say.info("alarm %d: %s. %s", alarm.id, plan.action or "wait", "; ".join(plan.reasons))
         if plan.action is None or settings.dry_run:
             return
-        if _done(log, plan, alarm.id, partial(_act, log, plan.action, alarm, settings, steps)).get("adopted"):
+        if _done(log, plan, alarm.id, partial(take, log, plan.action, alarm, settings, steps)).get("adopted"):
             acknowledge(log, alarm.id, WHO, plan.action)
             return
 
@@ -146,63 +130,6 @@ def _done(log: RequestLog, plan: Plan, alarm_id: int | None, act: Any) -> dict[s
     return dict(more)
 
 
-def _act(
-    log: RequestLog, action: Action, alarm: AlarmRow, settings: Lifecycle, steps: Steps
-) -> tuple[str, dict[str, Any]]:  # fmt: skip
-    """Take one step about an alarm; a sentence on what came of it, and facts."""
-    if action == "basket":
-        folder = make_basket(log, alarm, steps.images, steps.basket, place=steps.baskets, models=steps.place)
-        return f"{folder} waits for labels: make label, make labels", {"basket": str(folder)}
-    if action in ("heal", "retrain"):
-        version = _made(log, action, alarm, steps)
-        return _judged(version, action, str(alarm.cause), severity_of(alarm), settings, steps)
-    return "left alone", {}
-
-
-def _made(log: RequestLog, action: Action, alarm: AlarmRow, steps: Steps) -> str:
-    """A version that was healed of, or trained for, the cause of an alarm."""
-    standing = champion(steps.place)
-    assert standing is not None  # `look` asked
-    folder = champion_folder(standing, steps.place)
-    cause, severity = str(alarm.cause), severity_of(alarm)
-    if action == "retrain":
-        return _trained(folder, cause, severity, steps)
-    from drift_detector_pipeline.lifecycle.heal import heal  # PyTorch, which nothing else here needs
-
-    if steps.images is None:
-        raise ConfigError(
-            "no folder of recent images; serving.keep_images=FOLDER keeps them, lifecycle.images names it"
-        )
-    wanted = {row.image_sha256 for row in rows_of(log, since_alarm(alarm))}
-    paths = sorted(images_by_hash(steps.images, wanted).values())
-    return heal(folder, paths, cause=cause, severity=severity, settings=steps.heal, place=steps.place)
-
-
-def _trained(folder: Path, cause: str | None, severity: float | None, steps: Steps) -> str:
-    from drift_detector_pipeline.lifecycle.retrain import retrain
-
-    labels, _ = split_labels(read_labels(steps.labels))
-    return retrain(
-        folder, cause=cause, severity=severity, labels=labels, settings=steps.retrain, place=steps.place
-    )  # fmt: skip
-
-
-def _judged(
-    version: str, action: Action, cause: str | None, severity: float | None, settings: Lifecycle, steps: Steps
-) -> tuple[str, dict[str, Any]]:  # fmt: skip
-    """Ask the gate about a version, and adopt it if that may be."""
-    _, labels = split_labels(read_labels(steps.labels))
-    gate = run_gate(version, cause=cause, severity=severity, labels=labels, settings=steps.gate, place=steps.place)
-    facts: dict[str, Any] = {"version": version, "passed": gate.passed, "gate": str(gate.folder)}
-    if not gate.passed:
-        return f"{version} was refused by its gate: {'; '.join(gate.reasons)}", facts
-    if not settings.promote:
-        return f"{version} passed its gate and waits for a person: make promote VERSION={version}", facts
-    why = f"{action} for {cause or 'labels'}"
-    promote(version, who=WHO, why=why, gate=gate.folder / GATE, action=action, place=steps.place)  # type: ignore[arg-type]
-    return f"{version} answers now", facts | {"adopted": True}
-
-
 def _keep_the_schedule(log: RequestLog, settings: Lifecycle, steps: Steps, standing: Champion) -> None:
     """Train on labels that came back, if it is time."""
     if settings.retrain_every_days is None or not read_labels(steps.labels):
@@ -213,13 +140,7 @@ def _keep_the_schedule(log: RequestLog, settings: Lifecycle, steps: Steps, stand
     plan = Plan("retrain", [f"lifecycle.retrain_every_days={settings.retrain_every_days:g}"])
     say.info("retrain: %s", plan.reasons[0])
     if not settings.dry_run:
-        folder = champion_folder(standing, steps.place)
-        _done(
-            log,
-            plan,
-            None,
-            lambda: _judged(_trained(folder, None, None, steps), "retrain", None, None, settings, steps),
-        )
+        _done(log, plan, None, partial(train_on_labels, champion_folder(standing, steps.place), settings, steps))
 
 
 def _settle_replaced(log: RequestLog, settings: Lifecycle, steps: Steps, standing: Champion) -> None:

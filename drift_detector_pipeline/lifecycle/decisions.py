@@ -14,7 +14,7 @@ from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, writing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.tables import decision
 
-Action = Literal["nothing", "basket", "heal", "retrain", "settle"]
+Action = Literal["nothing", "return", "basket", "heal", "retrain"]
 INTERRUPTED = "interrupted"  # killed on the way; what it was about is taken up again
 
 

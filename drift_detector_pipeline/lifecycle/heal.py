@@ -29,7 +29,8 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.lifecycle.frozen import TwinGain, freeze, twin_gain
-from drift_detector_pipeline.lifecycle.gate_images import changed_at_random, levels_near
+from drift_detector_pipeline.lifecycle.gate import HEALED
+from drift_detector_pipeline.lifecycle.gate_images import cause_in, changed_at_random, levels_near
 from drift_detector_pipeline.lifecycle.origin import named_artefact, run_of
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
@@ -42,7 +43,6 @@ from drift_detector_pipeline.runs.facts import git_state, now, this_command
 from drift_detector_pipeline.settings import valid_keys
 from drift_detector_pipeline.settings_in_use import Export, Heal
 
-PAPER = "heal.json"
 LEAST = 64  # images below which statistics say too little
 _WHY_NOT = {
     UNKNOWN: "what has happened is not known, so nobody could say whether it helps; label some: make basket",
@@ -63,18 +63,18 @@ class Recent(NamedTuple):
 def main() -> int:
     """Heal the champion, or the version or artefact folder that is named before the images."""
     command = read_command(sys.argv[1:], takes_images=True)
-    words = dict(word.split("=", 1) for word in command.overrides if word.startswith(("cause=", "severity=")))
-    others = [word for word in command.overrides if word.partition("=")[0] not in words]
+    cause, severity, others = cause_in(command.overrides)
     refuse_others(others, ["cause", "severity", *valid_keys(Heal, "heal.")], "no word of healing")
-    if not words.get("cause"):
+    if cause is None:
         raise ConfigError("cause: say what has happened to the images, as an alarm or make drift names it: CAUSE=fog")
+    if not any(command.images):
+        raise ConfigError("name recent images of the changed world: make heal IMAGES=FOLDER CAUSE=fog")
     set_up_logging()
-    severity = float(words["severity"]) if words.get("severity") else None
     folder = named_artefact(command.target)
     with image_files(command.images) as found:
         images = [path for _, path in found]
-        version = heal(folder, images, cause=words["cause"], severity=severity, settings=load_section(Heal, others))
-    log.info("%s. Next: make gate VERSION=%s CAUSE=%s", version, version, words["cause"])
+        version = heal(folder, images, cause=cause, severity=severity, settings=load_section(Heal, others))
+    log.info("%s. Next: make gate VERSION=%s CAUSE=%s", version, version, cause)
     return 0
 
 
@@ -99,7 +99,7 @@ def heal(
             "cause": cause, "severity": severity, "prior": settings.prior, "reference": seen,
             "twins": gain._asdict(),
         }  # fmt: skip
-        healed = _healed(source, network, world, {PAPER: (json.dumps(facts, indent=2) + "\n").encode()})
+        healed = _healed(source, network, world, {HEALED: (json.dumps(facts, indent=2) + "\n").encode()})
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place, prefix=".heal-") as folder:
             export = load_section(Export, [

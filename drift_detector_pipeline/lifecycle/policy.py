@@ -2,8 +2,9 @@
 
 In: an alarm with what the monitor found out, what was tried before, settings. Out: a `Plan`. Read by the autopilot.
 
-Looks that have changed can be healed or trained for, since they can be made again on labelled images. Whatever else has
-happened, only labels tell: a basket for people. What does no harm is left alone.
+A world that a former champion knows may be back: that one answers again. Looks that have changed can be healed or
+trained for, since they can be made again on labelled images. Whatever else has happened, only labels tell: a basket for
+people. What does no harm is left alone.
 """
 
 from collections.abc import Sequence
@@ -28,24 +29,27 @@ class Plan(NamedTuple):
 
 
 def plan_for(
-    alarm: AlarmRow, images: int, tried: Sequence[Decision], this_week: Sequence[Decision], settings: Lifecycle
+    alarm: AlarmRow, images: int, tried: Sequence[Decision], this_week: Sequence[Decision], settings: Lifecycle,
+    *, former: int,
 ) -> Plan:  # fmt: skip
     """What to do about an open alarm of the model that answers.
 
     `images`: how many different ones came since its change; `tried`: decisions about this alarm; `this_week`: all of
-    the last seven days.
+    the last seven days; `former`: champions there were before.
     """
     known = _known(alarm)
     done = {one.action for one in tried if one.outcome != INTERRUPTED}
     if passed := next((one.detail["version"] for one in tried if one.detail.get("passed")), None):
-        return Plan(
-            None, [*known, f"{passed} has passed its gate and waits for a person: make promote VERSION={passed}"]
-        )
+        return Plan(None, [*known, f"{passed} passed its gate and waits for a person: make promote VERSION={passed}"])
+    enough = images >= settings.wait_images
+    shown = max((one.detail.get("images", 0) for one in tried if one.action == "return"), default=0)
+    if former and settings.promote and images >= shown + settings.wait_images:  # again with as many new ones
+        return Plan("return", [*known, f"one of {former} former champions may know this world"])
     if not is_harmful(alarm):
         if alarm.cause is None:
             return Plan(None, [*known, "its cause is not known yet"])
         return Plan(None if "nothing" in done else "nothing", [*known, "it does no harm that is worth a change"])
-    if alarm.cause is None or images < settings.wait_images:
+    if alarm.cause is None or not enough:
         return Plan(None, [*known, f"{images} of {settings.wait_images} images of the new world are there"])
     why_not = list[str]()
     for action in settings.on_alert:

@@ -61,7 +61,7 @@ class Judge:
         await asyncio.to_thread(self._thread.shutdown)
 
     def know(self, *, canaries: Collection[Engine], shadow: Engine | None) -> None:
-        """Models beside the one that answers: `canaries` answer, too; `shadow` is judged and told to nobody who watches."""
+        """Models beside the champion: `canaries` answer, too; verdicts on `shadow` are stored, and no metrics."""
         self._canaries, self._shadow = canaries, shadow
 
     def follow(self, engine: Engine, newest: StoredVerdict | None) -> None:

@@ -61,12 +61,9 @@ class Service:
         self._swapping = asyncio.Lock()
         for one in (engine, *set(trials.canaries.values()), *filter(None, [trials.shadow])):
             self._register(one)
-        self._canaries, self.judge.canaries, self.judge.shadow = (
-            trials.canaries,
-            [*trials.canaries.values()],
-            trials.shadow,
-        )
-        self.shadow = trials.shadow and Shadow(trials.shadow, log, self.metrics, self.judge.saw)
+        self._canaries = trials.canaries
+        self.judge.know(canaries=[*trials.canaries.values()], shadow=trials.shadow)
+        self.shadow = Shadow(trials.shadow, log, self.metrics, self.judge.saw) if trials.shadow else None
         say = Engine.answer if self.shadow is None else self.shadow.spent.say
         self.batcher = Batcher(engine, self.metrics.batch.observe, say)
         self._announce(engine, self.judge.newest_of(engine))

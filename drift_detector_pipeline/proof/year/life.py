@@ -8,11 +8,9 @@ import base64
 import contextlib
 import hashlib
 import json
-import socket
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,15 +19,16 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Labels
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.lifecycle.autopilot import Steps, look
+from drift_detector_pipeline.lifecycle.autopilot import look
 from drift_detector_pipeline.lifecycle.basket_file import baskets, read_basket
 from drift_detector_pipeline.lifecycle.gauges import Gauges
 from drift_detector_pipeline.lifecycle.label_formats import NONE_OF_THESE, Said
 from drift_detector_pipeline.lifecycle.labels import take_labels
 from drift_detector_pipeline.lifecycle.notify import Notifier
+from drift_detector_pipeline.lifecycle.steps import Steps
 from drift_detector_pipeline.lifecycle.watcher import Watcher
 from drift_detector_pipeline.pages import image_png
-from drift_detector_pipeline.proof.servers import started
+from drift_detector_pipeline.proof.servers import asked, free_port, started
 from drift_detector_pipeline.proof.year.world import NOBODY, Day
 from drift_detector_pipeline.release.artefact import MODELS, read_artefact
 from drift_detector_pipeline.release.registry import champion, champion_folder
@@ -67,9 +66,8 @@ class Life:
         names = [NONE_OF_THESE if label == NOBODY else classes[label] for label in day.labels.tolist()]
         self._truth |= {hashlib.sha256(file).hexdigest(): name for file, name in zip(files, names, strict=True)}
         standing = champion(MODELS)
-        said = [
-            label for start in range(0, len(files), _AT_ONCE) for label in self._ask(files[start : start + _AT_ONCE])
-        ]
+        batches = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
+        said = [label for batch in batches for label in self._ask(batch)]
         self._wait_for_the_log(len(files))
         self._watcher.follow(lambda: None)
         look(self._log, self._policy, self._steps)
@@ -81,9 +79,7 @@ class Life:
 
     def _ask(self, files: Sequence[bytes]) -> list[str]:
         body = json.dumps({"images": [base64.b64encode(file).decode() for file in files]}).encode()
-        request = urllib.request.Request(f"{self._address}/predict", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return [str(one["label"]) for one in json.load(answer)["answers"]]
+        return [str(one["label"]) for one in asked(f"{self._address}/predict", body)["answers"]]
 
     def _wait_for_the_log(self, more: int) -> None:
         """Until the day's rows are in the log, which they are within a quarter of a second."""
@@ -106,9 +102,7 @@ class Life:
             time.sleep(0.1)
 
     def _model(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self._address}/model", timeout=60) as answer:
-            found: dict[str, Any] = json.load(answer)
-        return found
+        return asked(f"{self._address}/model")
 
     def _label(self, day: int) -> None:
         """New baskets go to people, older ones come back."""
@@ -121,11 +115,10 @@ class Life:
 
 
 @contextlib.contextmanager
-def serving(place: Path) -> Iterator[str]:
-    """A service of the champion in `place`, in a process of its own, that keeps what it is asked about."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def serving() -> Iterator[str]:
+    """A service of the champion in the current folder, a process of its own, that keeps what it is asked about."""
+    port = free_port()
     words = [f"serving.port={port}", f"serving.keep_images={KEPT}", "serving.keep_images_gb=4", "serving.in_flight=64"]
     command = [sys.executable, "-m", "drift_detector_pipeline.serving", *words]
-    with contextlib.chdir(place), started(command, port, "/ready", {}) as server:
+    with started(command, port, "/ready", {}) as server:
         yield server.address

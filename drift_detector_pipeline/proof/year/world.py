@@ -42,7 +42,7 @@ YEAR = (
     Spell(200, 269, "gaussian_noise", (1, 2, 3, 4, 5)), Spell(295, 312, STRANGERS),
     Spell(330, 350, "defocus_blur", (4,)),
 )  # fmt: skip
-MONTH = (Spell(8, 17, "contrast", (4,)),)
+MONTH = (Spell(8, 15, "contrast", (4,)),)
 
 
 class World(NamedTuple):
@@ -72,9 +72,7 @@ def divide(processed: Processed, pipeline: int, raw: Path, seed: int) -> World:
     order = np.random.default_rng(seed).permutation(len(labels))
     known = order[labels[order] < len(classes) - 1]
     if len(known) < 2 * pipeline / 1.5:
-        raise ConfigError(
-            f"{processed.folder}: {len(known)} images of known classes, too few for {pipeline} and a world"
-        )
+        raise ConfigError(f"{processed.folder}: {len(known)} images of known classes, too few for a year")
     for name in classes[:-1]:
         (raw / name).mkdir(parents=True)
     for place in known[:pipeline].tolist():
@@ -85,7 +83,7 @@ def divide(processed: Processed, pipeline: int, raw: Path, seed: int) -> World:
 
 
 def days(world: World, spells: Sequence[Spell], count: int, a_day: int, seed: int) -> Iterator[Day]:
-    """What comes on each of `count` days. Every image comes once; raises ConfigError if there are no more of a class."""
+    """What comes on each of `count` days, every image once. Raises ConfigError if a class has no more of them."""
     rng = np.random.default_rng((seed, 1))
     waiting = {
         label: np.flatnonzero(world.labels == label).tolist()[::-1] for label in np.unique(world.labels).tolist()
@@ -94,8 +92,8 @@ def days(world: World, spells: Sequence[Spell], count: int, a_day: int, seed: in
         spell = next((one for one in spells if one.first <= number <= one.last), None)
         cause = spell.cause if spell else ""
         drawn = _drawn(rng, len(world.classes), a_day, cause)
-        if short := next((label for label in set(drawn) if len(waiting[label]) < drawn.count(label)), None):
-            raise ConfigError(f"day {number}: no images of class {short} are left; days={number} is as long as it gets")
+        if short := [label for label in set(drawn) if len(waiting[label]) < drawn.count(label)]:
+            raise ConfigError(f"day {number}: too few images of class {short[0]} are left for a year as long as this")
         places = [waiting[label].pop() for label in drawn]
         images, level = world.images[places], spell.level(number) if spell else 0
         if spell and cause not in (MIX, STRANGERS):
