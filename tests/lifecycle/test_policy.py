@@ -97,12 +97,12 @@ def test_what_passed_its_gate_waits_for_a_person() -> None:
 def test_former_champions_are_asked_first_but_only_by_a_policy_that_may_promote() -> None:
     assert plan(alarm(), "lifecycle=heal", former=1).action == "return"
     assert plan(alarm(level="notice"), "lifecycle=heal", former=1).action == "return"
-    assert plan(alarm(), "lifecycle=heal", images=511, former=1, tried=[decided("return")]).action == "heal"
+    assert plan(alarm(), "lifecycle=heal", images=511, former=1, tried=[decided("return", images=256)]).action == "heal"
     assert plan(alarm(), former=1).action == "basket"
 
 
 def test_former_champions_are_asked_again_with_as_many_new_images() -> None:
-    tried = [decided("return"), decided("nothing")]
+    tried = [decided("return", images=256), decided("nothing")]
     harmless = alarm("unknown", level="notice")
     assert plan(harmless, "lifecycle=heal", images=511, former=1, tried=tried).action is None
     assert plan(harmless, "lifecycle=heal", images=512, former=1, tried=tried).action == "return"
