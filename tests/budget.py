@@ -25,10 +25,10 @@ CPU_SECONDS = {
     "tests/proof": 250,
     "tests/raw": 60,
     "tests/raw/formats": 40,
-    "tests/release": 150,
+    "tests/release": 180,
     "tests/runs": 35,
     "tests/runs/tracking": 140,
-    "tests/serving": 150,
+    "tests/serving": 200,
     "tests/tasks": 40,
     "tests/tasks/classification": 40,
 }

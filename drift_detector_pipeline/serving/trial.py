@@ -24,6 +24,7 @@ from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import Row
 from drift_detector_pipeline.settings_in_use import Serving
 
+_FINISH_S = 5.0  # for what waits when the service stops; the rest is dropped
 MOST_WAITING = 64  # crops; what comes beyond them is dropped and counted
 
 
@@ -96,8 +97,9 @@ class Shadow:
         self._loop = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Answer what waits, and end."""
-        while self._waiting and self._loop is not None and not self._loop.done():
+        """Answer what waits, if that is done soon, and end."""
+        end = time.monotonic() + _FINISH_S
+        while self._waiting and time.monotonic() < end:
             await asyncio.sleep(0.01)
         if self._loop is not None:
             self._loop.cancel()
