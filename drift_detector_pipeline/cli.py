@@ -71,6 +71,7 @@ COMMANDS = {
     "basket": _Command("lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7"),
     "label": _Command("lifecycle.label", "label a basket in the browser: BASKET, or the newest"),
     "labels": _Command("lifecycle.labels", "take labels back, and say how accurate the model was: FILE BASKET"),
+    "autopilot": _Command("lifecycle.autopilot", "what the policy says about open alarms: lifecycle=heal"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),

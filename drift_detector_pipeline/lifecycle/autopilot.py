@@ -19,7 +19,7 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
-from drift_detector_pipeline.errors import ConfigError, PipelineError, exit_status
+from drift_detector_pipeline.errors import ConfigError, DataError, PipelineError, exit_status
 from drift_detector_pipeline.files import held_alone
 from drift_detector_pipeline.lifecycle.alarms import AlarmRow, acknowledge, open_alarms
 from drift_detector_pipeline.lifecycle.decisions import (
@@ -100,7 +100,11 @@ def _handle(log: RequestLog, settings: Lifecycle, steps: Steps, alarms: Sequence
     alarm = next((one for one in reversed(alarms) if one.cause is not None), alarms[-1])
     level = "alert" if any(one.level == "alert" for one in alarms) else alarm.level
     alarm, ids = alarm._replace(level=level), {one.id for one in alarms}
-    rows = rows_of(log, since_alarm(alarm))
+    try:
+        rows = rows_of(log, since_alarm(alarm))
+    except DataError as error:
+        say.warning("alarm %d: %s", alarm.id, error)
+        return
     while True:
         week = decisions(log, since=time.time() - WEEK_S)
         tried = [one for one in decisions(log) if one.alarm_id in ids]

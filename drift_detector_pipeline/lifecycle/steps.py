@@ -25,7 +25,7 @@ from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings_in_use import Basket, Gate, Heal, Lifecycle, Retrain
 
 WHO = "autopilot"
-_LOOKED_AT = 256  # images of the new world, the newest, that former champions are asked about
+_MOST = 256  # images that former champions are asked about
 
 
 class Steps(NamedTuple):
@@ -49,7 +49,7 @@ def take(
         folder = make_basket(log, alarm, steps.images, steps.basket, place=steps.baskets, models=steps.place)
         return f"{folder} waits for labels: make label, make labels", {"basket": str(folder)}
     if action == "return":
-        return _returned(log, alarm, steps)
+        return _returned(log, alarm, settings.wait_images, steps)
     if action in ("heal", "retrain"):
         version = _made(log, action, alarm, steps)
         return _judged(version, action, str(alarm.cause), severity_of(alarm), settings, steps)
@@ -79,12 +79,13 @@ def _recent(log: RequestLog, alarm: AlarmRow, steps: Steps) -> list[Path]:
     return [found[one] for one in order if one in found]
 
 
-def _returned(log: RequestLog, alarm: AlarmRow, steps: Steps) -> tuple[str, dict[str, Any]]:
-    """Let the newest former champion to whom the images since the change look usual answer again.
+def _returned(log: RequestLog, alarm: AlarmRow, newest: int, steps: Steps) -> tuple[str, dict[str, Any]]:
+    """Let the newest former champion to whom the `newest` images since the change look usual answer again.
 
     No gate is asked: what labelled images say of it is known from when it was adopted for this world.
     """
-    paths = _recent(log, alarm, steps)[-_LOOKED_AT:]
+    shown = _recent(log, alarm, steps)
+    paths = shown[-min(newest, _MOST) :]
     for version in former_champions(steps.place):
         folder = steps.place / VERSIONS / version
         detector = open_engine(folder).detector if folder.is_dir() else None
@@ -97,7 +98,7 @@ def _returned(log: RequestLog, alarm: AlarmRow, steps: Steps) -> tuple[str, dict
             )
             promote(version, who=WHO, why=why, force=True, place=steps.place)
             return f"{version} answers again", {"version": version, "adopted": True, "p": verdict.p}
-    return f"{len(paths)} images look usual to no former champion", {}
+    return f"{len(paths)} images look usual to no former champion", {"images": len(shown)}
 
 
 def former_champions(place: Path) -> list[str]:

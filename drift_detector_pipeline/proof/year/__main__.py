@@ -57,15 +57,15 @@ _TRAINING = [
 ]
 PLANS = {
     "cifar10": Plan(
-        12_000, 365, 100, YEAR,
+        12_000, 365, 80, YEAR,
         [*_TRAINING, "data.val_fraction=0.3", "data.fit_fraction=0.15", "training.epochs=24",
          "training.batch_size=128", "training.optimizer=nmuon", "training.learning_rate=0.01",
          "training.weight_decay=0.1", "training.scheduler=OneCycleLR", "training.label_smoothing=0.1",
          "data.augmentation.flip=true", "data.augmentation.shift_px=4", "data.augmentation.cutout_px=10"],
-        ["lifecycle.wait_images=192", "monitor.cause_images=64"],
+        ["lifecycle.wait_images=328", "heal.images=128", "monitor.cause_images=64"],
     ),
     "digits": Plan(
-        1_000, 24, 20, MONTH,
+        1_000, 22, 18, MONTH,
         [*_TRAINING, "data.val_fraction=0.4", "data.fit_fraction=0.2",
          "training.epochs=8", "training.batch_size=32", "training.learning_rate=0.003",
          "data.augmentation.flip=false"],

@@ -42,7 +42,7 @@ YEAR = (
     Spell(200, 269, "gaussian_noise", (1, 2, 3, 4, 5)), Spell(295, 312, STRANGERS),
     Spell(330, 350, "defocus_blur", (4,)),
 )  # fmt: skip
-MONTH = (Spell(8, 17, "contrast", (4,)),)
+MONTH = (Spell(8, 15, "contrast", (4,)),)
 
 
 class World(NamedTuple):
@@ -92,8 +92,8 @@ def days(world: World, spells: Sequence[Spell], count: int, a_day: int, seed: in
         spell = next((one for one in spells if one.first <= number <= one.last), None)
         cause = spell.cause if spell else ""
         drawn = _drawn(rng, len(world.classes), a_day, cause)
-        if short := next((label for label in set(drawn) if len(waiting[label]) < drawn.count(label)), None):
-            raise ConfigError(f"day {number}: no images of class {short} are left; days={number} is as long as it gets")
+        if short := [label for label in set(drawn) if len(waiting[label]) < drawn.count(label)]:
+            raise ConfigError(f"day {number}: too few images of class {short[0]} are left for a year as long as this")
         places = [waiting[label].pop() for label in drawn]
         images, level = world.images[places], spell.level(number) if spell else 0
         if spell and cause not in (MIX, STRANGERS):
