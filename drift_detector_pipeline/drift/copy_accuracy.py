@@ -26,6 +26,8 @@ from drift_detector_pipeline.drift.second_look import Answers
 LARGEST = 256  # beyond, errors are those of the method and do not shrink
 _AMPLITUDES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28)  # of accuracy, among which one is chosen
 _REACH = 0.15  # distance of signs at which changes still have much in common
+_LUCK = 2.0  # times the variance by luck, for what a copy adapts to is drawn, too: likeliest for twins of CIFAR-10
+_LEAST_OFF = 0.5  # of the expected spread, to either side: an interval holds its own estimate
 _LEAST_NEAR = 0.3  # of what the signs of a window have in common with those that were taught; below, nothing is known
 
 
@@ -58,7 +60,10 @@ class Process(NamedTuple):
 
 
 class CopyErrors(NamedTuple):
-    """Quantiles of (true accuracy - estimate) / its expected spread, by size of the window."""
+    """Quantiles of (true accuracy - estimate) / its expected spread.
+
+    Of windows of all sizes together, so B is 1; in older references by size, each from few windows.
+    """
 
     sizes: Float32s  # (B,) rising
     low: Float32s  # (B,)
@@ -114,19 +119,24 @@ def _chances(answers: Answers, temperature: Float32s) -> tuple[Float64s, Float64
     return chances[np.arange(len(chances)), answers.own.argmax(axis=1)], chances.max(axis=1)
 
 
-def _signs(answers: Answers, usual: Usual, known: Known, temperature: Float32s) -> Float64s:
-    """Two estimates of the accuracy, by mean and by threshold, and how much less sure the copy is than usual: (3,)."""
+def _signs(answers: Answers, usual: Usual, known: Known, temperature: Float32s) -> tuple[Float64s, float]:
+    """Two estimates of the accuracy, by mean and by threshold, and how much less sure the copy is than usual: (3,).
+
+    And what luck adds to the error of one image: the variance of right or wrong less the mean of both estimates, were
+    the copy's probabilities true.
+    """
     agreement, sureness = _chances(answers, temperature)
     place, sizes = np.log(len(agreement)), np.log(usual.sizes)
     mean, threshold, sure = (float(np.interp(place, sizes, values)) for values in usual[1:])
     by_mean = float(np.clip(known.accuracy + agreement.mean() - mean, 0, 1))
-    return np.array([by_mean, (agreement > threshold).mean(), sureness.mean() - sure])
+    luck = float((agreement * (1 - agreement)).mean() + ((agreement - (agreement > threshold)) / 2).var())
+    return np.array([by_mean, (agreement > threshold).mean(), sureness.mean() - sure]), luck
 
 
 def _fit_process(windows: Sequence[LabelledWindow], usual: Usual, known: Known, temperature: Float32s) -> Process:
     """Learn from the largest windows there are of each change."""
     windows = _largest(windows)
-    places = np.stack([_signs(window.answers, usual, known, temperature) for window in windows])
+    places = np.stack([_signs(window.answers, usual, known, temperature)[0] for window in windows])
     right = np.array([_accuracy(window) for window in windows])
     noise = np.maximum(right * (1 - right), 0.02) / [len(window.labels) for window in windows]
     off = right - places[:, :2].mean(axis=1)
@@ -146,16 +156,43 @@ def _largest(windows: Sequence[LabelledWindow]) -> list[LabelledWindow]:
 
 def _measure_errors(windows: Sequence[LabelledWindow], usual: Usual, known: Known, temperature: Float32s) -> CopyErrors:
     """Estimate windows of each family as if it, or all that is strong, was new, and see how far off that is."""
-    sizes = sorted({len(window.labels) for window in windows})
-    found = {size: list[tuple[float, float]]() for size in sizes}
+    found = list[Float64s]()
     for left_out in _omissions(windows):
         rest = [window for window, out in zip(windows, left_out, strict=True) if not out]
         process = _fit_process(rest, usual, known, temperature)
+        off = list[float]()
         for window in (window for window, out in zip(windows, left_out, strict=True) if out):
             accuracy, unit, _ = _guess(window.answers, usual, known, process, temperature)
-            found[len(window.labels)].append(((_accuracy(window) - accuracy) / unit, 1 / sum(left_out)))
-    bounds = [weighted_quantiles(np.array(found[size])[:, 0], np.array(found[size])[:, 1], COVERAGE) for size in sizes]
-    return CopyErrors(*(np.array(values, dtype=np.float32) for values in (sizes, *zip(*bounds, strict=True))))
+            off.append((_accuracy(window) - accuracy) / unit)
+        found.append(np.array(off))
+    low, high = bounds_for_another(found)
+    size = max(len(window.labels) for window in windows)
+    return CopyErrors(*(np.array([value], dtype=np.float32) for value in (size, low, high)))
+
+
+def bounds_for_another(groups: Sequence[Float64s]) -> tuple[float, float]:
+    """Two values between which COVERAGE of another group's errors will lie, for two groups of errors or more.
+
+    Errors of a group are alike, so quantiles of all know only as many cases as there are groups, and are too near one
+    another. How much, is seen by leaving out each group in turn: what the others' quantiles would have to be multiplied
+    by to hold COVERAGE of it. Every group counts the same.
+    """
+    low, high = _bounds(groups)
+    needed = list[Float64s]()
+    for number, group in enumerate(groups):
+        below, above = _bounds([*groups[:number], *groups[number + 1 :]])
+        needed.append(np.maximum(group / above, group / below))
+    widening = max(1.0, weighted_quantiles(np.concatenate(needed), _shares(needed), 2 * COVERAGE - 1)[1])
+    return low * widening, high * widening
+
+
+def _bounds(groups: Sequence[Float64s]) -> tuple[float, float]:
+    low, high = weighted_quantiles(np.concatenate(groups), _shares(groups), COVERAGE)
+    return min(low, -_LEAST_OFF), max(high, _LEAST_OFF)
+
+
+def _shares(groups: Sequence[Float64s]) -> Float64s:
+    return np.concatenate([np.full(len(group), 1 / len(group)) for group in groups])
 
 
 def _omissions(windows: Sequence[LabelledWindow]) -> Iterator[list[bool]]:
@@ -170,12 +207,12 @@ def _guess(
     answers: Answers, usual: Usual, known: Known, process: Process, temperature: Float32s
 ) -> tuple[float, float, float]:
     """Accuracy, its expected spread, and what share of the process's variance the taught changes explain."""
-    signs = _signs(answers, usual, known, temperature)
+    signs, luck = _signs(answers, usual, known, temperature)
     near = _kernel(signs[None], process.places.astype(np.float64))[0]
     accuracy = float(np.clip(signs[:2].mean() + near @ process.weights, 0, 1))
     explained = float(np.clip(near @ process.inverse @ near, 0, 1))
     size = min(len(answers.own), LARGEST)
-    tosses = max(accuracy * (1 - accuracy), 1 / (4 * size)) / size
+    tosses = _LUCK * max(luck, 1 / (4 * size)) / size
     left = float(process.amplitude[0]) ** 2 * (1 - explained)
     return accuracy, float(np.sqrt(tosses + left + known.error**2 + 0.01**2)), explained
 

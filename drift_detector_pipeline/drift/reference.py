@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
-from drift_detector_pipeline.arrays import Float32s, Labels
+from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
 from drift_detector_pipeline.corruptions.faults import FAULTS, REVERSIBLE, family_of
 from drift_detector_pipeline.drift.accuracy import (
     Accuracy,
@@ -98,12 +98,13 @@ def learn(
     parameters = fit_scores(clean, labels, corrupted, side_px)
     folds = image_folds(len(labels))
     own, theirs = unseen_scores(clean, labels, twins, parameters.axes, folds, parameters.strangers)
-    samples = [MistakeSample("", np.arange(len(labels)), *_for_accuracy(own, parameters), mistakes(clean, labels))]
+    view = view_of(parameters)
+    samples = [MistakeSample("", np.arange(len(labels)), *_for_accuracy(own, view), mistakes(clean, labels))]
     taught = {twin.kind for twin in corrupted}
     for twin, scores in zip(twins, theirs, strict=True):
         if twin.kind in taught:
             wrong = mistakes(twin.signals, labels[twin.rows])
-            samples.append(MistakeSample(twin.kind, twin.rows, *_for_accuracy(scores, parameters), wrong))
+            samples.append(MistakeSample(twin.kind, twin.rows, *_for_accuracy(scores, view), wrong))
     usual = Clean(own, labels, predictions(clean), clean.logits.shape[1])
     changes = [Change(twin.kind, twin.severity, twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True)]
     accuracy = learn_accuracy(samples, folds, clean.logits.shape[1])
@@ -170,9 +171,9 @@ def one_blas_thread() -> Iterator[None]:
                 limiter.restore_original_limits()
 
 
-def evidence_of(scores: Float32s, learned: Learned) -> Evidence:
-    """What estimates of accuracy need to know of images with phi (N, S)."""
-    signals, looks = _for_accuracy(scores, learned.parameters)
+def evidence_of(scores: Float32s, learned: Learned, view: "View | None" = None) -> Evidence:
+    """What estimates of accuracy need to know of images with phi (N, S); `view_of` the parameters may be kept."""
+    signals, looks = _for_accuracy(scores, view or view_of(learned.parameters))
     return Evidence(risk(signals, learned.accuracy.risk), looks)
 
 
@@ -193,19 +194,36 @@ def _moves(clean: Float32s, kinds: set[str], twins: Sequence[Twin], scores: Sequ
     return Moves(np.array([twin.kind for twin, _ in pairs], dtype=np.str_), np.array(means).reshape(-1, clean.shape[1]))
 
 
-def _for_accuracy(scores: Float32s, parameters: Parameters) -> tuple[Float32s, Float32s]:
+class View(NamedTuple):
+    """What of phi estimates of accuracy look at, and in which units."""
+
+    centre: Float32s  # (S,)
+    spread: Float32s  # (S,) standard deviations
+    outputs: npt.NDArray[np.bool_]  # (S,)
+    seen: npt.NDArray[np.bool_]  # (S,) all scores of appearance
+    looks: npt.NDArray[np.bool_]  # (S,)
+    whitener: Float64s  # of those seen
+
+
+def view_of(parameters: Parameters) -> View:
+    """Inverts a matrix: whoever takes image by image keeps it."""
+    groups = np.array([score.group for score in describe_scores(parameters)])
+    seen = np.isin(groups, ("pixels", "directions"))
+    whitener = np.linalg.inv(np.linalg.cholesky(parameters.covariance[np.ix_(seen, seen)].astype(np.float64)))
+    spread = np.sqrt(parameters.covariance.diagonal())
+    return View(parameters.centre, spread, groups == "outputs", seen, np.isin(groups, ("pixels", "outputs")), whitener)
+
+
+def _for_accuracy(scores: Float32s, view: View) -> tuple[Float32s, Float32s]:
     """Signals that risks are computed from, and looks by which images are found alike.
 
     Signals: the output scores, and one distance from clean images in all scores of appearance: with the scores
     themselves a model knows the twins' directions by heart and is lost in others. Looks: pixel and output scores, in
     standard deviations, whose large values are compressed.
     """
-    groups = np.array([score.group for score in describe_scores(parameters)])
-    centred = scores.astype(np.float64) - parameters.centre
-    outputs, seen = groups == "outputs", np.isin(groups, ("pixels", "directions"))
-    whitener = np.linalg.inv(np.linalg.cholesky(parameters.covariance[np.ix_(seen, seen)].astype(np.float64)))
-    distance = np.log(np.linalg.norm(centred[:, seen] @ whitener.T, axis=1) + 1e-3)
-    units = centred / np.sqrt(parameters.covariance.diagonal())
-    looks = (np.sign(units) * np.log1p(np.abs(units)))[:, np.isin(groups, ("pixels", "outputs"))]
-    signals = np.concatenate([scores[:, outputs], distance[:, None]], axis=1)
+    centred = scores.astype(np.float64) - view.centre
+    distance = np.log(np.linalg.norm(centred[:, view.seen] @ view.whitener.T, axis=1) + 1e-3)
+    units = centred / view.spread
+    looks = (np.sign(units) * np.log1p(np.abs(units)))[:, view.looks]
+    signals = np.concatenate([scores[:, view.outputs], distance[:, None]], axis=1)
     return signals.astype(np.float32), looks.astype(np.float32)

@@ -43,8 +43,8 @@ from drift_detector_pipeline.release.registry import find_artefact
 from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts, StoredRow, scores_of
-from drift_detector_pipeline.settings import Basket as Limits
-from drift_detector_pipeline.settings import Serving
+from drift_detector_pipeline.settings_in_use import Basket as Limits
+from drift_detector_pipeline.settings_in_use import Serving
 
 _OWN, _OF_THE_SERVICE = ("alarm", "source", "last"), ("serving.database", "serving.keep_images")
 

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.lifecycle.choosing import Why
 
+Why = Literal["random", "carrier", "stranger"]
 FILE, TABLE, IMAGES = "basket.json", "basket.csv", "images"
 BASKETS = Path("data/baskets")
 REMEDY = "make a new one: make basket"

@@ -11,15 +11,15 @@ strangers are likeliest to be of no known class; both are worth a label and say 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence, Set
 from math import ceil
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s
 from drift_detector_pipeline.drift.reference import Reference
 from drift_detector_pipeline.drift.verdict import along_change, scale_for, strangeness_of
+from drift_detector_pipeline.lifecycle.basket_file import Why
 
-Why = Literal["random", "carrier", "stranger"]
 _APART = 4  # times as many stretches of time as images wanted; of each stretch one at most, while there are others
 
 

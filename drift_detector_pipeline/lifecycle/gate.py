@@ -5,6 +5,9 @@ which promotion reads, and gate.html. Needs no PyTorch: the files that would ser
 
 Asked again and again, the same images let a harmful candidate through by chance in the end. So the k-th candidate is
 asked at alpha 6 / (pi k)^2: over any number of them the chance stays below alpha.
+
+A healed candidate is for the changed world alone: there it must gain, and what it loses elsewhere is told, not asked.
+Where only some cameras have changed it belongs to those alone (serving.canary).
 """
 
 import hashlib
@@ -24,25 +27,38 @@ from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import exclusive, make_folder, write_json
 from drift_detector_pipeline.lifecycle.gate_claims import (
     Answers,
+    Asked,
     Claim,
     by_kind,
     claims_of,
     cost_claim,
     reasons,
 )
-from drift_detector_pipeline.lifecycle.gate_images import CLEAN, LABELS, OTHERS, Labelled, World, sample_hash, worlds
+from drift_detector_pipeline.lifecycle.gate_images import (
+    CLEAN,
+    LABELS,
+    OTHERS,
+    World,
+    cause_in,
+    sample_hash,
+    worlds,
+)
 from drift_detector_pipeline.lifecycle.gate_page import Seen, changed_answers, write_gate_page
 from drift_detector_pipeline.lifecycle.gate_statistics import alpha_at
-from drift_detector_pipeline.lifecycle.origin import data_of
+from drift_detector_pipeline.lifecycle.labels import Labelled, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.origin import data_of, named_artefact
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.release.admitted import GATE, GATES, identified
-from drift_detector_pipeline.release.artefact import MANIFEST, MODELS, Artefact, read_artefact
+from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
+from drift_detector_pipeline.release.chronicle import champion
 from drift_detector_pipeline.release.executable import Executable, open_executable
 from drift_detector_pipeline.release.parity import milliseconds
-from drift_detector_pipeline.release.registry import champion, champion_folder, open_version
+from drift_detector_pipeline.release.registry import champion_folder
 from drift_detector_pipeline.runs.facts import now
-from drift_detector_pipeline.settings import Gate, valid_keys
+from drift_detector_pipeline.settings import valid_keys
+from drift_detector_pipeline.settings_in_use import Gate
 
+HEALED = "heal.json"  # a file of artefacts that heal.py has made
 _BATCH, _ROUNDS = 16, 5
 
 
@@ -70,15 +86,13 @@ class GateResult(NamedTuple):
 def main() -> int:
     """Test the version, or the artefact folder, that is named against the champion."""
     command = read_command(sys.argv[1:])
-    words = dict(word.split("=", 1) for word in command.overrides if word.startswith(("cause=", "severity=")))
-    others = [word for word in command.overrides if word.partition("=")[0] not in words]
+    cause, severity, others = cause_in(command.overrides)
     refuse_others(others, ["cause", "severity", *valid_keys(Gate, "gate.")], "no word of a gate")
     if command.target is None:
         raise ConfigError("VERSION: name the candidate, a version or an artefact folder; make models lists versions")
     set_up_logging()
-    severity = float(words["severity"]) if words.get("severity") else None
     settings = load_section(Gate, others)
-    result = run_gate(str(command.target), cause=words.get("cause") or None, severity=severity, settings=settings)
+    result = run_gate(str(command.target), cause=cause, severity=severity, labels=read_labels(), settings=settings)
     return 0 if result.passed else 2
 
 
@@ -88,7 +102,7 @@ def run_gate(
 ) -> GateResult:  # fmt: skip
     """Test a version, or an artefact folder, against the champion on the images of the champion's run.
 
-    `labels`: the half of labelled images that is for gates. Raises ConfigError without a champion, DataError if
+    Of `labels` the half that is for gates is asked about. Raises ConfigError without a champion, DataError if
     something is missing.
     """
     standing = champion(place)
@@ -96,12 +110,11 @@ def run_gate(
         raise ConfigError(
             f'{version}: there is no champion to test against; make promote VERSION={version} WHY="first"'
         )
-    folder = Path(version)
-    candidate = read_artefact(folder) if (folder / MANIFEST).is_file() else open_version(version, place)
+    candidate = read_artefact(named_artefact(Path(version), place))
     against = read_artefact(champion_folder(standing, place))
     return judge_gate(
-        candidate, against, data_of(against), cause=cause, severity=severity, labels=labels, settings=settings,
-        place=place,
+        candidate, against, data_of(against), cause=cause, severity=severity, labels=split_labels(labels)[1],
+        settings=settings, place=place,
     )  # fmt: skip
 
 
@@ -132,7 +145,8 @@ def judge_gate(
         look = len(earlier) + 1
         alpha, both = alpha_at(look, settings.alpha), (champion, candidate)
         must_gain = _must_gain(cause, labels, champion.classes, settings.least_labels)
-        told = _tell([open_executable(one) for one in both], chain([clean], asked), settings, alpha, must_gain)
+        rules = Asked(settings, alpha, must_gain, HEALED in candidate.sha256)
+        told = _tell([open_executable(one) for one in both], chain([clean], asked), rules)
         claims = [*told[0], cost_claim("megabytes", _megabytes(champion), _megabytes(candidate), settings.size)]
         folder = make_folder(place / GATES / f"{about[0]['version']}_against_{about[1]['version']}")
         result = GateResult(
@@ -146,18 +160,18 @@ def judge_gate(
 
 
 def _tell(
-    ways: Sequence[Executable], asked: Iterator[World], settings: Gate, alpha: float, must_gain: str
+    ways: Sequence[Executable], worlds_asked: Iterator[World], asked: Asked
 ) -> tuple[list[Claim], list[tuple[str, int, float, float]], list[Seen]]:
     """What champion and candidate say, world by world: claims, single kinds and pictures."""
     claims, kinds, pictures = list[Claim](), list[tuple[str, int, float, float]](), list[Seen]()
-    for world in asked:
+    for world in worlds_asked:
         before, after = (answers_of(way, world.crops) for way in ways)
-        claims += claims_of(world, before, after, alpha, settings, must_gain)
+        claims += claims_of(world, before, after, asked)
         pictures += changed_answers(world, before, after)
         if world.name == OTHERS:
             kinds = by_kind(world, before, after)
         if world.name == CLEAN:
-            costs = [_latency_claim(ways, world, settings.latency)]
+            costs = [_latency_claim(ways, world, asked.settings.latency)]
     return claims + costs, kinds, pictures
 
 

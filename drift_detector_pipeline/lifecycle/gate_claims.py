@@ -19,7 +19,16 @@ from drift_detector_pipeline.lifecycle.gate_statistics import (
     images_likely,
     mean_bounds,
 )
-from drift_detector_pipeline.settings import Gate
+from drift_detector_pipeline.settings_in_use import Gate
+
+
+class Asked(NamedTuple):
+    """What decides whether a claim holds."""
+
+    settings: Gate
+    alpha: float  # of each claim
+    must_gain: str  # the world in which the candidate has to be more accurate
+    specialist: bool  # healed: made for that world alone, and to be rolled back once it is over
 
 
 class Answers(NamedTuple):
@@ -45,23 +54,23 @@ class Claim(NamedTuple):
     words: str
 
 
-def claims_of(
-    world: World, champion: Answers, candidate: Answers, alpha: float, settings: Gate, must_gain: str
-) -> list[Claim]:
-    """What is asked in a world; in the one that `must_gain` the candidate has to be more accurate."""
-    given = world, champion, candidate, alpha
+def claims_of(world: World, champion: Answers, candidate: Answers, asked: Asked) -> list[Claim]:
+    """What is asked in a world: of all that nothing is lost, of the one that must gain more.
+
+    Of a specialist what it loses elsewhere is told and not asked.
+    """
+    settings, given = asked.settings, (world, champion, candidate, asked.alpha)
+    margins = {CLEAN: settings.clean_margin, OTHERS: settings.others_margin}
     found = list[Claim]()
-    if world.name == CLEAN:
-        found = [
-            accuracy_claim(CLEAN, *given, settings.clean_margin),
-            calibration_claim(*given, settings.brier_margin),
-        ]
-    elif world.name == OTHERS:
-        found = [accuracy_claim(OTHERS, *given, settings.others_margin)]
-    elif world.name == LABELS != must_gain and len(world.labels) >= settings.least_labels:
-        found = [labels_claim(*given)]
-    if world.name == must_gain:
+    if world.name in margins:
+        claim = accuracy_claim(world.name, *given, margins[world.name])
+        found.append(_only_told(claim) if asked.specialist else claim)
+    elif world.name == LABELS != asked.must_gain and len(world.labels) >= settings.least_labels:
+        found.append(labels_claim(*given))
+    if world.name == asked.must_gain:
         found.append(accuracy_claim(f"gain ({world.name})", *given, 0.0))
+    if world.name == (asked.must_gain if asked.specialist else CLEAN):
+        found.append(calibration_claim(*given, settings.brier_margin))
     return found
 
 
@@ -108,6 +117,11 @@ def cost_claim(name: str, champion: float, candidate: float, most: float) -> Cla
     ratio = candidate / champion
     words = f"{ratio:.2f} times the champion's" + ("" if ratio <= most else f", at most {most:g} are allowed")
     return Claim(name, 0, champion, candidate, champion - candidate, None, None, 0.0, None, ratio <= most, words)
+
+
+def _only_told(claim: Claim) -> Claim:
+    words = f"{claim.words.partition(';')[0]}; not asked of a healed model, which is for the changed world alone"
+    return claim._replace(asked=-1.0, needed=None, passed=True, words=words)
 
 
 def by_kind(world: World, champion: Answers, candidate: Answers) -> list[tuple[str, int, float, float]]:

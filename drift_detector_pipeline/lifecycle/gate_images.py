@@ -10,8 +10,7 @@ data: so images stay independent of each other, and a test of proportions is exa
 import hashlib
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,28 +20,13 @@ from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS, change, levels_of
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.images.crops import read_crops
+from drift_detector_pipeline.lifecycle.labels import Labelled
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 
 CLEAN, OTHERS, LABELS = "clean", "other kinds", "labels"
 NEED_TORCH = ("zoom_blur", "snow", "elastic")  # to be made; left out of OTHERS, where each family has others
 _SEED = 1  # of changes; twins that references and healing learn from have 0
-
-
-class Labelled(Protocol):
-    """A labelled image from the changed world, as far as it is asked about here."""
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-
-    @property
-    def sha256(self) -> str:
-        """Of the file."""
-
-    @property
-    def label(self) -> str:
-        """The name of its class."""
 
 
 class World(NamedTuple):
@@ -53,6 +37,20 @@ class World(NamedTuple):
     labels: Labels  # (N,)
     kinds: npt.NDArray[np.str_]  # (N,): what was done to each image
     paths: list[str]  # (N,)
+
+
+def cause_in(words: Sequence[str]) -> tuple[str | None, float | None, list[str]]:
+    """Cause and severity among the words of a command, None where they are not, and all other words.
+
+    Raises ConfigError for a severity that is no number.
+    """
+    own = dict(word.split("=", 1) for word in words if word.startswith(("cause=", "severity=")))
+    others = [word for word in words if word.partition("=")[0] not in own]
+    try:
+        severity = float(own["severity"]) if own.get("severity") else None
+    except ValueError as error:
+        raise ConfigError(f"severity={own['severity']}: expected a number, such as an alarm names: 3") from error
+    return own.get("cause") or None, severity, others
 
 
 def levels_near(cause: str, severity: float | None) -> tuple[int, ...]:

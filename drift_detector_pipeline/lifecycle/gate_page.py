@@ -63,6 +63,8 @@ def _sorted(world: str, pictures: Sequence[Seen]) -> tuple[list[Seen], list[Seen
 def _asked_in_words(claim: Any) -> str:
     if claim.low is None:
         return "within bounds"
+    if claim.asked == -1:
+        return "nothing"
     if claim.name == LABELS:
         return "not fewer right"
     return "more accurate" if not claim.asked else f"loses less than {-100 * claim.asked:g} points"

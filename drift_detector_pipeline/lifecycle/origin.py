@@ -1,7 +1,7 @@
 """Where an artefact comes from: the run whose weights it holds, and the images that run was trained on.
 
-In: an `Artefact`. Out: a run's folder; its processed data. Read by the gate, healing and retraining. Needs no PyTorch,
-so a receipt is read here as plain JSON.
+In: a version, an artefact's folder, or nothing. Out: the artefact; a run's folder; its processed data. Read by the
+gate, healing and retraining. Needs no PyTorch, so a receipt is read here as plain JSON.
 """
 
 import json
@@ -13,11 +13,24 @@ from pydantic import ValidationError
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
-from drift_detector_pipeline.release.artefact import Artefact
+from drift_detector_pipeline.release.artefact import MANIFEST, MODELS, Artefact, newest_artefact
+from drift_detector_pipeline.release.chronicle import champion
+from drift_detector_pipeline.release.registry import champion_folder, open_version
 from drift_detector_pipeline.runs.facts import RECEIPT
 from drift_detector_pipeline.settings import Data
 
 _OUTPUTS = Path("outputs")
+
+
+def named_artefact(named: Path | None, place: Path = MODELS) -> Path:
+    """The folder of a version or of an artefact that is named; of None the champion's, else the one exported last.
+
+    Raises DataError if there is none.
+    """
+    if named is None:
+        standing = champion(place)
+        return champion_folder(standing, place) if standing else newest_artefact(place)
+    return named if (named / MANIFEST).is_file() else open_version(str(named), place).folder
 
 
 def run_of(artefact: Artefact) -> Path:

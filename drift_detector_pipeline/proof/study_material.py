@@ -81,30 +81,27 @@ def gather(
     fit: Labelled, ref: Labelled, pool: Labelled, forward: Forward, *, images: int, looks: int = 20,
     twins: int | None = None, seed: int = 0,
 ) -> Material:  # fmt: skip
-    """Read everything; each cell changes the same `images` images of the pool, of which `looks` windows are asked.
+    """Read everything; each cell changes `images` images of the pool, of which `looks` windows are asked.
 
+    Every cell draws its own: were they the same, the luck of one draw would be that of all cells.
     Inverses are tried where one may fit and on changes that are in no dictionary: elsewhere they would cost too much.
     """
-    chosen = np.sort(np.random.default_rng(seed).choice(len(pool.labels), min(images, len(pool.labels)), replace=False))
-    fewer = np.sort(np.random.default_rng(seed).permutation(chosen)[:FAULT_IMAGES])
     clean = [read_signals(part.images, forward) for part in (fit, ref, pool)]
     changes = list(_changes(seed))
     cells: dict[str, list[Cell]] = {"corruption": [], "benign": [], "fault": [], "untaught": []}
 
+    rows = [
+        drawn_for(number, len(pool.labels), images if group == "corruption" else min(images, FAULT_IMAGES), seed)
+        for number, (group, *_) in enumerate(changes)
+    ]
+
     def changed_images(number: int) -> Pixels:
-        group, _, _, made = changes[number]
-        rows = chosen if group == "corruption" else fewer
-        return made(pool.images[rows], rows)
+        return changes[number][3](pool.images[rows[number]], rows[number])
 
     made_by_others = in_processes(changed_images, range(len(changes)), "cells")
-    for (group, name, severity, _), changed in zip(changes, made_by_others, strict=True):
-        signals = read_signals(changed, forward)
-        counts = {**dict.fromkeys(SIZES, looks), WHOLE: 1}
-        asked = look_at_windows(changed, signals, forward, counts, seed) if looks else []
-        title = f"{name} {severity}" if severity else name
-        labels = pool.labels[chosen if group == "corruption" else fewer]
-        mended = mend_all(changed, forward) if looks and (name in REVERSIBLE or name in UNTAUGHT) else {}
-        cells[group].append(Cell(title, name, severity, signals, labels, asked, mended))
+    for (number, (group, name, severity, _)), changed in zip(enumerate(changes), made_by_others, strict=True):
+        labels = pool.labels[rows[number]]
+        cells[group].append(cell_of(name, severity, changed, labels, forward, looks, seed + number))
     mixes = _mixes(pool, clean[2], forward, looks, seed)
     return Material(
         fit.images.shape[1], clean[0], fit.labels, look_at_clean(fit.images, clean[0], forward, seed),
@@ -112,6 +109,20 @@ def gather(
         clean[1], ref.labels, look_at_clean(ref.images, clean[1], forward, seed), clean[2], pool.labels,
         cells["corruption"], cells["benign"], cells["fault"], cells["untaught"], mixes,
     )  # fmt: skip
+
+
+def drawn_for(number: int, there: int, count: int, seed: int) -> Indices:
+    """Places of `count` of the pool's images at most, rising, for the change with this number."""
+    return np.sort(np.random.default_rng((seed, number)).choice(there, min(count, there), replace=False))
+
+
+def cell_of(name: str, severity: int, changed: Pixels, labels: Labels, forward: Forward, looks: int, seed: int) -> Cell:
+    """All that is to be known of one change, from images that it was done to."""
+    signals = read_signals(changed, forward)
+    counts = {**dict.fromkeys(SIZES, looks), WHOLE: 1}
+    asked = look_at_windows(changed, signals, forward, counts, seed) if looks else []
+    mended = mend_all(changed, forward) if looks and (name in REVERSIBLE or name in UNTAUGHT) else {}
+    return Cell(f"{name} {severity}" if severity else name, name, severity, signals, labels, asked, mended)
 
 
 def mend_all(images: Pixels, forward: Forward) -> dict[str, Signals]:

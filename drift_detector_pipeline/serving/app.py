@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.serving import drift_answers
+from drift_detector_pipeline.serving import drift_answers, shadow_answers
 from drift_detector_pipeline.serving.admission import Admission, App, Limits, Receive, Scope, Send
 from drift_detector_pipeline.serving.keys import Keys
 from drift_detector_pipeline.serving.metrics import CONTENT_TYPE
@@ -91,6 +91,7 @@ def build_app(service: Service, keys: Keys) -> Admission:
     _add_life(app, service, check_ready)
     _add_answers(app, service)
     app.include_router(drift_answers.routes(service, asker_of, _IMAGES))
+    app.include_router(shadow_answers.routes(service))
     app.include_router(routes(service, check_ready))
     _add_pages(app)
     return admission

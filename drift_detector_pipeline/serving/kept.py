@@ -5,6 +5,7 @@ own; the oldest go. Off unless serving.keep_images names a folder: images may sh
 """
 
 import contextlib
+import errno
 import os
 import queue
 import threading
@@ -77,8 +78,7 @@ class KeptImages:
             os.utime(path)  # the newest again
             return
         if len(content) > self._limit // _LOOKS:
-            self.dropped += 1
-            return
+            raise OSError(errno.EFBIG, f"one is larger than a {_LOOKS}th of serving.keep_images_gb")
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:

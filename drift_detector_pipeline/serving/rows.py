@@ -24,7 +24,7 @@ class Row(NamedTuple):
     image_sha256: bytes  # 32
     predicted: int  # place of the class
     probability: float  # 0..1
-    milliseconds: float  # from request to answer
+    milliseconds: float  # from request to answer; in the shadow, of computing alone
     phi: bytes  # float32, little-endian, S of them
     shadow: bool = False  # answered beside the answer that was given, by a model on trial
 

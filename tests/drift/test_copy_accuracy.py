@@ -8,7 +8,13 @@ import torch
 from torch import nn
 
 from drift_detector_pipeline.drift.accuracy import Known
-from drift_detector_pipeline.drift.copy_accuracy import LabelledWindow, estimate_by_copy, fit_usual, learn_copy
+from drift_detector_pipeline.drift.copy_accuracy import (
+    LabelledWindow,
+    bounds_for_another,
+    estimate_by_copy,
+    fit_usual,
+    learn_copy,
+)
 from drift_detector_pipeline.drift.scores.adapted import PRIOR, adapts, blended_statistics
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.signals import Layers, read_signals
@@ -168,3 +174,52 @@ def test_further_out_than_anything_taught_nothing_is_known_and_a_loss_is_likely(
     assert found.low == 0
     assert found.high >= KNOWN.accuracy
     assert found.likely_loss == 1
+
+
+@pytest.mark.parametrize("families", [4, 6, 11])
+def test_bounds_hold_nine_of_ten_errors_of_a_family_never_met(families):
+    rng, held, by_quantiles = np.random.default_rng(1), [], []
+    for _ in range(200):
+        taught = [rng.normal(rng.normal(0, 1), 0.5, 20) for _ in range(families)]
+        new = rng.normal(rng.normal(0, 1, (50, 1)), 0.5, (50, 20))
+        for found, (low, high) in (
+            (held, bounds_for_another(taught)),
+            (by_quantiles, np.quantile(np.concatenate(taught), [0.05, 0.95])),
+        ):
+            found.append(((low <= new) & (new <= high)).mean())
+    assert 0.86 <= np.mean(held) <= 0.93
+    assert np.mean(by_quantiles) < np.mean(held) - 0.03  # few families: the next one is unlike any of them
+
+
+def doubted(rng, size, ease, *, change="", family="", misled=0.0):
+    """A window whose copy knows how probable each prediction is, but for `misled`, which is added to all of them."""
+    right = rng.beta(ease, 1, size)
+    predicted = rng.integers(0, CLASSES, size)
+    labels = (predicted + (rng.random(size) >= right)) % CLASSES
+    said = np.clip(right + misled, 0.01, 0.99)
+    chances = np.repeat((1 - said)[:, None] / (CLASSES - 1), CLASSES, axis=1)
+    chances[np.arange(size), predicted] = said
+    own = np.eye(CLASSES, dtype=np.float32)[predicted] * 8
+    return LabelledWindow(change, family, False, Answers(own, np.log(chances).astype(np.float32)), labels)
+
+
+def test_intervals_hold_small_windows_as_they_hold_large_ones():
+    rng = np.random.default_rng(2)
+    clean = [doubted(rng, size, 9) for size in (16, 64, 256) for _ in range(8)]
+    changed = [
+        doubted(rng, size, ease, change=f"{family} {ease}", family=family, misled=0.02 * misled)
+        for family, misled in zip("abcdef", rng.normal(size=6), strict=True)
+        for ease in (1, 2, 4)
+        for size in (256, 64, 16, 16)
+    ]
+    judge = learn_copy(clean, changed, KNOWN)
+    usual = fit_usual([one.answers for one in clean], KNOWN.accuracy, judge.temperature)
+    for size in (16, 64, 256):
+        held = []
+        for _ in range(150):
+            one = doubted(rng, size, rng.choice([1, 2, 4]), misled=0.02 * rng.normal())
+            found = estimate_by_copy(one.answers, usual, KNOWN, judge)
+            held.append(found.low <= (one.answers.own.argmax(axis=1) == one.labels).mean() <= found.high)
+        assert 0.85 <= np.mean(held) <= 0.99  # nine of ten are meant, over the worlds that teach six families
+    small, large = (estimate_by_copy(doubted(rng, size, 2).answers, usual, KNOWN, judge) for size in (16, 256))
+    assert small.high - small.low > 2 * (large.high - large.low)

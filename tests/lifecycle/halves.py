@@ -55,7 +55,7 @@ def opened(folder: Path) -> Processed:
     return Processed(folder, manifest, PackedImages(folder))
 
 
-def artefact(folder: Path, name: str, *, wrong=0, sure=0.2):
+def artefact(folder: Path, name: str, *, wrong=0, sure=0.2, papers=None):
     """A model of WEIGHTS as an artefact; it contradicts itself in `wrong` of 16 images, whatever they show."""
     left, right, offset = WEIGHTS[name]
     weights = np.zeros((SIDE_PX, SIDE_PX, 3), np.float32)
@@ -63,6 +63,8 @@ def artefact(folder: Path, name: str, *, wrong=0, sure=0.2):
     weights = np.stack([weights.ravel(), -weights.ravel()], axis=1) * sure / (weights.size // 2)
     folder.mkdir(parents=True)
     _write(folder / "model.onnx", weights, np.array([offset, -offset], np.float32) * sure, wrong)
+    for paper, content in (papers or {}).items():
+        (folder / paper).write_bytes(content)
     empty = Artefact(
         folder, "model.onnx", "onnxruntime", "fp32", f"{name}{wrong}", CLASSES, SIDE_PX, SIDE_PX, True, {}, "", {}
     )

@@ -7,21 +7,26 @@ import os
 import resource
 import shutil
 
+import httpx
 import numpy as np
 import pytest
 from changed import CHANGED, USUAL, answered, change_a_world, settle, write_all
 from conftest import new_database
+from running import running
 from small_artefact import CLASSES, png, world
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.lifecycle.basket import make_basket, make_basket_of
 from drift_detector_pipeline.lifecycle.basket_file import baskets, read_basket
 from drift_detector_pipeline.lifecycle.choosing import choose
+from drift_detector_pipeline.lifecycle.label_formats import write_table
+from drift_detector_pipeline.lifecycle.labels import read_labels, take_labels
 from drift_detector_pipeline.lifecycle.pictures import images_by_hash
 from drift_detector_pipeline.lifecycle.stretch import Stretch
+from drift_detector_pipeline.lifecycle.truth import truth_of
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.kept import KeptImages
-from drift_detector_pipeline.settings import Basket as Limits
+from drift_detector_pipeline.settings_in_use import Basket as Limits
 
 
 @pytest.fixture
@@ -228,6 +233,25 @@ def test_the_command_says_what_it_did_and_refuses_what_it_does_not_know(
                        ("source=door", "no request of source door"), ("basket.image=3", "basket.images=")):  # fmt: skip
         done = call_main("lifecycle.basket", str(photos), word, *words)
         assert done.returncode == 1 and said in done.stderr
+
+
+def test_from_a_request_to_the_true_accuracy(models, tmp_path) -> None:
+    """A real service that keeps its images; a basket of all of them; labels: the share that is counted by hand."""
+    images, labels = world(40, 62, light=190.0)
+    truth = {hashlib.sha256(png(one)).hexdigest(): CLASSES[label] for one, label in zip(images, labels, strict=True)}
+    with running(models / "first", tmp_path, keep_images=tmp_path / "kept") as service:
+        said = [httpx.post(f"{service.address}/predict", content=png(one)).json()["answers"][0] for one in images]
+        model, log = service.service.engine.log_id, service.service.log
+        log.flush()
+        folder = make_basket_of(
+            log, Stretch(model), tmp_path / "kept", Limits(images=40, random=1.0), place=tmp_path / "b", models=models
+        )
+    basket = read_basket(folder)
+    right = sum(one["label"] == CLASSES[label] for one, label in zip(said, labels, strict=True))
+    write_table(basket.images, {item.file: truth[item.sha256] for item in basket.images}, folder / "basket.csv")
+    take_labels(folder / "basket.csv", basket, place=tmp_path / "labels")
+    found = truth_of(basket, {one.sha256: one.label for one in read_labels(tmp_path / "labels")})
+    assert (found.right, found.labelled) == (right, 40) and 0 < found.low < found.accuracy <= found.high <= 1
 
 
 def test_files_of_a_large_folder_are_looked_for_in_bounded_memory(tmp_path) -> None:

@@ -3,29 +3,20 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from conftest import ROOT, ci_environment
-from halves import artefact, images, opened, processed
+from halves import CLASSES, artefact, images, opened, processed
 from PIL import Image
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.lifecycle.gate import judge_gate
 from drift_detector_pipeline.lifecycle.gate_statistics import alpha_at
+from drift_detector_pipeline.lifecycle.labels import Labelled
 from drift_detector_pipeline.release.admitted import identified, objection
 from drift_detector_pipeline.release.artefact import read_artefact
-from drift_detector_pipeline.settings import Gate
-
-
-class Label(NamedTuple):
-    """What the gate reads of a labelled image."""
-
-    path: Path
-    sha256: str
-    label: str
+from drift_detector_pipeline.settings_in_use import Gate
 
 
 def settings(**changes):
@@ -43,6 +34,7 @@ def world(made_once):
         processed(root / "few", val=360)
         for name, wrong in (("naive", 0), ("steady", 0), ("steady", 1)):
             artefact(root / f"{name}{wrong}", name, wrong=wrong)
+        artefact(root / "healed", "steady", wrong=1, papers={"heal.json": b"{}"})
         artefact(root / "shy", "steady", sure=0.01)
 
     return made_once("halves", make)
@@ -98,7 +90,16 @@ def test_who_is_worse_on_clean_images_is_refused_however_much_it_gains_elsewhere
 def test_who_is_right_as_often_but_never_sure_of_it_is_refused(ask):
     result = ask("shy", "steady0", cause=None)
     assert row(result, "clean").difference == 0
-    assert [reason.split(":")[0] for reason in result.reasons] == ["calibration", "gain (clean)"]
+    assert {reason.split(":")[0] for reason in result.reasons} == {"calibration", "gain (clean)"}
+
+
+def test_of_a_healed_model_is_asked_what_it_does_in_the_world_it_is_for(ask, world):
+    refused, healed = ask("steady1", "naive0"), ask("healed", "naive0")
+    assert not refused.passed and healed.passed
+    clean = row(healed, "clean")
+    assert clean.difference < -0.05 and "not asked of a healed model" in clean.words
+    assert row(healed, "calibration").champion == pytest.approx(0.25, abs=0.25)  # of the changed world
+    assert not ask("healed", "steady0").passed  # it gains nothing over one that light does not disturb
 
 
 def test_too_few_images_are_said_to_be_too_few_and_how_many_would_do(ask):
@@ -114,7 +115,8 @@ def test_true_labels_veto_what_twins_promise(ask, tmp_path):
     for number, image in enumerate(pixels):
         path = tmp_path / f"{number}.png"
         Image.fromarray(image).save(path)
-        labels.append(Label(path, f"{number:02}", ["right", "left"][truth[number]]))
+        sha256, label = f"{number:02}", CLASSES[1 - truth[number]]
+        labels.append(Labelled(path, sha256, label, "left", "carrier", "some", 0.0, "somebody"))
     before = ask("steady0", "naive0", labels=labels[:29])
     assert before.passed and all(one.name != "labels" for one in before.rows)
     for label in labels[:12]:
@@ -168,11 +170,10 @@ def test_it_needs_no_pytorch(world, tmp_path):
     code = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "tests/lifecycle")!r})
-from pathlib import Path
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.lifecycle.gate import judge_gate
 from drift_detector_pipeline.release.artefact import read_artefact
-from drift_detector_pipeline.settings import Gate
+from drift_detector_pipeline.settings_in_use import Gate
 from halves import opened
 root = Path({str(world)!r})
 both = [read_artefact(root / name) for name in ("steady0", "naive0")]

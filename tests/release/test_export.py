@@ -21,7 +21,7 @@ from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.export import export_run
-from drift_detector_pipeline.settings import Export
+from drift_detector_pipeline.settings_in_use import Export
 
 pytestmark = pytest.mark.slow  # a run is trained and exported first
 

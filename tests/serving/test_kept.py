@@ -113,6 +113,15 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_counted(tmp_path, capl
     ]
 
 
+def test_an_image_that_is_large_beside_the_limit_is_said_and_the_others_are_kept(tmp_path, caplog) -> None:
+    images = KeptImages(tmp_path, 64 * 4096)
+    images.put(*image(1, size=5 * 4096))
+    images.put(*image(2))
+    images.close()
+    assert images.dropped == 1 and len(lying_in(tmp_path)) == 1
+    assert "one is larger than a 16th of serving.keep_images_gb" in caplog.text
+
+
 def test_nothing_half_written_is_left_by_a_kill(tmp_path) -> None:
     code = f"""
 import hashlib, os

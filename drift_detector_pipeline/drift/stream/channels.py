@@ -20,6 +20,7 @@ from drift_detector_pipeline.drift.scores.phi import Parameters, describe_scores
 SIGNS = {"confidence": -1, "margin": -1, "feature_norm": -1}  # scores that fall as mistakes and novelty become likelier
 _AXIS = "axis of {}"  # of a kind of change; other kinds move along it, too
 _LABELS = "labels"
+_FEW = 8  # images whose terms are added in one call
 
 
 class Channel(NamedTuple):
@@ -73,22 +74,26 @@ def channels_of(learned: Learned) -> Channels:
 def channel_values(scores: Float32s, predicted: Labels, channels: Channels) -> Float32s:
     """The channels of m images: (m, K)."""
     centred = scores.astype(np.float64) - channels.centre
-    projected = np.zeros((len(scores), channels.projections.shape[1]))
-    for column, weights in zip(centred.T, channels.projections, strict=True):  # a matrix product's bits depend on m
-        projected += column[:, None] * weights
+    if len(centred) <= _FEW:
+        projected = _added(centred[:, :, None] * channels.projections)
+    else:
+        projected = np.zeros((len(scores), channels.projections.shape[1]))
+        for column, weights in zip(centred.T, channels.projections, strict=True):
+            projected += column[:, None] * weights
     values = np.zeros((len(scores), len(channels.named)))
-    for number, channel in enumerate(channels.named[:-1]):
-        own = projected[:, channels.owners == number]
-        values[:, number] = _added(own**2) if channel.length else _added(own)
+    ends = np.searchsorted(channels.owners, np.arange(len(channels.named)), side="right").tolist()
+    for number, (channel, end) in enumerate(zip(channels.named[:-1], ends[:-1], strict=True)):
+        own = projected[:, ends[number - 1] if number else 0 : end]
+        values[:, number] = _added(own**2 if channel.length else own)
     values[:, -1] = predicted
     return values.astype(np.float32)
 
 
-def _added(columns: Float64s) -> Float64s:
-    total = np.zeros(len(columns))
-    for column in columns.T:
-        total += column
-    return total
+def _added(terms: Float64s) -> Float64s:
+    """Sums over the second axis, one term after another: the bits of other sums depend on how many images there are."""
+    if terms.shape[1] == 1:
+        return terms[:, 0]
+    return np.asarray(np.add.accumulate(terms, axis=1)[:, -1])
 
 
 def _sum(own: np.ndarray, weights: Float64s) -> Float64s:

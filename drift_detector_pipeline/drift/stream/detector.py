@@ -29,7 +29,7 @@ import numpy as np
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels, Pixels
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Images
-from drift_detector_pipeline.drift.reference import evidence_of, one_blas_thread, predictions
+from drift_detector_pipeline.drift.reference import evidence_of, one_blas_thread, predictions, view_of
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import read_signals
 from drift_detector_pipeline.drift.stream.alarm import Alarm, Level, Moved
@@ -66,8 +66,9 @@ class StreamDetector:
         self.threshold = len(self.channels) * self.limits.horizon / self.limits.alpha
         self._bins = bins_of(channel_values(reference.scores, reference.predicted, self._channels), seed)
         self._scores = normal_scores(self._bins.gaps)
+        self._view = view_of(learned.parameters)
         with one_blas_thread():
-            risks = evidence_of(reference.scores, learned).risks
+            risks = evidence_of(reference.scores, learned, self._view).risks
         self._error, self._bound = float(risks.mean()), bound_of(risks, self.limits.tolerated_loss)
         self.sources: dict[str, Source] = {}
 
@@ -114,7 +115,8 @@ class StreamDetector:
         luck = noise(_LUCK + zlib.crc32(f"{self.seed} {source}".encode()), numbers, len(self.channels) + 1)
         bins = places(values, luck[:, :-1], self._bins)
         with one_blas_thread():
-            risks = evidence_of(scores, self.detector.reference.learned).risks.round(_DIGITS).tolist()
+            learned = self.detector.reference.learned
+            risks = evidence_of(scores, learned, self._view).risks.round(_DIGITS).tolist()
         keys, shown = groups or [None] * len(values), names or [""] * len(values)
         alarms = list[Alarm]()
         for place, (number, risk) in enumerate(zip(numbers.tolist(), risks, strict=True)):
