@@ -97,7 +97,7 @@ def open_engine(folder: Path) -> Engine:
     another runtime.
     """
     artefact = read_artefact(folder)
-    executable = open_executable(artefact)
+    executable = open_executable(artefact, seldom=True)
     detector = DriftDetector.load(folder, _watched(artefact, executable)) if REFERENCE in artefact.sha256 else None
     engine = Engine(artefact, executable, detector)
     try:
@@ -110,4 +110,4 @@ def open_engine(folder: Path) -> Engine:
 
 def _watched(artefact: Artefact, executable: Executable) -> Executable:
     """The way that second looks take, beside requests: ONNX Runtime takes several threads, OpenVINO's request one."""
-    return executable if artefact.runtime == "onnxruntime" else open_executable(artefact)
+    return executable if artefact.runtime == "onnxruntime" else open_executable(artefact, seldom=True)
