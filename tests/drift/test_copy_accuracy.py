@@ -9,6 +9,7 @@ from torch import nn
 
 from drift_detector_pipeline.drift.accuracy import Known
 from drift_detector_pipeline.drift.copy_accuracy import (
+    CopyErrors,
     LabelledWindow,
     bounds_for_another,
     estimate_by_copy,
@@ -223,3 +224,13 @@ def test_intervals_hold_small_windows_as_they_hold_large_ones():
         assert 0.85 <= np.mean(held) <= 0.99  # nine of ten are meant, over the worlds that teach six families
     small, large = (estimate_by_copy(doubted(rng, size, 2).answers, usual, KNOWN, judge) for size in (16, 256))
     assert small.high - small.low > 2 * (large.high - large.low)
+
+
+def test_bounds_by_size_of_older_references_are_read_between_sizes(taught):
+    judge, usual = taught
+    bounds = ([16, 256], [-1, -3], [1, 3])
+    older = judge._replace(errors=CopyErrors(*(np.array(values, dtype=np.float32) for values in bounds)))
+    alike = judge._replace(errors=CopyErrors(*(np.array([value], dtype=np.float32) for value in (256, -2, 2))))
+    one = window(64, 0.4)  # of a size half way
+    found, expected = (estimate_by_copy(one.answers, usual, KNOWN, each) for each in (older, alike))
+    assert found.high - found.low == pytest.approx(expected.high - expected.low)
