@@ -27,7 +27,7 @@ LARGEST = 256  # beyond, errors are those of the method and do not shrink
 _AMPLITUDES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28)  # of accuracy, among which one is chosen
 _REACH = 0.15  # distance of signs at which changes still have much in common
 _LUCK = 2.0  # times the variance by luck, for what a copy adapts to is drawn, too: likeliest for twins of CIFAR-10
-_LEAST_OFF = 0.5  # of the expected spread, to either side: an interval holds its own estimate
+_LEAST_OFF = float(norm.isf((1 - COVERAGE) / 2))  # of the expected spread: where few families err little, or one way
 _LEAST_NEAR = 0.3  # of what the signs of a window have in common with those that were taught; below, nothing is known
 
 

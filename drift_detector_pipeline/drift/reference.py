@@ -209,7 +209,8 @@ def view_of(parameters: Parameters) -> View:
     """Inverts a matrix: whoever takes image by image keeps it."""
     groups = np.array([score.group for score in describe_scores(parameters)])
     seen = np.isin(groups, ("pixels", "directions"))
-    whitener = np.linalg.inv(np.linalg.cholesky(parameters.covariance[np.ix_(seen, seen)].astype(np.float64)))
+    root = np.linalg.cholesky(parameters.covariance[np.ix_(seen, seen)].astype(np.float64))
+    whitener = np.asarray(np.linalg.inv(root), dtype=np.float64)
     spread = np.sqrt(parameters.covariance.diagonal())
     return View(parameters.centre, spread, groups == "outputs", seen, np.isin(groups, ("pixels", "outputs")), whitener)
 

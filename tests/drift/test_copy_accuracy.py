@@ -9,6 +9,7 @@ from torch import nn
 
 from drift_detector_pipeline.drift.accuracy import Known
 from drift_detector_pipeline.drift.copy_accuracy import (
+    CopyErrors,
     LabelledWindow,
     bounds_for_another,
     estimate_by_copy,
@@ -176,7 +177,7 @@ def test_further_out_than_anything_taught_nothing_is_known_and_a_loss_is_likely(
     assert found.likely_loss == 1
 
 
-@pytest.mark.parametrize("families", [4, 6, 11])
+@pytest.mark.parametrize("families", [3, 6, 11])
 def test_bounds_hold_nine_of_ten_errors_of_a_family_never_met(families):
     rng, held, by_quantiles = np.random.default_rng(1), [], []
     for _ in range(200):
@@ -187,7 +188,7 @@ def test_bounds_hold_nine_of_ten_errors_of_a_family_never_met(families):
             (by_quantiles, np.quantile(np.concatenate(taught), [0.05, 0.95])),
         ):
             found.append(((low <= new) & (new <= high)).mean())
-    assert 0.86 <= np.mean(held) <= 0.93
+    assert 0.87 <= np.mean(held) <= 0.94
     assert np.mean(by_quantiles) < np.mean(held) - 0.03  # few families: the next one is unlike any of them
 
 
@@ -220,6 +221,16 @@ def test_intervals_hold_small_windows_as_they_hold_large_ones():
             one = doubted(rng, size, rng.choice([1, 2, 4]), misled=0.02 * rng.normal())
             found = estimate_by_copy(one.answers, usual, KNOWN, judge)
             held.append(found.low <= (one.answers.own.argmax(axis=1) == one.labels).mean() <= found.high)
-        assert 0.85 <= np.mean(held) <= 0.99  # nine of ten are meant, over the worlds that teach six families
+        assert np.mean(held) >= 0.85  # nine of ten are meant, over the worlds that teach six families
     small, large = (estimate_by_copy(doubted(rng, size, 2).answers, usual, KNOWN, judge) for size in (16, 256))
     assert small.high - small.low > 2 * (large.high - large.low)
+
+
+def test_bounds_by_size_of_older_references_are_read_between_sizes(taught):
+    judge, usual = taught
+    bounds = ([16, 256], [-1, -3], [1, 3])
+    older = judge._replace(errors=CopyErrors(*(np.array(values, dtype=np.float32) for values in bounds)))
+    alike = judge._replace(errors=CopyErrors(*(np.array([value], dtype=np.float32) for value in (256, -2, 2))))
+    one = window(64, 0.4)  # of a size half way
+    found, expected = (estimate_by_copy(one.answers, usual, KNOWN, each) for each in (older, alike))
+    assert found.high - found.low == pytest.approx(expected.high - expected.low)
