@@ -202,35 +202,35 @@ log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=s
 .PHONY: monitor alarms acknowledge silence basket label labels heal retrain gate
 .PHONY: promote rollback models models_push models_pull models_check runs autopilot simulate_year
 monitor: $(INSTALLED) ## Watch the request log until stopped: ARGS="monitor.webhook=https://... monitor.database=sqlite:///PATH"
-	@$(MODULE).lifecycle.monitor $(ARGS)
+	@$(MODULE).lifecycle.watching.monitor $(ARGS)
 
 alarms: $(INSTALLED) ## Which changes of the images were noticed: ARGS="source=gate-3 open=true json=true"
-	@$(MODULE).lifecycle.alarm_desk alarms $(ARGS)
+	@$(MODULE).lifecycle.watching.alarm_desk alarms $(ARGS)
 
 acknowledge: $(INSTALLED) ## Settle an alarm, and let its stream begin anew: ALARM=7 WHY="lens cleaned"
-	@$(MODULE).lifecycle.alarm_desk acknowledge "alarm=$$ALARM" "why=$$WHY" $(ARGS)
+	@$(MODULE).lifecycle.watching.alarm_desk acknowledge "alarm=$$ALARM" "why=$$WHY" $(ARGS)
 
 silence: $(INSTALLED) ## Hold news of a source back, its alarms are kept: SOURCE=gate-3 HOURS=8 WHY=repairs
-	@$(MODULE).lifecycle.alarm_desk silence "source=$$SOURCE" "hours=$$HOURS" "why=$$WHY" $(ARGS)
+	@$(MODULE).lifecycle.watching.alarm_desk silence "source=$$SOURCE" "hours=$$HOURS" "why=$$WHY" $(ARGS)
 
 basket: $(INSTALLED) ## Images of a change that are worth a label, as a folder: ALARM=7 IMAGES=FOLDER, or SOURCE=gate-3
-	@$(MODULE).lifecycle.basket "$$IMAGES" $(if $(ALARM),alarm=$(ALARM)) $(if $(SOURCE),source=$(SOURCE)) $(ARGS)
+	@$(MODULE).lifecycle.labelling.basket "$$IMAGES" $(if $(ALARM),alarm=$(ALARM)) $(if $(SOURCE),source=$(SOURCE)) $(ARGS)
 
 label: $(INSTALLED) ## Label a basket in the browser, by keys: BASKET=data/baskets/DATE_TIME, or the newest
-	@$(MODULE).lifecycle.label "$$BASKET" $(ARGS)
+	@$(MODULE).lifecycle.labelling.label "$$BASKET" $(ARGS)
 
 labels: $(INSTALLED) ## Take labels back and say how accurate the model was: FILE=basket.csv, or what Label Studio or CVAT wrote
-	@$(MODULE).lifecycle.labels "$$FILE" "$$BASKET" $(ARGS)
+	@$(MODULE).lifecycle.labelling.labels "$$FILE" "$$BASKET" $(ARGS)
 
 OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY))
 heal: $(INSTALLED) ## A version with statistics of recent images, whose looks have changed: IMAGES=FOLDER CAUSE=fog SEVERITY=3
-	@$(MODULE).lifecycle.heal "$$VERSION" "$$IMAGES" $(OF_CAUSE) $(ARGS)
+	@$(MODULE).lifecycle.mending.heal "$$VERSION" "$$IMAGES" $(OF_CAUSE) $(ARGS)
 
 retrain: $(INSTALLED) ## A version trained on, with images changed like that and what was labelled: CAUSE=fog SEVERITY=3
-	@$(MODULE).lifecycle.retrain "$$VERSION" $(OF_CAUSE) $(ARGS)
+	@$(MODULE).lifecycle.mending.retrain "$$VERSION" $(OF_CAUSE) $(ARGS)
 
 gate: $(INSTALLED) ## May a candidate replace the champion? On labelled images, claim by claim: VERSION=... CAUSE=fog SEVERITY=3
-	@$(MODULE).lifecycle.gate "$$VERSION" $(OF_CAUSE) $(ARGS)
+	@$(MODULE).lifecycle.gating.gate "$$VERSION" $(OF_CAUSE) $(ARGS)
 
 OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY))
 

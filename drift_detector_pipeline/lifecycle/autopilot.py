@@ -21,7 +21,6 @@ from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, PipelineError, exit_status
 from drift_detector_pipeline.files import held_alone
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow, acknowledge, open_alarms
 from drift_detector_pipeline.lifecycle.decisions import (
     begin,
     decisions,
@@ -29,10 +28,11 @@ from drift_detector_pipeline.lifecycle.decisions import (
     end_the_interrupted,
     last_of,
 )
-from drift_detector_pipeline.lifecycle.labels import read_labels
+from drift_detector_pipeline.lifecycle.labelling.labels import read_labels
+from drift_detector_pipeline.lifecycle.labelling.stretch import rows_of, since_alarm
 from drift_detector_pipeline.lifecycle.policy import WEEK_S, Plan, plan_for
 from drift_detector_pipeline.lifecycle.steps import WHO, Steps, former_champions, take, train_on_labels
-from drift_detector_pipeline.lifecycle.stretch import rows_of, since_alarm
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, acknowledge, open_alarms
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.release.registry import Champion, champion, champion_folder, history
 from drift_detector_pipeline.serving.request_log import RequestLog

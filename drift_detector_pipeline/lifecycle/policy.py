@@ -13,8 +13,8 @@ from typing import NamedTuple
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow
 from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, Action, Decision
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
 from drift_detector_pipeline.settings_in_use import Lifecycle
 
 WEEK_S, _MINUTE_S = 7 * 86_400.0, 60.0

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow
-from drift_detector_pipeline.lifecycle.basket import make_basket
-from drift_detector_pipeline.lifecycle.basket_file import BASKETS
 from drift_detector_pipeline.lifecycle.decisions import Action
-from drift_detector_pipeline.lifecycle.gate import run_gate
-from drift_detector_pipeline.lifecycle.labels import LABELS, read_labels, split_labels
-from drift_detector_pipeline.lifecycle.pictures import images_by_hash
+from drift_detector_pipeline.lifecycle.gating.gate import run_gate
+from drift_detector_pipeline.lifecycle.labelling.basket import make_basket
+from drift_detector_pipeline.lifecycle.labelling.basket_file import BASKETS
+from drift_detector_pipeline.lifecycle.labelling.labels import LABELS, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.labelling.pictures import images_by_hash
+from drift_detector_pipeline.lifecycle.labelling.stretch import rows_of, since_alarm
 from drift_detector_pipeline.lifecycle.policy import severity_of
-from drift_detector_pipeline.lifecycle.stretch import rows_of, since_alarm
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
 from drift_detector_pipeline.release.admitted import GATE
 from drift_detector_pipeline.release.artefact import MODELS, VERSIONS
 from drift_detector_pipeline.release.registry import champion, champion_folder, history, promote
@@ -64,7 +64,7 @@ def _made(log: RequestLog, action: Action, alarm: AlarmRow, steps: Steps) -> str
     cause, severity = str(alarm.cause), severity_of(alarm)
     if action == "retrain":
         return _trained(folder, cause, severity, steps)
-    from drift_detector_pipeline.lifecycle.heal import heal  # PyTorch, which nothing else here needs
+    from drift_detector_pipeline.lifecycle.mending.heal import heal  # PyTorch, which nothing else here needs
 
     paths = _recent(log, alarm, steps)
     return heal(folder, paths, cause=cause, severity=severity, settings=steps.heal, place=steps.place)
@@ -109,7 +109,7 @@ def former_champions(place: Path) -> list[str]:
 
 
 def _trained(folder: Path, cause: str | None, severity: float | None, steps: Steps) -> str:
-    from drift_detector_pipeline.lifecycle.retrain import retrain
+    from drift_detector_pipeline.lifecycle.mending.retrain import retrain
 
     labels, _ = split_labels(read_labels(steps.labels))
     return retrain(

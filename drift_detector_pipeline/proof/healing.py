@@ -14,8 +14,8 @@ import numpy as np
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.lifecycle.frozen import freeze, predictions
-from drift_detector_pipeline.lifecycle.gate_images import changed_at_random, levels_near
+from drift_detector_pipeline.lifecycle.gating.gate_images import changed_at_random, levels_near
+from drift_detector_pipeline.lifecycle.mending.frozen import freeze, predictions
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.release.export import Source, one_core, open_source
 from drift_detector_pipeline.runs.facts import now, this_command

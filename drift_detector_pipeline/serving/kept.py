@@ -1,7 +1,8 @@
 """The bytes of answered images in a folder of bounded size: what a person is shown who is asked what is on them.
 
 In: bytes and their SHA-256, from the service's loop. Out: <folder>/<aa>/<sha256>.<ending>, written by a thread of its
-own; the oldest go. Off unless serving.keep_images names a folder: images may show people. Read by lifecycle/basket.py.
+own; the oldest go. Off unless serving.keep_images names a folder: images may show people. Read by whoever
+makes baskets.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ import yaml
 from conftest import ROOT, needs_clone
 
 from drift_detector_pipeline.config import load_section
-from drift_detector_pipeline.lifecycle.notify import COMMAND_S, WEBHOOK_S
+from drift_detector_pipeline.lifecycle.watching.notify import COMMAND_S, WEBHOOK_S
 from drift_detector_pipeline.serving.__main__ import _FINISH_S
 from drift_detector_pipeline.settings_in_use import Monitor, Serving
 

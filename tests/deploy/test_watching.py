@@ -208,7 +208,7 @@ def watched(models, tmp_path_factory):
         f"--web.listen-address={told}", "--cluster.listen-address=",
     ]  # fmt: skip
     port = free_port()
-    monitor = [*module_command("lifecycle.monitor"), f"monitor.database=sqlite:///{folder}/requests.sqlite",
+    monitor = [*module_command("lifecycle.watching.monitor"), f"monitor.database=sqlite:///{folder}/requests.sqlite",
                f"monitor.models_path={models}", f"monitor.metrics_port={port}"]  # fmt: skip
     with (
         process(models / "first", folder, "serving.window=32") as (_, address),

@@ -8,7 +8,7 @@ import numpy as np
 from small_artefact import CLASSES, png, world
 from sqlalchemy import insert
 
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow, alarm_of
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarm_of
 from drift_detector_pipeline.serving.database import LOOP_LOCK, writing
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.request_log import RequestLog

@@ -7,8 +7,8 @@ from xml.sax.saxutils import quoteattr
 
 from small_artefact import png, world
 
-from drift_detector_pipeline.lifecycle.basket_file import Basket, Item, write_basket
-from drift_detector_pipeline.lifecycle.label_formats import write_tasks
+from drift_detector_pipeline.lifecycle.labelling.basket_file import Basket, Item, write_basket
+from drift_detector_pipeline.lifecycle.labelling.label_formats import write_tasks
 
 CLASSES = ["down", "über fish", "=flat"]
 

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 from small_artefact import CLASSES, make_artefact, world
 
-from drift_detector_pipeline.lifecycle.streams import Kept
-from drift_detector_pipeline.lifecycle.watched import Stream, kept_of
+from drift_detector_pipeline.lifecycle.watching.streams import Kept
+from drift_detector_pipeline.lifecycle.watching.watched import Stream, kept_of
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.rows import ModelFacts, Row
 from drift_detector_pipeline.settings_in_use import Monitor

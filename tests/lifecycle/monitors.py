@@ -59,7 +59,7 @@ class Monitors:
 
 
 def _main():
-    from drift_detector_pipeline.lifecycle import monitor, notify, streams, watcher
+    from drift_detector_pipeline.lifecycle.watching import monitor, notify, streams, watcher
 
     child = 0
     for line in sys.stdin:

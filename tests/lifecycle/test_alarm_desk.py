@@ -9,11 +9,11 @@ import pytest
 from conftest import ROOT, needs_clone
 from logged import HAZE, Answering, make_models, monitor_settings, put, standing
 
-from drift_detector_pipeline.lifecycle.alarms import alarms, silences
-from drift_detector_pipeline.lifecycle.monitor import watch_log
+from drift_detector_pipeline.lifecycle.watching.alarms import alarms, silences
+from drift_detector_pipeline.lifecycle.watching.monitor import watch_log
 from drift_detector_pipeline.serving.request_log import RequestLog
 
-DESK = "lifecycle.alarm_desk"
+DESK = "lifecycle.watching.alarm_desk"
 
 
 @pytest.fixture

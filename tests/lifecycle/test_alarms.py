@@ -9,7 +9,7 @@ from answered import FACTS
 from sqlalchemy import insert, select
 
 from drift_detector_pipeline.errors import ConfigError, DataError
-from drift_detector_pipeline.lifecycle.alarms import (
+from drift_detector_pipeline.lifecycle.watching.alarms import (
     AlarmRow,
     acknowledge,
     alarm_of,

@@ -15,11 +15,11 @@ from small_artefact import CLASSES, make_artefact, world
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.lifecycle.alarms import alarm_of
 from drift_detector_pipeline.lifecycle.autopilot import fly
-from drift_detector_pipeline.lifecycle.basket_file import baskets
 from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, begin, decisions
+from drift_detector_pipeline.lifecycle.labelling.basket_file import baskets
 from drift_detector_pipeline.lifecycle.steps import Steps
+from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of
 from drift_detector_pipeline.release.artefact import write_artefact
 from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.registry import champion, promote, register

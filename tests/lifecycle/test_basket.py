@@ -16,14 +16,14 @@ from running import running
 from small_artefact import CLASSES, png, world
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.lifecycle.basket import make_basket, make_basket_of
-from drift_detector_pipeline.lifecycle.basket_file import baskets, read_basket
-from drift_detector_pipeline.lifecycle.choosing import choose
-from drift_detector_pipeline.lifecycle.label_formats import write_table
-from drift_detector_pipeline.lifecycle.labels import read_labels, take_labels
-from drift_detector_pipeline.lifecycle.pictures import images_by_hash
-from drift_detector_pipeline.lifecycle.stretch import Stretch
-from drift_detector_pipeline.lifecycle.truth import truth_of
+from drift_detector_pipeline.lifecycle.labelling.basket import make_basket, make_basket_of
+from drift_detector_pipeline.lifecycle.labelling.basket_file import baskets, read_basket
+from drift_detector_pipeline.lifecycle.labelling.choosing import choose
+from drift_detector_pipeline.lifecycle.labelling.label_formats import write_table
+from drift_detector_pipeline.lifecycle.labelling.labels import read_labels, take_labels
+from drift_detector_pipeline.lifecycle.labelling.pictures import images_by_hash
+from drift_detector_pipeline.lifecycle.labelling.stretch import Stretch
+from drift_detector_pipeline.lifecycle.labelling.truth import truth_of
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.kept import KeptImages
 from drift_detector_pipeline.settings_in_use import Basket as Limits
@@ -218,7 +218,7 @@ def test_the_command_says_what_it_did_and_refuses_what_it_does_not_know(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").symlink_to(changed.models)
     words = [f"serving.database={changed.address}", "basket.images=20"]
-    done = call_main("lifecycle.basket", str(photos), f"alarm={changed.alarm.id}", *words)
+    done = call_main("lifecycle.labelling.basket", str(photos), f"alarm={changed.alarm.id}", *words)
     assert done.returncode == 0
     assert (
         "20 images of 200 different ones since request 61: 4 at random, 8 that carry the change, 8 likely"
@@ -226,12 +226,14 @@ def test_the_command_says_what_it_did_and_refuses_what_it_does_not_know(
     )
     [folder] = baskets(tmp_path / "data" / "baskets")
     assert str(folder.relative_to(tmp_path)) in done.stdout and "make labels FILE=" in done.stdout
-    assert call_main("lifecycle.basket", str(photos), *words).returncode == 0
-    assert "200 different" in call_main("lifecycle.basket", str(photos), *words).stdout
-    assert "60 different" in call_main("lifecycle.basket", str(photos), "source=gate", "last=60", *words).stdout
+    assert call_main("lifecycle.labelling.basket", str(photos), *words).returncode == 0
+    assert "200 different" in call_main("lifecycle.labelling.basket", str(photos), *words).stdout
+    assert (
+        "60 different" in call_main("lifecycle.labelling.basket", str(photos), "source=gate", "last=60", *words).stdout
+    )
     for word, said in (("alarm=x", "expected a whole number"), ("alarm=99", "alarm 99: not in this log"),
                        ("source=door", "no request of source door"), ("basket.image=3", "basket.images=")):  # fmt: skip
-        done = call_main("lifecycle.basket", str(photos), word, *words)
+        done = call_main("lifecycle.labelling.basket", str(photos), word, *words)
         assert done.returncode == 1 and said in done.stderr
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.lifecycle.gate import judge_gate
-from drift_detector_pipeline.lifecycle.gate_statistics import alpha_at
-from drift_detector_pipeline.lifecycle.labels import Labelled
+from drift_detector_pipeline.lifecycle.gating.gate import judge_gate
+from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
+from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.release.admitted import identified, objection
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.settings_in_use import Gate
@@ -171,7 +171,7 @@ def test_it_needs_no_pytorch(world, tmp_path):
 import sys
 sys.path.insert(0, {str(ROOT / "tests/lifecycle")!r})
 from drift_detector_pipeline.config import load_section
-from drift_detector_pipeline.lifecycle.gate import judge_gate
+from drift_detector_pipeline.lifecycle.gating.gate import judge_gate
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.settings_in_use import Gate
 from halves import opened

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from drift_detector_pipeline.lifecycle.gate_statistics import (
+from drift_detector_pipeline.lifecycle.gating.gate_statistics import (
     alpha_at,
     chance,
     gain_bounds,

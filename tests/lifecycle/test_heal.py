@@ -15,9 +15,9 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
-from drift_detector_pipeline.lifecycle.frozen import freeze, predictions, twin_gain
-from drift_detector_pipeline.lifecycle.gate_images import changed_at_random
-from drift_detector_pipeline.lifecycle.heal import heal, open_recent, refuse_cause
+from drift_detector_pipeline.lifecycle.gating.gate_images import changed_at_random
+from drift_detector_pipeline.lifecycle.mending.frozen import freeze, predictions, twin_gain
+from drift_detector_pipeline.lifecycle.mending.heal import heal, open_recent, refuse_cause
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.processed.manifest import open_processed

@@ -21,11 +21,11 @@ from filled import CLASSES, fill_basket
 from PIL import Image
 
 from drift_detector_pipeline.errors import ConfigError, DataError
-from drift_detector_pipeline.lifecycle.basket_file import write_basket
-from drift_detector_pipeline.lifecycle.desk import Desk, picture
-from drift_detector_pipeline.lifecycle.label import open_desk
-from drift_detector_pipeline.lifecycle.label_formats import read_said
-from drift_detector_pipeline.lifecycle.labels import read_labels, take_labels
+from drift_detector_pipeline.lifecycle.labelling.basket_file import write_basket
+from drift_detector_pipeline.lifecycle.labelling.desk import Desk, picture
+from drift_detector_pipeline.lifecycle.labelling.label import open_desk
+from drift_detector_pipeline.lifecycle.labelling.label_formats import read_said
+from drift_detector_pipeline.lifecycle.labelling.labels import read_labels, take_labels
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 in_a_browser = [
@@ -171,7 +171,13 @@ def test_a_port_that_is_taken_is_said(basket) -> None:
 @contextmanager
 def process(basket, port):
     """`make label` in a process of its own."""
-    command = [sys.executable, "-m", "drift_detector_pipeline.lifecycle.label", str(basket.folder), f"port={port}"]
+    command = [
+        sys.executable,
+        "-m",
+        "drift_detector_pipeline.lifecycle.labelling.label",
+        str(basket.folder),
+        f"port={port}",
+    ]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ) as started:
         for _ in range(600):
             with suppress(httpx.TransportError):

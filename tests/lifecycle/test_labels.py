@@ -17,9 +17,9 @@ from conftest import ROOT
 from filled import CLASSES, cvat, fill_basket, studio, studio_csv, studio_min, table
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.lifecycle.label_formats import read_said
-from drift_detector_pipeline.lifecycle.labels import read_labels, split_labels, take_labels
-from drift_detector_pipeline.lifecycle.truth import truth_of, truth_words
+from drift_detector_pipeline.lifecycle.labelling.label_formats import read_said
+from drift_detector_pipeline.lifecycle.labelling.labels import read_labels, split_labels, take_labels
+from drift_detector_pipeline.lifecycle.labelling.truth import truth_of, truth_words
 
 LABELS = {0: "down", 1: "über fish", 2: "=flat", 9: "down", 10: "?", 11: "?zebra"}
 IN_A_TABLE = LABELS | {2: "'=flat"}  # as a spreadsheet keeps a text that reads like a formula
@@ -262,8 +262,8 @@ def test_a_kill_while_labels_are_taken_leaves_all_of_a_file_or_nothing(tmp_path)
         (tmp_path / f"{place}.csv").write_bytes(table(basket, dict.fromkeys(range(200), CLASSES[place])))
     code = f"""
 from pathlib import Path
-from drift_detector_pipeline.lifecycle.basket_file import read_basket
-from drift_detector_pipeline.lifecycle.labels import take_labels
+from drift_detector_pipeline.lifecycle.labelling.basket_file import read_basket
+from drift_detector_pipeline.lifecycle.labelling.labels import take_labels
 place = Path({str(tmp_path)!r})
 basket = read_basket(place / "baskets" / "one")
 print("ready", flush=True)
@@ -287,13 +287,13 @@ def test_the_command_finds_the_basket_by_its_images_and_says_the_truth(tmp_path,
         basket = fill_basket(Path("data/baskets") / f"2026-01-0{number}", seed=80 + number)
         if number == 1:
             Path("export.json").write_bytes(studio(basket, dict.fromkeys(range(20), "down")))
-    done = call_main("lifecycle.labels", "export.json", "")
+    done = call_main("lifecycle.labelling.labels", "export.json", "")
     assert done.returncode == 0, done.stderr
     assert "data/labels/2026-01-01/labels.jsonl: 20 new labels, 0 corrected, 0 known before, 0 images" in done.stdout
     assert "True accuracy since request 100: 75 % (95 % interval 41 % to 93 %): 6 of 8 images" in done.stdout
-    done = call_main("lifecycle.labels", "", "")
+    done = call_main("lifecycle.labelling.labels", "", "")
     assert done.returncode == 1 and "data/baskets/2026-01-02/basket.csv: not one label in it" in done.stderr
-    done = call_main("lifecycle.labels", "export.json", "data/baskets/2026-01-02")
+    done = call_main("lifecycle.labelling.labels", "export.json", "data/baskets/2026-01-02")
     assert done.returncode == 1 and "21 images are not of this basket" in done.stderr
-    done = call_main("lifecycle.labels", "none.csv")
+    done = call_main("lifecycle.labelling.labels", "none.csv")
     assert done.returncode == 1 and "none.csv: No such file or directory; name a file with labels: FILE=" in done.stderr

@@ -12,9 +12,9 @@ from conftest import ci_environment, module_command
 from logged import HAZE, Answering, make_models, monitor_settings, plain, put, standing
 
 from drift_detector_pipeline.errors import ConfigError, DataError
-from drift_detector_pipeline.lifecycle import streams
-from drift_detector_pipeline.lifecycle.alarms import acknowledge, alarms, open_alarms
-from drift_detector_pipeline.lifecycle.monitor import settings_from, watch_log
+from drift_detector_pipeline.lifecycle.watching import streams
+from drift_detector_pipeline.lifecycle.watching.alarms import acknowledge, alarms, open_alarms
+from drift_detector_pipeline.lifecycle.watching.monitor import settings_from, watch_log
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.stored_verdicts import as_stored
 from drift_detector_pipeline.serving.verdicts import look_at
@@ -48,7 +48,7 @@ def free_port():
 def monitoring(log, answering, *words):
     """The command in a process of its own, until the end of the `with`; gives it."""
     own = [f"monitor.database={log.address!r}", f"monitor.models_path={answering.models}", "monitor.poll_s=0.05"]
-    command = module_command("lifecycle.monitor", *own, *words)
+    command = module_command("lifecycle.watching.monitor", *own, *words)
     with subprocess.Popen(
         command, env=ci_environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as one:
@@ -155,7 +155,7 @@ def test_models_without_reference_or_artefact_are_named_once_and_watched_when_it
     put(log, log.model, answering.rows(100, 11) + answering.rows(60, 12, contrast=HAZE))
     stop = threading.Event()
     settings = monitor_settings(log.address, tmp_path / "models", once=False)
-    monkeypatch.setattr("drift_detector_pipeline.lifecycle.detectors._AGAIN_S", 0.2)
+    monkeypatch.setattr("drift_detector_pipeline.lifecycle.watching.detectors._AGAIN_S", 0.2)
     thread = threading.Thread(target=watch_log, args=[settings, "", stop])
     thread.start()
     try:

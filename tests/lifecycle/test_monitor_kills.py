@@ -18,8 +18,8 @@ from postgres_server import PROGRAMS, server_of_its_own
 from running import process
 from small_artefact import png, world
 
-from drift_detector_pipeline.lifecycle.alarms import acknowledge, open_alarms
-from drift_detector_pipeline.lifecycle.monitor import watch_log
+from drift_detector_pipeline.lifecycle.watching.alarms import acknowledge, open_alarms
+from drift_detector_pipeline.lifecycle.watching.monitor import watch_log
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.tables import request
 

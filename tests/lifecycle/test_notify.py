@@ -15,10 +15,10 @@ from hook import hook, news
 from logged import HAZE, Answering, make_models, monitor_settings, put
 from sqlalchemy import insert, select, update
 
-from drift_detector_pipeline.lifecycle import notify, watcher
-from drift_detector_pipeline.lifecycle.alarms import acknowledge, alarms, silence_source
-from drift_detector_pipeline.lifecycle.monitor import watch_log
-from drift_detector_pipeline.lifecycle.notify import Notifier, signature
+from drift_detector_pipeline.lifecycle.watching import notify, watcher
+from drift_detector_pipeline.lifecycle.watching.alarms import acknowledge, alarms, silence_source
+from drift_detector_pipeline.lifecycle.watching.monitor import watch_log
+from drift_detector_pipeline.lifecycle.watching.notify import Notifier, signature
 from drift_detector_pipeline.serving.database import LOOP_LOCK, writing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.tables import alarm, delivery

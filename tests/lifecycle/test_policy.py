@@ -4,9 +4,9 @@ import pytest
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow
 from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, Decision
 from drift_detector_pipeline.lifecycle.policy import plan_for
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
 from drift_detector_pipeline.settings_in_use import Lifecycle
 
 

@@ -12,9 +12,9 @@ from finished_runs import finished_run
 from drift_detector_pipeline.config import load, load_section
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.files import file_hash
-from drift_detector_pipeline.lifecycle.joined import FROM_LABELS, join_labels
-from drift_detector_pipeline.lifecycle.labels import Labelled
-from drift_detector_pipeline.lifecycle.retrain import composed, retrain, twins_of
+from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
+from drift_detector_pipeline.lifecycle.mending.joined import FROM_LABELS, join_labels
+from drift_detector_pipeline.lifecycle.mending.retrain import composed, retrain, twins_of
 from drift_detector_pipeline.modeling.reproduce import reproduce
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.processed.manifest import open_processed

@@ -7,8 +7,8 @@ import pytest
 from logged import HAZE, Answering, make_models
 
 from drift_detector_pipeline.drift.stream.detector import StreamLimits
-from drift_detector_pipeline.lifecycle.detectors import detector_of
-from drift_detector_pipeline.lifecycle.streams import AT_ONCE, SEEN, Kept, Streams, requests_of
+from drift_detector_pipeline.lifecycle.watching.detectors import detector_of
+from drift_detector_pipeline.lifecycle.watching.streams import AT_ONCE, SEEN, Kept, Streams, requests_of
 from drift_detector_pipeline.serving.rows import StoredRow
 
 

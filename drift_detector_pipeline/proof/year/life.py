@@ -20,13 +20,13 @@ import numpy as np
 from drift_detector_pipeline.arrays import Labels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.lifecycle.autopilot import look
-from drift_detector_pipeline.lifecycle.basket_file import baskets, read_basket
-from drift_detector_pipeline.lifecycle.gauges import Gauges
-from drift_detector_pipeline.lifecycle.label_formats import NONE_OF_THESE, Said
-from drift_detector_pipeline.lifecycle.labels import take_labels
-from drift_detector_pipeline.lifecycle.notify import Notifier
+from drift_detector_pipeline.lifecycle.labelling.basket_file import baskets, read_basket
+from drift_detector_pipeline.lifecycle.labelling.label_formats import NONE_OF_THESE, Said
+from drift_detector_pipeline.lifecycle.labelling.labels import take_labels
 from drift_detector_pipeline.lifecycle.steps import Steps
-from drift_detector_pipeline.lifecycle.watcher import Watcher
+from drift_detector_pipeline.lifecycle.watching.gauges import Gauges
+from drift_detector_pipeline.lifecycle.watching.notify import Notifier
+from drift_detector_pipeline.lifecycle.watching.watcher import Watcher
 from drift_detector_pipeline.pages import image_png
 from drift_detector_pipeline.proof.servers import asked, free_port, started
 from drift_detector_pipeline.proof.year.world import NOBODY, Day

@@ -11,9 +11,9 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Float64s, Labels
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow, alarms
 from drift_detector_pipeline.lifecycle.decisions import decisions
-from drift_detector_pipeline.lifecycle.gate import answers_of
+from drift_detector_pipeline.lifecycle.gating.gate import answers_of
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarms
 from drift_detector_pipeline.proof.year.life import Asked
 from drift_detector_pipeline.proof.year.world import Day, Spell
 from drift_detector_pipeline.release.artefact import read_artefact

@@ -1,4 +1,4 @@
-"""A champion healed of a change: `python -m drift_detector_pipeline.lifecycle.heal IMAGES cause=fog severity=3`.
+"""A champion healed of a change: `make heal IMAGES=FOLDER CAUSE=fog SEVERITY=3`.
 
 In: recent images of the changed world, without labels, and what has happened to them. Out: a version in models/, not
 promoted: the champion's run with statistics of those images, a drift reference of the new world, and heal.json.
@@ -28,10 +28,10 @@ from drift_detector_pipeline.drift.preparation import Preparation, open_images
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.named_files import image_files
-from drift_detector_pipeline.lifecycle.frozen import TwinGain, freeze, twin_gain
-from drift_detector_pipeline.lifecycle.gate import HEALED
-from drift_detector_pipeline.lifecycle.gate_images import cause_in, changed_at_random, levels_near
-from drift_detector_pipeline.lifecycle.origin import named_artefact, run_of
+from drift_detector_pipeline.lifecycle.gating.gate import HEALED
+from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, changed_at_random, levels_near
+from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
+from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 from drift_detector_pipeline.processed.roles import MOST_REFERENCE, crops_of, roles_of

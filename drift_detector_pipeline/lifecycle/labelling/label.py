@@ -17,8 +17,8 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.lifecycle.basket_file import TABLE, Basket, newest_basket, read_basket
-from drift_detector_pipeline.lifecycle.desk import Desk, picture
+from drift_detector_pipeline.lifecycle.labelling.basket_file import TABLE, Basket, newest_basket, read_basket
+from drift_detector_pipeline.lifecycle.labelling.desk import Desk, picture
 
 PORT = 8002
 _PAGE = Path(__file__).parent / "label_page"

@@ -16,7 +16,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow, acknowledge, alarms, silence_source, silences
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, acknowledge, alarms, silence_source, silences
 from drift_detector_pipeline.release.registry import name_of_user
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings_in_use import Monitor

@@ -15,8 +15,8 @@ from urllib.parse import unquote
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import spreadsheet_row
-from drift_detector_pipeline.lifecycle.basket_file import Basket, Item
-from drift_detector_pipeline.lifecycle.label_formats import NONE_OF_THESE, Said
+from drift_detector_pipeline.lifecycle.labelling.basket_file import Basket, Item
+from drift_detector_pipeline.lifecycle.labelling.label_formats import NONE_OF_THESE, Said
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # as Label Studio names what was dropped on its page
 _NAMED = 5  # examples of each kind of mistake

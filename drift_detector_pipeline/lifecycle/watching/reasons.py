@@ -16,9 +16,9 @@ from drift_detector_pipeline.drift.cause import UNKNOWN
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.report import about
 from drift_detector_pipeline.drift.verdict import Verdict
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow, alarms
-from drift_detector_pipeline.lifecycle.streams import requests_of
-from drift_detector_pipeline.lifecycle.watched import Stream, rows_with
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarms
+from drift_detector_pipeline.lifecycle.watching.streams import requests_of
+from drift_detector_pipeline.lifecycle.watching.watched import Stream, rows_with
 from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, writing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.stored_verdicts import as_stored

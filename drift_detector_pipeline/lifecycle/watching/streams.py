@@ -21,7 +21,7 @@ from drift_detector_pipeline.drift.stream.alarm import Alarm, alarm_json
 from drift_detector_pipeline.drift.stream.detector import StreamDetector, StreamLimits
 from drift_detector_pipeline.drift.stream.source import REMEMBERED
 from drift_detector_pipeline.errors import PipelineError
-from drift_detector_pipeline.lifecycle.alarms import RESTART, AlarmRow
+from drift_detector_pipeline.lifecycle.watching.alarms import RESTART, AlarmRow
 from drift_detector_pipeline.serving.rows import StoredRow, scores_of
 
 AT_ONCE = 1024  # rows of a step, at most

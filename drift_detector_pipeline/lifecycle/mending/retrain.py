@@ -1,4 +1,4 @@
-"""A champion trained on: `python -m drift_detector_pipeline.lifecycle.retrain cause=fog severity=3`.
+"""A champion trained on: `python -m drift_detector_pipeline.lifecycle.mending.retrain cause=fog severity=3`.
 
 In: the champion's run, a change that can be made, labelled images. Out: an ordinary run in outputs/ (receipt, exact
 resume, make reproduce), which starts from the champion's weights and learns from images of which some are changed; and
@@ -20,10 +20,10 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.errors import ConfigError, ResumeError, exit_status
-from drift_detector_pipeline.lifecycle.gate_images import cause_in, levels_near
-from drift_detector_pipeline.lifecycle.joined import Joined, join_labels
-from drift_detector_pipeline.lifecycle.labels import Labelled, read_labels, split_labels
-from drift_detector_pipeline.lifecycle.origin import named_artefact, run_of
+from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, levels_near
+from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
+from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.mending.joined import Joined, join_labels
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.release.admitted import identified
 from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, func, not_, or_, select, update
 
 from drift_detector_pipeline.console import log as console
-from drift_detector_pipeline.lifecycle.alarms import COLUMNS, AlarmRow
+from drift_detector_pipeline.lifecycle.watching.alarms import COLUMNS, AlarmRow
 from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, writing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.tables import alarm, delivery, silence

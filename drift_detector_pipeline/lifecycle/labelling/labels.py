@@ -25,7 +25,7 @@ from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import exclusive, file_hash, write_atomically
-from drift_detector_pipeline.lifecycle.basket_file import (
+from drift_detector_pipeline.lifecycle.labelling.basket_file import (
     BASKETS,
     FILE,
     IMAGES,
@@ -36,9 +36,9 @@ from drift_detector_pipeline.lifecycle.basket_file import (
     newest_basket,
     read_basket,
 )
-from drift_detector_pipeline.lifecycle.checked_labels import Given, checked_labels, known_names
-from drift_detector_pipeline.lifecycle.label_formats import NONE_OF_THESE, Said, read_said
-from drift_detector_pipeline.lifecycle.truth import truth_words
+from drift_detector_pipeline.lifecycle.labelling.checked_labels import Given, checked_labels, known_names
+from drift_detector_pipeline.lifecycle.labelling.label_formats import NONE_OF_THESE, Said, read_said
+from drift_detector_pipeline.lifecycle.labelling.truth import truth_words
 from drift_detector_pipeline.release.registry import name_of_user
 
 LABELS, LINES = Path("data/labels"), "labels.jsonl"

@@ -12,9 +12,9 @@ from PIL import Image
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.decode import decode, read_header
-from drift_detector_pipeline.lifecycle.basket_file import TABLE, Basket
-from drift_detector_pipeline.lifecycle.checked_labels import labels_by_file
-from drift_detector_pipeline.lifecycle.label_formats import NONE_OF_THESE, read_said, write_table
+from drift_detector_pipeline.lifecycle.labelling.basket_file import TABLE, Basket
+from drift_detector_pipeline.lifecycle.labelling.checked_labels import labels_by_file
+from drift_detector_pipeline.lifecycle.labelling.label_formats import NONE_OF_THESE, read_said, write_table
 
 _SHOWN_PX = 720  # shorter side of an image on the page, at most
 _LONGEST = 200  # letters of a label

@@ -10,13 +10,13 @@ from itertools import groupby
 
 from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.lifecycle.alarms import open_counts
-from drift_detector_pipeline.lifecycle.detectors import Models
-from drift_detector_pipeline.lifecycle.gauges import Gauges
-from drift_detector_pipeline.lifecycle.notify import Notifier
-from drift_detector_pipeline.lifecycle.reasons import name_causes
-from drift_detector_pipeline.lifecycle.streams import AT_ONCE, Kept, Streams
-from drift_detector_pipeline.lifecycle.watched import (
+from drift_detector_pipeline.lifecycle.watching.alarms import open_counts
+from drift_detector_pipeline.lifecycle.watching.detectors import Models
+from drift_detector_pipeline.lifecycle.watching.gauges import Gauges
+from drift_detector_pipeline.lifecycle.watching.notify import Notifier
+from drift_detector_pipeline.lifecycle.watching.reasons import name_causes
+from drift_detector_pipeline.lifecycle.watching.streams import AT_ONCE, Kept, Streams
+from drift_detector_pipeline.lifecycle.watching.watched import (
     News,
     Stream,
     all_streams,

@@ -7,7 +7,7 @@ whoever decides something about a model.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from drift_detector_pipeline.lifecycle.basket_file import Basket
+from drift_detector_pipeline.lifecycle.labelling.basket_file import Basket
 from drift_detector_pipeline.tasks.classification.metrics import wilson_interval
 
 

@@ -18,7 +18,7 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import disk_full_explained, exclusive, replaced_folder
 from drift_detector_pipeline.images.decode_many import decode_files
-from drift_detector_pipeline.lifecycle.labels import Labelled
+from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.processed.integrity import fingerprint_of
 from drift_detector_pipeline.processed.manifest import MANIFEST, Processed, write_manifest
 from drift_detector_pipeline.processed.packing import Entry, write_packed

@@ -24,8 +24,7 @@ from drift_detector_pipeline.drift.reference_file import load_reference
 from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.files import final_name, new_folder
 from drift_detector_pipeline.images.decode import ending_of
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow
-from drift_detector_pipeline.lifecycle.basket_file import (
+from drift_detector_pipeline.lifecycle.labelling.basket_file import (
     BASKETS,
     IMAGES,
     Basket,
@@ -34,10 +33,11 @@ from drift_detector_pipeline.lifecycle.basket_file import (
     read_basket,
     write_basket,
 )
-from drift_detector_pipeline.lifecycle.choosing import Choice, choose
-from drift_detector_pipeline.lifecycle.label_formats import write_tasks
-from drift_detector_pipeline.lifecycle.pictures import images_by_hash, read_checked
-from drift_detector_pipeline.lifecycle.stretch import Stretch, estimate_of, rows_of, since_alarm, stretch_of
+from drift_detector_pipeline.lifecycle.labelling.choosing import Choice, choose
+from drift_detector_pipeline.lifecycle.labelling.label_formats import write_tasks
+from drift_detector_pipeline.lifecycle.labelling.pictures import images_by_hash, read_checked
+from drift_detector_pipeline.lifecycle.labelling.stretch import Stretch, estimate_of, rows_of, since_alarm, stretch_of
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
 from drift_detector_pipeline.release.artefact import MODELS
 from drift_detector_pipeline.release.registry import find_artefact
 from drift_detector_pipeline.runs.facts import now

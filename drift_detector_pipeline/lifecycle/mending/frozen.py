@@ -19,8 +19,8 @@ from drift_detector_pipeline.drift.scores.adapted import adapts, blended_statist
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.second_look import balanced
 from drift_detector_pipeline.errors import ModelError
-from drift_detector_pipeline.lifecycle.gate_images import changed_at_random
-from drift_detector_pipeline.lifecycle.gate_statistics import gain_bounds
+from drift_detector_pipeline.lifecycle.gating.gate_images import changed_at_random
+from drift_detector_pipeline.lifecycle.gating.gate_statistics import gain_bounds
 from drift_detector_pipeline.networks.models import Network
 
 MOST_TWINS = 2000  # labelled images that a copy is tried on

@@ -14,7 +14,7 @@ from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.stream.detector import StreamLimits
 from drift_detector_pipeline.drift.verdict import Limits
 from drift_detector_pipeline.errors import DataError, ModelError, PipelineError
-from drift_detector_pipeline.lifecycle.streams import Streams
+from drift_detector_pipeline.lifecycle.watching.streams import Streams
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.release.registry import find_artefact
 from drift_detector_pipeline.serving.request_log import RequestLog

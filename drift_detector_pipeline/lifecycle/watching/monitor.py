@@ -1,4 +1,4 @@
-"""Watch the request log: `python -m drift_detector_pipeline.lifecycle.monitor`, which `make monitor` runs.
+"""Watch the request log: `python -m drift_detector_pipeline.lifecycle.watching.monitor`, which `make monitor` runs.
 
 In: rows that services write; the artefacts of the models that answered. Out: rows of the tables watch and alarm, causes
 of alarms, news to who is to be told, numbers for Prometheus. Ends when it is interrupted or terminated, goes on where
@@ -19,10 +19,10 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.lifecycle.gauges import Gauges, answering
-from drift_detector_pipeline.lifecycle.notify import SECRET, Notifier
-from drift_detector_pipeline.lifecycle.watched import still_there, the_only_one
-from drift_detector_pipeline.lifecycle.watcher import Watcher
+from drift_detector_pipeline.lifecycle.watching.gauges import Gauges, answering
+from drift_detector_pipeline.lifecycle.watching.notify import SECRET, Notifier
+from drift_detector_pipeline.lifecycle.watching.watched import still_there, the_only_one
+from drift_detector_pipeline.lifecycle.watching.watcher import Watcher
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings_in_use import Monitor
 

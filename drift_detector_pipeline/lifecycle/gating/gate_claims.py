@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float64s, Labels
-from drift_detector_pipeline.lifecycle.gate_images import CLEAN, LABELS, OTHERS, World
-from drift_detector_pipeline.lifecycle.gate_statistics import (
+from drift_detector_pipeline.lifecycle.gating.gate_images import CLEAN, LABELS, OTHERS, World
+from drift_detector_pipeline.lifecycle.gating.gate_statistics import (
     gain_bounds,
     images_for,
     images_for_mean,

@@ -20,7 +20,7 @@ from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS, change, levels_of
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.images.crops import read_crops
-from drift_detector_pipeline.lifecycle.labels import Labelled
+from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 

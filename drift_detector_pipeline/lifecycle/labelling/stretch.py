@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import ConfigError, DataError
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow, alarm_of, alarms
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarm_of, alarms
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import StoredRow
 from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts

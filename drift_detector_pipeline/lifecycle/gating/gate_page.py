@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.lifecycle.gate_claims import Answers
-from drift_detector_pipeline.lifecycle.gate_images import CLEAN, LABELS, OTHERS, World
+from drift_detector_pipeline.lifecycle.gating.gate_claims import Answers
+from drift_detector_pipeline.lifecycle.gating.gate_images import CLEAN, LABELS, OTHERS, World
 from drift_detector_pipeline.pages import data_uri, image_png, write_page
 
 PAGE = "gate.html"

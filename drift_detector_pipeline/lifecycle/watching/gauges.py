@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, start_http_server
 
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.lifecycle.alarms import open_counts
-from drift_detector_pipeline.lifecycle.streams import Step
+from drift_detector_pipeline.lifecycle.watching.alarms import open_counts
+from drift_detector_pipeline.lifecycle.watching.streams import Step
 from drift_detector_pipeline.serving.request_log import RequestLog
 
 _LEVELS = ("notice", "alert")

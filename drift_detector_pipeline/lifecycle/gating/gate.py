@@ -1,4 +1,4 @@
-"""May a candidate replace the champion? `python -m drift_detector_pipeline.lifecycle.gate VERSION cause=fog`.
+"""May a candidate replace the champion? `python -m drift_detector_pipeline.lifecycle.gating.gate VERSION cause=fog`.
 
 In: two artefacts, processed data, labelled images. Out: models/gates/<candidate>_against_<champion>/ with gate.json,
 which promotion reads, and gate.html. Needs no PyTorch: the files that would serve are asked, in their runtime.
@@ -25,7 +25,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import exclusive, make_folder, write_json
-from drift_detector_pipeline.lifecycle.gate_claims import (
+from drift_detector_pipeline.lifecycle.gating.gate_claims import (
     Answers,
     Asked,
     Claim,
@@ -34,7 +34,7 @@ from drift_detector_pipeline.lifecycle.gate_claims import (
     cost_claim,
     reasons,
 )
-from drift_detector_pipeline.lifecycle.gate_images import (
+from drift_detector_pipeline.lifecycle.gating.gate_images import (
     CLEAN,
     LABELS,
     OTHERS,
@@ -43,10 +43,10 @@ from drift_detector_pipeline.lifecycle.gate_images import (
     sample_hash,
     worlds,
 )
-from drift_detector_pipeline.lifecycle.gate_page import Seen, changed_answers, write_gate_page
-from drift_detector_pipeline.lifecycle.gate_statistics import alpha_at
-from drift_detector_pipeline.lifecycle.labels import Labelled, read_labels, split_labels
-from drift_detector_pipeline.lifecycle.origin import data_of, named_artefact
+from drift_detector_pipeline.lifecycle.gating.gate_page import Seen, changed_answers, write_gate_page
+from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
+from drift_detector_pipeline.lifecycle.gating.origin import data_of, named_artefact
+from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, read_labels, split_labels
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.release.admitted import GATE, GATES, identified
 from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
@@ -58,7 +58,7 @@ from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.settings import valid_keys
 from drift_detector_pipeline.settings_in_use import Gate
 
-HEALED = "heal.json"  # a file of artefacts that heal.py has made
+HEALED = "heal.json"  # a file of artefacts that lifecycle/mending/heal.py has made
 _BATCH, _ROUNDS = 16, 5
 
 

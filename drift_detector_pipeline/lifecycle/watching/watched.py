@@ -18,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import held_alone
-from drift_detector_pipeline.lifecycle.alarms import RESTART, AlarmRow
-from drift_detector_pipeline.lifecycle.streams import Kept
+from drift_detector_pipeline.lifecycle.watching.alarms import RESTART, AlarmRow
+from drift_detector_pipeline.lifecycle.watching.streams import Kept
 from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, reason, writing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import StoredRow
