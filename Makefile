@@ -232,8 +232,6 @@ retrain: $(INSTALLED) ## A version trained on, with images changed like that and
 gate: $(INSTALLED) ## May a candidate replace the champion? On labelled images, claim by claim: VERSION=... CAUSE=fog SEVERITY=3
 	@$(MODULE).lifecycle.gating.gate "$$VERSION" $(OF_CAUSE) $(ARGS)
 
-OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY))
-
 promote: $(INSTALLED) ## Let a version, or an exported folder, answer from now on: VERSION=... WHY="..." ARGS="force=true"
 	@$(MODULE).release.champions promote "$$VERSION" "$$WHY" $(ARGS)
 
