@@ -7,6 +7,13 @@ RUN ?=
 IMAGES ?=
 VERSION ?=
 WHY ?=
+ALARM ?=
+SOURCE ?=
+HOURS ?=
+BASKET ?=
+FILE ?=
+CAUSE ?=
+SEVERITY ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -17,7 +24,11 @@ override RUN := $(value RUN)
 override IMAGES := $(value IMAGES)
 override VERSION := $(value VERSION)
 override WHY := $(value WHY)
-export IMAGES VERSION WHY
+override SOURCE := $(value SOURCE)
+override BASKET := $(value BASKET)
+override FILE := $(value FILE)
+override CAUSE := $(value CAUSE)
+export IMAGES VERSION WHY ALARM SOURCE HOURS BASKET FILE CAUSE
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -188,15 +199,49 @@ log_export: $(INSTALLED) ## The request log as Parquet: ARGS="serving.database=s
 	@$(MODULE).serving.log_export $(ARGS)
 
 ##@ Loop
-.PHONY: models promote rollback models_push models_pull models_check runs
-models: $(INSTALLED) ## All versions: which one answers, accuracy, size, speed, what tests and the request log say; ARGS=--json
-	@$(MODULE).serving.models $(ARGS)
+.PHONY: monitor alarms acknowledge silence basket label labels heal retrain gate
+.PHONY: promote rollback models models_push models_pull models_check runs autopilot simulate_year
+monitor: $(INSTALLED) ## Watch the request log until stopped: ARGS="monitor.webhook=https://... monitor.database=sqlite:///PATH"
+	@$(MODULE).lifecycle.monitor $(ARGS)
+
+alarms: $(INSTALLED) ## Which changes of the images were noticed: ARGS="source=gate-3 open=true json=true"
+	@$(MODULE).lifecycle.alarm_desk alarms $(ARGS)
+
+acknowledge: $(INSTALLED) ## Settle an alarm, and let its stream begin anew: ALARM=7 WHY="lens cleaned"
+	@$(MODULE).lifecycle.alarm_desk acknowledge "alarm=$$ALARM" "why=$$WHY" $(ARGS)
+
+silence: $(INSTALLED) ## Hold news of a source back, its alarms are kept: SOURCE=gate-3 HOURS=8 WHY=repairs
+	@$(MODULE).lifecycle.alarm_desk silence "source=$$SOURCE" "hours=$$HOURS" "why=$$WHY" $(ARGS)
+
+basket: $(INSTALLED) ## Images of a change that are worth a label, as a folder: ALARM=7 IMAGES=FOLDER, or SOURCE=gate-3
+	@$(MODULE).lifecycle.basket "$$IMAGES" $(if $(ALARM),alarm=$(ALARM)) $(if $(SOURCE),source=$(SOURCE)) $(ARGS)
+
+label: $(INSTALLED) ## Label a basket in the browser, by keys: BASKET=data/baskets/DATE_TIME, or the newest
+	@$(MODULE).lifecycle.label "$$BASKET" $(ARGS)
+
+labels: $(INSTALLED) ## Take labels back and say how accurate the model was: FILE=basket.csv, or what Label Studio or CVAT wrote
+	@$(MODULE).lifecycle.labels "$$FILE" "$$BASKET" $(ARGS)
+
+OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY))
+heal: $(INSTALLED) ## A version with statistics of recent images, whose looks have changed: IMAGES=FOLDER CAUSE=fog SEVERITY=3
+	@$(MODULE).lifecycle.heal "$$VERSION" "$$IMAGES" $(OF_CAUSE) $(ARGS)
+
+retrain: $(INSTALLED) ## A version trained on, with images changed like that and what was labelled: CAUSE=fog SEVERITY=3
+	@$(MODULE).lifecycle.retrain "$$VERSION" $(OF_CAUSE) $(ARGS)
+
+gate: $(INSTALLED) ## May a candidate replace the champion? On labelled images, claim by claim: VERSION=... CAUSE=fog SEVERITY=3
+	@$(MODULE).lifecycle.gate "$$VERSION" $(OF_CAUSE) $(ARGS)
+
+OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY))
 
 promote: $(INSTALLED) ## Let a version, or an exported folder, answer from now on: VERSION=... WHY="..." ARGS="force=true"
 	@$(MODULE).release.champions promote "$$VERSION" "$$WHY" $(ARGS)
 
 rollback: $(INSTALLED) ## Let the version before answer again: WHY="..."; once more goes one further back
 	@$(MODULE).release.champions rollback "$$WHY" $(ARGS)
+
+models: $(INSTALLED) ## All versions: which one answers, accuracy, size, speed, what tests and the request log say; ARGS=--json
+	@$(MODULE).serving.models $(ARGS)
 
 models_push: $(INSTALLED) ## Send versions to the DVC remote and leave pointers that git keeps: ARGS="VERSION", or all
 	@$(MODULE).release.shared push $(ARGS)
@@ -210,6 +255,13 @@ models_check: $(INSTALLED) ## Every version whole and answering, the champion le
 
 runs: $(INSTALLED) ## Finished runs side by side: result, time, data, settings that differ; ARGS="RUN RUN", or all
 	@$(MODULE).runs.listing $(ARGS)
+
+autopilot: $(INSTALLED) ## What the policy says about every open alarm, done and written down: ARGS="lifecycle=heal lifecycle.dry_run=true"
+	@$(MODULE).lifecycle.autopilot $(ARGS)
+
+simulate_year: $(INSTALLED) ## A year of changes through the real service, monitor and autopilot: ARGS="data=digits" is a month
+	@$(MODULE).dataset $(or $(filter data=%,$(ARGS)),data=cifar10)
+	@$(MODULE).proof.year $(ARGS)
 
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME

@@ -155,8 +155,12 @@ LOG_VOLUME ?= drift-detector-log
 SERVE_HANDED_ON := SERVING_API_KEYS SERVING_ADMIN_KEY DATABASE_URL
 # What a service may: read its root and the artefact, write /log and /tmp, listen. Nothing else.
 CONFINED := --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
-COMPOSE = IMAGE=$(SERVE_IMAGE) ARTEFACT="$(call absolute,$(ARTEFACT))" PORT=$(PORT) $(DOCKER) compose --file deploy/compose.yaml
-NEEDS_ARTEFACT = test -f "$(call absolute,$(ARTEFACT))/artefact.json" || \
+# The champion of models/ answers, and whoever becomes it; an ARTEFACT that is named answers whoever is champion.
+NAMED_ARTEFACT := $(if $(filter command environment,$(firstword $(origin ARTEFACT))),$(ARTEFACT))
+FOLLOWED = $(if $(NAMED_ARTEFACT),$(NAMED_ARTEFACT),models)
+COMPOSE = IMAGE=$(SERVE_IMAGE) ARTEFACT="$(call absolute,$(or $(NAMED_ARTEFACT),$(wildcard $(ARTEFACT)),models))" MODELS="$(call absolute,$(FOLLOWED))" \
+	PORT=$(PORT) $(DOCKER) compose --file deploy/compose.yaml
+NEEDS_ARTEFACT = test -f "$(call absolute,$(ARTEFACT))/artefact.json" -o -f "$(call absolute,$(FOLLOWED))/champion.json" || \
 	{ echo "error: $(ARTEFACT)/artefact.json: no such file; export a finished run: make export, or name another folder: ARTEFACT=PATH" >&2; exit 1; }
 
 .PHONY: docker_serve_image docker_serve up down
@@ -171,10 +175,11 @@ docker_serve: ## make serve in a confined container: ARTEFACT=FOLDER PORT=8000 A
 	@$(MAKE) --silent docker_serve_image
 	@exec $(DOCKER) run --rm --stop-timeout 90 --name "pipeline-serve-$$$$" $(CONFINED) \
 		$(foreach name,$(SERVE_HANDED_ON),$(if $($(name)),--env $(name))) \
-		--publish 127.0.0.1:$(PORT):8000 $(call read_only,$(ARTEFACT),/artefact) --volume $(LOG_VOLUME):/log \
+		--publish 127.0.0.1:$(PORT):8000 --volume $(LOG_VOLUME):/log $(call read_only,$(FOLLOWED),/models) \
+		$(if $(NAMED_ARTEFACT),$(call read_only,$(ARTEFACT),/artefact),$(call if_there,$(ARTEFACT),/artefact)) \
 		$(DOCKER_OPTS) $(SERVE_IMAGE) $(ARGS)
 
-up: ## Service, PostgreSQL, Prometheus, Alertmanager and Grafana, until make down: ARTEFACT=FOLDER
+up: ## Service, monitor, PostgreSQL, Prometheus, Alertmanager and Grafana, until make down: ARTEFACT=FOLDER
 	@$(NEEDS_ARTEFACT)
 	@$(DOCKER) compose version >/dev/null 2>&1 || { echo "error: $(DOCKER) has no component compose, which starts several" \
 		"containers together; install it, e.g.: apt-get install docker-compose-plugin" >&2; exit 1; }

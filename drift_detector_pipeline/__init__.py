@@ -2,40 +2,42 @@
 
 The ground:
 
-    errors         everything raised on purpose
-    console        log lines and progress bars
-    files          atomic writes, hashes, locks
-    arrays         the kinds of arrays that stages hand each other
-    settings       what can be set, with types, ranges and meanings
-    meant          the setting that a word means which is none
-    config         conf/*.yaml and overrides -> checked settings
-    commands       the words of a command that are no settings
-    pages          self-contained HTML pages
-    figures        charts as PNG
+    errors           everything raised on purpose
+    console          log lines and progress bars
+    files            atomic writes, hashes, locks
+    arrays           the kinds of arrays that stages hand each other
+    setting_types    what kinds of settings there are
+    settings_in_use  what can be set of a model in use
+    settings         ... and all else, with types, ranges and meanings
+    meant            the setting that a word means which is none
+    config           conf/*.yaml and overrides -> checked settings
+    commands         the words of a command that are no settings
+    pages            self-contained HTML pages
+    figures          charts as PNG
 
 The road:
 
-    raw/           an address or a folder -> files on disk, listed
-    images/        bytes -> pixels -> model input
-    processed/     what lies in data/processed, and which image plays which part
-    dataset        raw -> processed, manifest last
-    networks/      a name -> a module; its weights as a file
-    tasks/         what differs between labels, boxes and clips, and nothing else
-    runs/          a run's papers: machine, checkpoints, receipt, tracking
-    modeling/      batches -> weights -> worth; labels for anybody's images
-    corruptions/   clean images as they may come one day
-    drift/         a model and its training world -> a verdict on any images, with reasons and pictures
-    release/       a finished run -> one folder that answers without PyTorch, measured
-    serving/       that folder behind HTTP: answers, what was asked, and whether the world has changed
-    lifecycle/     a change -> what is done about it, tested before it is adopted, and undone if it must be
+    raw/             an address or a folder -> files on disk, listed
+    images/          bytes -> pixels -> model input
+    corruptions/     clean images as they may come one day
+    processed/       what lies in data/processed, and which image plays which part
+    dataset          raw -> processed, manifest last
+    networks/        a name -> a module; its weights as a file
+    tasks/           what differs between labels, boxes and clips, and nothing else
+    runs/            a run's papers: machine, checkpoints, receipt, tracking
+    modeling/        batches -> weights -> worth; labels for anybody's images
+    drift/           a model and its training world -> a verdict on any images, with reasons and pictures
+    release/         a finished run -> one folder that answers without PyTorch, measured
+    serving/         that folder behind HTTP: answers, what was asked, and whether the world has changed
+    lifecycle/       a change -> what is done about it, tested before it is adopted, and undone if it must be
 
 Around it:
 
-    deploy/        elsewhere than here: what a container does and weighs
-    proof/         our own claims, measured, beside the methods of today
-    quickstart     the first two minutes
-    verify         what works on this machine
-    cli            all commands under one name: drift-pipeline
+    deploy/          elsewhere than here: what a container does and weighs
+    proof/           our own claims, measured, beside the methods of today
+    quickstart       the first two minutes
+    verify           what works on this machine
+    cli              all commands under one name: drift-pipeline
 
 Each folder's docstring is the map of its modules. Stages talk through files: a later stage reads what an earlier one
 wrote, never its objects.

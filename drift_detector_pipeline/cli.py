@@ -58,19 +58,30 @@ COMMANDS = {
     "models-push": _Command("release.shared", "send versions to the DVC remote: VERSION, or all", ("push",)),
     "models-pull": _Command("release.shared", "fetch versions from the DVC remote: VERSION, or all", ("pull",)),
     "runs": _Command("runs.listing", "finished runs side by side: RUN RUN, or all"),
+    "gate": _Command("lifecycle.gate", "may a candidate replace the champion? VERSION cause=fog severity=3"),
+    "heal": _Command("lifecycle.heal", 'statistics of recent images as a version: VERSION, or "", IMAGES cause=fog'),
+    "retrain": _Command("lifecycle.retrain", "train the champion on, with images changed like that: cause=fog"),
     "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
+    "monitor": _Command(
+        "lifecycle.monitor", "watch the request log: monitor.database=sqlite:///PATH monitor.once=true"
+    ),
+    "alarms": _Command("lifecycle.alarm_desk", "which alarms stand: source=gate-3 open=true json=true", ("alarms",)),
+    "acknowledge": _Command("lifecycle.alarm_desk", "settle an alarm: alarm=7 why='lens cleaned'", ("acknowledge",)),
+    "silence": _Command("lifecycle.alarm_desk", "hold news back: source=gate-3 hours=8 why=repairs", ("silence",)),
+    "basket": _Command("lifecycle.basket", "images of a change that are worth a label: IMAGES alarm=7"),
+    "label": _Command("lifecycle.label", "label a basket in the browser: BASKET, or the newest"),
+    "labels": _Command("lifecycle.labels", "take labels back, and say how accurate the model was: FILE BASKET"),
+    "autopilot": _Command("lifecycle.autopilot", "what the policy says about open alarms: lifecycle=heal"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
 }
 _AS_MAKE_SAYS = {"process-data": "dataset", "dvc-pull": "pull", "dvc-push": "push", "dvc-status": "status"}
+# What an environment for serving alone can do.
 _WITHOUT_TRAINING = (
-    "serve",
-    "log-export",
-    "models",
-    "promote",
-    "rollback",
-)  # what an environment for serving alone can do
+    "serve", "log-export", "models", "promote", "rollback", "gate", "basket", "label", "labels", "monitor", "alarms",
+    "acknowledge", "silence",
+)  # fmt: skip
 _SHELLS = ("bash", "zsh")
 
 

@@ -25,7 +25,7 @@ from drift_detector_pipeline.meant import FREE_FORM, PATTERNS, as_typed, is_sett
 from drift_detector_pipeline.settings import Settings, valid_keys
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-PATHS = (*(key for key in valid_keys() if key.endswith(("path", "dir", "resume"))), "hydra.run.dir")
+PATHS = (*(key for key in valid_keys() if key.endswith(("path", "dir", "resume", "keep_images"))), "hydra.run.dir")
 
 _GIVEN = "given on the command line"
 _Section = TypeVar("_Section", bound=BaseModel)
@@ -68,16 +68,22 @@ def load(overrides: Sequence[str]) -> Composed:
 def load_section(section: type[_Section], words: Sequence[str], values: Mapping[str, object] | None = None) -> _Section:
     """One section of the settings: what `words` say of it, the rest from conf/<section>/default.yaml or from `values`.
 
-    Nothing else is composed: a command that needs a device needs no data set. Words of other sections are passed over.
+    Nothing else is composed: a command that needs a device needs no data set. Words of other sections are passed over;
+    a word such as `lifecycle=heal` takes that file over the default one.
     Raises ConfigError if a key, type or value is wrong.
     """
     name = section.__name__.lower()
+    parsed = parse([as_in_a_shell(word) for word in words])
     given = {
         override.key_or_group.removeprefix(f"{name}."): _value(override)
-        for override in parse([as_in_a_shell(word) for word in words])
+        for override in parsed
         if override.key_or_group.startswith(f"{name}.")
     }
-    kept = _file(f"{name}/default.yaml") if values is None else values
+    kept = dict(_file(f"{name}/default.yaml") if values is None else values)
+    for override in (override for override in parsed if override.key_or_group == name):
+        _check_name(override, words)
+        kept |= _file(f"{name}/{override.value()}.yaml")
+    kept.pop("defaults", None)
     try:
         return section.model_validate({**kept, **given})
     except ValidationError as error:

@@ -17,7 +17,7 @@ from drift_detector_pipeline.settings import Settings, valid_keys
 _PEERS = {
     "lr base_lr max_lr lr0": "training.learning_rate",
     "wd decay": "training.weight_decay",
-    "epoch num_epochs n_epochs max_epochs num_train_epochs nb_epochs": "training.epochs",
+    "epochs epoch num_epochs n_epochs max_epochs num_train_epochs nb_epochs": "training.epochs",
     "steps num_steps total_steps": "training.max_steps",
     "bs batch train_batch_size per_device_train_batch_size": "training.batch_size",
     "grad_accum accumulate_grad_batches gradient_accumulation_steps": "training.accumulate_steps",
@@ -88,7 +88,7 @@ _W_AND_B = {
 _OURS = {name: setting for names, setting in _PEERS.items() for name in names.split()}
 _ALIKE = 0.8  # of 1: letters in common, from which on a slip is no guess
 PATTERNS = {"run.device": "auto, cpu, mps, cuda or cuda:1", "data.name": "of letters, digits, dots, dashes and _"}
-FREE_FORM = ("model.options", "training.optimizer_options")  # dictionaries whose keys others define
+FREE_FORM = ("model.options", "training.optimizer_options", "serving.canary")  # dictionaries whose keys others define
 
 
 def is_setting(key: str) -> bool:

@@ -4,21 +4,24 @@ Read by config.py, which fills and checks it, and by every stage that is given a
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-FilePath = Annotated[Path, Field(strict=False)]
+from drift_detector_pipeline.setting_types import FilePath, Fraction, Positive, Section
+from drift_detector_pipeline.settings_in_use import (
+    Basket,
+    Export,
+    Gate,
+    Heal,
+    Lifecycle,
+    Monitor,
+    Retrain,
+    Serving,
+)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class ColourJitter(_Section):
+class ColourJitter(Section):
     """How far the colours of a training image may stray; see `distortions.jitter_colours`. 0: not at all."""
 
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0  # 0.4: by a factor of 0.6 to 1.4; so are the next two
@@ -27,14 +30,22 @@ class ColourJitter(_Section):
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # in turns of the colour circle, either way
 
 
-class RandAugment(_Section):
+class RandAugment(Section):
     """A few of 14 distortions, all of one strength; see `distortions.rand_augment`."""
 
     operations: Annotated[int, Field(ge=0, le=14)] = 0  # one after another, each drawn anew; 0: off
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # 0 hardly any, 30 the strongest
 
 
-class Augmentation(_Section):
+class Twins(Section):
+    """Training images as they may come one day: some of them changed; see `drawn_twins`."""
+
+    kind: str | None = None  # of corruption or fault; null: off
+    levels: list[Annotated[int, Field(ge=1, le=5)]] = Field(default_factory=list)  # of them, drawn by image and epoch
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of an epoch's images
+
+
+class Augmentation(Section):
     """How a stored image becomes a training image; see `augmentation.augment`."""
 
     min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
@@ -43,11 +54,12 @@ class Augmentation(_Section):
     cutout_px: Annotated[int, Field(ge=0)] = 0  # side of a square that is covered, at the training size; 0: off
     colour_jitter: ColourJitter = ColourJitter()
     rand_augment: RandAugment = RandAugment()
+    twins: Twins = Twins()
     mix: Literal["mixup", "cutmix"] | None = None  # with another training image, labels by share; see `mixing`
     mix_alpha: Annotated[float, Field(gt=0)] = 1.0  # shares are drawn from Beta(alpha, alpha); 1: all equally likely
 
 
-class Data(_Section):
+class Data(Section):
     """Where images come from and how they are stored."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
@@ -71,7 +83,7 @@ class Data(_Section):
         return self
 
 
-class Model(_Section):
+class Model(Section):
     """Which network, and what it starts from."""
 
     name: str
@@ -82,7 +94,7 @@ class Model(_Section):
     options: dict[str, Any]
 
 
-class Profiling(_Section):
+class Profiling(Section):
     """Which training steps PyTorch's profiler records, and what of them. Decides nothing about the bits."""
 
     enabled: bool
@@ -99,7 +111,7 @@ class Profiling(_Section):
     with_modules: bool  # today's PyTorch has this in with_stack
 
 
-class Training(_Section):
+class Training(Section):
     """How it learns. All of it but `profiler` decides the bits of the weights."""
 
     epochs: Positive
@@ -128,7 +140,7 @@ class Training(_Section):
         return self
 
 
-class Run(_Section):
+class Run(Section):
     """Where and how a run happens."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -139,19 +151,19 @@ class Run(_Section):
     checkpoint_every: Positive
 
 
-class Wandb(_Section):
+class Wandb(Section):
     """Where W&B keeps a run. Decides nothing about the bits."""
 
     enabled: bool = True  # false: off, whatever `mode` says
     project: Annotated[str, Field(min_length=1)]
     entity: str | None
     run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = []  # W&B's limit of a tag
+    tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default=[])  # W&B's limit of a tag
     mode: Literal["auto", "online", "offline", "disabled"]
     log_freq: Positive  # optimizer steps between two values of a batch
 
 
-class Drift(_Section):
+class Drift(Section):
     """How a window of images is judged. Decides nothing about training."""
 
     alpha: Annotated[float, Field(gt=0, lt=1)]
@@ -161,7 +173,7 @@ class Drift(_Section):
     promise: Literal["reference", "average"]
 
 
-class Watch(_Section):
+class Watch(Section):
     """How a folder that fills is watched. Decides nothing about training."""
 
     alpha: Annotated[float, Field(gt=0, lt=1)]
@@ -173,58 +185,7 @@ class Watch(_Section):
     restart: bool
 
 
-class Export(_Section):
-    """How a run becomes a folder that answers. Decides nothing about training."""
-
-    path: FilePath
-    runtime: Literal["onnxruntime", "openvino"]
-    precision: Literal["fp32", "int8", "bf16"]
-    max_labels_changed: Annotated[float, Field(ge=0, le=1)]
-    max_accuracy_lost: Annotated[float, Field(ge=0, le=1)]
-    compare: bool  # with what a run costs in other forms, none of which is served
-
-    @model_validator(mode="after")
-    def _of_this_runtime(self) -> "Export":
-        if (self.runtime, self.precision) == ("onnxruntime", "bf16"):
-            raise ValueError("export.precision=bf16 is for export.runtime=openvino; ONNX Runtime has fp32 and int8")
-        return self
-
-
-class Serving(_Section):
-    """How a service answers. Decides nothing about the answers themselves."""
-
-    host: Annotated[str, Field(min_length=1)]  # an address of this machine
-    port: Annotated[int, Field(ge=0, le=65_535)]  # 0: any free one
-    database: Annotated[str, Field(pattern=r"^(sqlite|postgresql)(\+\w+)?://")]  # of the request log
-    window: Annotated[int, Field(ge=16, le=4096)]  # images of a counted verdict
-    in_flight: Positive  # requests at once
-    max_upload_mb: Annotated[float, Field(gt=0, le=1000)]  # of one request's body
-    max_megapixels: Annotated[float, Field(gt=0, le=100)]  # of one image, as its header says
-    keep_crops: bool  # of the newest windows, in memory, for the second look
-    retention_days: Annotated[float, Field(gt=0)] | None  # of rows of the log; null: kept
-    thumbnails: Annotated[float, Field(ge=0, le=1)]  # share of images whose picture is kept
-    drain_s: Annotated[float, Field(ge=0, le=600)]  # from "not ready" to closing the door
-
-
-class Monitor(_Section):
-    """How the request log is watched. Decides nothing about answers."""
-
-    database: Annotated[str, Field(pattern=r"^(sqlite|postgresql)(\+\w+)?://")]  # of the request log
-    models_path: FilePath  # below it lie the artefacts of the models that answered
-    alpha: Annotated[float, Field(gt=0, lt=1)]
-    horizon: Positive
-    tolerated_loss: Annotated[float, Field(ge=0, lt=1)]
-    cause_images: Annotated[int, Field(ge=16, le=128)]  # since a change, for the first look at its cause
-    max_sources: Positive  # streams of a model
-    poll_s: Annotated[float, Field(gt=0, le=3600)]  # between two looks at the log
-    webhook: Annotated[str, Field(pattern=r"^https?://")] | None  # is told of each alarm
-    command: list[str]  # a program and its words; gets each alarm on stdin
-    metrics_host: Annotated[str, Field(min_length=1)]  # an address of this machine
-    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None
-    once: bool
-
-
-class Settings(_Section):
+class Settings(Section):
     """All settings of a command, checked."""
 
     data: Data
@@ -237,6 +198,11 @@ class Settings(_Section):
     export: Export
     serving: Serving
     monitor: Monitor
+    basket: Basket
+    gate: Gate
+    heal: Heal
+    retrain: Retrain
+    lifecycle: Lifecycle
 
     @model_validator(mode="after")
     def _shift_within_image(self) -> "Settings":
@@ -249,7 +215,7 @@ class Settings(_Section):
         return self
 
 
-class Sweep(_Section):
+class Sweep(Section):
     """How `make sweep` tries values: conf/sweep.yaml."""
 
     sampler: Literal["grid", "optuna"]

@@ -334,7 +334,7 @@ def test_every_key_of_the_schema_stands_in_conf_and_no_other(overrides: list[str
 
 
 def leaves(node: object, prefix: str = "") -> list[str]:
-    free_form = prefix in ("model.options.", "training.optimizer_options.")
+    free_form = prefix in ("model.options.", "training.optimizer_options.", "serving.canary.")
     if not isinstance(node, dict) or free_form:
         return [prefix.rstrip(".")]
     return [key for name, child in node.items() for key in leaves(child, f"{prefix}{name}.")]

@@ -116,6 +116,11 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("release.executable", "torch timm sklearn dvc matplotlib hydra pydantic onnx onnxruntime openvino"),
         ("serving.crops", "hydra pydantic timm dvc wandb torch sklearn matplotlib pyarrow psycopg"),
         ("serving.log_export", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg"),
+        ("lifecycle.basket", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg onnxruntime"),
+        ("lifecycle.labels", "timm dvc wandb torch sklearn matplotlib scipy sqlalchemy"),
+        ("lifecycle.label", "timm dvc wandb torch sklearn matplotlib scipy sqlalchemy hydra"),
+        ("lifecycle.monitor", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg onnx onnxruntime"),
+        ("lifecycle.alarm_desk", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg onnx onnxruntime"),
         ("runs.tracking.wandb_writer", "torch timm hydra"),
     ],
 )

@@ -6,8 +6,9 @@ In: a finished run and its processed data. Out: `<run>/reference.npz` and `<run>
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from drift_detector_pipeline.arrays import Labels, Pixels
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
@@ -47,10 +48,18 @@ def build_reference(folder: Path, overrides: list[str]) -> DriftDetector:
     return detector
 
 
-def detector_of(model: Model, trained: Trained, processed: Processed) -> DriftDetector:
+class World(NamedTuple):
+    """Images of a world that drift is measured from."""
+
+    crops: Pixels  # uint8 (N, S, S, 3)
+    labels: Labels | None  # (N,); None: nobody knows
+
+
+def detector_of(model: Model, trained: Trained, processed: Processed, world: World | None = None) -> DriftDetector:
     """Learn the training world of `trained` as `model` sees it: its own module, or a file it was exported to.
 
-    Raises DataError if there are too few images or nothing can be learned from them.
+    Drift is measured from `world`, or from the images that processed/roles.py has for it. Raises DataError if there are
+    too few images or nothing can be learned from them.
     """
     roles = roles_of(processed)
     labels, side = processed.images.labels, trained.img_size
@@ -58,11 +67,11 @@ def detector_of(model: Model, trained: Trained, processed: Processed) -> DriftDe
         "weights_sha256": trained.sha256, "data_fingerprint": processed.fingerprint, "pool_images": len(roles.pool),
         "command": this_command(), "when": now(),
     }  # fmt: skip
-    log.info("%d fit and %d reference images, %d px", len(roles.fit), len(roles.ref), side)
+    world = world or World(crops_of(processed, roles.ref, side), labels[roles.ref])
+    log.info("%d fit and %d reference images, %d px", len(roles.fit), len(world.crops), side)
     return DriftDetector.build(
-        model, crops_of(processed, roles.fit, side), labels[roles.fit], crops_of(processed, roles.ref, side),
-        labels[roles.ref], classes=trained.classes, mean=trained.network.mean, std=trained.network.std,
-        stored_side_px=trained.stored_side_px, facts=facts,
+        model, crops_of(processed, roles.fit, side), labels[roles.fit], *world, classes=trained.classes,
+        mean=trained.network.mean, std=trained.network.std, stored_side_px=trained.stored_side_px, facts=facts,
     )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
-from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.inverse import asker
 from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import (
@@ -38,15 +37,7 @@ from drift_detector_pipeline.drift.reference_file import load_reference, save_re
 from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals
 from drift_detector_pipeline.drift.thumbnails import typical_images
 from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
-from drift_detector_pipeline.drift.verdict import (
-    Again,
-    AskAgain,
-    Limits,
-    Verdict,
-    checked_limits,
-    judge,
-    labellings_for,
-)
+from drift_detector_pipeline.drift.verdict import AskAgain, Limits, Verdict, checked_limits, judge, labellings_for
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 
@@ -197,30 +188,14 @@ class DriftDetector:
         return self._check_chunks(chunks, lambda places: crops[list(places)])
 
     def check_scores(
-        self, scores: Float32s, predicted: Labels, *, by_copy: Callable[[], Estimate | None] = lambda: None
+        self, scores: Float32s, predicted: Labels, *, ask_again: AskAgain = lambda looks_changed: None
     ) -> Verdict:
         """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known.
 
-        `by_copy` takes a second look at the images; it is called if looks have changed; without it the
-        accuracy of a changed window is less certain than it seems. Raises DataError if shapes do not fit, a score is
-        not finite or a class not in 0..K-1.
+        `ask_again` takes a second look at the images after a notice, as `inverse.asker` does; without it the accuracy
+        of a changed window is less certain than it seems. Raises DataError if shapes do not fit, a score is not finite
+        or a class not in 0..K-1.
         """
-
-        def again(looks_changed: bool) -> Again | None:
-            found = by_copy() if looks_changed else None
-            return found and Again(found)
-
-        return self._check_scores(scores, predicted, again)
-
-    def _check_chunks(self, chunks: Iterable[Pixels], crops_of: Callable[[Sequence[int]], Pixels]) -> Verdict:
-        parameters, least = self.reference.learned.parameters, self.limits.min_images
-        found = read_chunks(chunks, self.forward, parameters, least)
-        if found.images < least:
-            return Verdict("too few images", found.images)
-        again = asker(self.reference, found, crops_of, self.forward)
-        return self._check_scores(found.scores, found.predicted, again)._replace(copies=found.copies)
-
-    def _check_scores(self, scores: Float32s, predicted: Labels, again: AskAgain) -> Verdict:
         columns, scores = self.reference.scores.shape[1], np.asarray(scores)
         numbers = scores.ndim == 2 and scores.dtype.kind in "fiu" and np.isfinite(scores).all()
         if not numbers or scores.shape[1] != columns:
@@ -233,7 +208,15 @@ class DriftDetector:
             if (labellings := self._labellings.get(key)) is None:
                 labellings = labellings_for(self.reference, len(self.classes), len(scores), self.limits)
                 self._labellings = {key: labellings}
-            return judge(self.reference, labellings, scores, predicted, self.classes, self.limits, again)
+            return judge(self.reference, labellings, scores, predicted, self.classes, self.limits, ask_again)
+
+    def _check_chunks(self, chunks: Iterable[Pixels], crops_of: Callable[[Sequence[int]], Pixels]) -> Verdict:
+        parameters, least = self.reference.learned.parameters, self.limits.min_images
+        found = read_chunks(chunks, self.forward, parameters, least)
+        if found.images < least:
+            return Verdict("too few images", found.images)
+        ask_again = asker(self.reference, found, crops_of, self.forward)
+        return self.check_scores(found.scores, found.predicted, ask_again=ask_again)._replace(copies=found.copies)
 
 
 def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:

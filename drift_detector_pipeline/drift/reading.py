@@ -14,8 +14,7 @@ from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
 from drift_detector_pipeline.drift.preparation import CHUNK
 from drift_detector_pipeline.drift.reference import one_blas_thread, predictions
 from drift_detector_pipeline.drift.scores.phi import Parameters, phi
-from drift_detector_pipeline.drift.scores.signals import Forward, SecondLook, Signals, read_signals
-from drift_detector_pipeline.drift.second_look import look_again
+from drift_detector_pipeline.drift.scores.signals import Forward, Signals, read_signals
 from drift_detector_pipeline.errors import DataError
 
 LOOKED_AT_AGAIN = 1024  # images at most; what is said of more is hardly more certain
@@ -69,15 +68,6 @@ def some_of(
     crops = crops_of(places.tolist())
     with judging():
         return crops, read_signals(crops, forward) if signals is None else signals
-
-
-def look_at_some(
-    reading: Reading, crops_of: Callable[[Sequence[int]], Pixels], forward: Forward, seed: int = 0
-) -> tuple[SecondLook, Signals]:
-    """Look again at what `some_of` gives; raises as it does. Returns the look and the signals of its images."""
-    crops, signals = some_of(reading, crops_of, forward, seed)
-    with judging():
-        return look_again(crops, signals, forward, np.arange(len(crops))), signals
 
 
 @contextmanager

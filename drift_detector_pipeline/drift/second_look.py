@@ -71,9 +71,9 @@ def answers_of(look: SecondLook, signals: Signals, recentring: Recentring) -> An
     return Answers(own, _recentred(features, look.some, recentring) if look.logits is None else look.logits)
 
 
-def balanced(predicted: Labels, rng: np.random.Generator) -> Indices:
+def balanced(predicted: Labels, rng: np.random.Generator, most: int = MOST, share: float = SHARE) -> Indices:
     """Places of the images a copy adapts to: by turns through the predicted classes, at random inside a class."""
-    count = min(MOST, ceil(SHARE * len(predicted)))
+    count = min(most, ceil(share * len(predicted)))
     order = rng.permutation(len(predicted))
     turns = np.empty(len(predicted))
     for label in np.unique(predicted):

@@ -68,7 +68,7 @@ class Again(NamedTuple):
     """What is known of a window once it was looked at again."""
 
     accuracy: Estimate
-    cause: Cause | None = None
+    cause: Cause | None = None  # with `accuracy.undone`
 
 
 AskAgain = Callable[[bool], Again | None]  # did looks change? -> what a second look tells, if anything
@@ -191,9 +191,24 @@ def judge(
         accuracy, reference.known.accuracy, reference.labelled, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
         cause=cause,
-        p_average=tested.p_average, strangers=tuple(np.argsort(-scores[:, -1], kind="stable")[:SHOWN].tolist()),
+        p_average=tested.p_average, strangers=_strangers(scores),
         images_for_strangers=_images_for_strangers(reference, scores, tested.p_values["strangers"], limits),
     )  # fmt: skip
+
+
+def _strangers(scores: Float32s) -> tuple[int, ...]:
+    return tuple(np.argsort(-strangeness_of(scores), kind="stable")[:SHOWN].tolist())
+
+
+def along_change(reference: Reference, scale: Scale, scores: Float32s) -> Float32s:
+    """How far each of m images lies along the way from the reference's mean to theirs: (m,), no unit."""
+    whitened = (scores - reference.scores.mean(axis=0)) @ scale.whitener
+    return np.asarray(whitened @ whitened.mean(axis=0))
+
+
+def strangeness_of(scores: Float32s) -> Float32s:
+    """How likely each of m images is to be of no known class: (m,) in 0..1, see scores/strangeness.py."""
+    return scores[:, -1]
 
 
 def level_of(p: float, loss: float, limits: Limits) -> Level:
@@ -258,7 +273,4 @@ def _shares(predicted: Labels, classes: list[str]) -> dict[str, float]:
 
 
 def _carriers(reference: Reference, scale: Scale, scores: Float32s) -> tuple[int, ...]:
-    """The images that lie furthest along the way from the reference's mean to the window's."""
-    whitened = (scores - reference.scores.mean(axis=0)) @ scale.whitener
-    along = whitened @ whitened.mean(axis=0)
-    return tuple(np.argsort(-along)[:SHOWN].tolist())
+    return tuple(np.argsort(-along_change(reference, scale, scores))[:SHOWN].tolist())

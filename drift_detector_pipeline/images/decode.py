@@ -5,6 +5,7 @@ Fed by decode_many.py.
 """
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -25,6 +26,12 @@ FEWEST_LEVELS = 16  # of 256: an image of 16-bit values that reaches fewer is a 
 
 _HUNGRY = ("WEBP", "AVIF", "JPEG2000")  # whose decoders hold frames of their own beside the image
 
+# What files of FORMATS begin with, as patterns, and how their names end.
+_BEGINNINGS = (
+    (rb"\xff\xd8\xff", ".jpg"), (rb"\x89PNG\r\n", ".png"), (rb"GIF8", ".gif"), (rb"BM", ".bmp"),
+    (rb"II[*+]\x00|MM\x00[*+]", ".tif"), (rb"RIFF....WEBP", ".webp"), (rb"....ftypavi[fs]", ".avif"),
+    (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", ".jp2"), (rb"P[1-7fF]", ".ppm"),
+)  # fmt: skip
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_REMARKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # what is said beside the pixels; turning stands in eXIf
 
@@ -78,6 +85,11 @@ def read_header(content: bytes) -> Header | None:
         return None
     except _DECODER_ERRORS as error:
         raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
+
+
+def ending_of(content: bytes) -> str:
+    """How the name of an image file ends, by its first bytes: ".jpg"; ".image" if they are none of FORMATS."""
+    return next((ending for start, ending in _BEGINNINGS if re.match(start, content, re.DOTALL)), ".image")
 
 
 def fit(image: Image.Image, stored_side_px: int) -> Pixels:

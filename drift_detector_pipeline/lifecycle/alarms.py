@@ -79,7 +79,7 @@ def open_counts(log: RequestLog) -> dict[str, int]:
     """How many alarms of each level stand."""
     wanted = select(alarm.c.level, func.count()).where(alarm.c.acknowledged_at.is_(None)).group_by(alarm.c.level)
     with asking(), log.engine.connect() as connection:
-        return dict(connection.execute(wanted).tuples().all())
+        return {found[0]: found[1] for found in connection.execute(wanted)}
 
 
 def acknowledge(log: RequestLog, alarm_id: int, who: str, note: str) -> AlarmRow:

@@ -4,7 +4,6 @@ In: what the log knows of a model, and the folder of artefacts. Out: `Streams`, 
 there. Read by the monitor.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -16,12 +15,12 @@ from drift_detector_pipeline.drift.stream.detector import StreamLimits
 from drift_detector_pipeline.drift.verdict import Limits
 from drift_detector_pipeline.errors import DataError, ModelError, PipelineError
 from drift_detector_pipeline.lifecycle.streams import Streams
-from drift_detector_pipeline.release.artefact import MANIFEST, read_artefact
+from drift_detector_pipeline.release.artefact import read_artefact
+from drift_detector_pipeline.release.registry import find_artefact
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts
-from drift_detector_pipeline.settings import Monitor
+from drift_detector_pipeline.settings_in_use import Monitor
 
-_REFERENCE = "reference.npz"
 _OPEN = 4  # detectors, some ten megabytes each
 _AGAIN_S = 60.0  # between two looks for an artefact that was not there
 _NEVER = float("inf")
@@ -85,23 +84,6 @@ def detector_of(facts: ModelFacts, place: Path) -> DriftDetector:
     if (columns := detector.reference.scores.shape[1]) != len(facts.scores):
         raise DataError(f"{artefact.folder}: knows {columns} scores, and {len(facts.scores)} were logged")
     return detector
-
-
-def find_artefact(sha256: str, reference_sha256: str, place: Path) -> Path:
-    """The folder below `place` whose served file and reference have these hashes. Raises DataError if none has."""
-    for manifest in sorted([*place.glob(f"*/{MANIFEST}"), *place.glob(f"versions/*/{MANIFEST}")]):
-        try:
-            known = json.loads(manifest.read_text(encoding="utf-8"))
-            hashes = known["sha256"]
-            found = hashes[known["file"]], hashes.get(_REFERENCE)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            continue  # whoever needs that one is told
-        if found == (sha256, reference_sha256):
-            return manifest.parent
-    raise DataError(
-        f"{place}: no artefact in it answers with the file {sha256[:12]}... and the reference {reference_sha256[:12]}"
-        "...; put the exported folder there, or name another place: monitor.models_path=..."
-    )
 
 
 class _Unseeing:

@@ -24,7 +24,7 @@ from drift_detector_pipeline.lifecycle.notify import SECRET, Notifier
 from drift_detector_pipeline.lifecycle.watched import still_there, the_only_one
 from drift_detector_pipeline.lifecycle.watcher import Watcher
 from drift_detector_pipeline.serving.request_log import RequestLog
-from drift_detector_pipeline.settings import Monitor
+from drift_detector_pipeline.settings_in_use import Monitor
 
 _ALLOWED = [f"monitor.{name}" for name in Monitor.model_fields]
 _AGAIN_S = 2.0  # between two tries to reach a log, or to be its only monitor

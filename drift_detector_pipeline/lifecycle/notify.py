@@ -24,7 +24,7 @@ from drift_detector_pipeline.lifecycle.alarms import COLUMNS, AlarmRow
 from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, writing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.tables import alarm, delivery, silence
-from drift_detector_pipeline.settings import Monitor
+from drift_detector_pipeline.settings_in_use import Monitor
 
 SECRET = "MONITOR_WEBHOOK_SECRET"  # noqa: S105  # the name of the variable that holds it
 FIRST_S, MOST_S, TRIES = 10.0, 3600.0, 40  # waits double; with the last try a day and a half have passed

@@ -18,14 +18,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import held_alone
-from drift_detector_pipeline.lifecycle.alarms import AlarmRow
+from drift_detector_pipeline.lifecycle.alarms import RESTART, AlarmRow
 from drift_detector_pipeline.lifecycle.streams import Kept
 from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, reason, writing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import StoredRow
 from drift_detector_pipeline.serving.tables import alarm, delivery, request, watch
 
-_MONITOR_LOCK = 7_241_005  # beside those of database.py; held as long as a monitor runs
+_MONITOR_LOCK = 7_241_005  # beside those of serving/database.py; held as long as a monitor runs
 
 
 class Stream(NamedTuple):
@@ -100,7 +100,7 @@ def store(
     False, and nothing is written, if it does not stand at `before` any more: somebody acknowledged its alarm.
     """
     with asking(), writing(log.engine, LOOP_LOCK) as connection:
-        if _kept(connection, stream) != before:
+        if _place(_kept(connection, stream)) != _place(before):
             return False
         for one in raised:
             values = {name: value for name, value in one._asdict().items() if name != "id"}
@@ -149,6 +149,11 @@ def _rows(log: RequestLog, own: Sequence[ColumnElement[bool]], count: int) -> li
     wanted = select(*(request.c[name] for name in StoredRow._fields)).where(*own)
     with asking(), log.engine.connect() as connection:
         return [StoredRow(*found) for found in connection.execute(wanted.order_by(request.c.id).limit(count))]
+
+
+def _place(kept: Kept | None) -> tuple[int, bool] | None:
+    """What of it somebody else may change: only this makes another step of it."""
+    return None if kept is None else (kept.last_request, bool(kept.state.get(RESTART)))
 
 
 def _kept(connection: Connection, stream: Stream) -> Kept | None:

@@ -10,6 +10,7 @@ from itertools import groupby
 
 from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.console import progress_bar
+from drift_detector_pipeline.lifecycle.alarms import open_counts
 from drift_detector_pipeline.lifecycle.detectors import Models
 from drift_detector_pipeline.lifecycle.gauges import Gauges
 from drift_detector_pipeline.lifecycle.notify import Notifier
@@ -28,7 +29,7 @@ from drift_detector_pipeline.lifecycle.watched import (
     streams_with_rows,
 )
 from drift_detector_pipeline.serving.request_log import RequestLog
-from drift_detector_pipeline.settings import Monitor
+from drift_detector_pipeline.settings_in_use import Monitor
 
 _CAUSE_S = 30.0  # so long does news of an alarm wait for its cause
 _BEHIND = 20 * AT_ONCE  # rows from which a bar shows how far it is
@@ -54,11 +55,19 @@ class Watcher:
         self._looked = None
         while True:
             check()
+            first = self._looked is None
             self._read_to_the_end()
             self._notifier.tell(at_once=self._settings.once)
             self._gauges.looked(self._log, self._notifier.failing(), self._models.missing)
+            if first:
+                self._say_where_it_stands()
             if self._settings.once or self._stop.wait(self._settings.poll_s):
                 return
+
+    def _say_where_it_stands(self) -> None:
+        streams, counts = len(positions(self._log)), open_counts(self._log)
+        standing = ", ".join(f"{count} {level}" for level, count in sorted(counts.items())) or "none"
+        console.info("%d streams watched to row %d; open alarms: %s", streams, self._looked or 0, standing)
 
     def _read_to_the_end(self) -> None:
         """Watch all rows that there are now."""

@@ -1,7 +1,7 @@
 """Batches whose content is a function of (seed, epoch, image): nothing to save, nothing to restore.
 
-Sample order = f(seed, epoch); augmentation = f(seed, epoch, image); partners to mix with = f(seed, epoch). Worker
-processes only share the work, so any number of them gives the same batches. B: images of a batch. Fed by
+Sample order = f(seed, epoch); augmentation and twins = f(seed, epoch, image); partners to mix with = f(seed, epoch).
+Worker processes only share the work, so any number of them gives the same batches. B: images of a batch. Fed by
 processed/packing.py and a task, read by modeling/session.py and evaluation.py.
 """
 
@@ -19,14 +19,15 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.corruptions.faults import change
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.mixing import cutmix, mixup
 from drift_detector_pipeline.processed.class_balance import balanced_draw
 from drift_detector_pipeline.processed.packing import PackedImages
-from drift_detector_pipeline.settings import Data
+from drift_detector_pipeline.settings import Data, Twins
 from drift_detector_pipeline.tasks.task import Target, Task, View
 
-_ORDER, _AUGMENTATION, _PARTNERS, _MIXING = 0, 1, 2, 3  # independent random streams
+_ORDER, _AUGMENTATION, _PARTNERS, _MIXING, _TWINS = 0, 1, 2, 3, 4  # independent random streams
 _MIX = {"mixup": mixup, "cutmix": cutmix}
 _PREFETCH = 4  # batches ahead of time, for each worker
 
@@ -194,10 +195,24 @@ class _BatchMaker(Dataset[_Made]):
 
     def _view(self, key: tuple[int, ...], epoch: int, side_px: int) -> tuple[torch.Tensor, Target]:
         rng = np.random.default_rng((_AUGMENTATION, self._seed, epoch, *key))
-        return self._task.view(*self._stored(key[0]), View(side_px, self._augmentation), rng)
+        view, target = self._task.view(*self._stored(key[0]), View(side_px, self._augmentation), rng)
+        if self._augmentation.twins.kind is None:
+            return view, target
+        return drawn_twin(
+            view, self._augmentation.twins, np.random.default_rng((_TWINS, self._seed, epoch, *key))
+        ), target
 
     def _stored(self, index: int) -> tuple[Pixels, Target]:
         return self._images[index], self._images.target(index)
+
+
+def drawn_twin(view: torch.Tensor, twins: Twins, rng: np.random.Generator) -> torch.Tensor:
+    """A training view, uint8 (S, S, 3), or with the settings' share its twin at one of their levels: by `rng` alone."""
+    assert twins.kind is not None
+    if rng.random() >= twins.share:
+        return view
+    level, key = int(rng.choice(twins.levels)), int(rng.integers(2**31))
+    return torch.from_numpy(change(view.numpy()[None], twins.kind, level, keys=[key], seed=_TWINS)[0])
 
 
 def _key(index: np.int64, repeat: np.int64 | int = 0) -> tuple[int, ...]:

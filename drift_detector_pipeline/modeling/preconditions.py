@@ -6,6 +6,8 @@ In: settings, processed data, the network. Out: nothing, or a ConfigError of one
 import torch
 from torch import nn
 
+from drift_detector_pipeline.corruptions.corrupt import KINDS
+from drift_detector_pipeline.corruptions.faults import FAULTS, levels_of
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.runs.machine import Machine
@@ -17,6 +19,7 @@ def check_images(settings: Settings, data: Processed, machine: Machine) -> None:
     """Raise ConfigError if there are too few images for a step, or none to validate on."""
     _check_batch_size(settings, data, machine)
     _check_validation(settings, data)
+    _check_twins(settings)
 
 
 def check_batch_of_one(settings: Settings, module: nn.Module, task: Task, classes: int) -> None:
@@ -41,6 +44,17 @@ def check_batch_of_one(settings: Settings, module: nn.Module, task: Task, classe
                 f"training.batch_size=1: at {side_px} px a {lonely[0]} of {settings.model.name} sees one value a "
                 "channel and cannot normalize it; pass training.batch_size=2 or more, or a larger data.img_size"
             )
+
+
+def _check_twins(settings: Settings) -> None:
+    twins, name = settings.data.augmentation.twins, "data.augmentation.twins"
+    if twins.kind is None:
+        return
+    if twins.kind not in (*KINDS, *FAULTS):
+        raise ConfigError(f"{name}.kind={twins.kind}: no such change; choose from {', '.join((*KINDS, *FAULTS))}")
+    if not twins.levels or not set(twins.levels) <= set(levels_of(twins.kind)):
+        levels = ", ".join(map(str, levels_of(twins.kind)))
+        raise ConfigError(f"{name}.levels={twins.levels}: {twins.kind} has the levels {levels}; name at least one")
 
 
 def _check_batch_size(settings: Settings, data: Processed, machine: Machine) -> None:

@@ -1,9 +1,10 @@
 """A server, all of its processes: started, asked whether it is ready, its processor time and memory, stopped.
 
-Linux only: both are read from /proc. Read by serving_load.py.
+Linux only: both are read from /proc. Read by serving_load.py and the simulated year.
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import DataError
 
@@ -76,6 +77,14 @@ def started(command: Sequence[str], port: int, ready: str, environment: Mapping[
             yield Server(running.pid, address)
         finally:
             _stop(running)
+
+
+def asked(address: str, body: bytes | None = None) -> dict[str, Any]:
+    """What a server of this machine answers, as JSON; with a `body`, which is JSON, by POST."""
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def free_port() -> int:

@@ -35,7 +35,7 @@ from drift_detector_pipeline.runs.machine import instruction_set
 from drift_detector_pipeline.serving.engine import Engine, open_engine
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts, Row
-from drift_detector_pipeline.settings import Export, Serving
+from drift_detector_pipeline.settings_in_use import Export, Serving
 
 REPORT = Path("reports/serving.json")
 BATCH, TRIES, ROWS, IMAGES, SECONDS = 8, 6, 2000, 512, 10

@@ -5,6 +5,7 @@ by the service, the drift detector and the export that builds it. K: classes, D:
 """
 
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -20,6 +21,7 @@ FILLED = 16  # images of every pass where an image's bits depend on how many the
 NAMES = ("probabilities", "logits", "features", "early")
 
 Session = Callable[[dict[str, Any]], dict[str, Float32s]]  # inputs by name -> outputs by name
+Opener = Callable[[], Session]
 
 
 class Said(NamedTuple):
@@ -39,7 +41,7 @@ class Executable:
     """A model's file in its runtime; `identity` changes with either. One thread at a time may ask."""
 
     def __init__(
-        self, session: Session, identity: str, side_px: int, second: Session | None, *, fill: bool = False
+        self, session: Session, identity: str, side_px: int, second: Opener | None, *, fill: bool = False
     ) -> None:
         self.identity, self.side_px = identity, side_px
         self._session, self._second, self._fill = session, second, fill
@@ -64,8 +66,8 @@ class Executable:
         if self._second is None:
             return None
         _check(images, self.side_px)
-        own = np.array(PRIOR / (PRIOR + len(images)), np.float32)
-        return _Adapted(self._second, self._second({"images": images, "own": own})["blended"])
+        own, second = np.array(PRIOR / (PRIOR + len(images)), np.float32), self._second()
+        return _Adapted(second, second({"images": images, "own": own})["blended"])
 
     def _filled(self, images: Pixels) -> dict[str, Float32s]:
         batch = np.zeros((FILLED, *images.shape[1:]), np.uint8)
@@ -84,14 +86,32 @@ class _Adapted(NamedTuple):
         return Outputs(said["logits"], said["features"])
 
 
-def open_executable(artefact: Artefact, threads: int = 1) -> Executable:
-    """Load the file that is served, and the second look if there is one.
+class _Seldom:
+    """Opens a file's session anew whenever it is asked: it takes more memory than the file that is served.
+
+    The file is held open, so that a folder that was replaced meanwhile changes nothing.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._path, self._threads, self._file = path, threads, path.open("rb")
+        weakref.finalize(self, self._file.close)
+
+    def __call__(self) -> Session:
+        self._file.seek(0)
+        return _onnxruntime(self._path, self._threads, keep_memory=False, content=self._file.read())
+
+
+def open_executable(artefact: Artefact, threads: int = 1, *, seldom: bool = False) -> Executable:
+    """Load the file that is served, and the second look if there is one; `seldom`: that one whenever it is needed.
 
     Raises ConfigError if the runtime is not installed, DataError if it cannot read the file.
     """
     session = open_session(artefact.folder / artefact.file, artefact.runtime, artefact.precision, threads)
     second = artefact.folder / SECOND_LOOK
-    look = _onnxruntime(second, threads, keep_memory=False) if SECOND_LOOK in artefact.sha256 else None
+    look: Opener | None = None
+    if SECOND_LOOK in artefact.sha256:
+        kept = None if seldom else _onnxruntime(second, threads, keep_memory=False)
+        look = _Seldom(second, threads) if kept is None else lambda: kept
     return Executable(session, artefact.identity, artefact.side_px, look, fill=not artefact.rows_independent)
 
 
@@ -103,8 +123,11 @@ def open_session(path: Path, runtime: str, precision: str, threads: int = 1) -> 
     return _openvino(path, precision, threads) if runtime == "openvino" else _onnxruntime(path, threads)
 
 
-def _onnxruntime(path: Path, threads: int, *, keep_memory: bool = True) -> Session:
-    """`keep_memory`: for the next images, as is right for what comes all the time; a second look is rare, and large."""
+def _onnxruntime(path: Path, threads: int, *, keep_memory: bool = True, content: bytes | None = None) -> Session:
+    """`keep_memory`: for the next images, as is right for what comes all the time; a second look is rare, and large.
+
+    `content`: of the file, if it was read already.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -115,7 +138,7 @@ def _onnxruntime(path: Path, threads: int, *, keep_memory: bool = True) -> Sessi
     options.enable_cpu_mem_arena = keep_memory
     options.log_severity_level = 3  # errors
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content or str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes of errors have no common one but this
         raise _unreadable(path, "ONNX Runtime", error) from error
     names = [output.name for output in session.get_outputs()]

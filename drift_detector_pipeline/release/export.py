@@ -6,6 +6,8 @@ a reference belongs to what computes, not to weights.
 """
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +18,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
-from drift_detector_pipeline.drift.build_reference import detector_of
+from drift_detector_pipeline.drift.build_reference import World, detector_of
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.signals import Forward, Outputs
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
@@ -39,20 +41,26 @@ from drift_detector_pipeline.release.parity import Exam, Row, as_markdown, as_te
 from drift_detector_pipeline.release.quantised import MOST_IMAGES as MOST_CALIBRATION
 from drift_detector_pipeline.release.trials import Trial, title, try_all
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
-from drift_detector_pipeline.runs.machine import instruction_set, prepared
+from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import FINAL, Receipt, newest_finished, read_receipt
-from drift_detector_pipeline.settings import Export, Run, valid_keys
+from drift_detector_pipeline.settings import Run, valid_keys
+from drift_detector_pipeline.settings_in_use import Export
 
 _MACHINE = ["run.device=cpu", "run.precision=fp32", "run.threads=1"]  # what is measured is one core
 
 
-class _Source(NamedTuple):
+class Source(NamedTuple):
+    """What is exported: a network, the run it comes from and the images that run was trained on."""
+
     receipt: Receipt
     processed: Processed
     trained: Trained
+    world: World | None = None  # images to measure drift from in place of the run's own
+    papers: Mapping[str, bytes] = {}  # further files of the artefact, by name
 
     @property
     def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and std of the network's input."""
         return self.trained.network.mean, self.trained.network.std
 
     def crops(self, split: str, most: int | None = None) -> tuple[Pixels, np.ndarray]:
@@ -83,23 +91,40 @@ def export_run(run: Path, export: Export) -> Artefact:
     Raises a PipelineError if something is missing, the network cannot be exported, or what is asked for changes more
     labels than allowed.
     """
+    _refuse_foreign(export.path.resolve())
+    with one_core() as machine:
+        return export_source(open_source(run, machine), export)
+
+
+@contextmanager
+def one_core() -> Iterator[Machine]:
+    """The machine that everything is measured on: one core, in float32."""
+    with prepared(load_section(Run, _MACHINE)) as machine:
+        yield machine
+
+
+def open_source(run: Path, machine: Machine) -> Source:
+    """The network of a finished run. Raises a PipelineError if something is missing or not the run's own."""
+    receipt = read_receipt(run)
+    trained = open_trained(run / FINAL, machine)
+    receipt.check_weights(trained.file, trained.sha256)
+    if trained.task.name != "classification":
+        raise ConfigError(f"{run}: its task is {trained.task.name}; so far only classification is exported")
+    return Source(receipt, receipt.data(), trained)
+
+
+def export_source(source: Source, export: Export) -> Artefact:
+    """The same for a network that is open already, on `one_core`, perhaps with other statistics than its run's."""
     target = export.path.resolve()
     _refuse_foreign(target)
-    receipt = read_receipt(run)
     lock = target.with_name(f".{target.name}.lock")
-    with disk_full_explained(target), exclusive(lock), prepared(load_section(Run, _MACHINE)) as machine:
-        trained = open_trained(run / FINAL, machine)
-        receipt.check_weights(trained.file, trained.sha256)
-        if trained.task.name != "classification":
-            raise ConfigError(f"{run}: its task is {trained.task.name}; so far only classification is exported")
-        source = _Source(receipt, receipt.data(), trained)
-        with replaced_folder(target) as folder:
-            artefact = _fill(folder, source, export)
+    with disk_full_explained(target), exclusive(lock), replaced_folder(target) as folder:
+        artefact = _fill(folder, source, export)
     _say(artefact._replace(folder=export.path))
     return artefact._replace(folder=export.path)
 
 
-def _fill(folder: Path, source: _Source, export: Export) -> Artefact:
+def _fill(folder: Path, source: Source, export: Export) -> Artefact:
     module, side = source.trained.network.module, source.trained.img_size
     log.info("%s: as ONNX", source.receipt.folder)
     export_model(module, source.scale, side, folder / MODEL)
@@ -114,6 +139,8 @@ def _fill(folder: Path, source: _Source, export: Export) -> Artefact:
     drift = _learn_drift(artefact, source)
     artefact = artefact._replace(facts=artefact.facts | {"drift": drift or "reference.npz"})
     sections = {"Drift": drift or _ABOUT_DRIFT, "Served": f"{_about(artefact)}\n\n{as_markdown(rows)}"}
+    for name, content in source.papers.items():
+        write_atomically(folder / name, content)
     write_atomically(folder / CARD, card(source.receipt.folder, sections).encode("utf-8", "backslashreplace"))
     return write_artefact(artefact)
 
@@ -121,7 +148,7 @@ def _fill(folder: Path, source: _Source, export: Export) -> Artefact:
 _ABOUT_DRIFT = "`reference.npz` beside this card, learned through the file that is served and in its runtime."
 
 
-def _examine(source: _Source) -> tuple[Exam, Row]:
+def _examine(source: Source) -> tuple[Exam, Row]:
     """Ask the network itself, in PyTorch, about the images that all others are asked about."""
     places = source.processed.images.indices("val")
     places = places[chosen(len(places))]
@@ -150,11 +177,12 @@ def _noted(trial: Trial, served: bool) -> Row:
     return trial.row._replace(note=", ".join([*said, *[trial.row.note] * bool(trial.row.note)]))
 
 
-def _describe(folder: Path, source: _Source, served: Trial, rows: list[Row]) -> Artefact:
+def _describe(folder: Path, source: Source, served: Trial, rows: list[Row]) -> Artefact:
     trained, receipt = source.trained, source.receipt
     facts = {
         "table": [row._asdict() for row in rows],
         "preprocessing": {"mean": list(source.scale[0]), "std": list(source.scale[1]), "inside": MODEL},
+        "run": str(receipt.folder),
         "weights_sha256": trained.sha256,
         "data_fingerprint": receipt.data_fingerprint,
         "accuracy": served.row.accuracy,
@@ -170,11 +198,12 @@ def _describe(folder: Path, source: _Source, served: Trial, rows: list[Row]) -> 
     )  # fmt: skip
 
 
-def _learn_drift(artefact: Artefact, source: _Source) -> str:
+def _learn_drift(artefact: Artefact, source: Source) -> str:
     """Build the reference through the file that is served; why there is none, or ""."""
     with progress_bar(total=None, title="drift reference", unit="image") as bar:
         try:
-            detector = detector_of(_Counted(open_executable(artefact), bar.update), source.trained, source.processed)
+            model = _Counted(open_executable(artefact), bar.update)
+            detector = detector_of(model, source.trained, source.processed, source.world)
         except DataError as error:
             log.warning("%s. The folder will answer, and say nothing about drift", error)
             return f"No reference, so nothing is said about drift: {error}"

@@ -16,7 +16,7 @@ from drift_detector_pipeline.release.artefact import INT8, MODEL
 from drift_detector_pipeline.release.executable import Executable, open_session
 from drift_detector_pipeline.release.parity import LARGEST_GAP, Exam, Row, measure, refusal
 from drift_detector_pipeline.release.quantised import prepare, quantise, stem_of
-from drift_detector_pipeline.settings import Export
+from drift_detector_pipeline.settings_in_use import Export
 
 WAYS = (("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "bf16"), ("openvino", "int8"))
 _CALLED = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}

@@ -24,7 +24,8 @@ from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
 OUTPUTS = Path("outputs")
 FINAL, BEST = WEIGHT_FILES = ("final_model.safetensors", "best_model.safetensors")
-_FREE = ("wandb", "drift", "watch", "export", "serving", "monitor")  # sections that decide no bit of the weights
+# Sections that decide no bit of the weights.
+_FREE = tuple(name for name in Settings.model_fields if name not in ("data", "model", "training", "run"))
 _Model = TypeVar("_Model", bound=BaseModel)
 
 

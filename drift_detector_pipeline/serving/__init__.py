@@ -11,11 +11,14 @@ verdicts          rows of disjoint windows -> verdicts that anybody can repeat t
 log_export        make log_export: the rows as Parquet
 models            make models: versions, and what the log says of each
 crops             the newest images in memory, for a second look
+kept              the newest images as files, if somebody wants that
 engine            an artefact, opened: bytes -> crop -> answer and scores
 batcher           single crops -> batches of whatever waits; another model between two of them
 decoding          bytes of unknown origin -> crops, in bounded memory
 metrics           what Prometheus may ask
 judging           windows of the log -> verdicts, beside the requests
+trial             a model in the champion's shadow, others that answer single sources
+following         whoever is champion answers, within a second
 service           what lives as long as a service does
 keys              who may ask
 admission         what is refused before a body is read
@@ -23,6 +26,7 @@ uploads           a request's body -> the bytes of its images
 replies           what answers look like
 protocol          the Open Inference Protocol, version 2
 drift_answers     the endpoints about drift
+shadow_answers    the endpoint about a model in the shadow
 app               all endpoints together
 door              a listening socket that can be closed without losing anybody
 __main__          make serve

@@ -1,8 +1,9 @@
 """`python -m drift_detector_pipeline.serving`, which `make serve` runs: an artefact behind HTTP until told to stop.
 
-In: settings such as serving.port=8001, and export.path=FOLDER for another artefact than models/artefact. Out: answers,
-the request log, and exit status 0 after SIGTERM or Ctrl+C: first "not ready", then no new connections, then all that
-was begun is answered and logged.
+In: settings such as serving.port=8001. What answers is the champion, and whoever becomes it; without one
+models/artefact; with export.path=FOLDER that artefact, whoever is champion. Out: answers, the request log, and exit
+status 0 after SIGTERM or Ctrl+C: first "not ready", then no new connections, then all that was begun is answered and
+logged.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import uvicorn
 from threadpoolctl import threadpool_limits
@@ -30,10 +32,12 @@ from drift_detector_pipeline.serving.admission import Admission
 from drift_detector_pipeline.serving.app import build_app
 from drift_detector_pipeline.serving.door import knocked, let_nobody_knock, open_door
 from drift_detector_pipeline.serving.engine import open_engine
+from drift_detector_pipeline.serving.following import Followed, open_champion
 from drift_detector_pipeline.serving.keys import keys_of
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.service import Service
-from drift_detector_pipeline.settings import Export, Serving
+from drift_detector_pipeline.serving.trial import open_trials
+from drift_detector_pipeline.settings_in_use import Export, Serving
 
 _EXPORT = "drift_detector_pipeline.release.export"
 _KEPT_S = 75  # an idle connection: longer than load balancers keep theirs, so that they close first
@@ -50,9 +54,10 @@ def main() -> int:
     set_up_logging()
     _give_back_memory()
     warnings.simplefilter("ignore")  # of image files; decoding in two threads would restore each other's filters
-    settings, folder = _settings(sys.argv[1:])
+    wanted = _wanted(sys.argv[1:])
+    settings = wanted.settings
     with open_door(settings.host, settings.port) as door, threadpool_limits(1):
-        service = _open(settings, folder)
+        service = _open(wanted)
         asyncio.run(_serve(build_app(service, keys_of(os.environ)), door, settings.drain_s))
     return 0
 
@@ -63,8 +68,15 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
-def _settings(words: Sequence[str]) -> tuple[Serving, Path]:
-    """Settings, those of the environment in place, and the artefact's folder."""
+class _Wanted(NamedTuple):
+    """What was asked for."""
+
+    settings: Serving  # those of the environment in place
+    folder: Path  # of the artefact that answers if nobody is followed, or there is no champion yet
+    follow: bool
+
+
+def _wanted(words: Sequence[str]) -> _Wanted:
     command = read_command(words)
     if command.target is not None:
         raise ConfigError(f"{command.target}: an artefact's folder is given as export.path={command.target}")
@@ -74,17 +86,25 @@ def _settings(words: Sequence[str]) -> tuple[Serving, Path]:
         f"{name}={value!r}" if name.endswith("database") else f"{name}={value}" for name, value in own.items() if value
     ]
     settings = load_section(Serving, [*command.overrides, *known])
-    return settings, load_section(Export, command.overrides).path
+    given = {word.partition("=")[0] for word in command.overrides}
+    follow = "export.path" not in given or "serving.models_path" in given
+    return _Wanted(settings, load_section(Export, command.overrides).path, follow)
 
 
-def _open(settings: Serving, folder: Path) -> Service:
+def _open(wanted: _Wanted) -> Service:
     """The service, warm. Raises DataError if there is no artefact, and none can be made here."""
-    if not (folder / MANIFEST).exists():
-        _export(folder)
-    engine = open_engine(folder)
+    settings, folder, place = wanted.settings, wanted.folder, wanted.settings.models_path
+    found = open_champion(place) if wanted.follow else None
+    if found is None:
+        if not (folder / MANIFEST).exists():
+            _export(folder)
+        found = open_engine(folder), Followed(place, None)
+    engine, followed = found
     if engine.detector is None:
         log.warning("%s: exported from a run without `fit` images, so nothing is said about drift", folder)
-    return Service(engine, RequestLog(settings.database, keep_days=settings.retention_days), settings, folder)
+    requests = RequestLog(settings.database, keep_days=settings.retention_days)
+    follow = followed if wanted.follow else None
+    return Service(engine, requests, settings, engine.artefact.folder, follow, open_trials(settings))
 
 
 def _export(folder: Path) -> None:

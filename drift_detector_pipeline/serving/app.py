@@ -13,12 +13,14 @@ from fastapi import FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.serving import drift_answers
-from drift_detector_pipeline.serving.admission import Admission, Limits
+from drift_detector_pipeline.serving import drift_answers, shadow_answers
+from drift_detector_pipeline.serving.admission import Admission, App, Limits, Receive, Scope, Send
 from drift_detector_pipeline.serving.keys import Keys
 from drift_detector_pipeline.serving.metrics import CONTENT_TYPE
 from drift_detector_pipeline.serving.problems import MEDIA_TYPE, ProblemBody, RequestError, documented
@@ -78,7 +80,8 @@ def build_app(service: Service, keys: Keys) -> Admission:
         description="Labels for images, and whether the world still looks as it did in training.",
     )  # fmt: skip
     limits = Limits(int(service.settings.max_upload_mb * 1e6), service.settings.in_flight)
-    admission = Admission(app, limits, keys, service.metrics, lambda: service.engine.model)
+    _add_problems(app)
+    admission = Admission(_shortcut(app, service), limits, keys, service.metrics, lambda: service.engine.model)
     service.metrics.watch("drift_in_flight", "Requests that are being read or answered", lambda: admission.in_flight)
 
     def check_ready() -> None:
@@ -88,9 +91,9 @@ def build_app(service: Service, keys: Keys) -> Admission:
     _add_life(app, service, check_ready)
     _add_answers(app, service)
     app.include_router(drift_answers.routes(service, asker_of, _IMAGES))
+    app.include_router(shadow_answers.routes(service))
     app.include_router(routes(service, check_ready))
     _add_pages(app)
-    _add_problems(app)
     return admission
 
 
@@ -122,6 +125,34 @@ def _add_life(app: FastAPI, service: Service, check_ready: Any) -> None:
         return (await service.swap(asked.folder)).facts()
 
 
+def _shortcut(app: FastAPI, service: Service) -> App:
+    """The application, but POST /predict without a query goes past its routes.
+
+    Finding a route and checking parameters that are not there would be a third of what the event loop does for it.
+    """
+    handlers = dict(app.exception_handlers)
+    unforeseen = handlers.pop(Exception)
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = app  # without it Starlette raises other errors for damaged forms
+        await (await _answer(service, Request(scope, receive), scores=False))(scope, receive, send)
+
+    direct = ServerErrorMiddleware(ExceptionMiddleware(answered, handlers), unforeseen)
+
+    async def way(scope: Scope, receive: Receive, send: Send) -> None:
+        usual = scope["type"] == "http" and scope["path"] == "/predict" and scope["method"] == "POST"
+        await (direct if usual and not scope["query_string"] else app)(scope, receive, send)
+
+    return way
+
+
+async def _answer(service: Service, request: Request, *, scores: bool) -> Response:
+    asker = asker_of(request)
+    answers = await service.predict(await images_of(request), asker)
+    milliseconds = 1000 * (time.perf_counter() - asker.started)
+    return as_json(predicted(answers, asker.request_id, milliseconds, scores=scores))
+
+
 def _add_answers(app: FastAPI, service: Service) -> None:
     problems = documented(*_BODY, "type", "image", "value")
 
@@ -132,10 +163,7 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         scores: Annotated[bool, Query(description="what drift is tested on, too")] = False,
     ) -> Response:
         """Label one image or several: the bytes of a file as the body, a form with several, or base64 in JSON."""
-        asker = asker_of(request)
-        answers = await service.predict(await images_of(request), asker)
-        milliseconds = 1000 * (time.perf_counter() - asker.started)
-        return as_json(predicted(answers, asker.request_id, milliseconds, scores=scores))
+        return await _answer(service, request, scores=scores)
 
 
 def _add_pages(app: FastAPI) -> None:

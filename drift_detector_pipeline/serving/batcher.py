@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
-from drift_detector_pipeline.serving.engine import MOST, Engine
+from drift_detector_pipeline.serving.engine import MOST, Answers, Engine
 from drift_detector_pipeline.serving.problems import RequestError
+
+Says = Callable[[Engine, Pixels], Answers]
 
 
 class Answered(NamedTuple):
@@ -27,15 +29,19 @@ class Answered(NamedTuple):
 class _Job(NamedTuple):
     crop: Pixels
     prepared_by: Engine
+    pinned: bool  # answered by `prepared_by`, whoever answers others
     answered: "asyncio.Future[Answered]"
 
 
 class Batcher:
     """A queue, a loop and one thread for the runtime. All methods belong to one event loop."""
 
-    def __init__(self, engine: Engine, on_batch: Callable[[int], None] = lambda images: None) -> None:
+    def __init__(
+        self, engine: Engine, on_batch: Callable[[int], None] = lambda images: None, say: Says = Engine.answer
+    ) -> None:
+        """`say`: how an engine is asked, in the runtime's thread."""
         self.engine = engine  # the loop reads it once a batch: assigning another is a swap
-        self._on_batch = on_batch
+        self._on_batch, self._say = on_batch, say
         self._queue = asyncio.Queue[_Job]()  # admission.py bounds what gets here
         self._runtime = ThreadPoolExecutor(1, "runtime")
         self._loop: asyncio.Task[None] | None = None
@@ -58,9 +64,9 @@ class Batcher:
             _fail([self._queue.get_nowait()], RequestError("stopping", "the service stopped first; ask again"))
         self._runtime.shutdown()
 
-    async def answer(self, crop: Pixels, prepared_by: Engine) -> Answered:
-        """Answer one crop that `prepared_by` made. Raises RequestError if the model fails."""
-        job = _Job(crop, prepared_by, asyncio.get_running_loop().create_future())
+    async def answer(self, crop: Pixels, prepared_by: Engine, *, pinned: bool = False) -> Answered:
+        """Answer one crop that `prepared_by` made, by that model only if `pinned`. Raises RequestError if it fails."""
+        job = _Job(crop, prepared_by, pinned, asyncio.get_running_loop().create_future())
         self._queue.put_nowait(job)
         return await job.answered
 
@@ -70,12 +76,14 @@ class Batcher:
             while len(jobs) < MOST and not self._queue.empty():
                 jobs.append(self._queue.get_nowait())
             current = self.engine
-            fitting = [job for job in jobs if job.prepared_by.sizes_px == current.sizes_px]
-            await self._answer(current, fitting)
-            # Cropped for another model just before a swap to one of another size: answered by that other one.
+            await self._answer(current, [job for job in jobs if _fits(job, current)])
+            # Pinned, or cropped for another model just before a swap to one of another size: answered by that one.
+            others = dict[Engine, list[_Job]]()
             for job in jobs:
-                if job.prepared_by.sizes_px != current.sizes_px:
-                    await self._answer(job.prepared_by, [job])
+                if not _fits(job, current):
+                    others.setdefault(job.prepared_by, []).append(job)
+            for engine, own in others.items():
+                await self._answer(engine, own)
 
     async def _answer(self, engine: Engine, jobs: list[_Job]) -> None:
         jobs = [job for job in jobs if not job.answered.done()]  # whoever asked may have gone
@@ -84,7 +92,7 @@ class Batcher:
         self._on_batch(len(jobs))
         crops = np.stack([job.crop for job in jobs])
         try:
-            said = await asyncio.get_running_loop().run_in_executor(self._runtime, engine.answer, crops)
+            said = await asyncio.get_running_loop().run_in_executor(self._runtime, self._say, engine, crops)
         except asyncio.CancelledError:
             _fail(jobs, RequestError("stopping", "the service stopped first; ask again"))
             raise
@@ -95,6 +103,10 @@ class Batcher:
             if not job.answered.done():
                 row = None if said.phi is None else said.phi[place]
                 job.answered.set_result(Answered(engine, said.probabilities[place], row))
+
+
+def _fits(job: _Job, engine: Engine) -> bool:
+    return not job.pinned and job.prepared_by.sizes_px == engine.sizes_px
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:

@@ -1,7 +1,7 @@
 """The newest images in memory, and only there: a second look at a window needs its crops.
 
 In: crops as the network saw them, with their source and the SHA-256 of their file. Out: those of a window's rows, as
-far as they are still there, and an estimate of accuracy by a copy that has looked at them. Fed and read by the service.
+far as they are still there, and what a second look at them tells. Fed and read by the service.
 """
 
 import threading
@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.reading import Reading, look_at_some
-from drift_detector_pipeline.drift.reference import estimate_by_look
+from drift_detector_pipeline.drift.inverse import asker
+from drift_detector_pipeline.drift.reading import Reading
+from drift_detector_pipeline.drift.verdict import Again
 from drift_detector_pipeline.serving.rows import StoredRow
-from drift_detector_pipeline.serving.verdicts import ByCopy
+from drift_detector_pipeline.serving.verdicts import LookAgain
 
 # Of a window's images that must still be there: services that share a log have a part each, as it came to them.
 LEAST_SHARE = 0.25
@@ -74,8 +74,8 @@ class Crops:
         self._bytes_of[source] = self._bytes_of.get(source, 0) + size
 
 
-def look_at_crops(crops: Crops, detector: DriftDetector) -> ByCopy:
-    """A second look at windows by an adapted copy of the detector's network, as `verdicts.judge_windows` takes it.
+def look_at_crops(crops: Crops, detector: DriftDetector) -> LookAgain:
+    """A second look at windows, by undoing a fault or by an adapted copy, as `verdicts.judge_windows` takes it.
 
     It gives None, and so leaves the estimate to the scores, if less than LEAST_SHARE of the images is still there, or
     fewer than a verdict needs.
@@ -83,10 +83,9 @@ def look_at_crops(crops: Crops, detector: DriftDetector) -> ByCopy:
     return partial(_look, crops, detector)
 
 
-def _look(crops: Crops, detector: DriftDetector, rows: Sequence[StoredRow]) -> Estimate | None:
+def _look(crops: Crops, detector: DriftDetector, rows: Sequence[StoredRow], looks_changed: bool) -> Again | None:
     found = crops.of(rows).crops
     if len(found) < max(detector.limits.min_images, LEAST_SHARE * len(rows)):
         return None
     unread = Reading(len(found), np.zeros((0, 0), np.float32), np.zeros(0, np.int64), 0, None)
-    look, signals = look_at_some(unread, lambda places: found[list(places)], detector.forward)
-    return estimate_by_look(detector.reference, look, signals)
+    return asker(detector.reference, unread, lambda places: found[list(places)], detector.forward)(looks_changed)

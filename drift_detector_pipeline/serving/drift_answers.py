@@ -49,7 +49,10 @@ class VerdictBody(BaseModel):
     accuracy: float | None = Field(description="estimated, in 0..1")
     low: float | None = Field(description="of its 90 % interval")
     high: float | None
-    by_copy: bool = Field(description="an adapted copy saw the images; else estimated from scores alone")
+    by_copy: bool = Field(
+        description="an adapted copy saw the images; else detail.accuracy.undone names what was undone of them, or the "
+        "estimate is from scores alone"
+    )
     summary: list[str] = Field(description="in plain sentences, the most important first")
     report: str | None = Field(description="where the whole report is")
     detail: dict[str, Any] | None = Field(None, description="all that verdict.json holds")
@@ -68,7 +71,7 @@ class DriftBody(BaseModel):
 def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[str, Any]) -> APIRouter:
     """The endpoints below /drift; `images` documents their bodies."""
     router = APIRouter(prefix="/drift", tags=["Drift"])
-    _add_stored(router, service)
+    _addstored(router, service)
     problems = documented(
         "malformed", "key", "slow", "large", "type", "image", "unable", "value", "busy", "stopping", "log"
     )
@@ -80,51 +83,52 @@ def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[
         source: Source = None,
     ) -> Response:
         """Judge the images of this request, or with ?last=256 and no body those answered last; nobody counts it."""
-        engine, detector = _watched(service)
+        engine, detector = _watched(service.engine_for(source))
         if last is None:
             found = await _look_at_images(service, await images_of(request), asker_of(request))
         else:
             await service.judge.run(lambda: service.log.flush(1.0))
-            rows = await service.judge.run(lambda: _asked(lambda: service.log.newest(engine.log_id, last, source)))
+            rows = await service.judge.run(lambda: asked(lambda: service.log.newest(engine.log_id, last, source)))
             found = await service.judge.look(rows, detector)
         return as_json(_looked(found, source or ""))
 
     return router
 
 
-def _add_stored(router: APIRouter, service: Service) -> None:
+def _addstored(router: APIRouter, service: Service) -> None:
     page: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}, "description": "One page, complete"}}
     of_page = {**documented("key", "unknown", "unable", "value", "log"), **page}
 
     @router.get("", response_model=DriftBody, responses=documented("key", "unable", "value", "log"))
     def drift(history: Annotated[int, Query(ge=0, le=MOST_HISTORY)] = 0, source: Source = None) -> Response:
         """The newest counted verdict, and so many before."""
-        engine, _ = _watched(service)
-        found = _asked(lambda: newest_verdicts(service.log, engine.log_id, max(1, history), source))
-        newest = _stored(found[0], with_detail=True) if found else None
-        plain = [_stored(one, with_detail=False) for one in found[:history]]
+        engine, _ = _watched(service.engine_for(source))
+        found = asked(lambda: newest_verdicts(service.log, engine.log_id, max(1, history), source))
+        newest = stored(found[0], with_detail=True) if found else None
+        plain = [stored(one, with_detail=False) for one in found[:history]]
         own = {"model": engine.model, "window": service.settings.window, "behind": service.log.behind}
         return as_json({**own, "newest": newest, "history": plain})
 
     @router.get("/{verdict}/report", response_class=Response, responses=of_page)
     def report(verdict: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
         """The report of a counted verdict, as a page."""
-        engine, detector = _watched(service)
-        if _asked(lambda: stored_verdict(service.log, verdict)).model_id != engine.log_id:
-            raise RequestError("unable", f"verdict {verdict} is about another model than the one that answers now")
-        text = _asked(lambda: report_of(service.log, verdict, detector))
+        own = asked(lambda: stored_verdict(service.log, verdict)).model_id
+        found = next((one for one in service.loaded() if one.log_id == own), None)
+        if found is None:
+            raise RequestError("unable", f"verdict {verdict} is about another model than those that answer now")
+        _, detector = _watched(found)
+        text = asked(lambda: report_of(service.log, verdict, detector))
         return Response(text, media_type="text/html", headers={"content-security-policy": _PAGE_POLICY})
 
 
-def _watched(service: Service) -> tuple[Engine, DriftDetector]:
-    """The model that answers and its detector. Raises RequestError if it has none."""
-    engine = service.engine
+def _watched(engine: Engine) -> tuple[Engine, DriftDetector]:
+    """A model and its detector. Raises RequestError if it has none."""
     if engine.detector is None:
         raise RequestError("unable", "exported from a run without `fit` images, so nothing can be said about drift")
     return engine, engine.detector
 
 
-def _asked(ask: Callable[[], _Result]) -> _Result:
+def asked(ask: Callable[[], _Result]) -> _Result:
     """What the log says. Raises RequestError if it does not answer, or has no such thing."""
     try:
         return ask()
@@ -133,7 +137,7 @@ def _asked(ask: Callable[[], _Result]) -> _Result:
 
 
 async def _look_at_images(service: Service, contents: list[bytes], asker: Asker) -> Look:
-    found = await service.read(contents)
+    found = await service.read(contents, asker.source)
     engine = found[0][1].engine
     detector = engine.detector
     if detector is None:
@@ -149,7 +153,8 @@ async def _look_at_images(service: Service, contents: list[bytes], asker: Asker)
     return await service.judge.look(rows, detector, crops)
 
 
-def _stored(verdict: StoredVerdict, *, with_detail: bool) -> dict[str, Any]:
+def stored(verdict: StoredVerdict, *, with_detail: bool) -> dict[str, Any]:
+    """A `VerdictBody`."""
     plain = {name: getattr(verdict, name) for name in VerdictBody.model_fields if name in StoredVerdict._fields}
     at = datetime.datetime.fromtimestamp(verdict.at, datetime.UTC).isoformat(timespec="seconds")
     own = {"at": at, "summary": verdict.detail.get("summary", []), "report": f"/drift/{verdict.id}/report"}

@@ -14,9 +14,10 @@ from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.scores.phi import Score, describe_scores, phi
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
 from drift_detector_pipeline.drift.scores.signals import Signals
+from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.decode import decode
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.release.artefact import REFERENCE, Artefact, read_artefact
+from drift_detector_pipeline.release.artefact import REFERENCE, Artefact, read_artefact, version_of
 from drift_detector_pipeline.release.executable import Executable, open_executable
 
 MOST = 16  # images of a batch: more are hardly faster an image, and make the first of them wait
@@ -37,6 +38,7 @@ class Engine:
         self.artefact, self.executable, self.detector = artefact, executable, detector
         self.log_id = 0  # its number in the request log, once it is registered
         self.model = artefact.sha256[artefact.file][:NAME_LETTERS]
+        self.version = version_of(artefact.folder)  # now: the folder may be replaced while this answers
         self.scores = describe_scores(detector.reference.learned.parameters) if detector else list[Score]()
         self._sorted = None if detector is None else np.sort(detector.reference.scores, axis=0)
 
@@ -78,7 +80,8 @@ class Engine:
         """What people and programs may know of the model; nothing of the machine."""
         artefact = self.artefact
         return {
-            "model": self.model, "name": artefact.name, "classes": artefact.classes, "runtime": artefact.runtime,
+            "model": self.model, "version": self.version, "name": artefact.name, "classes": artefact.classes,
+            "runtime": artefact.runtime,
             "precision": artefact.precision, "file": artefact.file, "sha256": artefact.sha256[artefact.file],
             "side_px": artefact.side_px, "stored_side_px": artefact.stored_side_px,
             "rows_independent": artefact.rows_independent, "receipt_sha256": artefact.receipt_sha256,
@@ -90,17 +93,21 @@ class Engine:
 def open_engine(folder: Path) -> Engine:
     """Open the artefact in `folder` and answer once, so that the first request need not wait.
 
-    Raises DataError if a file is damaged, ModelError if the reference belongs to another file or runtime.
+    Raises DataError if a file is damaged or does not answer, ModelError if the reference belongs to another one or
+    another runtime.
     """
     artefact = read_artefact(folder)
-    executable = open_executable(artefact)
+    executable = open_executable(artefact, seldom=True)
     detector = DriftDetector.load(folder, _watched(artefact, executable)) if REFERENCE in artefact.sha256 else None
     engine = Engine(artefact, executable, detector)
-    for images in (1, MOST):
-        engine.answer(np.zeros((images, artefact.side_px, artefact.side_px, 3), np.uint8))
+    try:
+        for images in (1, MOST):
+            engine.answer(np.zeros((images, artefact.side_px, artefact.side_px, 3), np.uint8))
+    except Exception as error:  # of a runtime: its errors have no common class
+        raise DataError(f"{folder / artefact.file}: does not answer ({str(error)[:200]}); export again") from error
     return engine
 
 
 def _watched(artefact: Artefact, executable: Executable) -> Executable:
     """The way that second looks take, beside requests: ONNX Runtime takes several threads, OpenVINO's request one."""
-    return executable if artefact.runtime == "onnxruntime" else open_executable(artefact)
+    return executable if artefact.runtime == "onnxruntime" else open_executable(artefact, seldom=True)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -23,8 +23,8 @@ from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import StoredRow, StoredVerdict
 from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts
-from drift_detector_pipeline.serving.verdicts import Look, judge_windows, look_at
-from drift_detector_pipeline.settings import Serving
+from drift_detector_pipeline.serving.verdicts import Look, judge_windows, look_at, nothing_more
+from drift_detector_pipeline.settings_in_use import Serving
 
 KEPT_WINDOWS = 2  # so many windows of crops are kept, of all sources together
 _AT_LEAST_EVERY_S = 2.0  # others may have filled a window in the same log
@@ -39,12 +39,15 @@ class Judge:
 
     def __init__(self, log: RequestLog, metrics: Metrics, settings: Serving) -> None:
         self._log, self._metrics, self._settings = log, metrics, settings
-        self._thread = ThreadPoolExecutor(1, "judge", initializer=_be_nice)
+        self._thread = ThreadPoolExecutor(1, "judge", initializer=be_nice)
         self._crops = Crops(0)
         self._sizes_px: tuple[int, int] | None = None
         self._fresh = dict[Engine, int]()  # models with rows that no judgement has seen, and how many
         self._due = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
+        self._answering: Engine | None = None
+        self._canaries: Collection[Engine] = ()
+        self._shadow: Engine | None = None
 
     def start(self) -> None:
         """Judge from now on."""
@@ -57,9 +60,14 @@ class Judge:
             await asyncio.gather(self._loop, return_exceptions=True)
         await asyncio.to_thread(self._thread.shutdown)
 
+    def know(self, *, canaries: Collection[Engine], shadow: Engine | None) -> None:
+        """Models beside the champion: `canaries` answer, too; verdicts on `shadow` are stored, and no metrics."""
+        self._canaries, self._shadow = canaries, shadow
+
     def follow(self, engine: Engine, newest: StoredVerdict | None) -> None:
         """Show the newest verdict on `engine`, which answers from now on; keep its crops."""
         self._metrics.forget_verdict()
+        self._answering = engine
         if newest is not None:
             self._show(engine, newest)
         if engine.sizes_px != self._sizes_px:
@@ -83,8 +91,8 @@ class Judge:
     async def look(self, rows: Sequence[StoredRow], detector: DriftDetector, crops: Crops | None = None) -> Look:
         """Judge rows without counting it, with a second look at their images as far as they are there."""
         own = self._crops if crops is None else crops
-        second_look = look_at_crops(own, detector)
-        return await self.run(lambda: look_at(rows, detector, lambda: second_look(rows)))
+        look_again = look_at_crops(own, detector)
+        return await self.run(lambda: look_at(rows, detector, partial(look_again, rows)))
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Do something in the judge's thread."""
@@ -107,22 +115,25 @@ class Judge:
             return True
         written = self._log.flush(_WRITTEN_S)
         try:
-            by_copy = look_at_crops(self._crops, detector) if self._settings.keep_crops else None
-            found = judge_windows(self._log, engine.log_id, detector, window=self._settings.window, by_copy=by_copy)
+            again = look_at_crops(self._crops, detector) if self._settings.keep_crops else nothing_more
+            found = judge_windows(self._log, engine.log_id, detector, window=self._settings.window, look_again=again)
         except PipelineError as error:
             console.warning("no verdict for now: %s", error)
             return False
-        for verdict in found:
+        for verdict in found if engine is not self._shadow else ():
             self._metrics.verdicts.labels(verdict.level).inc()
             self._show(engine, verdict)
         return written
 
     def _show(self, engine: Engine, verdict: StoredVerdict) -> None:
-        estimate = (verdict.accuracy, verdict.low, verdict.high)
-        self._metrics.show_verdict(engine.model, verdict.level, verdict.p, estimate)
+        if engine is self._answering:
+            estimate = (verdict.accuracy, verdict.low, verdict.high)
+            self._metrics.show_verdict(engine.model, verdict.level, verdict.p, estimate)
+        elif engine in self._canaries:  # the estimate has no label, and is the champion's
+            self._metrics.show_verdict(engine.model, verdict.level, verdict.p, (None, None, None))
 
 
-def _be_nice() -> None:
+def be_nice() -> None:
     """Give this thread a lower priority; elsewhere than on Linux that would be the whole process's."""
     with contextlib.suppress(AttributeError, OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -78,7 +78,7 @@ def request_schema(model_id: int, facts: ModelFacts) -> "pa.Schema":
     columns = [
         ("id", pa.int64()), ("at", pa.timestamp("us", "UTC")), ("request_id", pa.string()), ("source", pa.string()),
         ("image_sha256", pa.binary(32)), ("predicted", pa.int16()), ("label", pa.string()),
-        ("probability", pa.float32()), ("milliseconds", pa.float32()),
+        ("probability", pa.float32()), ("milliseconds", pa.float32()), ("shadow", pa.bool_()),
     ]  # fmt: skip
     if facts.scores:
         columns.append(("phi", pa.list_(pa.float32(), len(facts.scores))))

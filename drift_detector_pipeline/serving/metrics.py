@@ -14,6 +14,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LEVELS = {"quiet": 0, "notice": 1, "alert": 2}
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _IMAGES = (1, 2, 4, 8, 16)
+_MILLISECONDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class Metrics:
@@ -72,6 +73,28 @@ class Metrics:
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
         return generate_latest(self.registry)
+
+
+class ShadowMetrics:
+    """The numbers of a model in the shadow; they are there only while one is."""
+
+    def __init__(self, metrics: Metrics, dropped: Callable[[], float]) -> None:
+        own: dict[str, Any] = {"registry": metrics.registry}
+        self._images = Counter(
+            "drift_shadow_images_total",
+            "Images answered in the shadow, and whether with the same label",
+            ("agrees",),
+            **own,
+        )
+        self._milliseconds = Histogram(
+            "drift_shadow_milliseconds", "Of an image in the shadow, on the clock", buckets=_MILLISECONDS, **own
+        )
+        metrics.count("drift_shadow_dropped", "Images that the shadow was not asked about", dropped)
+
+    def saw(self, milliseconds: float, *, agrees: bool) -> None:
+        """Count an image."""
+        self._images.labels("true" if agrees else "false").inc()
+        self._milliseconds.observe(milliseconds)
 
 
 class _Counted:

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.serving.batcher import Answered
+from drift_detector_pipeline.serving.engine import Engine
 from drift_detector_pipeline.serving.problems import RequestError, documented
 from drift_detector_pipeline.serving.replies import as_json
 from drift_detector_pipeline.serving.service import Asker, Service
@@ -99,8 +100,8 @@ def routes(service: Service, check_ready: Callable[[], None]) -> APIRouter:
     @router.post("/models/{name}/versions/{version}/infer", response_model=InferReply, responses=problems)
     async def infer(request: Request, asked: InferRequest, name: Name, version: str | None = None) -> Response:
         """Answer images: crops as numbers in `images`, or image files as base64 in `encoded`."""
-        _check_name(service, name, version)
         asker = asker_of(request)
+        _check_name(service.engine_for(asker.source), name, version)
         answers = await _answers(service, asked.inputs[0], asker)
         _check_version(answers, version)
         return as_json(_reply(answers, asked, asker))
@@ -135,7 +136,7 @@ def _add_model(router: APIRouter, service: Service, check_ready: Callable[[], No
     @router.get("/models/{name}/versions/{version}/ready", responses=of_ready)
     async def model_ready(name: Name, version: str | None = None) -> dict[str, Any]:
         """Whether this model answers."""
-        _check_name(service, name, version)
+        _check_name(service.engine, name, version)
         check_ready()
         return {"name": name, "ready": True}
 
@@ -143,7 +144,7 @@ def _add_model(router: APIRouter, service: Service, check_ready: Callable[[], No
     @router.get("/models/{name}/versions/{version}", response_model=ModelMetadata, responses=problems)
     async def metadata(name: Name, version: str | None = None) -> Response:
         """What the model takes and gives."""
-        _check_name(service, name, version)
+        _check_name(service.engine, name, version)
         return as_json(_metadata(service))
 
 
@@ -200,8 +201,7 @@ def _tensor(name: str, values: Float32s) -> dict[str, Any]:
     return {"name": name, "shape": list(values.shape), "datatype": "FP32", "data": values.ravel().tolist()}
 
 
-def _check_name(service: Service, name: str, version: str | None) -> None:
-    engine = service.engine
+def _check_name(engine: Engine, name: str, version: str | None) -> None:
     if name != engine.artefact.name or version not in (None, engine.model):
         raise RequestError("unknown", f"the model here is {engine.artefact.name}, version {engine.model}")
 

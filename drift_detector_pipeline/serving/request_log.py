@@ -140,6 +140,12 @@ class RequestLog:
                 select(thumbnail.c.jpeg).where(thumbnail.c.request_id == request)
             ).scalar_one_or_none()
 
+    def pictured(self, first: int, last: int) -> list[int]:
+        """Those of the rows with ids from `first` to `last` of which a picture was kept."""
+        wanted = select(thumbnail.c.request_id).where(thumbnail.c.request_id.between(first, last))
+        with asking(), self.engine.connect() as connection:
+            return list(connection.execute(wanted).scalars())
+
     def _read(self, wanted: Select[Any]) -> list[StoredRow]:
         with asking(), self.engine.connect() as connection:
             return [StoredRow(*found) for found in connection.execute(wanted)]

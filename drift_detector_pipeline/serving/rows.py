@@ -24,7 +24,7 @@ class Row(NamedTuple):
     image_sha256: bytes  # 32
     predicted: int  # place of the class
     probability: float  # 0..1
-    milliseconds: float  # from request to answer
+    milliseconds: float  # from request to answer; in the shadow, of computing alone
     phi: bytes  # float32, little-endian, S of them
     shadow: bool = False  # answered beside the answer that was given, by a model on trial
 
@@ -82,7 +82,7 @@ class StoredVerdict(NamedTuple):
     accuracy: float | None
     low: float | None
     high: float | None
-    by_copy: bool  # the accuracy was asked of an adapted copy, which saw the images; else estimated from scores alone
+    by_copy: bool  # the accuracy was asked of an adapted copy, which saw the images; else see `undone` of the detail
     detail: dict[str, Any]  # what `drift.report` writes of a verdict, and `copy`: what the adapted copy said
 
 

@@ -18,12 +18,15 @@ from drift_detector_pipeline.release.artefact import MANIFEST, REFERENCE
 from drift_detector_pipeline.serving.batcher import Answered, Batcher
 from drift_detector_pipeline.serving.decoding import Decoder, Prepared, thumbnail_of
 from drift_detector_pipeline.serving.engine import Engine, open_engine
+from drift_detector_pipeline.serving.following import Followed, Follower, places_of
 from drift_detector_pipeline.serving.judging import Judge
+from drift_detector_pipeline.serving.kept import KeptImages
 from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.problems import RequestError
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts, Row, StoredVerdict
-from drift_detector_pipeline.settings import Serving
+from drift_detector_pipeline.serving.trial import Shadow, Taken, Trials
+from drift_detector_pipeline.settings_in_use import Serving
 
 
 class Asker(NamedTuple):
@@ -37,19 +40,38 @@ class Asker(NamedTuple):
 class Service:
     """One model at a time, exchanged between two batches. All methods belong to one event loop."""
 
-    def __init__(self, engine: Engine, log: RequestLog, settings: Serving, folder: Path) -> None:
-        """`engine`: of the artefact `folder`; others beside it may be exchanged for it."""
+    def __init__(
+        self,
+        engine: Engine,
+        log: RequestLog,
+        settings: Serving,
+        folder: Path,
+        followed: Followed | None = None,
+        trials: Trials | None = None,
+    ) -> None:
+        """`engine`: of the artefact `folder`; others beside it may be exchanged for it, or champions take its place."""
+        trials = trials or Trials()
         self.settings, self.log, self.metrics = settings, log, Metrics()
-        self._place = folder.parent
-        self.batcher = Batcher(engine, self.metrics.batch.observe)
+        self._places = places_of(followed, folder)
+        self._follower = followed and Follower(followed, self.exchange, self.metrics)
+        self._following: asyncio.Task[None] | None = None
         self.decoder = Decoder(int(settings.max_megapixels * 1e6))
         self.judge = Judge(log, self.metrics, settings)
+        self.kept = _kept_images(settings)
         self._swapping = asyncio.Lock()
-        self._register(engine)
+        for one in (engine, *set(trials.canaries.values()), *filter(None, [trials.shadow])):
+            self._register(one)
+        self._canaries = trials.canaries
+        self.judge.know(canaries=[*trials.canaries.values()], shadow=trials.shadow)
+        self.shadow = Shadow(trials.shadow, log, self.metrics, self.judge.saw) if trials.shadow else None
+        say = Engine.answer if self.shadow is None else self.shadow.spent.say
+        self.batcher = Batcher(engine, self.metrics.batch.observe, say)
         self._announce(engine, self.judge.newest_of(engine))
         self.metrics.watch("drift_queue_depth", "Images that wait for a batch", lambda: self.batcher.waiting)
         self.metrics.watch("drift_log_behind", "1 if the request log is older than it should be", lambda: log.behind)
         self.metrics.count("drift_log_dropped", "Rows that the request log could not keep", lambda: log.dropped)
+        if kept := self.kept:
+            self.metrics.count("drift_images_not_kept", "Images that could not be kept", lambda: kept.dropped)
 
     @property
     def engine(self) -> Engine:
@@ -60,28 +82,51 @@ class Service:
         """Answer and judge from now on."""
         self.batcher.start()
         self.judge.start()
+        if self.shadow is not None:
+            self.shadow.start()
+        if self._follower is not None:
+            self._following = asyncio.create_task(self._follower.run())
 
     async def stop(self) -> None:
         """Finish what was begun, and write what was logged."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
         await self.batcher.stop()
+        if self.shadow is not None:
+            await self.shadow.stop()
         self.decoder.stop()
         await self.judge.stop()
         await asyncio.to_thread(self.log.close)
+        if self.kept:
+            await asyncio.to_thread(self.kept.close)
 
     async def predict(self, contents: Sequence[bytes], asker: Asker) -> list[Answered]:
         """Answer images, all by the same model, and log them. Raises RequestError for the first that cannot be used."""
-        found = await self.read(contents)
-        for prepared, answered in found:
+        found = await self.read(contents, asker.source)
+        for (prepared, answered), content in zip(found, contents, strict=True):
             self._keep(prepared.crop, prepared.sha256, answered, asker)
+            if self.kept:
+                self.kept.put(prepared.sha256, content)
         return [answered for _, answered in found]
 
-    async def read(self, contents: Sequence[bytes]) -> list[tuple[Prepared, Answered]]:
+    def engine_for(self, source: str | None) -> Engine:
+        """Who answers a source."""
+        return self._canaries.get(source or "", self.engine)
+
+    def loaded(self) -> list[Engine]:
+        """All models that answer or are on trial, the one that answers first."""
+        shadow = [] if self.shadow is None else [self.shadow.engine]
+        return list(dict.fromkeys([self.engine, *self._canaries.values(), *shadow]))
+
+    async def read(self, contents: Sequence[bytes], source: str = "") -> list[tuple[Prepared, Answered]]:
         """Answer images without logging them. Raises RequestError as `predict` does."""
+        pinned = source in self._canaries
         while True:
-            engine = self.engine
+            engine = self.engine_for(source)
             found = await asyncio.gather(
                 *(
-                    self._one(content, engine, which)
+                    self._one(content, engine, which, pinned=pinned)
                     for which, content in zip(_places(len(contents)), contents, strict=True)
                 )
             )
@@ -90,11 +135,12 @@ class Service:
 
     async def predict_crops(self, crops: Sequence[Pixels], hashes: Sequence[bytes], asker: Asker) -> list[Answered]:
         """The same for uint8 (S, S, 3) crops of the current model. Raises RequestError if they are of another size."""
+        pinned = asker.source in self._canaries
         while True:
-            engine = self.engine
+            engine = self.engine_for(asker.source)
             if any(crop.shape != (engine.artefact.side_px, engine.artefact.side_px, 3) for crop in crops):
                 raise RequestError("value", f"images: expected crops of {engine.artefact.side_px} px")
-            found = await asyncio.gather(*(self.batcher.answer(crop, engine) for crop in crops))
+            found = await asyncio.gather(*(self.batcher.answer(crop, engine, pinned=pinned) for crop in crops))
             if len({answered.engine for answered in found}) == 1:
                 break
         for crop, own, answered in zip(crops, hashes, found, strict=True):
@@ -102,13 +148,18 @@ class Service:
         return list(found)
 
     async def swap(self, name: str) -> Engine:
-        """Let the artefact in the folder `name`, beside the one that was started with, answer from the next batch on.
+        """Let the artefact in the folder `name` answer from the next batch on: a version, or one beside the first.
 
         Raises RequestError if there is no such folder or its files do not fit together; nothing changes then.
         """
-        folder = (self._place / name).resolve()
-        if folder.parent != self._place.resolve() or not (folder / MANIFEST).is_file():
-            raise RequestError("unknown", f"{name}: no artefact of that name beside the one that was started with")
+        for place in self._places:
+            folder = (place / name).resolve()
+            if folder.parent == place.resolve() and (folder / MANIFEST).is_file():
+                return await self.exchange(folder)
+        raise RequestError("unknown", f"{name}: no artefact of that name beside the one that was started with")
+
+    async def exchange(self, folder: Path) -> Engine:
+        """Let the artefact in `folder` answer from the next batch on. Raises RequestError as `swap` does."""
         async with self._swapping:
             try:
                 engine = await asyncio.to_thread(open_engine, folder)
@@ -136,10 +187,10 @@ class Service:
         self.metrics.serve(engine.model, engine.artefact.sha256[engine.artefact.file])
         self.judge.follow(engine, newest)
 
-    async def _one(self, content: bytes, engine: Engine, which: str) -> tuple[Prepared, Answered]:
+    async def _one(self, content: bytes, engine: Engine, which: str, *, pinned: bool) -> tuple[Prepared, Answered]:
         try:
             async with self.decoder.prepared(content, engine) as prepared:
-                return prepared, _checked(await self.batcher.answer(prepared.crop, engine))
+                return prepared, _checked(await self.batcher.answer(prepared.crop, engine, pinned=pinned))
         except RequestError as problem:
             raise RequestError(problem.kind, which + problem.detail) from problem
 
@@ -154,6 +205,14 @@ class Service:
         self.log.put(engine.log_id, row, thumbnail_of(crop) if sampled else None)
         self.judge.saw(engine, asker.source, sha256, crop)
         self.metrics.images.labels(engine.model).inc()
+        if self.shadow is not None and asker.source not in self._canaries:
+            self.shadow.take(Taken(crop, sha256, answered, asker.request_id, asker.source))
+
+
+def _kept_images(settings: Serving) -> KeptImages | None:
+    if settings.keep_images is None:
+        return None
+    return KeptImages(settings.keep_images, int(settings.keep_images_gb * 1e9))
 
 
 def _checked(answered: Answered) -> Answered:

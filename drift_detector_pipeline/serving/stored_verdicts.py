@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select
 
 from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.cause import Cause
-from drift_detector_pipeline.drift.verdict import Channel, Verdict
+from drift_detector_pipeline.drift.verdict import Again, Channel, Verdict
 from drift_detector_pipeline.drift.verdict_words import as_json
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.serving.database import VERDICTS_LOCK, asking, writing
@@ -47,6 +47,14 @@ def verdict_of(stored: StoredVerdict) -> Verdict:
         "cause": cause and _cause_of(cause),
         "mix": mix and (mix["reference"], mix["window"]),
     })  # fmt: skip
+
+
+def again_of(stored: StoredVerdict) -> Again | None:
+    """What a second look at the images told; None if there was none, or it told nothing."""
+    said = verdict_of(stored)
+    if said.accuracy is None or not (said.accuracy.by_copy or said.accuracy.undone):
+        return None
+    return Again(said.accuracy, said.cause if said.accuracy.undone else None)
 
 
 def _cause_of(plain: Mapping[str, Any]) -> Cause:

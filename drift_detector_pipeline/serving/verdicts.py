@@ -11,16 +11,17 @@ Windows that overlap, or a look at every minute, would raise more false notices 
 import copy
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.report import about, report_page
-from drift_detector_pipeline.drift.verdict import Limits, Verdict
+from drift_detector_pipeline.drift.verdict import Again, AskAgain, Limits, Verdict
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import AnyRow, StoredRow, StoredVerdict, once, scores_of
 from drift_detector_pipeline.serving.stored_verdicts import (
+    again_of,
     as_json_gives,
     as_stored,
     full_windows,
@@ -29,8 +30,8 @@ from drift_detector_pipeline.serving.stored_verdicts import (
     verdict_of,
 )
 
-# Estimates the accuracy by a second look at the images of these rows; None if they are not there any more.
-ByCopy = Callable[[Sequence[StoredRow]], Estimate | None]
+# Looks again at the images of these rows, told whether looks changed; None if they are not there any more.
+LookAgain = Callable[[Sequence[StoredRow], bool], Again | None]
 
 
 class Look(NamedTuple):
@@ -40,8 +41,12 @@ class Look(NamedTuple):
     repeated: int  # rows that were left out, as their image had been judged
 
 
+def nothing_more(rows: Sequence[StoredRow], looks_changed: bool) -> None:
+    """A second look where no image was kept."""
+
+
 def judge_windows(
-    log: RequestLog, model_id: int, detector: DriftDetector, *, window: int, by_copy: ByCopy | None = None
+    log: RequestLog, model_id: int, detector: DriftDetector, *, window: int, look_again: LookAgain = nothing_more
 ) -> list[StoredVerdict]:
     """Judge every window of `window` rows that is full and was not judged yet; return what was said of each.
 
@@ -53,17 +58,15 @@ def judge_windows(
         for source, after, last in spans:
             rows = log.rows(model_id, after + 1, last, source)
             if len(rows) == window:  # else some were deleted just now, and the window lies elsewhere
-                found.append(store(log, _judged(rows, detector, by_copy)))
+                found.append(store(log, _judged(rows, detector, look_again)))
     return found
 
 
-def look_at(
-    rows: Sequence[AnyRow], detector: DriftDetector, second_look: Callable[[], Estimate | None] = lambda: None
-) -> Look:
+def look_at(rows: Sequence[AnyRow], detector: DriftDetector, ask_again: AskAgain = lambda looks_changed: None) -> Look:
     """Judge any rows, of the log or of images at hand: a look on demand, stored nowhere and counted by nobody."""
     chosen = once(rows)
     scores, predicted = scores_of(chosen, detector.reference.scores.shape[1])
-    said = detector.check_scores(scores, predicted, by_copy=second_look)
+    said = detector.check_scores(scores, predicted, ask_again=ask_again)
     names = tuple(chosen[place].request_id for place in said.carriers)
     return Look(said._replace(carrier_names=names), len(rows) - len(chosen))
 
@@ -71,7 +74,7 @@ def look_at(
 def judge_again(log: RequestLog, verdict_id: int, detector: DriftDetector) -> Verdict:
     """Judge a stored window once more from its rows: the same verdict to the bit.
 
-    What an adapted copy said of the images is taken as it was stored. Raises DataError if rows of the window were
+    What a second look at the images told is taken as it was stored. Raises DataError if rows of the window were
     deleted, ModelError if the detector is another one.
     """
     stored = stored_verdict(log, verdict_id)
@@ -83,9 +86,8 @@ def judge_again(log: RequestLog, verdict_id: int, detector: DriftDetector) -> Ve
             f"verdict {verdict_id}: {len(rows)} of its {stored.images + stored.repeated} rows are left; what is older "
             "than serving.retention_days cannot be judged again, its report stays"
         )
-    found = verdict_of(stored).accuracy
-    by_copy = found if found is not None and found.by_copy else None
-    return look_at(rows, _asked_as(stored, detector), lambda: by_copy).verdict
+    known = again_of(stored)
+    return look_at(rows, _asked_as(stored, detector), lambda looks_changed: known).verdict
 
 
 def report_of(log: RequestLog, verdict_id: int, detector: DriftDetector) -> str:
@@ -102,9 +104,9 @@ def report_of(log: RequestLog, verdict_id: int, detector: DriftDetector) -> str:
     return report_page(verdict_of(stored), None, _asked_as(stored, detector), {**about_it, "when": when, "command": []})
 
 
-def _judged(rows: Sequence[StoredRow], detector: DriftDetector, by_copy: ByCopy | None) -> StoredVerdict:
+def _judged(rows: Sequence[StoredRow], detector: DriftDetector, look_again: LookAgain) -> StoredVerdict:
     chosen = once(rows)
-    said, repeated = look_at(rows, detector, (lambda: by_copy(chosen)) if by_copy else lambda: None)
+    said, repeated = look_at(rows, detector, partial(look_again, chosen))
     found = said.accuracy
     return StoredVerdict(
         0, time.time(), rows[0].model_id, rows[0].source, rows[0].id, rows[-1].id, said.images, repeated, True,

@@ -11,8 +11,9 @@ import yaml
 from conftest import ROOT, needs_clone
 
 from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.lifecycle.notify import COMMAND_S, WEBHOOK_S
 from drift_detector_pipeline.serving.__main__ import _FINISH_S
-from drift_detector_pipeline.settings import Serving
+from drift_detector_pipeline.settings_in_use import Monitor, Serving
 
 DEPLOY = ROOT / "deploy"
 PLAIN = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.name != "kustomization.yaml")
@@ -240,9 +241,10 @@ def test_the_kustomization_holds_all_of_it_under_the_image_that_it_names():
     command = ["kubectl", "kustomize", str(DEPLOY / "kubernetes")]
     built = list(yaml.safe_load_all(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     assert len(built) == sum(len(documents(path)) for path in PLAIN)
-    [deployment] = [found for found in built if found["kind"] == "Deployment"]
-    [container] = deployment["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == "registry.example.com/drift-detector-service:0.1.0"
+    deployments = [found for found in built if found["kind"] == "Deployment"]
+    containers = [found["spec"]["template"]["spec"]["containers"][0] for found in deployments]
+    assert {one["name"] for one in containers} == {"monitor", "service"}
+    assert {one["image"] for one in containers} == {"registry.example.com/drift-detector-service:0.1.0"}
 
 
 def words(container):
@@ -275,11 +277,13 @@ def test_what_sends_requests_sends_no_more_than_a_service_takes():
 
 
 def test_containers_may_do_as_little_as_possible():
-    pod = one("kubernetes/service.yaml", "Deployment")["spec"]["template"]["spec"]
-    assert pod["automountServiceAccountToken"] is False
-    security = pod["securityContext"]
-    assert security["runAsNonRoot"] and security["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in (pod["containers"][0], one("kserve.yaml", "ServingRuntime")["spec"]["containers"][0]):
+    pods = [one(f"kubernetes/{name}.yaml", "Deployment")["spec"]["template"]["spec"] for name in ("service", "monitor")]
+    for pod in pods:
+        assert pod["automountServiceAccountToken"] is False
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"] and security["seccompProfile"] == {"type": "RuntimeDefault"}
+    alone = one("kserve.yaml", "ServingRuntime")["spec"]["containers"][0]
+    for container in (*(pod["containers"][0] for pod in pods), alone):
         own = container["securityContext"]
         assert own["readOnlyRootFilesystem"] and not own["allowPrivilegeEscalation"]
         assert own["capabilities"] == {"drop": ["ALL"]}
@@ -294,3 +298,14 @@ def test_probes_ask_what_the_service_answers():
     asked = {line.split("path: ")[1].split(",")[0] for line in text.splitlines() if "httpGet" in line}
     assert asked == {"/ready", "/health", "/v2/health/ready", "/v2/health/live"}
     assert asked <= set(_OPEN)
+
+
+def test_one_monitor_starts_with_settings_that_there_are_and_is_asked_where_it_answers():
+    deployment = one("kubernetes/monitor.yaml", "Deployment")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    settings = load_section(Monitor, container["args"])
+    assert settings.metrics_port == container["ports"][0]["containerPort"] and settings.metrics_host == "0.0.0.0"
+    assert deployment["spec"]["replicas"] == 1 and deployment["spec"]["strategy"] == {"type": "Recreate"}
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert f"{settings.models_path}/artefact" in mounted
+    assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > COMMAND_S + WEBHOOK_S

@@ -13,9 +13,12 @@ import time
 import httpx
 import pytest
 import yaml
-from conftest import ROOT, needs_clone
+from conftest import ROOT, module_command, needs_clone
 from running import process
 from small_artefact import png, world
+
+from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.settings_in_use import Monitor
 
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yml"
@@ -77,6 +80,13 @@ def test_every_alert_is_raised_and_not_raised_by_simulated_series():
         ("DriftAlert", ">= 2", ">= 1"),
         ("DriftNotice", "== 1", "== 0"),
         ("EstimatedAccuracyLow", 'bound="high"', 'bound="low"'),
+        ("ChangeAlert", "alert", "notice"),
+        ("ChangeNotice", "notice", "alert"),
+        ("MonitorDown", "== 0", "== 1"),
+        ("MonitorBehind", "> 600", "> 60"),
+        ("NewsUntold", "> 0", "> 3"),
+        ("MostlyCopies", "> 0.9", "> 0.7"),
+        ("SourcesRefused", "> 0", ">= 0"),
         ("LogDropped", "> 0", "> 100"),
         ("ServiceDown", 'job="drift"', 'job=~".+"'),
         ("SlowAnswers", "0.99", "0.5"),
@@ -121,16 +131,18 @@ def test_compose_mounts_what_is_there_pins_images_and_opens_ports_to_this_machin
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         for place in (volume.split(":")[0] for volume in service.get("volumes", [])):
             assert (DEPLOY / place).exists() or place in composed["volumes"] or place.startswith("${"), place
-    service = composed["services"]["service"]
-    assert service["read_only"] and service["cap_drop"] == ["ALL"]
+    for service in (composed["services"][name] for name in ("service", "monitor")):
+        assert service["read_only"] and service["cap_drop"] == ["ALL"]
     assert "ports" not in composed["services"]["postgres"]
 
 
 def test_the_names_that_containers_call_each_other_by_agree():
     composed = read(DEPLOY / "compose.yaml")["services"]
     prometheus = read(DEPLOY / "prometheus" / "prometheus.yml")
-    [found] = prometheus["scrape_configs"][0]["dns_sd_configs"]
-    assert found["names"] == ["service"] and f":{found['port']}" in composed["service"]["ports"][0]
+    service, monitor = (job["dns_sd_configs"][0] for job in prometheus["scrape_configs"])
+    assert service["names"] == ["service"] and f":{service['port']}" in composed["service"]["ports"][0]
+    words = [word.replace("${MONITOR_WEBHOOK:-null}", "null") for word in composed["monitor"]["command"]]
+    assert monitor["names"] == ["monitor"] and monitor["port"] == load_section(Monitor, words).metrics_port
     called = prometheus["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"][0]
     assert called.split(":")[0] in composed
     [source] = read(DEPLOY / "grafana/provisioning/datasources/prometheus.yaml")["datasources"]
@@ -171,15 +183,15 @@ def until(condition, what, timeout_s=60):
         time.sleep(0.2)
 
 
-def here(folder, service, manager):
+def here(folder, manager, **jobs):
     """deploy/prometheus/prometheus.yml for this machine: other addresses, each second."""
     config = copy.deepcopy(read(DEPLOY / "prometheus" / "prometheus.yml"))
     config["global"] = dict.fromkeys(config["global"], "1s")
     config["rule_files"] = [str(RULES)]
     config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [manager]
-    [job] = config["scrape_configs"]
-    del job["dns_sd_configs"]
-    job["static_configs"] = [{"targets": [service]}]
+    for job in config["scrape_configs"]:
+        del job["dns_sd_configs"]
+        job["static_configs"] = [{"targets": [jobs[job["job_name"]]]}]
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(config))
     return path
@@ -195,8 +207,14 @@ def watched(models, tmp_path_factory):
         manager, f"--config.file={DEPLOY}/alertmanager.yml", f"--storage.path={folder}/alerts",
         f"--web.listen-address={told}", "--cluster.listen-address=",
     ]  # fmt: skip
-    with process(models / "first", folder, "serving.window=32") as (_, address):
-        config = here(folder, address.removeprefix("http://"), told)
+    port = free_port()
+    monitor = [*module_command("lifecycle.monitor"), f"monitor.database=sqlite:///{folder}/requests.sqlite",
+               f"monitor.models_path={models}", f"monitor.metrics_port={port}"]  # fmt: skip
+    with (
+        process(models / "first", folder, "serving.window=32") as (_, address),
+        server(f"http://127.0.0.1:{port}/metrics", *monitor),
+    ):
+        config = here(folder, told, drift=address.removeprefix("http://"), monitor=f"127.0.0.1:{port}")
         command = [prometheus, f"--config.file={config}", f"--storage.tsdb.path={folder}/series",
                    f"--web.listen-address={asked}"]  # fmt: skip
         with server(f"http://{told}/-/ready", *manager_command), server(f"http://{asked}/-/ready", *command):
@@ -229,7 +247,7 @@ def test_every_question_of_the_dashboard_is_answered_by_a_prometheus_that_watche
 
 @pytest.mark.slow
 def test_a_rule_asks_for_nothing_that_the_service_does_not_say(watched):
-    said = {one["metric"]["__name__"] for one in ask(watched[0], '{job="drift"}')}
+    said = {one["metric"]["__name__"] for one in ask(watched[0], '{job=~"drift|monitor"}')}
     asked = {name for rule in alerts() for name in re.findall(r"\b(?:drift_\w+|up)\b", rule["expr"])}
     asked |= {name for one in expressions().values() for name in re.findall(r"\bdrift_\w+", one)}
     assert asked <= said
@@ -242,3 +260,4 @@ def test_the_dark_reaches_who_is_to_be_told(watched):
         return {(one["labels"]["alertname"], one["receivers"][0]["name"]) for one in found}
 
     until(lambda: told() & {("DriftAlert", "now"), ("DriftNotice", "today")}, "an alert of drift")
+    until(lambda: told() & {("ChangeAlert", "now"), ("ChangeNotice", "today")}, "an alarm of the monitor")

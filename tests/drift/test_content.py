@@ -6,6 +6,7 @@ from small_world import SIDE_PX, model, small_detector, world
 
 from drift_detector_pipeline.corruptions.corrupt import corrupt
 from drift_detector_pipeline.drift.reading import read_chunks
+from drift_detector_pipeline.drift.verdict import Again
 from drift_detector_pipeline.drift.verdict_words import summary
 
 
@@ -37,7 +38,9 @@ def test_an_estimate_that_was_stored_with_its_doubt_is_not_doubted_again(detecto
     images = diagonal(128, 3)
     found = detector.check(images)
     reading = read_chunks([images], model, detector.reference.learned.parameters, 16)
-    again = detector.check_scores(reading.scores, reading.predicted, by_copy=lambda: found.accuracy)
+    again = detector.check_scores(
+        reading.scores, reading.predicted, ask_again=lambda looks_changed: Again(found.accuracy)
+    )
     assert again.accuracy == found.accuracy
     assert again.cause == found.cause
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import LARGEST_ASPECT, MOST_PIXELS, decode
+from drift_detector_pipeline.images.decode import FORMATS, LARGEST_ASPECT, MOST_PIXELS, decode, ending_of
 
 SIDE = 24
 
@@ -275,3 +275,15 @@ def test_sixteen_bits_have_one_scale_and_are_refused_where_it_would_make_them_bl
 
 def test_sixteen_bits_that_are_all_zero_are_black() -> None:
     assert not decode(encoded(Image.fromarray(np.zeros((32, 32), np.uint16))), SIDE).any()
+
+
+@pytest.mark.parametrize(
+    ("written", "ending"),
+    [("JPEG", ".jpg"), ("PNG", ".png"), ("GIF", ".gif"), ("BMP", ".bmp"), ("TIFF", ".tif"), ("WEBP", ".webp"),
+     ("AVIF", ".avif"), ("JPEG2000", ".jp2"), ("PPM", ".ppm")],
+)  # fmt: skip
+def test_the_ending_of_a_format_is_told_by_its_first_bytes(written: str, ending: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(buffer, written)
+    assert written in FORMATS and ending_of(buffer.getvalue()) == ending
+    assert ending_of(b"something else") == ".image"

@@ -4,12 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from logged import HAZE
+from logged import HAZE, Answering, make_models
 
 from drift_detector_pipeline.drift.stream.detector import StreamLimits
 from drift_detector_pipeline.lifecycle.detectors import detector_of
 from drift_detector_pipeline.lifecycle.streams import AT_ONCE, SEEN, Kept, Streams, requests_of
 from drift_detector_pipeline.serving.rows import StoredRow
+
+
+@pytest.fixture(scope="module")
+def answering(made_once):
+    return Answering(made_once("small_models", make_models))
 
 
 @pytest.fixture(scope="module")

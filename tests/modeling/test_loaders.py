@@ -12,9 +12,15 @@ import torch
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.modeling.loaders import epoch_order, evaluation_requests, load_batches, training_requests
+from drift_detector_pipeline.modeling.loaders import (
+    Request,
+    epoch_order,
+    evaluation_requests,
+    load_batches,
+    training_requests,
+)
 from drift_detector_pipeline.processed.manifest import open_processed
-from drift_detector_pipeline.settings import ColourJitter, RandAugment
+from drift_detector_pipeline.settings import ColourJitter, RandAugment, Twins
 from drift_detector_pipeline.tasks.classification.task import CLASSIFICATION
 
 EPOCHS, BATCH, SIDE = 3, 4, 12
@@ -308,3 +314,41 @@ def test_balanced_epochs_show_rare_images_again_each_time_in_another_view(data, 
             views.setdefault(index, []).append(view.numpy().tobytes())
     again = [seen for seen in views.values() if len(seen) > 1]
     assert again and all(len(set(seen)) == len(seen) for seen in again)
+
+
+def with_twins(data, **values):
+    twins = Twins(**({"kind": "fog", "levels": [2, 3], "share": 0.5} | values))
+    return data.model_copy(update={"augmentation": data.augmentation.model_copy(update={"twins": twins})})
+
+
+def test_some_training_images_are_changed_and_the_others_keep_their_bits(data, images):
+    usual = torch.cat([batch.images for batch in batches(data, images, requests(images))])
+    mixed = torch.cat([batch.images for batch in batches(with_twins(data), images, requests(images))])
+    kept = [torch.equal(one, other) for one, other in zip(usual, mixed, strict=True)]
+    assert 0.25 < np.mean(kept) < 0.75  # of 48; by chance outside once in 2,000 seeds
+    whole = torch.cat([batch.images for batch in batches(with_twins(data, share=1.0), images, requests(images))])
+    assert not any(torch.equal(one, other) for one, other in zip(usual, whole, strict=True))
+
+
+def test_twins_are_the_same_whoever_makes_them_and_from_wherever_one_starts(data, images):
+    foggy = with_twins(data)
+    whole = batches(foggy, images, requests(images))
+    assert_same(batches(foggy, images, requests(images), workers=2), whole)
+    assert_same(batches(foggy, images, requests(images, first_step=5)), whole[5:])
+    other = batches(foggy, images, requests(images, seed=2), seed=2)
+    assert not torch.equal(other[0].images, whole[0].images)
+
+
+def test_twins_of_an_image_differ_from_epoch_to_epoch(data, images):
+    foggy, place = with_twins(data, share=1.0, levels=[3]), images.indices("train")[:1].repeat(BATCH)
+    still = foggy.model_copy(
+        update={"augmentation": foggy.augmentation.model_copy(update={"min_area": 1.0, "shift_px": 0, "flip": False})}
+    )
+    asked = [Request(place, SIDE, epoch, np.zeros_like(place), place) for epoch in (0, 1)]
+    first, second = batches(still, images, iter(asked))
+    assert not torch.equal(first.images[0], second.images[0]) and torch.equal(first.images[0], first.images[1])
+
+
+def test_the_inference_crop_has_no_twin(data, images):
+    asked = list(evaluation_requests(images.indices("val"), batch_size=BATCH, side_px=SIDE))
+    assert_same(batches(with_twins(data), images, iter(asked)), batches(data, images, iter(asked)))

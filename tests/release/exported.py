@@ -41,4 +41,4 @@ def exported(folder: Path, module, side_px, runtime="onnxruntime", precision="fp
     export_model(module, SCALE, side_px, folder / "model.onnx")
     looks = second and export_second_look(module, SCALE, side_px, folder / "second_look.onnx")
     look = open_session(folder / "second_look.onnx", "onnxruntime", "fp32") if looks else None
-    return Executable(open_session(folder / "model.onnx", runtime, precision), "small", side_px, look)
+    return Executable(open_session(folder / "model.onnx", runtime, precision), "small", side_px, look and (lambda: look))

@@ -21,7 +21,7 @@ from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.export import export_run
-from drift_detector_pipeline.settings import Export
+from drift_detector_pipeline.settings_in_use import Export
 
 pytestmark = pytest.mark.slow  # a run is trained and exported first
 
@@ -76,6 +76,19 @@ print({{"torch", "sklearn", "timm", "matplotlib", "dvc", "wandb", "onnx", "hydra
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("(3, 3) (3, 3)\nset()\n", "")
+
+
+def test_a_second_look_that_is_opened_when_needed_is_the_file_of_back_then_with_the_same_bits(answers, tmp_path):
+    root, _ = answers
+    folder = shutil.copytree(root / "artefact", tmp_path / "artefact")
+    artefact = read_artefact(folder)
+    kept, seldom = (open_executable(artefact, seldom=late) for late in (False, True))
+    shutil.rmtree(folder)  # as when another artefact takes its place
+    images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    for some in (images, images[:4]):
+        expected, found = (way.adapted(some)(images) for way in (kept, seldom))
+        np.testing.assert_array_equal(found.logits, expected.logits)
+        np.testing.assert_array_equal(found.features, expected.features)
 
 
 def test_the_command_prints_the_table_and_what_comes_next(answers, call_main, tmp_path):

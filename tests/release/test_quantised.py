@@ -12,7 +12,7 @@ from drift_detector_pipeline.release.executable import Executable, open_session
 from drift_detector_pipeline.release.parity import Exam, measure
 from drift_detector_pipeline.release.quantised import prepare, quantise, stem_of
 from drift_detector_pipeline.release.trials import try_all
-from drift_detector_pipeline.settings import Export
+from drift_detector_pipeline.settings_in_use import Export
 
 SIDE = CONV[1]
 

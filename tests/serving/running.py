@@ -18,7 +18,8 @@ from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.keys import keys_of
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.service import Service
-from drift_detector_pipeline.settings import Serving
+from drift_detector_pipeline.serving.trial import open_trials
+from drift_detector_pipeline.settings_in_use import Serving
 
 DEFAULTS = {
     "host": "127.0.0.1", "port": 0, "window": 32, "in_flight": 48, "max_upload_mb": 1.0, "max_megapixels": 40.0,
@@ -29,8 +30,9 @@ DEFAULTS = {
 class Running(threading.Thread):
     """The application behind uvicorn in a thread, so that a test can look at its parts."""
 
-    def __init__(self, folder, place, environment=None, **settings):
+    def __init__(self, folder, place, environment=None, followed=None, **settings):
         super().__init__(daemon=True)
+        self.followed = followed
         self.settings = Serving(**DEFAULTS | {"database": f"sqlite:///{place}/requests.sqlite"} | settings)
         self.door = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.door.getsockname()[1]}"
@@ -42,7 +44,9 @@ class Running(threading.Thread):
 
     async def serve(self):
         log = RequestLog(self.settings.database)
-        self.service = Service(open_engine(self.folder), log, self.settings, self.folder)
+        self.service = Service(
+            open_engine(self.folder), log, self.settings, self.folder, self.followed, open_trials(self.settings)
+        )
         self.app = build_app(self.service, keys_of(self.environment))
         config = uvicorn.Config(self.app, log_level="critical", lifespan="on", timeout_graceful_shutdown=10)
         self.server = uvicorn.Server(config)
@@ -56,9 +60,8 @@ class Running(threading.Thread):
 
 
 @contextlib.contextmanager
-def running(folder, tmp_path, environment=None, **settings):
+def started(service):
     """A service that answers, and ends with the context."""
-    service = Running(folder, tmp_path, environment, **settings)
     service.start()
     assert service.started_up.wait(30)
     while not service.server.started:
@@ -69,6 +72,11 @@ def running(folder, tmp_path, environment=None, **settings):
         service.server.should_exit = True
         service.join(30)
         assert not service.is_alive()
+
+
+def running(folder, tmp_path, environment=None, **settings):
+    """The same around the artefact in `folder`."""
+    return started(Running(folder, tmp_path, environment, **settings))
 
 
 @contextlib.contextmanager

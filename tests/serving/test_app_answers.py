@@ -54,6 +54,26 @@ def test_one_image_as_the_body_is_labelled_as_the_engine_labels_it(client, expec
     assert [share["probability"] for share in answer["top3"]] == sorted(map(float, expected.probabilities[0]))[::-1]
 
 
+@pytest.mark.parametrize(
+    ("content", "source", "status"),
+    [(IMAGES[0], "gate-3", 200), (b"", "", 400), (IMAGES[0], "no/name", 422), (b"no image", "", 415)],
+)
+def test_the_short_way_and_the_one_through_the_routes_say_the_same(client, content, source, status) -> None:
+    """Without a query a request takes the first."""
+    own = {"X-Request-Id": "same", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"} | (
+        {"X-Source": source} if source else {}
+    )
+    short, long = (client.post(f"/predict{query}", content=content, headers=own) for query in ("", "?scores=false"))
+    assert short.status_code == long.status_code == status
+    said = [{**answer.json(), "milliseconds": 0, "detail": ""} for answer in (short, long)]
+    assert said[0] == said[1]
+    differing = {"date", "content-length"}
+    headers = [
+        {name: value for name, value in answer.headers.items() if name not in differing} for answer in (short, long)
+    ]
+    assert headers[0] == headers[1] and headers[0]["x-request-id"] == "same"
+
+
 def test_several_images_keep_their_order_as_a_form_as_json_and_as_data_uris(client, expected) -> None:
     files = [("images", (f"{place}.png", content)) for place, content in enumerate(IMAGES)]
     texts = [base64.b64encode(content).decode() for content in IMAGES]

@@ -9,7 +9,7 @@ from running import running
 from small_artefact import png, world
 
 from drift_detector_pipeline.serving.drift_answers import DriftBody, VerdictBody
-from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts
+from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts, verdict_of
 from drift_detector_pipeline.serving.verdicts import judge_again
 
 WINDOW = 32
@@ -36,11 +36,17 @@ def judged(service):
     for source, contents in (("old", USUAL), ("new", BRIGHT)):
         for files in forms(contents):
             httpx.post(f"{service.address}/predict", files=files, headers={"X-Source": source}).raise_for_status()
+    history(service, 3)
+    return service
+
+
+def history(service, count):
+    """The counted verdicts, once there are so many."""
     end = time.monotonic() + 60
-    while len(httpx.get(f"{service.address}/drift", params={"history": 9}).json()["history"]) < 3:
+    while len(found := httpx.get(f"{service.address}/drift", params={"history": 9}).json()["history"]) < count:
         assert time.monotonic() < end
         time.sleep(0.1)
-    return service
+    return found
 
 
 def test_full_windows_are_judged_by_themselves_each_source_for_itself(judged) -> None:
@@ -58,6 +64,23 @@ def test_a_stored_verdict_comes_again_from_its_rows_to_the_bit(judged) -> None:
     for stored in newest_verdicts(log, engine.log_id, 3):
         again = judge_again(log, stored.id, engine.detector)
         assert (again.level, again.p, again.accuracy.accuracy) == (stored.level, stored.p, stored.accuracy)
+
+
+@pytest.mark.parametrize(("keep_crops", "undone"), [(True, "inverted"), (False, "")])
+def test_negatives_are_named_and_judged_by_what_undoing_them_shows(models, tmp_path, keep_crops, undone) -> None:
+    negatives = [png(255 - pixels) for pixels in world(WINDOW, 70)[0]]
+    with running(models / "first", tmp_path, window=WINDOW, keep_crops=keep_crops) as service:
+        httpx.post(f"{service.address}/predict", files=forms(negatives)[0]).raise_for_status()
+        history(service, 1)
+        newest = httpx.get(f"{service.address}/drift").json()["newest"]
+        assert newest["level"] in ("notice", "alert") and not newest["by_copy"]
+        assert newest["detail"]["accuracy"]["undone"] == undone
+        assert (newest["detail"]["cause"]["kind"] == "inverted") == keep_crops
+        engine, log = service.service.engine, service.service.log
+        [stored] = newest_verdicts(log, engine.log_id)
+        assert judge_again(log, stored.id, engine.detector) == verdict_of(stored)
+        look = httpx.post(f"{service.address}/drift", files=forms(negatives)[0]).json()
+        assert look["detail"]["accuracy"]["undone"] == "inverted"  # of images at hand there are always crops
 
 
 def test_the_report_of_a_verdict_is_one_page_that_needs_nothing_else(judged) -> None:

@@ -25,7 +25,10 @@ parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra: pip in
 def test_rows_and_scores_come_out_as_they_went_in_a_piece_at_a_time(database, tmp_path, monkeypatch):
     monkeypatch.setattr(request_log, "PIECE", 10)
     put = [
-        row(number, "door", at=1.7e9 + number / 4, phi=np.float32([number, 0.1, -1]).tobytes()) for number in range(25)
+        row(number, "door", at=1.7e9 + number / 4, phi=np.float32([number, 0.1, -1]).tobytes())._replace(
+            shadow=number % 3 == 0
+        )
+        for number in range(25)
     ]
     with closing(RequestLog(database)) as log:
         model = log.register(FACTS)
@@ -44,7 +47,7 @@ def test_rows_and_scores_come_out_as_they_went_in_a_piece_at_a_time(database, tm
     assert str(table.schema.field("phi").type) == "fixed_size_list<element: float>[3]"
     assert json.loads(table.schema.metadata[b"scores"]) == FACTS.scores
     assert json.loads(table.schema.metadata[b"name"]) == "stripes"
-    for name in ("request_id", "source", "image_sha256", "predicted", "probability", "milliseconds"):
+    for name in ("request_id", "source", "image_sha256", "predicted", "probability", "milliseconds", "shadow"):
         assert table[name].to_pylist() == [getattr(one, name) for one in put], name
     assert table["phi"].to_pylist() == [np.frombuffer(one.phi, "<f4").tolist() for one in put]
     assert table["label"].to_pylist() == [FACTS.classes[one.predicted] for one in put]

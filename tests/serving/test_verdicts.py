@@ -14,7 +14,7 @@ from small_world import small_detector, world
 
 from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.verdict import Limits
+from drift_detector_pipeline.drift.verdict import Again, Limits
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.serving import verdicts as judging
 from drift_detector_pipeline.serving.crops import Crops, look_at_crops
@@ -134,22 +134,41 @@ def test_it_is_judged_again_as_it_was_asked_back_then(sqlite_log, detector):
     assert look_at(sqlite_log.newest(model, WINDOW), detector).verdict.p != found.p
 
 
-def test_with_crops_a_copy_is_asked_and_what_it_said_is_kept(log, detector):
-    images, crops = darkened(WINDOW, 2), Crops(10**6)
+def looked_at(log, detector, images):
+    """The verdict of a service that kept the crops of these images."""
+    crops = Crops(10**6)
     for row, crop in zip(rows_of(images, detector), images, strict=True):
         crops.put("", row.image_sha256, crop)
     model = fill(log, detector, images)
-    [found] = judge_windows(log, model, detector, window=WINDOW, by_copy=look_at_crops(crops, detector))
+    [found] = judge_windows(log, model, detector, window=WINDOW, look_again=look_at_crops(crops, detector))
+    return found
+
+
+def test_with_crops_a_copy_is_asked_and_what_it_said_is_kept(log, detector):
+    images = darkened(WINDOW, 2)
+    found = looked_at(log, detector, images)
     assert found.by_copy and found.detail["accuracy"]["by_copy"]
     direct = detector.check_crops(images)
     assert direct.accuracy.by_copy and found.accuracy == pytest.approx(direct.accuracy.accuracy, abs=1e-5)
     assert judge_again(log, found.id, detector) == verdict_of(found)
 
 
+def test_with_crops_a_fault_is_undone_and_what_that_told_is_kept(log, detector):
+    images = 255 - world(WINDOW, 2)[0]
+    found = looked_at(log, detector, images)
+    direct = detector.check_crops(images)
+    assert found.detail["accuracy"]["undone"] == direct.accuracy.undone == "inverted" and not found.by_copy
+    assert found.detail["cause"]["kind"] == direct.cause.kind == "inverted"
+    assert found.accuracy == pytest.approx(direct.accuracy.accuracy, abs=1e-5)
+    assert judge_again(log, found.id, detector) == verdict_of(found)
+    page = report_of(log, found.id, detector)
+    assert "once more with the change undone" in page and "scores alone" not in page
+
+
 def test_a_quiet_window_needs_no_second_look(sqlite_log, detector):
     model = fill(sqlite_log, detector, world(WINDOW, 1)[0])
     asked = []
-    [found] = judge_windows(sqlite_log, model, detector, window=WINDOW, by_copy=asked.append)
+    [found] = judge_windows(sqlite_log, model, detector, window=WINDOW, look_again=lambda *of: asked.append(of))
     assert (found.level, found.by_copy, asked) == ("quiet", False, [])
 
 
@@ -158,11 +177,11 @@ def test_a_second_look_is_at_each_image_once(sqlite_log, detector):
     model = fill(sqlite_log, detector, np.concatenate([images, images[:10]]))
     asked = []
 
-    def by_copy(rows):
+    def look_again(rows, looks_changed):
         asked.append([row.request_id for row in rows])
-        return Estimate(0.5, 0.25, 0.75, 0.4, by_copy=True)
+        return Again(Estimate(0.5, 0.25, 0.75, 0.4, by_copy=True))
 
-    [found] = judge_windows(sqlite_log, model, detector, window=WINDOW, by_copy=by_copy)
+    [found] = judge_windows(sqlite_log, model, detector, window=WINDOW, look_again=look_again)
     assert asked == [[f"r{number}" for number in range(30)]]
     assert (found.accuracy, found.low, found.high, found.by_copy) == (0.5, 0.25, 0.75, True)
 

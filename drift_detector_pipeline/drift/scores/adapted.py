@@ -28,14 +28,14 @@ def adapts(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def blended_statistics(module: nn.Module, inputs: torch.Tensor) -> Statistics:
+def blended_statistics(module: nn.Module, inputs: torch.Tensor, prior: int = PRIOR) -> Statistics:
     """Means and variances (C,) of every BatchNorm, its own blended with those of n `inputs` (n, ...).
 
-    Weights are PRIOR and n; variances are those of the n images alone (biased). Each layer normalises with its new
+    Weights are `prior` and n; variances are those of the n images alone (biased). Each layer normalises with its new
     values before the next one looks. The module is left as it is.
     """
     twin = copy.deepcopy(module).eval()
-    own = PRIOR / (PRIOR + len(inputs))
+    own = prior / (prior + len(inputs))
     for _, layer in normalizers(twin):
         layer.register_forward_pre_hook(lambda one, given: _blend(one, given[0].float(), own))
     twin(inputs)

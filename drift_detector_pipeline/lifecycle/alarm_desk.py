@@ -1,0 +1,143 @@
+"""What people do about alarms: `make alarms`, `make acknowledge ALARM=7 WHY=...`, `make silence SOURCE=gate-3 HOURS=8`.
+
+In: the request log of monitor.database; DATABASE_URL in the environment wins. Out: a table, or a line of JSON an alarm;
+a settled alarm; a source whose news waits.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.console import log as console
+from drift_detector_pipeline.console import set_up_logging
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
+from drift_detector_pipeline.lifecycle.alarms import AlarmRow, acknowledge, alarms, silence_source, silences
+from drift_detector_pipeline.release.registry import name_of_user
+from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.settings_in_use import Monitor
+
+_WORDS = {
+    "alarms": ("source", "open", "json", "count"),
+    "acknowledge": ("alarm", "why", "who"),
+    "silence": ("source", "hours", "why", "who"),
+}
+_SHOWN = 20  # alarms, unless another count is given
+_HEAD = ("alarm", "level", "source", "at (UTC)", "since request", "cause", "accuracy", "settled")
+
+
+@exit_status
+def main() -> int:
+    """Do what the first word says."""
+    verb, *words = sys.argv[1:] or ["alarms"]
+    if verb not in _WORDS:
+        raise ConfigError(f"{verb}: expected one of {', '.join(_WORDS)}")
+    set_up_logging()
+    database = [word for word in words if word.startswith("monitor.database=")]
+    given = _given(verb, [word for word in words if word not in database])
+    with closing(_opened(database)) as log:
+        {"alarms": _list, "acknowledge": _acknowledge, "silence": _silence}[verb](log, given)
+    return 0
+
+
+def table(found: Sequence[AlarmRow]) -> str:
+    """Alarms, one a line."""
+    rows = [_HEAD, *map(_cells, found)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(_HEAD))]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _list(log: RequestLog, given: dict[str, str]) -> None:
+    open_only, as_json = (_yes(given, name) for name in ("open", "json"))
+    count = int(_number(given, "count", _SHOWN))
+    found = alarms(log, source=given.get("source"), open_only=open_only, count=count)
+    if as_json:
+        for one in found:
+            print(json.dumps(one._asdict()))
+        return
+    print(table(found) if found else "no alarms")
+    for kept in silences(log):
+        source = kept.source or "the unnamed source"
+        print(visible(f"news of {source} waits until {_time(kept.until)} UTC: {kept.why} ({kept.who})"))
+    if any(one.acknowledged_at is None for one in found):
+        print('settle one: make acknowledge ALARM=NUMBER WHY="..."')
+
+
+def _acknowledge(log: RequestLog, given: dict[str, str]) -> None:
+    number, why = _number(given, "alarm"), _why(given)
+    who = given.get("who") or name_of_user()
+    done = acknowledge(log, int(number), who, why)
+    when = _time(done.acknowledged_at or 0.0)
+    console.info("alarm %d: settled by %s at %s UTC: %s", done.id, done.acknowledged_by, when, done.note)
+    console.info("its stream, %s, begins anew with its next image", done.source or "without a name")
+
+
+def _silence(log: RequestLog, given: dict[str, str]) -> None:
+    hours, why = _number(given, "hours"), _why(given)
+    kept = silence_source(log, given.get("source", ""), hours, who=given.get("who") or name_of_user(), why=why)
+    source = kept.source or "the unnamed source"
+    console.info("news of %s waits until %s UTC; its alarms are kept", source, _time(kept.until))
+
+
+def _given(verb: str, words: Sequence[str]) -> dict[str, str]:
+    found = dict[str, str]()
+    for word in words:
+        name, sign, value = word.partition("=")
+        if name not in _WORDS[verb] or not sign:
+            further = ", ".join(f"{one}=..." for one in (*_WORDS[verb], "monitor.database"))
+            raise ConfigError(f"{word}: no word of this command; expected {further}")
+        found[name] = value
+    return found
+
+
+def _opened(words: Sequence[str]) -> RequestLog:
+    """The log; one that is not there is not made."""
+    own = [f"monitor.database={address!r}"] if (address := os.environ.get("DATABASE_URL")) else []
+    database = load_section(Monitor, [*words, *own]).database
+    if database.startswith("sqlite:///") and not Path(database.removeprefix("sqlite:///")).exists():
+        raise DataError(f"{database}: no log there; make serve writes one, monitor.database=... names another")
+    return RequestLog(database)
+
+
+def _number(given: dict[str, str], name: str, otherwise: float | None = None) -> float:
+    value = given.get(name) or otherwise
+    try:
+        number = float(value if value is not None else "")
+    except ValueError as error:
+        raise ConfigError(f"{name}={given.get(name, '')}: expected a number, as in {name}=7") from error
+    if name != "hours" and not (number.is_integer() and number > 0):
+        raise ConfigError(f"{name}={given.get(name, '')}: expected a whole number from 1 on")
+    return number
+
+
+def _why(given: dict[str, str]) -> str:
+    if not given.get("why", "").strip():
+        raise ConfigError('why: say it for whoever asks later: WHY="lens cleaned"')
+    return given["why"].strip()
+
+
+def _time(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at))
+
+
+def _yes(given: dict[str, str], name: str) -> bool:
+    value = given.get(name, "false")
+    if value not in ("true", "false"):
+        raise ConfigError(f"{name}={value}: expected true or false")
+    return value == "true"
+
+
+def _cells(one: AlarmRow) -> tuple[str, ...]:
+    accuracy = (one.detail.get("verdict") or {}).get("accuracy")
+    worth = f"{accuracy['accuracy']:.2f} ({accuracy['low']:.2f}-{accuracy['high']:.2f})" if accuracy else "-"
+    settled = "open" if one.acknowledged_at is None else f"{one.acknowledged_by}: {one.note}"
+    cells = (str(one.id), one.level, one.source or "-", _time(one.at), str(one.since), one.cause or "-", worth, settled)
+    return tuple(visible(cell).replace("\n", " ") for cell in cells)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

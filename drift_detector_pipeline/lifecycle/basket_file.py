@@ -1,0 +1,94 @@
+"""What a basket of images holds: basket.json and, for whoever labels them, the same as files of other tools.
+
+In: a filled folder. Out: a `Basket` back. Written by basket.py, read by labels.py and label.py.
+
+    images/            one file an image: its own bytes, or the small picture of the log
+    basket.json        where each comes from, why it was chosen, what the model said; the last file
+    basket.csv         path, label (empty), predicted: for a spreadsheet
+    label_studio.json, label_studio.xml, cvat_labels.json   see label_formats.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.files import write_json
+
+Why = Literal["random", "carrier", "stranger"]
+FILE, TABLE, IMAGES = "basket.json", "basket.csv", "images"
+BASKETS = Path("data/baskets")
+REMEDY = "make a new one: make basket"
+
+
+class Item(NamedTuple):
+    """An image of a basket."""
+
+    file: str  # below the basket, always images/NAME
+    sha256: str  # of the bytes that were sent to the service
+    file_sha256: str  # of the file here; another one if it is the log's small picture
+    picture: Literal["original", "thumbnail"]
+    request: int  # row of the log
+    request_id: str
+    at: float  # when it was answered, in seconds since 1970
+    source: str
+    chosen: Why
+    predicted: str
+    probability: float
+
+
+class Basket(NamedTuple):
+    """What basket.json says."""
+
+    folder: Path  # not in the file
+    made: str  # ISO 8601
+    model: dict[str, Any]  # name, sha256, reference_sha256 and its number in the log
+    classes: list[str]
+    alarm: dict[str, Any] | None  # its number, level and cause
+    source: str | None  # None: of all
+    rows: dict[str, int]  # first, last, images (different ones), without_picture
+    estimate: dict[str, Any] | None  # of accuracy before anything was labelled: accuracy, low, high, known, of
+    seed: int  # of the images that were drawn at random
+    images: list[Item]
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.folder.name
+
+
+def write_basket(basket: Basket, folder: Path) -> None:
+    """Write basket.json into `folder`."""
+    values = basket._asdict() | {"images": [item._asdict() for item in basket.images]}
+    del values["folder"]
+    write_json(folder / FILE, values)
+
+
+def read_basket(folder: Path) -> Basket:
+    """Read basket.json. Raises DataError if it is missing or damaged, or names a file outside of images/."""
+    path = folder / FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        basket = Basket(folder=folder.absolute(), **values | {"images": [Item(**item) for item in values["images"]]})
+        names = [Path(item.file) for item in basket.images]
+        if any(name.parent != Path(IMAGES) or name.name.startswith(".") for name in names):
+            raise ValueError("a file outside of images/")
+        if len(set(names)) < len(names) or not all(isinstance(one, str) for one in basket.classes):
+            raise ValueError("an image twice, or a class without name")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; name a basket: BASKET=FOLDER, or {REMEDY}") from error
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise DataError(f"{path}: damaged ({type(error).__name__}: {error}); {REMEDY}") from error
+    return basket
+
+
+def baskets(place: Path = BASKETS) -> list[Path]:
+    """The folders of all baskets, the oldest first."""
+    return sorted(path.parent for path in place.glob(f"*/{FILE}") if not path.parent.name.startswith("."))
+
+
+def newest_basket(place: Path = BASKETS) -> Path:
+    """The folder of the newest basket. Raises DataError if there is none."""
+    if not (found := baskets(place)):
+        raise DataError(f"{place}: no basket in it; make one first: make basket")
+    return found[-1]

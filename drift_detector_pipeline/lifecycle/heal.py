@@ -1,0 +1,185 @@
+"""A champion healed of a change: `python -m drift_detector_pipeline.lifecycle.heal IMAGES cause=fog severity=3`.
+
+In: recent images of the changed world, without labels, and what has happened to them. Out: a version in models/, not
+promoted: the champion's run with statistics of those images, a drift reference of the new world, and heal.json.
+
+Only looks can be healed, so whatever else has changed is refused; so is a copy that does not gain on labelled images to
+which the same was done. Whoever heals a healed version begins with the run's own weights again: nothing adds up.
+"""
+
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Indices, Pixels
+from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.corruptions.faults import FAULTS
+from drift_detector_pipeline.drift.build_reference import World
+from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
+from drift_detector_pipeline.drift.preparation import Preparation, open_images
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.images.named_files import image_files
+from drift_detector_pipeline.lifecycle.frozen import TwinGain, freeze, twin_gain
+from drift_detector_pipeline.lifecycle.gate import HEALED
+from drift_detector_pipeline.lifecycle.gate_images import cause_in, changed_at_random, levels_near
+from drift_detector_pipeline.lifecycle.origin import named_artefact, run_of
+from drift_detector_pipeline.networks.models import Network
+from drift_detector_pipeline.networks.tensors_hash import tensors_hash
+from drift_detector_pipeline.processed.roles import MOST_REFERENCE, crops_of, roles_of
+from drift_detector_pipeline.release.admitted import identified
+from drift_detector_pipeline.release.artefact import MODELS, read_artefact
+from drift_detector_pipeline.release.export import Source, export_source, one_core, open_source
+from drift_detector_pipeline.release.registry import register
+from drift_detector_pipeline.runs.facts import git_state, now, this_command
+from drift_detector_pipeline.settings import valid_keys
+from drift_detector_pipeline.settings_in_use import Export, Heal
+
+LEAST = 64  # images below which statistics say too little
+_WHY_NOT = {
+    UNKNOWN: "what has happened is not known, so nobody could say whether it helps; label some: make basket",
+    CONTENT: "something else is shown, and statistics teach nothing new; label some and train on: make basket",
+    MIX: "looks are as they were; statistics of another mix of classes would spoil what is right",
+}
+
+
+class Recent(NamedTuple):
+    """Recent images of the changed world, each once."""
+
+    crops: Pixels  # uint8 (N, S, S, 3)
+    paths: list[Path]
+    left_out: int  # copies and unreadable files
+
+
+@exit_status
+def main() -> int:
+    """Heal the champion, or the version or artefact folder that is named before the images."""
+    command = read_command(sys.argv[1:], takes_images=True)
+    cause, severity, others = cause_in(command.overrides)
+    refuse_others(others, ["cause", "severity", *valid_keys(Heal, "heal.")], "no word of healing")
+    if cause is None:
+        raise ConfigError("cause: say what has happened to the images, as an alarm or make drift names it: CAUSE=fog")
+    if not any(command.images):
+        raise ConfigError("name recent images of the changed world: make heal IMAGES=FOLDER CAUSE=fog")
+    set_up_logging()
+    folder = named_artefact(command.target)
+    with image_files(command.images) as found:
+        images = [path for _, path in found]
+        version = heal(folder, images, cause=cause, severity=severity, settings=load_section(Heal, others))
+    log.info("%s. Next: make gate VERSION=%s CAUSE=%s", version, version, cause)
+    return 0
+
+
+def heal(
+    champion: Path, images: Sequence[Path], *, cause: str, severity: float | None, settings: Heal, place: Path = MODELS
+) -> str:
+    """Register a version of the artefact `champion` that has the statistics of recent `images`; return its name.
+
+    Raises ConfigError for a cause that cannot be healed, or if the copy gains nothing on labelled twins; ModelError for
+    a network without BatchNorm, DataError for too few images or if the champion's run is not here.
+    """
+    refuse_cause(cause)
+    artefact = read_artefact(champion)
+    recent = open_recent(images, Preparation(artefact.side_px, artefact.stored_side_px), settings)
+    cells = [(cause, level) for level in levels_near(cause, severity)]
+    with one_core() as machine:
+        source = open_source(run_of(artefact), machine)
+        network, chosen = freeze(source.trained.network, recent.crops, most=settings.images, prior=settings.prior)
+        gain = _gain(source, network, cells)
+        world, seen = _new_world(source, recent, chosen, cells, settings)
+        facts = _facts(champion, source, recent, chosen) | {
+            "cause": cause, "severity": severity, "prior": settings.prior, "reference": seen,
+            "twins": gain._asdict(),
+        }  # fmt: skip
+        healed = _healed(source, network, world, {HEALED: (json.dumps(facts, indent=2) + "\n").encode()})
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place, prefix=".heal-") as folder:
+            export = load_section(Export, [
+                f"export.path={folder}/artefact", f"export.runtime={artefact.runtime}",
+                f"export.precision={artefact.precision}",
+            ])  # fmt: skip
+            return register(export_source(healed, export).folder, place)
+
+
+def refuse_cause(cause: str) -> None:
+    """Raise ConfigError, in one sentence, unless a cause is one change of looks that can be made and healed."""
+    if cause in _WHY_NOT:
+        raise ConfigError(f"cause={cause}: not healed, {_WHY_NOT[cause]}")
+    if " and " in cause or "," in cause:
+        raise ConfigError(f"cause={cause}: two at once are not healed, as no twins show what both do together")
+    levels_near(cause, None)
+    if cause in FAULTS and not FAULTS[cause].keeps_meaning:
+        raise ConfigError(f"cause={cause}: not healed, statistics turn no image back; mend the service, or retrain")
+
+
+def open_recent(images: Sequence[Path], preparation: Preparation, settings: Heal) -> Recent:
+    """The images as crops, each once; of more than can be used some at random. Raises DataError for too few."""
+    most = settings.images + MOST_REFERENCE
+    order = np.random.default_rng(0).permutation(len(images))[:most]
+    paths = [images[place] for place in np.sort(order).tolist()]
+    window = open_images(paths, preparation, [str(path) for path in paths])
+    first = {hashlib.sha256(crop.tobytes()).digest(): place for place, crop in reversed(list(enumerate(window.crops)))}
+    kept = np.sort(list(first.values()))
+    if len(kept) < LEAST:
+        raise DataError(f"{len(kept)} different readable images of {len(images)}; at least {LEAST} are needed to heal")
+    return Recent(window.crops[kept], [Path(window.names[place]) for place in kept.tolist()], len(paths) - len(kept))
+
+
+def _gain(source: Source, frozen: Network, cells: Sequence[tuple[str, int]]) -> TwinGain:
+    """The cheap test before the costly export, on images that no gate asks about."""
+    places = roles_of(source.processed).fit
+    crops, labels = crops_of(source.processed, places, source.trained.img_size), source.processed.images.labels[places]
+    gain = twin_gain(source.trained.network, frozen, crops, labels, cells)
+    said = f"{100 * gain.before:.1f} % before, {100 * gain.after:.1f} % after, on {gain.n} labelled twins"
+    if gain.low <= 0:
+        raise ConfigError(
+            f"cause={cells[0][0]}: healing is not shown to help, {said}; make retrain CAUSE={cells[0][0]}"
+        )
+    log.info("%s: %s", cells[0][0], said)
+    return gain
+
+
+def _new_world(
+    source: Source, recent: Recent, chosen: Indices, cells: Sequence[tuple[str, int]], settings: Heal
+) -> tuple[World, str]:
+    """What drift is measured from: recent images that statistics were not taken of, else twins of the run's own."""
+    rest = np.setdiff1d(np.arange(len(recent.crops)), chosen)[:MOST_REFERENCE]
+    if len(rest) >= settings.least_reference:
+        return World(recent.crops[rest], None), f"{len(rest)} recent images"
+    places = roles_of(source.processed).ref
+    crops = crops_of(source.processed, places, source.trained.img_size)
+    labels = source.processed.images.labels[places]
+    return World(changed_at_random(crops, cells, places), labels), f"{len(places)} twins"
+
+
+def _healed(source: Source, network: Network, world: World, papers: dict[str, bytes]) -> Source:
+    trained = source.trained._replace(network=network, sha256=tensors_hash(network.module.state_dict()))
+    return source._replace(trained=trained, world=world, papers=papers)
+
+
+def _facts(champion: Path, source: Source, recent: Recent, chosen: Indices) -> dict[str, Any]:
+    """Who was healed, with which images."""
+    paths = [recent.paths[place] for place in chosen.tolist()]
+    return {
+        "champion": identified(champion),
+        "run": str(source.receipt.folder),
+        "weights_sha256": source.trained.sha256,
+        "images": {path.name: file_hash(path) for path in paths},
+        "images_given": len(recent.paths) + recent.left_out,
+        "images_left_out": recent.left_out,
+        "command": this_command(),
+        "git": git_state(),
+        "when": now(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""What should be done about an alarm? Reasons in, a plan out; nothing is done here.
+
+In: an alarm with what the monitor found out, what was tried before, settings. Out: a `Plan`. Read by the autopilot.
+
+A world that a former champion knows may be back: that one answers again. Looks that have changed can be healed or
+trained for, since they can be made again on labelled images. Whatever else has happened, only labels tell: a basket for
+people. What does no harm is left alone.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from drift_detector_pipeline.corruptions.corrupt import KINDS
+from drift_detector_pipeline.corruptions.faults import FAULTS
+from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
+from drift_detector_pipeline.lifecycle.alarms import AlarmRow
+from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, Action, Decision
+from drift_detector_pipeline.settings_in_use import Lifecycle
+
+WEEK_S, _MINUTE_S = 7 * 86_400.0, 60.0
+COSTLY = ("heal", "retrain")
+
+
+class Plan(NamedTuple):
+    """What to do next about one alarm."""
+
+    action: Action | None  # None: wait
+    reasons: list[str]
+
+
+def plan_for(
+    alarm: AlarmRow, images: int, tried: Sequence[Decision], this_week: Sequence[Decision], settings: Lifecycle,
+    *, former: int,
+) -> Plan:  # fmt: skip
+    """What to do about an open alarm of the model that answers.
+
+    `images`: how many different ones came since its change; `tried`: decisions about this alarm; `this_week`: all of
+    the last seven days; `former`: champions there were before.
+    """
+    known = _known(alarm)
+    done = {one.action for one in tried if one.outcome != INTERRUPTED}
+    if passed := next((one.detail["version"] for one in tried if one.detail.get("passed")), None):
+        return Plan(None, [*known, f"{passed} passed its gate and waits for a person: make promote VERSION={passed}"])
+    enough = images >= settings.wait_images
+    shown = max((one.detail.get("images", 0) for one in tried if one.action == "return"), default=0)
+    if former and settings.promote and images >= shown + settings.wait_images:  # again with as many new ones
+        return Plan("return", [*known, f"one of {former} former champions may know this world"])
+    if not is_harmful(alarm):
+        if alarm.cause is None:
+            return Plan(None, [*known, "its cause is not known yet"])
+        return Plan(None if "nothing" in done else "nothing", [*known, "it does no harm that is worth a change"])
+    if alarm.cause is None or not enough:
+        return Plan(None, [*known, f"{images} of {settings.wait_images} images of the new world are there"])
+    why_not = list[str]()
+    for action in settings.on_alert:
+        obstacle = _obstacle(action, alarm.cause, this_week, settings)
+        if action in done:
+            why_not.append(f"{action}: was tried")
+        elif obstacle:
+            why_not.append(f"{action}: {obstacle}")
+        else:
+            return Plan(action, [*known, *why_not, f"{action}: next in lifecycle.on_alert"])
+    return Plan(None, [*known, *why_not, "nothing is left to do without a person"])
+
+
+def is_harmful(alarm: AlarmRow) -> bool:
+    """Whether the stream or the verdict on it says that the model suffers."""
+    verdict = alarm.detail.get("verdict") or {}
+    return "alert" in (alarm.level, verdict.get("level"))
+
+
+def severity_of(alarm: AlarmRow) -> float | None:
+    """How strong its cause is, as far as the verdict tells."""
+    cause = (alarm.detail.get("verdict") or {}).get("cause") or {}
+    severity = cause.get("severity")
+    return None if severity is None else float(severity)
+
+
+def remake(cause: str) -> bool:
+    """Whether a cause can be made on labelled images."""
+    return cause in KINDS or cause in FAULTS
+
+
+def _known(alarm: AlarmRow) -> list[str]:
+    verdict = alarm.detail.get("verdict") or {}
+    said = [f"{alarm.level} of source {alarm.source!r} since request {alarm.since}"]
+    if alarm.cause is not None:
+        severity = severity_of(alarm)
+        said.append(f"cause {alarm.cause}" + ("" if severity is None else f", severity {severity:.1f}"))
+    accuracy = verdict.get("accuracy")
+    if accuracy:
+        low, value, high = (100 * accuracy[name] for name in ("low", "accuracy", "high"))
+        said.append(f"accuracy {value:.0f} % ({low:.0f} to {high:.0f})")
+    return said
+
+
+def _obstacle(action: str, cause: str, this_week: Sequence[Decision], settings: Lifecycle) -> str:
+    """Why an action is out of the question, or ""."""
+    if action not in COSTLY:
+        return ""
+    if not remake(cause):
+        return {
+            UNKNOWN: "what has happened is not known", MIX: "another mix of classes is no fault of the model",
+            CONTENT: "something else is shown, so labels are needed",
+        }.get(cause, "no such images can be made for a test")  # fmt: skip
+    if action == "heal" and cause in FAULTS and not FAULTS[cause].keeps_meaning:
+        return "statistics turn no image back"
+    spent = [one for one in this_week if one.action in COSTLY]
+    minutes = sum(((one.ended_at or one.at) - one.at) / _MINUTE_S for one in spent)
+    if len(spent) >= settings.tries_a_week:
+        return f"lifecycle.tries_a_week={settings.tries_a_week} are spent"
+    if minutes >= settings.minutes_a_week:
+        return f"lifecycle.minutes_a_week={settings.minutes_a_week:g} are spent"
+    return ""

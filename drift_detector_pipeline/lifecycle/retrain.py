@@ -1,0 +1,142 @@
+"""A champion trained on: `python -m drift_detector_pipeline.lifecycle.retrain cause=fog severity=3`.
+
+In: the champion's run, a change that can be made, labelled images. Out: an ordinary run in outputs/ (receipt, exact
+resume, make reproduce), which starts from the champion's weights and learns from images of which some are changed; and
+a version in models/ of it, not promoted. Killed, the same command goes on where it was.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.config import Composed, load, load_section
+from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.corruptions.corrupt import KINDS
+from drift_detector_pipeline.corruptions.faults import FAULTS
+from drift_detector_pipeline.errors import ConfigError, ResumeError, exit_status
+from drift_detector_pipeline.lifecycle.gate_images import cause_in, levels_near
+from drift_detector_pipeline.lifecycle.joined import Joined, join_labels
+from drift_detector_pipeline.lifecycle.labels import Labelled, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.origin import named_artefact, run_of
+from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.release.admitted import identified
+from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
+from drift_detector_pipeline.release.export import export_source, one_core, open_source
+from drift_detector_pipeline.release.registry import register
+from drift_detector_pipeline.runs.receipts import FINAL, Receipt, read_receipt
+from drift_detector_pipeline.settings import Settings, Twins, valid_keys
+from drift_detector_pipeline.settings_in_use import Export, Retrain
+
+PAPER = "retrain.json"
+
+
+@exit_status
+def main() -> int:
+    """Train the champion on, or the version or artefact folder that is named."""
+    command = read_command(sys.argv[1:])
+    cause, severity, others = cause_in(command.overrides)
+    refuse_others(others, ["cause", "severity", *valid_keys(Retrain, "retrain.")], "no word of training on")
+    set_up_logging()
+    if cause is not None:
+        levels_near(cause, severity)
+    version = retrain(
+        named_artefact(command.target), cause=cause, severity=severity, labels=read_labels(),
+        settings=load_section(Retrain, others),
+    )  # fmt: skip
+    log.info("%s. Next: make gate VERSION=%s%s", version, version, f" CAUSE={cause}" * (cause is not None))
+    return 0
+
+
+def retrain(
+    champion: Path, *, cause: str | None, severity: float | None, labels: Sequence[Labelled] = (), settings: Retrain,
+    place: Path = MODELS,
+) -> str:  # fmt: skip
+    """Train on, export and register; return the version's name.
+
+    Of `labels` the half that is for training is learned from. A cause that is no change that can be made teaches
+    nothing. Raises ConfigError if there is nothing to learn then, ResumeError if training was stopped, DataError if the
+    champion's run or a labelled image is not here.
+    """
+    artefact = read_artefact(champion)
+    twins = twins_of(cause, severity, settings)
+    own, _ = split_labels(labels)
+    if twins.kind is None and not own:
+        raise ConfigError(
+            f"cause={cause}: no change that can be made, and there are no labels to learn from either; label some: "
+            "make basket, make labels"
+        )
+    receipt = read_receipt(run_of(artefact))
+    joined = join_labels(receipt.data(), own, share=settings.labels_share, most_repeats=settings.most_repeats)
+    outcome = train(composed(receipt, twins, joined, settings))
+    if outcome.exit_status:
+        raise ResumeError(f"{outcome.folder}: stopped; the same command goes on from there")
+    facts = {
+        "champion": identified(champion), "cause": cause, "severity": severity, "twins": twins.model_dump(),
+        "labelled": joined.labelled, "repeats": joined.repeats, "settings": settings.model_dump(),
+    }  # fmt: skip
+    return _exported(outcome.folder, artefact, facts, place)
+
+
+def twins_of(cause: str | None, severity: float | None, settings: Retrain) -> Twins:
+    """Which twins are learned from; none for a cause that is no change that can be made."""
+    if cause not in (*KINDS, *FAULTS):
+        return Twins()
+    return Twins(kind=cause, levels=list(levels_near(cause, severity)), share=settings.twins_share)
+
+
+def composed(receipt: Receipt, twins: Twins, joined: Joined, settings: Retrain) -> Composed:
+    """The settings of a run, changed for training on; the words that say so, as they are typed."""
+    today = load([])
+    before = receipt.settings(today.settings)
+    words = [word for word in receipt.overrides if not word.startswith(("hydra.run.dir=", "run.resume="))]
+    changes = {"data": {"processed_path": joined.folder}, "training": _training(before, settings)}
+    if settings.warm:
+        start = receipt.folder / FINAL
+        changes["model"] = {"pretrained": False, "pretrained_path": start}
+    told = [f"{section}.{key}={_word(value)}" for section, own in changes.items() for key, value in own.items()]
+    if twins.kind is not None:
+        told += [f"data.augmentation.twins.{key}={_word(value)}" for key, value in twins.model_dump().items()]
+        changes["data"]["augmentation"] = before.data.augmentation.model_copy(update={"twins": twins})
+    changes["run"] = {"device": "auto", "threads": "auto", "precision": "auto", "resume": "auto"}
+    sections = {name: getattr(before, name).model_copy(update=own) for name, own in changes.items()}
+    after = before.model_copy(update=sections)
+    text = yaml.safe_dump(after.model_dump(mode="json"), sort_keys=False)
+    return Composed(after, [*words, *told], text, today.run_folder, run_folder_chosen=False)
+
+
+def _training(before: Settings, settings: Retrain) -> dict[str, Any]:
+    training = before.training
+    epochs = settings.further_epochs or training.epochs
+    found: dict[str, Any] = {
+        "epochs": epochs,
+        "learning_rate": training.learning_rate * (settings.learning_rate_factor if settings.warm else 1),
+    }
+    if training.sizes_px and len(training.sizes_px) != epochs:
+        found["sizes_px"] = [training.sizes_px[-1]] * epochs
+    return found
+
+
+def _word(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
+
+
+def _exported(run: Path, artefact: Artefact, facts: dict[str, Any], place: Path) -> str:
+    """A version of a finished run, in the champion's runtime and precision."""
+    place.mkdir(parents=True, exist_ok=True)
+    with one_core() as machine, tempfile.TemporaryDirectory(dir=place, prefix=".retrain-") as folder:
+        source = open_source(run, machine)._replace(papers={PAPER: (json.dumps(facts, indent=2) + "\n").encode()})
+        export = load_section(Export, [
+            f"export.path={folder}/artefact", f"export.runtime={artefact.runtime}",
+            f"export.precision={artefact.precision}",
+        ])  # fmt: skip
+        return register(export_source(source, export).folder, place)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

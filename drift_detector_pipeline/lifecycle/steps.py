@@ -1,0 +1,138 @@
+"""The steps that follow from a plan, taken as people take them: a basket, a version that is tested and adopted.
+
+In: an alarm, the log, versions in models/, labels, recent images. Out: what was made, in a sentence and as facts. Read
+by the autopilot.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.lifecycle.alarms import AlarmRow
+from drift_detector_pipeline.lifecycle.basket import make_basket
+from drift_detector_pipeline.lifecycle.basket_file import BASKETS
+from drift_detector_pipeline.lifecycle.decisions import Action
+from drift_detector_pipeline.lifecycle.gate import run_gate
+from drift_detector_pipeline.lifecycle.labels import LABELS, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.pictures import images_by_hash
+from drift_detector_pipeline.lifecycle.policy import severity_of
+from drift_detector_pipeline.lifecycle.stretch import rows_of, since_alarm
+from drift_detector_pipeline.release.admitted import GATE
+from drift_detector_pipeline.release.artefact import MODELS, VERSIONS
+from drift_detector_pipeline.release.registry import champion, champion_folder, history, promote
+from drift_detector_pipeline.serving.engine import open_engine
+from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.settings_in_use import Basket, Gate, Heal, Lifecycle, Retrain
+
+WHO = "autopilot"
+_MOST = 256  # images that former champions are asked about
+
+
+class Steps(NamedTuple):
+    """How each step is taken, and where."""
+
+    basket: Basket
+    heal: Heal
+    retrain: Retrain
+    gate: Gate
+    images: Path | None  # a folder that holds recent images
+    place: Path = MODELS
+    baskets: Path = BASKETS
+    labels: Path = LABELS
+
+
+def take(
+    log: RequestLog, action: Action, alarm: AlarmRow, settings: Lifecycle, steps: Steps
+) -> tuple[str, dict[str, Any]]:  # fmt: skip
+    """Take one step about an alarm; return a sentence on what came of it, and facts. Raises what the step raises."""
+    if action == "basket":
+        folder = make_basket(log, alarm, steps.images, steps.basket, place=steps.baskets, models=steps.place)
+        return f"{folder} waits for labels: make label, make labels", {"basket": str(folder)}
+    if action == "return":
+        return _returned(log, alarm, settings.wait_images, steps)
+    if action in ("heal", "retrain"):
+        version = _made(log, action, alarm, steps)
+        return _judged(version, action, str(alarm.cause), severity_of(alarm), settings, steps)
+    return "left alone", {}
+
+
+def _made(log: RequestLog, action: Action, alarm: AlarmRow, steps: Steps) -> str:
+    """A version that was healed of, or trained for, the cause of an alarm."""
+    standing = champion(steps.place)
+    assert standing is not None  # `look` asked
+    folder = champion_folder(standing, steps.place)
+    cause, severity = str(alarm.cause), severity_of(alarm)
+    if action == "retrain":
+        return _trained(folder, cause, severity, steps)
+    from drift_detector_pipeline.lifecycle.heal import heal  # PyTorch, which nothing else here needs
+
+    paths = _recent(log, alarm, steps)
+    return heal(folder, paths, cause=cause, severity=severity, settings=steps.heal, place=steps.place)
+
+
+def _recent(log: RequestLog, alarm: AlarmRow, steps: Steps) -> list[Path]:
+    """Files of the images since an alarm's change, the newest last. Raises ConfigError if nothing keeps them."""
+    if steps.images is None:
+        raise ConfigError("no recent images; serving.keep_images=FOLDER keeps them, lifecycle.images=FOLDER names them")
+    order = [row.image_sha256 for row in rows_of(log, since_alarm(alarm))]
+    found = images_by_hash(steps.images, set(order))
+    return [found[one] for one in order if one in found]
+
+
+def _returned(log: RequestLog, alarm: AlarmRow, newest: int, steps: Steps) -> tuple[str, dict[str, Any]]:
+    """Let the newest former champion to whom the `newest` images since the change look usual answer again.
+
+    No gate is asked: what labelled images say of it is known from when it was adopted for this world.
+    """
+    shown = _recent(log, alarm, steps)
+    paths = shown[-min(newest, _MOST) :]
+    for version in former_champions(steps.place):
+        folder = steps.place / VERSIONS / version
+        detector = open_engine(folder).detector if folder.is_dir() else None
+        if detector is None:
+            continue
+        verdict = detector.check(paths)
+        if verdict.level == "quiet" and verdict.p is not None:
+            why = (
+                f"its world is back: {verdict.images} images since alarm {alarm.id} look usual to it, p {verdict.p:.2f}"
+            )
+            promote(version, who=WHO, why=why, force=True, place=steps.place)
+            return f"{version} answers again", {"version": version, "adopted": True, "p": verdict.p}
+    return f"{len(paths)} images look usual to no former champion", {"images": len(shown)}
+
+
+def former_champions(place: Path) -> list[str]:
+    """Versions that answered before the champion, each once, the newest first."""
+    standing = champion(place)
+    names = [one.version for one in reversed(history(place))]
+    return [name for name in dict.fromkeys(names) if standing is None or name != standing.version]
+
+
+def _trained(folder: Path, cause: str | None, severity: float | None, steps: Steps) -> str:
+    from drift_detector_pipeline.lifecycle.retrain import retrain
+
+    labels, _ = split_labels(read_labels(steps.labels))
+    return retrain(
+        folder, cause=cause, severity=severity, labels=labels, settings=steps.retrain, place=steps.place
+    )  # fmt: skip
+
+
+def _judged(
+    version: str, action: Action, cause: str | None, severity: float | None, settings: Lifecycle, steps: Steps
+) -> tuple[str, dict[str, Any]]:  # fmt: skip
+    """Ask the gate about a version, and adopt it if that may be."""
+    _, labels = split_labels(read_labels(steps.labels))
+    gate = run_gate(version, cause=cause, severity=severity, labels=labels, settings=steps.gate, place=steps.place)
+    facts: dict[str, Any] = {"version": version, "passed": gate.passed, "gate": str(gate.folder)}
+    if not gate.passed:
+        return f"{version} was refused by its gate: {'; '.join(gate.reasons)}", facts
+    if not settings.promote:
+        return f"{version} passed its gate and waits for a person: make promote VERSION={version}", facts
+    why = f"{action} for {cause or 'labels'}"
+    promote(version, who=WHO, why=why, gate=gate.folder / GATE, action=action, place=steps.place)  # type: ignore[arg-type]
+    return f"{version} answers now", facts | {"adopted": True}
+
+
+def train_on_labels(folder: Path, settings: Lifecycle, steps: Steps) -> tuple[str, dict[str, Any]]:
+    """Train the champion in `folder` on labels that came back; as `take`."""
+    return _judged(_trained(folder, None, None, steps), "retrain", None, None, settings, steps)

@@ -1,0 +1,46 @@
+"""The whole story of a year on one page: accuracy by week, what was the matter, what was done.
+
+In: the report. Out: year.html. Read by people.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from drift_detector_pipeline.figures import figure_png
+from drift_detector_pipeline.pages import data_uri, write_page
+
+_DAYS = 7  # of a point of the chart
+_SHADES = ("0.93", "0.87")
+
+
+def write_year(path: Path, report: dict[str, Any]) -> None:
+    """Write the page."""
+    write_page(path, "year.html", title="A simulated year", year=report, chart=data_uri(chart(report)))
+
+
+def chart(report: dict[str, Any]) -> bytes:
+    """Accuracy of the loop and of the first model alone, week by week, as PNG."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, spell in enumerate(report["spells"]):
+        axes.axvspan(spell["first"], spell["last"] + 1, color=_SHADES[number % 2], zorder=0)
+        words = spell["cause"].replace("_", " ")
+        axes.text(
+            (spell["first"] + spell["last"] + 1) / 2, 1.005, words, ha="center", va="bottom", fontsize=7, rotation=20
+        )
+    step = min(_DAYS, max(1, report["days"] // 20))
+    for name, style, words in (("first", "--", "nothing done"), ("loop", "-", "the loop")):
+        values = np.array(report["by_day"][name])
+        places = np.arange(0, len(values), step)
+        axes.plot(places + step / 2, [values[one : one + step].mean() for one in places], style, label=words)
+    for one in report["champions"][1:]:
+        day = next((day for day, version in enumerate(report["by_day"]["versions"]) if version == one["version"]), None)
+        if day is not None:
+            axes.axvline(day, color="tab:green", linewidth=0.8)
+            axes.text(day, 0.02, one["action"], rotation=90, fontsize=7, transform=axes.get_xaxis_transform())
+    axes.set(xlabel="day", ylabel="accuracy", ylim=(0, 1), xlim=(0, report["days"]))
+    axes.legend(loc="lower left")
+    return figure_png(figure)

@@ -1,0 +1,170 @@
+"""`make heal`: statistics of recent images, frozen; only for looks, only if labelled twins gain; a watch of its own."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from halves import LIGHT, images
+from PIL import Image
+from torch import nn
+
+from drift_detector_pipeline.config import load, load_section
+from drift_detector_pipeline.corruptions.faults import change
+from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.preparation import Preparation
+from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
+from drift_detector_pipeline.lifecycle.frozen import freeze, predictions, twin_gain
+from drift_detector_pipeline.lifecycle.gate_images import changed_at_random
+from drift_detector_pipeline.lifecycle.heal import heal, open_recent, refuse_cause
+from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.networks.models import Network
+from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.processed.roles import crops_of, roles_of
+from drift_detector_pipeline.release.artefact import read_artefact
+from drift_detector_pipeline.release.executable import open_executable
+from drift_detector_pipeline.release.export import export_run
+from drift_detector_pipeline.settings_in_use import Export, Heal
+
+
+class LeftHalf(nn.Module):
+    """Says by the light of the left half alone which half is lighter; normalised, so statistics decide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1, affine=False)
+        self.head = nn.Linear(1, 2)
+        self.norm.running_mean[:], self.norm.running_var[:] = LIGHT / 255, (12 / 255) ** 2
+        self.head.weight.data[:], self.head.bias.data[:] = torch.tensor([[1.0], [-1.0]]), 0.0
+
+    def forward(self, inputs):
+        left = inputs[:, :, :, : inputs.shape[3] // 2].mean((1, 2, 3), keepdim=True)
+        return self.head(self.norm(left).flatten(1))
+
+
+@pytest.fixture
+def network():
+    return Network(LeftHalf().eval(), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), None)
+
+
+def dark(pixels, seed=0):
+    return change(pixels, "dark", 2, keys=range(len(pixels)), seed=seed)
+
+
+def accuracy(network, pixels, labels):
+    return float((predictions(network, pixels) == labels).mean())
+
+
+def test_statistics_of_recent_images_heal_a_change_of_light(network):
+    recent, (pixels, labels) = dark(images(256, 1)[0]), images(400, 2)
+    healed, chosen = freeze(network, recent, most=256, prior=16)
+    assert accuracy(network, pixels, labels) > 0.95 and accuracy(network, dark(pixels), labels) < 0.6
+    assert accuracy(healed, dark(pixels), labels) > 0.8
+    assert len(chosen) == len(set(chosen.tolist())) == 256
+
+
+def test_the_network_itself_is_left_as_it_is_and_the_copy_says_the_same_in_any_batch(network):
+    before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    healed, _ = freeze(network, dark(images(128, 1)[0]), most=128, prior=16)
+    assert all(torch.equal(before[name], value) for name, value in network.module.state_dict().items())
+    pixels = dark(images(40, 3)[0])
+    alone = np.concatenate([predictions(healed, one[None]) for one in pixels])
+    assert np.array_equal(alone, predictions(healed, pixels))
+
+
+def test_the_larger_the_prior_the_nearer_to_what_was(network):
+    recent = dark(images(128, 1)[0])
+    means = [freeze(network, recent, most=128, prior=prior)[0].module.norm.running_mean.item() for prior in (0, 128)]
+    own, found = LIGHT / 255, means[0]
+    assert found == pytest.approx(LIGHT / 2 / 255, abs=0.02)
+    assert means[1] == pytest.approx((own + found) / 2, abs=1e-4)
+
+
+def test_of_frequent_classes_no_more_images_are_taken_than_of_rare_ones(network):
+    pixels, labels = images(600, 4)
+    some = np.concatenate([np.flatnonzero(labels == 0)[:200], np.flatnonzero(labels == 1)[:50]])
+    _, chosen = freeze(network, pixels[some], most=96, prior=16)
+    counts = np.bincount(predictions(network, pixels[some][chosen]), minlength=2)
+    assert abs(int(counts[0]) - int(counts[1])) <= 2
+
+
+def test_a_gain_on_labelled_twins_is_told_from_none(network):
+    pixels, labels = images(300, 5)
+    healed, _ = freeze(network, dark(images(256, 1)[0]), most=256, prior=16)
+    gain = twin_gain(network, healed, pixels, labels, [("dark", 2)])
+    assert gain.low > 0.2 and gain.n == 300
+    assert twin_gain(network, network, pixels, labels, [("dark", 2)]).low <= 0
+    assert twin_gain(healed, network, pixels, labels, [("dark", 2)]).low < -0.2
+
+
+def test_a_network_without_batch_norm_is_refused(network):
+    plain = network._replace(module=nn.Sequential(nn.Flatten(), nn.Linear(16 * 16 * 3, 2)))
+    with pytest.raises(ModelError, match="no BatchNorm in this network"):
+        freeze(plain, images(64, 1)[0], most=64, prior=16)
+
+
+@pytest.mark.parametrize(
+    ("cause", "why"),
+    [
+        ("unknown", "what has happened is not known"),
+        ("unseen content", "something else is shown"),
+        ("class mix", "looks are as they were"),
+        ("fog and dark", "two at once"),
+        ("upside_down", "statistics turn no image back"),
+        ("fogg", "no change that can be made"),
+    ],
+)
+def test_what_no_statistics_can_heal_is_refused_in_a_sentence(cause, why):
+    with pytest.raises(ConfigError, match=why):
+        refuse_cause(cause)
+
+
+def test_copies_and_broken_files_do_not_count_as_recent_images(tmp_path):
+    pixels = images(70, 6)[0]
+    for number, image in enumerate([*pixels, *pixels[:20]]):
+        Image.fromarray(image).save(tmp_path / f"{number:03}.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    files, settings = sorted(tmp_path.iterdir()), load_section(Heal, [])
+    recent = open_recent(files, Preparation(16, 16), settings)
+    assert (len(recent.crops), len(recent.paths), recent.left_out) == (70, 70, 21)
+    with pytest.raises(DataError, match="30 different readable images of 30; at least 64"):
+        open_recent(files[:30], Preparation(16, 16), settings)
+
+
+@pytest.mark.slow
+def test_digits_in_fog_are_healed_and_the_healed_model_is_at_home_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "data=digits", "data.processed_path=digits", "model.name=conv_small", "model.options.channels=[16, 32]",
+        "training.epochs=6", "training.learning_rate=0.01", "run.device=cpu", "run.precision=fp32", "run.threads=1",
+        "data.dataloader_workers=0", "hydra.run.dir=run",
+    ]  # fmt: skip
+    settings = load(words).settings
+    process(settings.data)
+    assert train(load(words)).exit_status == 0
+    export_run(tmp_path / "run", load_section(Export, ["export.path=models/artefact"]))
+    data = open_processed(settings.data)
+    roles = roles_of(data)
+    ref, pool = (
+        changed_at_random(crops_of(data, places, 32), [("fog", 3)], places, 7) for places in (roles.ref, roles.pool)
+    )
+    for number, image in enumerate(ref):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    files = sorted(tmp_path.glob("*.png"))
+    version = heal(
+        tmp_path / "models/artefact", files, cause="fog", severity=3.0, settings=load_section(Heal, []),
+        place=tmp_path / "models",
+    )  # fmt: skip
+    made, before = read_artefact(tmp_path / "models/versions" / version), read_artefact(tmp_path / "models/artefact")
+    told = json.loads((made.folder / "heal.json").read_text())
+    assert told["twins"]["low"] > 0 and told["reference"] == "179 twins" and len(told["images"]) == 179
+    assert (made.facts["run"], made.receipt_sha256) == (before.facts["run"], before.receipt_sha256)
+    detectors = [DriftDetector.load(one.folder, open_executable(one)) for one in (before, made)]
+    found = [detector.check(pool[:100]) for detector in detectors]
+    assert found[0].level != "quiet" and found[1].level == "quiet"
+    right = [
+        (open_executable(one).say(pool).logits.argmax(1) == data.images.labels[roles.pool]).mean()
+        for one in (before, made)
+    ]
+    assert right[1] > right[0] + 0.05

@@ -1,0 +1,90 @@
+"""The simulated year: its world keeps its promises, and a month of it tells the whole story."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.proof.year.__main__ import PLANS, live
+from drift_detector_pipeline.proof.year.world import MIX, NOBODY, STRANGERS, Spell, World, days, divide
+
+SPELLS = (Spell(2, 3, "inverted", (1,)), Spell(5, 6, MIX), Spell(8, 8, STRANGERS))
+
+
+@pytest.fixture
+def world():
+    """900 images that tell their number, of three classes and 90 of none."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (990, 8, 8, 3)).astype(np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 0, 1] = np.arange(990) % 250, np.arange(990) // 250
+    return World(images, np.concatenate([np.arange(900) % 3, np.full(90, NOBODY)]), ["a", "b", "c"])
+
+
+def year(world, seed=0):
+    return list(days(world, SPELLS, 10, 40, seed))
+
+
+def test_a_year_is_the_same_again_and_another_by_another_seed(world) -> None:
+    first, again, other = year(world), year(world), year(world, seed=1)
+    assert all((one.images == two.images).all() for one, two in zip(first, again, strict=True))
+    assert not all((one.labels == two.labels).all() for one, two in zip(first, other, strict=True))
+
+
+def test_every_image_comes_once_and_only_strangers_have_no_label(world) -> None:
+    came = [image.tobytes() for day in year(world) if day.cause != "inverted" for image in day.images]
+    assert len(came) == len(set(came)) == 320
+    assert {day.number for day in year(world) if (day.labels == NOBODY).any()} == {8}
+
+
+def test_a_spell_changes_its_days_alone_and_a_mix_only_the_classes(world) -> None:
+    known = {image.tobytes() for image in world.images}
+    found = year(world)
+    assert {day.number for day in found if not {image.tobytes() for image in day.images} <= known} == {2, 3}
+    shares = {day.number: (day.labels == 0).mean() for day in found}
+    assert min(shares[5], shares[6]) > 0.6 and max(shares[0], shares[1], shares[9]) < 0.6
+
+
+def test_a_level_rises_within_its_spell() -> None:
+    assert [Spell(10, 19, "fog", (1, 3, 5)).level(day) for day in range(10, 20)] == [1, 1, 1, 1, 3, 3, 3, 5, 5, 5]
+
+
+def test_a_world_that_is_too_small_is_refused_before_anybody_trains(world) -> None:
+    with pytest.raises(ConfigError, match=r"day 2\d: too few images of class"):
+        list(days(world, (), 40, 40, 0))
+
+
+def digits(place):
+    composed = load(["data=digits", f"data.processed_path={place}"])
+    process(composed.settings.data)
+    return open_processed(composed.settings.data, "")
+
+
+def test_pipeline_and_world_share_no_image(tmp_path) -> None:
+    processed = digits(tmp_path / "digits")
+    world = divide(processed, 1000, tmp_path / "raw", 0)
+    own = {np.asarray(Image.open(path)).tobytes() for path in (tmp_path / "raw").rglob("*.png")}
+    assert len(list((tmp_path / "raw").rglob("*.png"))) == 1000 and not (tmp_path / "raw" / "9").exists()
+    others = [image.tobytes() for image in world.images]
+    assert len(others) == 797 and (world.labels == NOBODY).sum() == 180
+    assert len(own.intersection(others)) <= 2  # digits that were written alike
+
+
+@pytest.mark.slow
+def test_in_a_month_a_change_is_noticed_named_healed_and_undone_when_it_is_over(tmp_path) -> None:
+    with contextlib.chdir(tmp_path):
+        digits("data/processed/digits")
+        report = live("digits", PLANS["digits"], 0)
+        assert (tmp_path / report["folder"] / "year.html").read_text().count("<table>") == 3
+        json.dumps(report)
+    [spell] = report["spells"]
+    assert spell["delay"] <= 20 and spell["alert_delay"] <= 40 and spell["named"] == "contrast"
+    assert [one["action"] for one in report["champions"]] == ["promote", "heal", "promote"]
+    assert report["champions"][2]["version"] == report["champions"][0]["version"]
+    assert report["accuracy"]["loop"] > report["accuracy"]["nothing done"] + 0.1
+    assert spell["won_back"] > 0.4 and not any(one["false"] for one in report["alarms"])
