@@ -121,6 +121,7 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("lifecycle.labelling.label", "timm dvc wandb torch sklearn matplotlib scipy sqlalchemy hydra"),
         ("lifecycle.watching.monitor", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg onnx onnxruntime"),
         ("lifecycle.watching.alarm_desk", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg onnx onnxruntime"),
+        ("lifecycle.gating.gate", "timm dvc wandb torch sklearn matplotlib pyarrow psycopg onnx"),
         ("runs.tracking.wandb_writer", "torch timm hydra"),
     ],
 )
