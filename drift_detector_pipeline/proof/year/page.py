@@ -36,11 +36,11 @@ def chart(report: dict[str, Any]) -> bytes:
         values = np.array(report["by_day"][name])
         places = np.arange(0, len(values), step)
         axes.plot(places + step / 2, [values[one : one + step].mean() for one in places], style, label=words)
-    for one in report["champions"][1:]:
-        day = next((day for day, version in enumerate(report["by_day"]["versions"]) if version == one["version"]), None)
-        if day is not None:
-            axes.axvline(day, color="tab:green", linewidth=0.8)
-            axes.text(day, 0.02, one["action"], rotation=90, fontsize=7, transform=axes.get_xaxis_transform())
+    versions = report["by_day"]["versions"]
+    changes = [day for day in range(1, len(versions)) if versions[day] != versions[day - 1]]
+    for day, one in zip(changes, report["champions"][1:], strict=False):  # the last one may not have answered any more
+        axes.axvline(day, color="tab:green", linewidth=0.8)
+        axes.text(day, 0.02, one["action"], rotation=90, fontsize=7, transform=axes.get_xaxis_transform())
     axes.set(xlabel="day", ylabel="accuracy", ylim=(0, 1), xlim=(0, report["days"]))
     axes.legend(loc="lower left")
     return figure_png(figure)
