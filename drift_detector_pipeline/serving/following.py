@@ -17,7 +17,6 @@ from drift_detector_pipeline.release.artefact import VERSIONS
 from drift_detector_pipeline.release.chronicle import undoable
 from drift_detector_pipeline.release.registry import Champion, champion, champion_folder, history, open_version
 from drift_detector_pipeline.serving.engine import Engine, open_engine
-from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.problems import RequestError
 
 _EVERY_S = 1.0
@@ -56,14 +55,22 @@ def open_champion(place: Path) -> tuple[Engine, Followed] | None:
 class Follower:
     """Looks every second. Methods belong to one event loop."""
 
-    def __init__(self, followed: Followed, exchange: Callable[[Path], Awaitable[object]], metrics: Metrics) -> None:
+    def __init__(self, followed: Followed, exchange: Callable[[Path], Awaitable[object]]) -> None:
         """`exchange`: lets the artefact of a folder answer; raises RequestError if it cannot be opened."""
         self._place, self._standing = followed
         self._exchange = exchange
         self._refused: Champion | None = None
         self._said, self._pause_s, self._next_try = "", 0.0, 0.0
-        metrics.watch("drift_champion", "Number of the champion that answers; 0: another model", self._number)
-        metrics.watch("drift_champion_refused", "1 if the champion cannot be opened", lambda: bool(self._said))
+
+    @property
+    def number(self) -> int:
+        """Of the champion that answers; 0: another model does."""
+        return 0 if self._standing is None else self._standing.number
+
+    @property
+    def refused(self) -> bool:
+        """Whether the champion cannot be opened."""
+        return bool(self._said)
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -99,9 +106,6 @@ class Follower:
 
     def _forget_refusal(self) -> None:
         self._refused, self._said = None, ""
-
-    def _number(self) -> int:
-        return 0 if self._standing is None else self._standing.number
 
 
 def places_of(followed: Followed | None, folder: Path) -> tuple[Path, ...]:

@@ -53,7 +53,7 @@ class Service:
         trials = trials or Trials()
         self.settings, self.log, self.metrics = settings, log, Metrics()
         self._places = places_of(followed, folder)
-        self._follower = followed and Follower(followed, self.exchange, self.metrics)
+        self._follower = None if followed is None else Follower(followed, self.exchange)
         self._following: asyncio.Task[None] | None = None
         self.decoder = Decoder(int(settings.max_megapixels * 1e6))
         self.judge = Judge(log, self.metrics, settings)
@@ -67,11 +67,7 @@ class Service:
         say = Engine.answer if self.shadow is None else self.shadow.spent.say
         self.batcher = Batcher(engine, self.metrics.batch.observe, say)
         self._announce(engine, self.judge.newest_of(engine))
-        self.metrics.watch("drift_queue_depth", "Images that wait for a batch", lambda: self.batcher.waiting)
-        self.metrics.watch("drift_log_behind", "1 if the request log is older than it should be", lambda: log.behind)
-        self.metrics.count("drift_log_dropped", "Rows that the request log could not keep", lambda: log.dropped)
-        if kept := self.kept:
-            self.metrics.count("drift_images_not_kept", "Images that could not be kept", lambda: kept.dropped)
+        self._tell_numbers()
 
     @property
     def engine(self) -> Engine:
@@ -170,6 +166,19 @@ class Service:
             self.batcher.engine = engine
             self._announce(engine, newest)
         return engine
+
+    def _tell_numbers(self) -> None:
+        """Let Prometheus ask for what changes by itself; a number without meaning here is 0, not missing."""
+        watch, count, log, follower, kept = self.metrics.watch, self.metrics.count, self.log, self._follower, self.kept
+        number = "Number of the champion that answers; 0: another model"
+        watch("drift_champion", number, lambda: 0 if follower is None else follower.number)
+        refused = "1 if the champion cannot be opened"
+        watch("drift_champion_refused", refused, lambda: bool(follower and follower.refused))
+        watch("drift_queue_depth", "Images that wait for a batch", lambda: self.batcher.waiting)
+        watch("drift_log_behind", "1 if the request log is older than it should be", lambda: log.behind)
+        count("drift_log_dropped", "Rows that the request log could not keep", lambda: log.dropped)
+        if kept is not None:
+            count("drift_images_not_kept", "Images that could not be kept", lambda: kept.dropped)
 
     def _register(self, engine: Engine) -> None:
         """Give the model its number in the log. Raises DataError if the database does not answer."""
