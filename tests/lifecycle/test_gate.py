@@ -169,6 +169,7 @@ def test_the_page_shows_the_table_in_words_and_images_that_changed(ask):
 def test_it_needs_no_pytorch(world, tmp_path):
     code = f"""
 import sys
+from pathlib import Path
 sys.path.insert(0, {str(ROOT / "tests/lifecycle")!r})
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.lifecycle.gating.gate import judge_gate

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx
@@ -178,7 +179,11 @@ def process(basket, port):
         str(basket.folder),
         f"port={port}",
     ]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ) as started:
+    # A shell lets what it starts in the background ignore Ctrl+C; a person's terminal does not.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ, preexec_fn=heard
+    ) as started:  # fmt: skip
         for _ in range(600):
             with suppress(httpx.TransportError):
                 httpx.get(f"http://127.0.0.1:{port}/")
