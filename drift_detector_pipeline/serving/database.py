@@ -3,6 +3,8 @@
 In: an address. Out: an open SQLAlchemy engine with the tables of tables.py. Read by request_log.py.
 """
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
@@ -106,7 +108,20 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says, see `_begin_sqlite`
     # The first one counts in a new file only, before anything else is written.
     for setting in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {setting}").fetchall()
+        _ask_patiently(connection, f"PRAGMA {setting}")
+
+
+def _ask_patiently(connection: Any, statement: str) -> None:
+    """Wait for others that open a new file at the same time: for a change of its journal SQLite itself does not."""
+    until = time.monotonic() + WAIT_S
+    while True:
+        try:
+            connection.execute(statement).fetchall()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def _begin_sqlite(connection: Connection) -> None:
