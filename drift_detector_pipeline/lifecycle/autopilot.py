@@ -112,14 +112,18 @@ def _handle(log: RequestLog, settings: Lifecycle, steps: Steps, alarms: Sequence
         say.info("alarm %d: %s. %s", alarm.id, plan.action or "wait", "; ".join(plan.reasons))
         if plan.action is None or settings.dry_run:
             return
-        if _done(log, plan, alarm.id, partial(take, log, plan.action, alarm, settings, steps)).get("adopted"):
+        act = partial(take, log, plan.action, alarm, settings, steps)
+        if _done(log, plan, alarm.id, act, images=len(rows)).get("adopted"):
             acknowledge(log, alarm.id, WHO, plan.action)
             return
 
 
-def _done(log: RequestLog, plan: Plan, alarm_id: int | None, act: Any) -> dict[str, Any]:
-    """Do something between the two halves of its row; return what came of it."""
-    detail: dict[str, Any] = {"reasons": plan.reasons}
+def _done(log: RequestLog, plan: Plan, alarm_id: int | None, act: Any, *, images: int = 0) -> dict[str, Any]:
+    """Do something between the two halves of its row; return what came of it.
+
+    `images`: how many there were since the change; whoever was asked is asked again only with more of them.
+    """
+    detail: dict[str, Any] = {"reasons": plan.reasons, "images": images}
     number = begin(log, plan.action or "nothing", alarm_id, detail)
     try:
         outcome, more = act()

@@ -42,7 +42,8 @@ def plan_for(
     if passed := next((one.detail["version"] for one in tried if one.detail.get("passed")), None):
         return Plan(None, [*known, f"{passed} passed its gate and waits for a person: make promote VERSION={passed}"])
     enough = images >= settings.wait_images
-    shown = max((one.detail.get("images", 0) for one in tried if one.action == "return"), default=0)
+    returns = [one for one in tried if one.action == "return" and one.outcome != INTERRUPTED]
+    shown = max((one.detail.get("images", 0) for one in returns), default=0)
     if former and settings.promote and images >= shown + settings.wait_images:  # again with as many new ones
         return Plan("return", [*known, f"one of {former} former champions may know this world"])
     if not is_harmful(alarm):

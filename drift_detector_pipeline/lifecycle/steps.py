@@ -84,8 +84,7 @@ def _returned(log: RequestLog, alarm: AlarmRow, newest: int, steps: Steps) -> tu
 
     No gate is asked: what labelled images say of it is known from when it was adopted for this world.
     """
-    shown = _recent(log, alarm, steps)
-    paths = shown[-min(newest, _MOST) :]
+    paths = _recent(log, alarm, steps)[-min(newest, _MOST) :]
     for version in former_champions(steps.place):
         folder = steps.place / VERSIONS / version
         detector = open_engine(folder).detector if folder.is_dir() else None
@@ -98,7 +97,7 @@ def _returned(log: RequestLog, alarm: AlarmRow, newest: int, steps: Steps) -> tu
             )
             promote(version, who=WHO, why=why, force=True, place=steps.place)
             return f"{version} answers again", {"version": version, "adopted": True, "p": verdict.p}
-    return f"{len(paths)} images look usual to no former champion", {"images": len(shown)}
+    return f"{len(paths)} images look usual to no former champion", {}
 
 
 def former_champions(place: Path) -> list[str]:

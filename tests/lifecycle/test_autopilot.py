@@ -45,7 +45,7 @@ def flight(models, made_once, tmp_path):
     promote(first, why="the first", place=place)
     photos = write_all(changed.contents, tmp_path / "photos")
 
-    def start(*words, stop=None):
+    def start(*words, stop=None, photos=photos):
         words = ["lifecycle.wait_images=100", *words]
         sections = [load_section(one, words) for one in (Basket, Heal, Retrain, Gate)]
         steps = Steps(*sections, photos, place, tmp_path / "baskets", tmp_path / "labels")
@@ -131,6 +131,18 @@ def test_a_former_champion_whose_world_is_another_stays_where_it_is(flight, made
     flight("lifecycle=heal")
     assert champion(flight.place).version == flight.first
     assert [one.action for one in decisions(flight.log)] == ["return", "heal", "basket"]
+
+
+@pytest.mark.timeout(120)
+def test_without_kept_images_former_champions_are_asked_once_and_people_after_that(flight) -> None:
+    other = make_artefact(flight.place / "other", seed=5).folder
+    promote(register(other, flight.place), why="a try", force=True, place=flight.place)
+    promote(flight.first, why="back", force=True, place=flight.place)
+    for _ in range(2):
+        flight("lifecycle=heal", photos=None)
+    found = decisions(flight.log)
+    assert [one.action for one in found] == ["return", "heal", "basket"]
+    assert "no recent images" in found[0].outcome
 
 
 def test_alarms_about_a_model_that_answers_no_more_are_settled(flight, made_once) -> None:
