@@ -1,7 +1,7 @@
 """Which layout a source has, and the reader for it.
 
-In: a folder, and the layout's name if it is known. Out: a `Listing`. Read by dataset.py, and by processed/freshness.py to
-see what has changed.
+In: a folder, and the layout's name if it is known. Out: a `Listing`. Read by dataset.py, and by
+processed/freshness.py to see what has changed.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.formats import imagefolder, voc
+from drift_detector_pipeline.raw.formats import coco, imagefolder, kitti, voc, yolo
 from drift_detector_pipeline.raw.formats.survey import Survey, survey
 from drift_detector_pipeline.raw.listing import Listing
 
@@ -24,6 +24,9 @@ class _Layout(NamedTuple):
 
 LAYOUTS = {
     "voc": _Layout("Pascal VOC", "Annotations/1.xml beside JPEGImages/1.jpg", voc.fits, voc.read),
+    "coco": _Layout("COCO", "annotations/instances_train.json, or a JSON beside the pictures", coco.fits, coco.read),
+    "kitti": _Layout("KITTI", "training/label_2/000001.txt beside image_2/000001.png", kitti.fits, kitti.read),
+    "yolo": _Layout("YOLO", "data.yaml, or labels/1.txt beside images/1.jpg", yolo.fits, yolo.read),
 }
 
 
@@ -52,7 +55,8 @@ def _found(source: Survey) -> str | None:
     fitting = [name for name, layout in LAYOUTS.items() if source.pictures and layout.fits(source)]
     if len(fitting) > 1:
         both = " and ".join(LAYOUTS[name].called for name in fitting)
-        raise DataError(f"{source.shown}: reads like {both}; say which is meant: data.format={fitting[0]}")
+        words = " or ".join(f"data.format={name}" for name in fitting)
+        raise DataError(f"{source.shown}: reads like {both}; say which is meant: {words}")
     if fitting:
         log.info("%s: read as %s; data.format=... names another layout", source.shown, LAYOUTS[fitting[0]].called)
     return fitting[0] if fitting else None

@@ -8,7 +8,6 @@ programs count from 0 with ends outside; a box that starts at 0 anywhere in the 
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, ParseError
@@ -16,14 +15,14 @@ from xml.etree.ElementTree import Element, ParseError
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, listing_of
+from drift_detector_pipeline.raw.formats.image_sets import parts_of
 from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, nearest, nfc, part_of, partner, stem
-from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, each, lines_of, number, read_bytes, read_text
+from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, each, number, read_bytes
 from drift_detector_pipeline.raw.listing import ImageBoxes, Listing, RawBox
 
 FROM_ZERO = "boxes that start at 0: all were read as counted from 0, with ends outside"
 _ENDS = ("xmin", "ymin", "xmax", "ymax")
 _YES = ("1", "true", "yes")
-_LISTS = ("train", "val", "trainval", "test")
 
 
 class _Annotation(NamedTuple):
@@ -46,11 +45,10 @@ def read(source: Survey) -> Listing:
     """Raises DataError, with file and object, for what is no annotation, and for a picture that two may be about."""
     notes = Counter[str]()
     found = each(_annotations(source), lambda path: _read_one(source, path))
-    starts = [min(box.x0, box.y0) for one in found for box in one.boxes]
-    if zeros := sum(0 <= start < 1 for start in starts):
-        notes[FROM_ZERO] = zeros
+    zeros = sum(any(0 <= start < 1 for start in box[:2]) for one in found for box in one.boxes)
+    notes[FROM_ZERO] += zeros
     log.info("%s: pixels counted from %d", source.shown, 0 if zeros else 1)
-    parts, stems = _parts(source, [one.path for one in found]), by_stem(source.pictures)
+    parts, stems = parts_of(source, [one.path for one in found]), by_stem(source.pictures)
     boxed = list[Boxed]()
     for one in found:
         if picture := _picture(one, stems, source):
@@ -127,39 +125,3 @@ def _picture(one: _Annotation, stems: dict[str, list[str]], source: Survey) -> s
         return partner(one.path, stems, source.shown)
     here = (PurePosixPath(one.path).parent / one.filename).as_posix()
     return partner(here, stems, source.shown)
-
-
-def _parts(source: Survey, annotations: list[str]) -> dict[str, str]:
-    """Annotation -> part, by the lists in ImageSets; empty: there are none."""
-    lists = {path: stem(path) for path in source.ending(".txt") if _is_list(path)}
-    names = set(lists.values())
-    parts = dict[str, str]()
-    for path, name in lists.items():
-        if part := _part(name, names):
-            top = PurePosixPath(path).parts[: PurePosixPath(path).parts.index("ImageSets")]
-            own = by_stem(one for one in annotations if PurePosixPath(one).parts[: len(top)] == top)
-            for listed in _listed(source, path, own):
-                if name == "trainval" and parts.get(listed) == "val":
-                    continue
-                parts[listed] = part
-    return parts
-
-
-def _is_list(path: str) -> bool:
-    way = PurePosixPath(path).parts
-    return "ImageSets" in way and "Segmentation" not in way and "Layout" not in way and stem(path) in _LISTS
-
-
-def _part(name: str, names: set[str]) -> str | None:
-    """What a list's pictures are; None: the list says nothing that others do not say."""
-    if name == "trainval":
-        return None if {"train", "val"} <= names else "train"
-    return name
-
-
-def _listed(source: Survey, path: str, own: dict[str, list[str]]) -> Iterator[str]:
-    """Annotations that a list names: a stem a line, with an ending or a further column if need be."""
-    for _, line in lines_of(read_text(source.root / path, source.where(path))):
-        spellings = [line, PurePosixPath(line).stem, line.split()[0], PurePosixPath(line.split()[0]).stem]
-        if known := next((name for name in map(nfc, spellings) if name in own), None):
-            yield from own[known]
