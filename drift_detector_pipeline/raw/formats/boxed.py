@@ -55,7 +55,7 @@ class Found(NamedTuple):
 def checked(source: Survey, found: Found) -> Found:
     """Sorted by path, each box once, classes named, pictures in no part left out where others are in one.
 
-    Raises DataError if a picture comes twice, there is none, or not a single box.
+    Raises DataError if a picture comes twice, or there is not a single box.
     """
     pictures = sorted(found.pictures, key=lambda one: one.path)
     _refuse_twice(source, pictures)
@@ -113,8 +113,6 @@ def _refuse_twice(source: Survey, pictures: Sequence[Boxed]) -> None:
 
 
 def _refuse_nothing(source: Survey, pictures: Sequence[Boxed], flat: Sequence[RawBox]) -> None:
-    if not pictures:
-        raise DataError(f"{source.shown}: no picture with an annotation, among {len(source.pictures)} pictures")
     if all(box.ignore for box in flat):
         what = f"all {len(flat)} boxes are marked as crowds, difficult or DontCare" if flat else "there is no box"
         raise DataError(

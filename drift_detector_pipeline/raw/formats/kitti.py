@@ -4,6 +4,7 @@ In: a `Survey`. Out: what was `Found`. training/label_2/000001.txt is about trai
 columns, 16 with a score: type, truncated, occluded, alpha, four ends of the box in pixels from 0, and 3D facts.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ from drift_detector_pipeline.raw.formats.values import (
 from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
 DONT_CARE = "DontCare"
+_NAMED = re.compile(r"(^|/)label_\d$")
 _COLUMNS = (15, 16)
 _ENDS = ("left", "top", "right", "bottom")
 
@@ -49,9 +51,9 @@ def read(source: Survey) -> Found:
 
 
 def _labels(source: Survey) -> list[str]:
-    """All texts of the folders where one of the first texts reads so."""
+    """All texts of the folders called label_2, or where one of the first texts reads so."""
     texts = [path for path in source.ending(".txt") if "ImageSets" not in PurePosixPath(path).parts]
-    folders, tried = set[str](), Counter[str]()
+    folders, tried = {folder_of(path) for path in texts if _NAMED.search(folder_of(path))}, Counter[str]()
     for path in texts:
         if folder_of(path) not in folders and tried[folder_of(path)] < 20:
             tried[folder_of(path)] += 1
@@ -62,7 +64,7 @@ def _labels(source: Survey) -> list[str]:
 
 def _reads_so(source: Survey, path: str) -> bool:
     with (source.root / path).open("rb") as file:
-        columns = file.readline(10_000).split()
+        columns = file.readline(10_000).removeprefix(b"\xef\xbb\xbf").split()
     return len(columns) in _COLUMNS and columns[0][:1].isalpha() and columns[4][-1:].isdigit()
 
 
