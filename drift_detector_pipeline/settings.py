@@ -46,7 +46,7 @@ class Twins(Section):
 
 
 class Augmentation(Section):
-    """How a stored image becomes a training image; see `augmentation.augment`."""
+    """How a stored image becomes a training image; see `augmentation.augment` and `tasks/boxes/view.py`."""
 
     min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
     shift_px: Annotated[int, Field(ge=0)]  # largest shift in each direction, at the training size; 0: off
@@ -57,6 +57,8 @@ class Augmentation(Section):
     twins: Twins = Twins()
     mix: Literal["mixup", "cutmix"] | None = None  # with another training image, labels by share; see `mixing`
     mix_alpha: Annotated[float, Field(gt=0)] = 1.0  # shares are drawn from Beta(alpha, alpha); 1: all equally likely
+    scale_jitter: Fraction = 0.0  # of boxes: an image is shown larger or smaller by up to this share; 0: off
+    mosaic: Annotated[float, Field(ge=0, le=1)] = 0.0  # of boxes: share of training images that show four; 0: off
 
 
 class Data(Section):
