@@ -67,6 +67,7 @@ class Data(Section):
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     raw_path: FilePath | None  # archive or folder; null only for the embedded digits
     source_url: str | None  # public address of the archive
+    format: Literal["imagefolder", "voc", "coco", "kitti", "yolo"] | None = None  # of the source; None: found by itself
     processed_path: FilePath
     stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images
     img_size: Annotated[int, Field(ge=8, le=2048)]  # side of the model input
