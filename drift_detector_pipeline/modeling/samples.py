@@ -34,4 +34,6 @@ def sample_predictions(session: Session) -> list[SamplePrediction]:
 
 def _sample(task: Task, pixels: Pixels, target: Target, answer: Answer, classes: list[str]) -> SamplePrediction:
     caption = task.caption(answer, target, classes)
-    return SamplePrediction(task.draw(pixels, answer, target), caption.truth, caption.says, caption.probability)
+    return SamplePrediction(
+        task.draw(pixels, answer, target, classes), caption.truth, caption.says, caption.probability
+    )

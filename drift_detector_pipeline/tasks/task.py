@@ -129,6 +129,6 @@ class Task(NamedTuple):
     rows: Callable[[Answer], list[list[Cell]]]
     """An answer as rows of predictions.csv, under `columns`."""
     caption: Callable[[Answer, Target, Sequence[str]], Caption]
-    draw: Callable[[Pixels, Answer, Target], Pixels]
+    draw: Callable[[Pixels, Answer, Target, Sequence[str]], Pixels]
     """The image as people see it, with what can be drawn into it."""
     report: Callable[[Evaluation], Report]
