@@ -16,6 +16,7 @@ from drift_detector_pipeline.settings_in_use import (
     Heal,
     Lifecycle,
     Monitor,
+    Predict,
     Retrain,
     Serving,
 )
@@ -198,6 +199,7 @@ class Settings(Section):
     wandb: Wandb
     drift: Drift
     watch: Watch
+    predict: Predict
     export: Export
     serving: Serving
     monitor: Monitor

@@ -128,7 +128,7 @@ def _precision(said: Sequence[Said], truth: Sequence[Boxes], labels: list[int]) 
 
 def _annotations(image: int, truth: Boxes, labels: list[int]) -> list[dict[str, Any]]:
     """The true boxes of an image; a region to be ignored whatever is found there stands once a class."""
-    rows = []
+    rows = list[dict[str, Any]]()
     for box, label, ignore in zip(_xywh(truth.boxes), truth.labels.tolist(), truth.ignore.tolist(), strict=True):
         for own in labels if label == EVERY_CLASS else [label]:
             area = box[2] * box[3]
