@@ -1,7 +1,7 @@
 """What found boxes are worth: mean average precision as COCO has it, by class and by size, and the mean loss.
 
 In: outputs and targets of N images, boxes in px of the view. Out: `Metrics`. The figures are faster-coco-eval's; what
-it does not tell (curves, errors, intervals) follows from matching.py. Fed by modeling/inference.py and evaluation.py.
+it does not tell (curves, errors, intervals) follows from matching.py. Fed by modeling/inference.py.
 """
 
 import math
