@@ -1,6 +1,6 @@
 """COCO: one JSON a part of the data set, with pictures, boxes and the numbers of classes.
 
-In: a `Survey`. Out: a `Listing`. annotations/instances_train2017.json is about train2017/*.jpg, or
+In: a `Survey`. Out: what was `Found`. annotations/instances_train2017.json is about train2017/*.jpg, or
 train/_annotations.coco.json about the pictures beside it. Boxes are x, y, width, height, from 0; numbers of classes
 have gaps and may start at 0, so labels are their places in sorted order.
 """
@@ -13,11 +13,11 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, Classes, listing_of
+from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, Classes, Found
 from drift_detector_pipeline.raw.formats.mask_extent import extent_of
 from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, folder_of, nfc, part_of, stem
 from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, each, number, read_text, shown, whole
-from drift_detector_pipeline.raw.listing import ImageBoxes, Listing, RawBox
+from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 from drift_detector_pipeline.raw.split_names import split_name
 
 EVERY_CLASS = "ignored_for_every_class"  # our own key of an annotation: a region that is no class's, once a class
@@ -50,7 +50,7 @@ def fits(source: Survey) -> bool:
     return bool(_files(source))
 
 
-def read(source: Survey) -> Listing:
+def read(source: Survey) -> Found:
     """Raises DataError, with file and entry, for what is no such file, and for a picture that two may be about."""
     notes = Counter[str]()
     found = each(_files(source), lambda path: _read_one(source, path, notes))
@@ -64,7 +64,7 @@ def read(source: Survey) -> Listing:
             else:
                 notes[NOT_THERE] += 1
     notes[NOT_ANNOTATED] += len(source.pictures) - len({one.path for one in boxed})
-    return listing_of(source, boxed, classes, notes)
+    return Found(boxed, classes, notes)
 
 
 def _files(source: Survey) -> list[str]:

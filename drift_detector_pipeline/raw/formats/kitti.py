@@ -1,18 +1,18 @@
 """KITTI: a text a picture, a line an object, and regions called DontCare where nobody has looked.
 
-In: a `Survey`. Out: a `Listing`. training/label_2/000001.txt is about training/image_2/000001.png. A line has 15
-columns, 16 with a score: type, truncated, occluded, alpha, four ends of the box in pixels from 0, and what is known in 3D.
+In: a `Survey`. Out: what was `Found`. training/label_2/000001.txt is about training/image_2/000001.png. A line has 15
+columns, 16 with a score: type, truncated, occluded, alpha, four ends of the box in pixels from 0, and 3D facts.
 """
 
 from collections import Counter
 from pathlib import PurePosixPath
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, listing_of
+from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, Found
 from drift_detector_pipeline.raw.formats.image_sets import parts_of
 from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, folder_of, part_of, partner
 from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, each, lines_of, number, read_text
-from drift_detector_pipeline.raw.listing import ImageBoxes, Listing, RawBox
+from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
 DONT_CARE = "DontCare"
 _COLUMNS = (15, 16)
@@ -24,7 +24,7 @@ def fits(source: Survey) -> bool:
     return bool(_labels(source))
 
 
-def read(source: Survey) -> Listing:
+def read(source: Survey) -> Found:
     """Raises DataError, with file and line, for what is no such line, and for a picture that two may be about."""
     notes, stems, labels = Counter[str](), by_stem(source.pictures), _labels(source)
     parts, boxed = parts_of(source, labels), list[Boxed]()
@@ -35,7 +35,7 @@ def read(source: Survey) -> Listing:
         else:
             notes[NOT_THERE] += 1
     notes[NOT_ANNOTATED] += len(source.pictures) - len(boxed)
-    return listing_of(source, boxed, None, notes)
+    return Found(boxed, None, notes)
 
 
 def _labels(source: Survey) -> list[str]:

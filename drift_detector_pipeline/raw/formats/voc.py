@@ -1,6 +1,6 @@
 """Pascal VOC: an XML file a picture, lists of pictures for the parts of the data set.
 
-In: a `Survey`. Out: a `Listing`. Annotations/1.xml is about JPEGImages/1.jpg, or lies beside it; lists such as
+In: a `Survey`. Out: what was `Found`. Annotations/1.xml is about JPEGImages/1.jpg, or lies beside it; lists such as
 ImageSets/Main/train.txt, or folders named train and valid, say which pictures are in which part.
 
 VOC counts pixels from 1 and its ends lie inside the box: x0 = xmin - 1, x1 = xmax (VOC2007 development kit). Some
@@ -14,11 +14,11 @@ from xml.etree.ElementTree import Element, ParseError
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, listing_of
+from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, Found
 from drift_detector_pipeline.raw.formats.image_sets import parts_of
 from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, nearest, nfc, part_of, partner, stem
 from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, each, number, read_bytes
-from drift_detector_pipeline.raw.listing import ImageBoxes, Listing, RawBox
+from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
 FROM_ZERO = "boxes that start at 0: all were read as counted from 0, with ends outside"
 _ENDS = ("xmin", "ymin", "xmax", "ymax")
@@ -41,7 +41,7 @@ def fits(source: Survey) -> bool:
     return False
 
 
-def read(source: Survey) -> Listing:
+def read(source: Survey) -> Found:
     """Raises DataError, with file and object, for what is no annotation, and for a picture that two may be about."""
     notes = Counter[str]()
     found = each(_annotations(source), lambda path: _read_one(source, path))
@@ -58,7 +58,7 @@ def read(source: Survey) -> Listing:
         else:
             notes[NOT_THERE] += 1
     notes[NOT_ANNOTATED] += len(source.pictures) - len({one.path for one in boxed})
-    return listing_of(source, boxed, None, notes)
+    return Found(boxed, None, notes)
 
 
 def _annotations(source: Survey) -> list[str]:

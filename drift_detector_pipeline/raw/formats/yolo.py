@@ -1,7 +1,7 @@
 """YOLO: a text a picture, a line a box, in shares of the width and height of the picture as seen, EXIF applied.
 
-In: a `Survey`. Out: a `Listing`. labels/train/1.txt is about images/train/1.jpg; a line is class, x and y of the middle,
-width, height, or class and the corners of an outline. A picture without a text, or with an empty one, shows nothing.
+In: a `Survey`. Out: what was `Found`. labels/train/1.txt is about images/train/1.jpg; a line is class, x and y of the
+middle, width, height, or class and the corners of an outline. A picture without a text, or an empty one, shows nothing.
 """
 
 import re
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.formats.boxed import NOT_THERE, Boxed, Classes, listing_of
+from drift_detector_pipeline.raw.formats.boxed import NOT_THERE, Boxed, Classes, Found
 from drift_detector_pipeline.raw.formats.mask_extent import around
 from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, folder_of, part_of, stem
 from drift_detector_pipeline.raw.formats.values import AGAIN, each, lines_of, number, read_text, whole
 from drift_detector_pipeline.raw.formats.yolo_config import Config, config_of, has_config
-from drift_detector_pipeline.raw.listing import ImageBoxes, Listing, RawBox
+from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
 NO_TEXT = "pictures without a label file: taken to show nothing"
 EMPTY_TEXT = "pictures with an empty label file: shown nothing"
@@ -30,7 +30,7 @@ def fits(source: Survey) -> bool:
     return has_config(source) or any(_reads_so(source, path) for path in _texts(source)[:50])
 
 
-def read(source: Survey) -> Listing:
+def read(source: Survey) -> Found:
     """Raises DataError, with file and line, for what is no such line, and for a text that is about two pictures."""
     config, notes = config_of(source), Counter[str]()
     texts = by_stem(_texts(source))
@@ -49,7 +49,8 @@ def read(source: Survey) -> Listing:
         for part, pictures in parts.items()
         for path in pictures
     ]
-    return listing_of(source, boxed, Classes(tuple(names.values()), tuple(names)), notes)
+    ids = tuple(names) if list(names) != list(range(len(names))) else ()
+    return Found(boxed, Classes(tuple(names.values()), ids), notes)
 
 
 def _texts(source: Survey) -> list[str]:
