@@ -59,12 +59,25 @@ class Augmentation(Section):
     mix_alpha: Annotated[float, Field(gt=0)] = 1.0  # shares are drawn from Beta(alpha, alpha); 1: all equally likely
 
 
+class SourceArchive(Section):
+    """One of several archives that a source comes in."""
+
+    url: Annotated[str, Field(pattern=r"^\w+://.+/[^/?#]+$")]  # public address, with the file's name at its end
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # null: told by nobody; the first is recorded
+
+    @property
+    def file_name(self) -> str:
+        """What it is called in the folder `data.raw_path`."""
+        return self.url.rpartition("/")[2]
+
+
 class Data(Section):
     """Where images come from and how they are stored."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     raw_path: FilePath | None  # archive or folder; null only for the embedded digits
     source_url: str | None  # public address of the archive
+    source_archives: list[SourceArchive] = Field(default=[])  # or of several, fetched into the folder raw_path
     format: Literal["imagefolder", "voc", "coco", "kitti", "yolo"] | None = None  # of the source; None: found by itself
     processed_path: FilePath
     stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images
