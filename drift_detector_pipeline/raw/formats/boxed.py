@@ -35,6 +35,15 @@ class Classes(NamedTuple):
     ids: tuple[int, ...] = ()
 
 
+class Upright(NamedTuple):
+    """A picture to be written with its boxes, both as they are seen."""
+
+    name: str  # of its file, which no other has, whatever its ending and case
+    part: str | None  # train, val or test; None: there are no parts
+    size: tuple[int, int]  # width and height in px
+    boxes: tuple[RawBox, ...]  # px, not clipped
+
+
 class Found(NamedTuple):
     """All that a reader has found."""
 
@@ -109,8 +118,8 @@ def _refuse_nothing(source: Survey, pictures: Sequence[Boxed], flat: Sequence[Ra
     if all(box.ignore for box in flat):
         what = f"all {len(flat)} boxes are marked as crowds, difficult or DontCare" if flat else "there is no box"
         raise DataError(
-            f"{source.shown}: {what}, so nothing to learn, in {len(pictures)} pictures; some tools mark every mask as a "
-            "crowd: set iscrowd, or difficult, to 0 where a box shows one thing"
+            f"{source.shown}: {what}, so nothing to learn, in {len(pictures)} pictures; some tools mark every mask as "
+            "a crowd: set iscrowd, or difficult, to 0 where a box shows one thing"
         )
 
 

@@ -4,14 +4,15 @@ In: a folder, and the layout's name if it is known. Out: a `Listing`, or what th
 and by processed/freshness.py to see what has changed.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.formats import coco, imagefolder, kitti, voc, yolo
-from drift_detector_pipeline.raw.formats.boxed import Found, checked, listing_of
+from drift_detector_pipeline.raw.formats.boxed import Classes, Found, Upright, checked, listing_of
 from drift_detector_pipeline.raw.formats.survey import Survey, survey
 from drift_detector_pipeline.raw.listing import Listing
 
@@ -23,14 +24,26 @@ class Layout(NamedTuple):
     expected: str  # for who names it where it is not
     fits: Callable[[Survey], bool]
     read: Callable[[Survey], Found]
+    place: Callable[[Upright], str]  # of a picture that is written
+    write: Callable[[Path, Sequence[Upright], Classes], Counter[str]]  # all but pictures; gives what it cannot say
 
 
 LAYOUTS = {
-    "voc": Layout("Pascal VOC", "Annotations/1.xml beside JPEGImages/1.jpg", voc.fits, voc.read),
-    "coco": Layout("COCO", "annotations/instances_train.json, or a JSON beside the pictures", coco.fits, coco.read),
-    "kitti": Layout("KITTI", "training/label_2/000001.txt beside image_2/000001.png", kitti.fits, kitti.read),
-    "yolo": Layout("YOLO", "data.yaml, or labels/1.txt beside images/1.jpg", yolo.fits, yolo.read),
-}
+    "voc": Layout(
+        "Pascal VOC", "Annotations/1.xml beside JPEGImages/1.jpg", voc.fits, voc.read, voc.place, voc.write
+    ),
+    "coco": Layout(
+        "COCO", "annotations/instances_train.json, or a JSON beside the pictures",
+        coco.fits, coco.read, coco.place, coco.write,
+    ),
+    "kitti": Layout(
+        "KITTI", "training/label_2/000001.txt beside image_2/000001.png",
+        kitti.fits, kitti.read, kitti.place, kitti.write,
+    ),
+    "yolo": Layout(
+        "YOLO", "data.yaml, or labels/1.txt beside images/1.jpg", yolo.fits, yolo.read, yolo.place, yolo.write
+    ),
+}  # fmt: skip
 
 
 def read(source: Path, shown: Path | None = None, layout: str | None = None) -> Listing:
