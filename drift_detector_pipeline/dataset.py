@@ -167,7 +167,8 @@ def _report(manifest: Manifest, listing: Listing, seconds: float) -> None:
     if manifest.bad_images:
         log.warning("%d bad images were left out; the manifest names them", len(manifest.bad_images))
     if manifest.unused_folders:
-        log.warning("not used: the folders %s", ", ".join(manifest.unused_folders))
+        what = "parts" if manifest.task else "folders"
+        log.warning("not used: the %s %s", what, ", ".join(manifest.unused_folders))
     if ignored := [path for path in listing.ignored if not any(is_clutter(Path(part)) for part in path.split("/"))]:
         log.info("not used: %s: %s", _IGNORED_BOXES if manifest.task else _IGNORED_LABELS, _some(ignored, 5))
     if listing.empty_folders:

@@ -83,7 +83,7 @@ class Data(Section):
     source_archives: list[SourceArchive] = Field(default=[])  # or of several, fetched into the folder raw_path
     format: Literal["imagefolder", "voc", "coco", "kitti", "yolo"] | None = None  # of the source; None: found by itself
     processed_path: FilePath
-    stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images
+    stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images, with boxes the longer
     img_size: Annotated[int, Field(ge=8, le=2048)]  # side of the model input
     dataloader_workers: Annotated[int, Field(ge=0, le=256)]
     val_fraction: Fraction
