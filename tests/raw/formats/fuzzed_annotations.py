@@ -41,8 +41,8 @@ _YAML = "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: cat\n  1: '
 
 def _voc() -> dict[str, str]:
     files = {f"Annotations/{name}.xml": _XML.format(name=name) for name in PICTURES}
-    lists = {f"ImageSets/Main/{part}.txt": "\n".join(names) for part, names in
-             (("train", PICTURES[:2]), ("val", PICTURES[2:3]), ("trainval", PICTURES[:3]), ("test", PICTURES[3:]))}  # fmt: skip
+    parts = {"train": PICTURES[:2], "val": PICTURES[2:3], "trainval": PICTURES[:3], "test": PICTURES[3:]}
+    lists = {f"ImageSets/Main/{part}.txt": "\n".join(names) for part, names in parts.items()}
     return files | lists | {f"JPEGImages/{name}.jpg": "" for name in PICTURES}
 
 
@@ -75,24 +75,37 @@ def _yolo() -> dict[str, str]:
 
 MAKE: dict[str, Callable[[], dict[str, str]]] = {"voc": _voc, "coco": _coco, "kitti": _kitti, "yolo": _yolo}
 NASTY = (
-    "nan", "inf", "-inf", "1e309", "-1e308", "1e3", "1e-400", "-1", "0", "0.0", "1.5", "9" * 400, "9" * 5000, "1_0", "12,5",
-    "٣", "true", "null", "", " ", "[]", "{}", '""', '"x"', "[[]]", "[1,2]", "\\ud800", "\0", "\ufeff", "\u2028", "\x1b[2J",
-    "é", "é", "cat", "dog", "a", "../../etc/passwd", "/", ".", "..", "*", "&x;", "<", ">", "'", "0x10", "1" * 19, "~", "!!python/none",
-    "&a [*a]", "*a", "? ", "- ", ": ", "{a: b", "1e999999999", "--5", "+5", "5.", ".5", "e5", "2147483648", "-9223372036854775809",
+    "nan", "inf", "-inf", "1e309", "-1e308", "1e3", "1e-400", "-1", "0", "0.0", "1.5", "9" * 400, "9" * 5000, "1_0",
+    "12,5",
+    "٣", "true", "null", "", " ", "[]", "{}", '""', '"x"', "[[]]", "[1,2]", "\\ud800", "\0", "\ufeff",
+    "\u2028", "\x1b[2J",
+    "é", "é", "cat", "dog", "a", "../../etc/passwd", "/", ".", "..", "*", "&x;", "<", ">",
+    "'", "0x10", "1" * 19, "~", "!!python/none",
+    "&a [*a]", "*a", "? ", "- ", ": ", "{a: b", "1e999999999", "--5",
+    "+5", "5.", ".5", "e5", "2147483648", "-9223372036854775809",
 )  # fmt: skip
 BOMB = """<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">
 <!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]><annotation><object><name>&c;</name></object></annotation>"""
 WHOLE = (
-    b"", b" ", b"\n", b"\xff\xfe", b"\xef\xbb\xbf", b"\0" * 100, b"<annotation/>", b"{}", b"[]", b"null", b"[" * 100_000,
-    b'{"a":' * 50_000, b"<a>" * 50_000, b"- " * 20_000, BOMB.encode(), b"\x89PNG\r\n\x1a\n", b"{" * 3000, b"<annotation>" * 9999,
-    b'{"images":[],"annotations":[],"categories":[]}', b"9" * 100_000, b"a: &a [*a]", b"names: [a, b]\ntrain: /\nnc: 99999999999",
+    b"", b" ", b"\n", b"\xff\xfe", b"\xef\xbb\xbf", b"\0" * 100, b"<annotation/>", b"{}", b"[]", b"null",
+    b"[" * 100_000,
+    b'{"a":' * 50_000, b"<a>" * 50_000, b"- " * 20_000, BOMB.encode(), b"\x89PNG\r\n\x1a\n",
+    b"{" * 3000, b"<annotation>" * 9999,
+    b'{"images":[],"annotations":[],"categories":[]}', b"9" * 100_000,
+    b"a: &a [*a]", b"names: [a, b]\ntrain: /\nnc: 99999999999",
+)  # fmt: skip
+_RENAMED = (
+    (b"bndbox", b"box"), (b"<name>", b"<name/><x>"), (b"object", b"objekt"), (b"annotation", b"annotations"),
+    (b" ", b"\t"), (b"0", b""),
 )  # fmt: skip
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
     """The bytes with one to three faults."""
     for _ in range(rng.randint(1, 3)):
-        content = rng.choice((_flip, _cut, _insert, _token, _token, _token, _line, _recoded, _structure, _whole))(content, rng)
+        content = rng.choice((_flip, _cut, _insert, _token, _token, _token, _line, _recoded, _structure, _whole))(
+            content, rng
+        )
     return content
 
 
@@ -115,7 +128,7 @@ def _insert(content: bytes, rng: random.Random) -> bytes:
 
 def _token(content: bytes, rng: random.Random) -> bytes:
     """One value replaced by something that no value should be."""
-    marks = b" \n,:<>[]{}\""
+    marks = b' \n,:<>[]{}"'
     places = [n for n, byte in enumerate(content) if byte in marks]
     if len(places) < 2:
         return content
@@ -143,8 +156,7 @@ def _structure(content: bytes, rng: random.Random) -> bytes:
     try:
         said = json.loads(content)
     except (ValueError, RecursionError):
-        return content.replace(*rng.choice(((b"bndbox", b"box"), (b"<name>", b"<name/><x>"), (b"object", b"objekt"),
-                                            (b"annotation", b"annotations"), (b" ", b"\t"), (b"0", b"")))[:2])  # fmt: skip
+        return content.replace(*rng.choice(_RENAMED))
     place = said
     while isinstance(place, dict | list) and place:
         key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
@@ -172,13 +184,15 @@ def lay(folder: Path, files: dict[str, str]) -> None:
 
 
 def outcome(folder: Path, layout: str | None, changed: str) -> str:
-    """"read" or "error". Raises AssertionError for a reading or a message that is of no use, and whatever else comes."""
+    """ "read" or "error". Raises AssertionError for a reading or a message that is of no use, and whatever else comes."""
     try:
         listing = catalog.read(folder, None, layout)
     except DataError as error:
         assert str(folder) in str(error), f"does not say where: {error}"
         assert len(str(error)) < 3000, "too long for people"
-        assert layout is None or Path(changed).name in str(error) or "pictures" in str(error) or "part" in str(error), error
+        assert layout is None or Path(changed).name in str(error) or "pictures" in str(error) or "part" in str(error), (
+            error
+        )
         return "error"
     labels = {name: label for label, name in enumerate(listing.class_names)}
     for image in listing.images if listing.task == "boxes" else ():
@@ -223,6 +237,6 @@ if __name__ == "__main__":
     used = int(next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmSize" in line).split()[1])
     resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + BYTES, -1))
     start = time.process_time()
-    for (layout, what), count in sorted(fuzz(int(sys.argv[1]), int((sys.argv + ["0"])[2])).items()):
+    for (layout, what), count in sorted(fuzz(int(sys.argv[1]), int([*sys.argv, "0"][2])).items()):
         print(f"{layout:6} {what:6} {count:6}")
     print(f"{time.process_time() - start:.1f} CPU s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
