@@ -18,6 +18,7 @@ from drift_detector_pipeline.settings_in_use import (
     Monitor,
     Retrain,
     Serving,
+    Video,
 )
 
 
@@ -198,6 +199,7 @@ class Settings(Section):
     export: Export
     serving: Serving
     monitor: Monitor
+    video: Video
     basket: Basket
     gate: Gate
     heal: Heal

@@ -51,6 +51,13 @@ class Serving(Section):
     keep_images_gb: Annotated[float, Field(gt=0)] = 1.0  # of that folder, at most; the oldest images go
 
 
+class Video(Section):
+    """What is drawn into a video. Decides nothing about what a network says."""
+
+    score: Annotated[float, Field(ge=0.1, le=1)]  # from which on a box is drawn and begins a new thing
+    codec: Literal["h264", "vp9"]
+
+
 class Basket(Section):
     """Which images of a change a person is asked about. Decides nothing about training."""
 

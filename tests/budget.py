@@ -31,6 +31,7 @@ CPU_SECONDS = {
     "tests/serving": 200,
     "tests/tasks": 40,
     "tests/tasks/classification": 40,
+    "tests/video": 40,
 }
 TOO_MUCH = 10  # times the budget: a machine without wide vector units takes three or four times as long
 

@@ -1,0 +1,59 @@
+"""A weight file -> a function that says of frames what its network says of images.
+
+In: a weight file and words such as run.device=cpu. Out: a `Detector`, and the facts that stand in summary.json. Read by
+__main__.py.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.images.decode import fit
+from drift_detector_pipeline.images.model_input import inference_crop
+from drift_detector_pipeline.modeling.inference import BATCH
+from drift_detector_pipeline.modeling.loaders import batch_of
+from drift_detector_pipeline.modeling.trained import Trained, open_trained, outputs_of, precision_of
+from drift_detector_pipeline.networks.weights import read_description
+from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
+from drift_detector_pipeline.settings import Run
+from drift_detector_pipeline.tasks.task import Answer
+from drift_detector_pipeline.video.boxed import Detector
+
+
+@contextmanager
+def open_detector(file: Path, overrides: Sequence[str]) -> Iterator[tuple[Detector, dict[str, Any]]]:
+    """Load a weight file onto the machine that `run.*` words name, in the precision of its run.
+
+    Raises ModelError if it is missing, damaged or foreign, ConfigError for a wrong word.
+    """
+    precision = precision_of(read_description(file).get("precision"))
+    with prepared(load_section(Run, [f"run.precision={precision}", *overrides])) as machine:
+        trained = open_trained(file, machine)
+        yield (
+            Detector(lambda frames: _answers(trained, machine, frames), BATCH, trained.classes),
+            _facts(trained, machine),
+        )
+
+
+def _answers(trained: Trained, machine: Machine, frames: Sequence[Pixels]) -> list[Answer]:
+    stored = [fit(Image.fromarray(frame), trained.stored_side_px) for frame in frames]
+    batch = batch_of([inference_crop(one, trained.img_size) for one in stored])
+    return trained.task.answer(outputs_of(trained, batch, machine), trained.classes)
+
+
+def _facts(trained: Trained, machine: Machine) -> dict[str, Any]:
+    return {
+        "weights": str(trained.file),
+        "weights_sha256": trained.sha256,
+        "model": trained.architecture,
+        "classes": trained.classes,
+        "device": machine.device.type,
+        "instruction_set": instruction_set(machine.device),
+        "precision": machine.precision,
+        "threads": machine.threads,
+    }

@@ -1,0 +1,174 @@
+"""A video file from anywhere -> its frames, one after another, upright.
+
+In: a file, or its bytes. Out: `Frame`s, numbered as they are decoded: what the header says of their number is a claim.
+Read by boxed.py and by whatever takes uploads; no PyTorch. Needs PyAV: an extra, as its wheel holds encoders under GPL.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+# Files of frames. FFmpeg also reads playlists and scripts that name other files and addresses: never from strangers.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
+_CODECS = (
+    "h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "msmpeg4v3", "mpeg1video", "mpeg2video", "h263", "mjpeg",
+    "prores", "dnxhd", "theora", "wmv2", "wmv3", "vc1", "rawvideo", "ffv1",
+)  # fmt: skip
+_USUAL_RATE = Fraction(25)  # frames a second where a file names none
+
+
+class Limits(NamedTuple):
+    """What a video may cost at most; None: whatever it has."""
+
+    frames: int | None = None
+    seconds: float | None = None
+    pixels: int = 36_000_000  # of one frame; 8K has 33 million
+
+
+class Frame(NamedTuple):
+    """One picture of a video."""
+
+    number: int  # from 0, in the order of decoding
+    pts: int  # its time in units of `Video.time_base`, as in the file; grows from frame to frame
+    seconds: float  # since the first frame
+    pixels: Pixels  # (H, W, 3), upright
+
+
+class BrokenVideoError(DataError):
+    """The file cannot be read on from here; all frames before were given."""
+
+
+@contextmanager
+def open_video(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "") -> Iterator["Video"]:  # noqa: B008
+    """Open a video file; `name` is what errors call it.
+
+    Raises DataError if it is none that can be decoded, or its header promises more than `limits`; ConfigError without
+    PyAV. An OSError of the file itself comes through.
+    """
+    av = pyav()
+    file = source.open("rb") if isinstance(source, Path) else source
+    name = name or str(source if isinstance(source, Path) else getattr(source, "name", "video"))
+    try:
+        try:
+            # A file object and no name: FFmpeg would take some names for addresses.
+            container = av.open(file, container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
+        except (av.FFmpegError, ValueError) as error:
+            raise DataError(
+                f"{name}: no video that can be read ({_reason(error)}); MP4, MOV, WebM, MKV, AVI are"
+            ) from error
+        with container:
+            yield Video(container, _stream(container, name), limits, name)
+    finally:
+        if isinstance(source, Path):
+            file.close()
+
+
+class Video:
+    """An open video; what it says of itself is a claim until its frames are read."""
+
+    def __init__(self, container: "InputContainer", stream: "VideoStream", limits: Limits, name: str) -> None:
+        self.name = name
+        self.limits = limits
+        self.codec: str = stream.codec_context.name
+        self.claimed_frames: int | None = stream.frames or None
+        self.claimed_seconds = None if container.duration is None else container.duration / 1_000_000
+        self.rate: Fraction = stream.guessed_rate or stream.average_rate or _USUAL_RATE  # frames a second
+        self.time_base: Fraction = stream.time_base or 1 / self.rate  # seconds
+        self._container, self._stream = container, stream
+        self._check_claims()
+
+    def frames(self, skip: int = 0) -> Iterator[Frame]:
+        """Decode frame after frame, in one thread; the first `skip` are counted and not given.
+
+        Raises BrokenVideoError where the file cannot be read on, or ends before what its index promises; DataError
+        where it has more than the limits allow.
+        """
+        first = last = None
+        for number, decoded in enumerate(self._decoded()):
+            self._check(number, decoded)
+            pts = decoded.pts if decoded.pts is not None else decoded.dts
+            if last is not None and (pts is None or pts <= last):  # no time, or one that has been
+                pts = last + max(1, round(1 / self.rate / self.time_base))
+            pts = last = pts or 0
+            first = pts if first is None else first
+            seconds = float((pts - first) * self.time_base)
+            if self.limits.seconds is not None and seconds > self.limits.seconds:
+                raise DataError(f"{self.name}: longer than {self.limits.seconds:g} s; cut it")
+            if number >= skip:
+                yield Frame(number, pts, seconds, _upright(decoded))
+
+    def _decoded(self) -> Iterator["VideoFrame"]:
+        av, packets, given = pyav(), 0, 0
+        try:
+            for packet in self._container.demux(self._stream):
+                packets += bool(packet.size)
+                for frame in packet.decode():
+                    yield frame
+                    given += 1
+        except (av.FFmpegError, ValueError) as error:
+            raise BrokenVideoError(f"{self.name}: readable up to frame {given} ({_reason(error)})") from error
+        # The index of an MP4 stands apart from the frames, and every one of them is in it, shown or not.
+        if "mp4" in self._container.format.name and packets < self._stream.frames:
+            raise BrokenVideoError(
+                f"{self.name}: readable up to frame {given}, then the file is cut off; it had {self._stream.frames}"
+            )
+
+    def _check_claims(self) -> None:
+        if self.limits.frames is not None and (self.claimed_frames or 0) > self.limits.frames:
+            raise DataError(f"{self.name}: {self.claimed_frames} frames, more than {self.limits.frames}; cut it")
+        if self.limits.seconds is not None and (self.claimed_seconds or 0.0) > self.limits.seconds:
+            raise DataError(f"{self.name}: {self.claimed_seconds:.1f} s, more than {self.limits.seconds:g}; cut it")
+        self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
+        # Frames that grow after the header has been read: decoders of FFmpeg refuse them before they take memory.
+        self._stream.codec_context.options = {"max_pixels": str(self.limits.pixels)}
+        self._stream.thread_count = 1
+
+    def _check(self, number: int, frame: "VideoFrame") -> None:
+        if self.limits.frames is not None and number >= self.limits.frames:
+            raise DataError(f"{self.name}: more than {self.limits.frames} frames; cut it")
+        self._check_size(frame.width, frame.height)
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > (most := self.limits.pixels):
+            raise DataError(f"{self.name}: {width} x {height} px are more than {most:,} pixels; make it smaller")
+
+
+def pyav() -> ModuleType:
+    """PyAV, which reads and writes videos. Raises ConfigError if it is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise ConfigError("videos need PyAV, which is not installed here; pip install -e '.[video]'") from error
+    return av
+
+
+def _stream(container: "InputContainer", name: str) -> "VideoStream":
+    stream = container.streams.best("video")
+    if stream is None:
+        raise DataError(f"{name}: nothing to see in it, only sound or text")
+    codec = stream.codec_context.name if stream.codec_context else "unknown"
+    if codec not in _CODECS:
+        raise DataError(f"{name}: its frames are {codec}, which is not read here; save it as H.264 in an MP4")
+    return stream  # type: ignore[return-value]
+
+
+def _upright(frame: "VideoFrame") -> Pixels:
+    """RGB as a player shows it: phones store frames lying on their side and say so."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
