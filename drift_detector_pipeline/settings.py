@@ -47,7 +47,7 @@ class Twins(Section):
 
 
 class Augmentation(Section):
-    """How a stored image becomes a training image; see `augmentation.augment`."""
+    """How a stored image becomes a training image; see `augmentation.augment` and `tasks/boxes/view.py`."""
 
     min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
     shift_px: Annotated[int, Field(ge=0)]  # largest shift in each direction, at the training size; 0: off
@@ -58,6 +58,8 @@ class Augmentation(Section):
     twins: Twins = Twins()
     mix: Literal["mixup", "cutmix"] | None = None  # with another training image, labels by share; see `mixing`
     mix_alpha: Annotated[float, Field(gt=0)] = 1.0  # shares are drawn from Beta(alpha, alpha); 1: all equally likely
+    scale_jitter: Fraction = 0.0  # of boxes: an image is shown larger or smaller by up to this share; 0: off
+    mosaic: Annotated[float, Field(ge=0, le=1)] = 0.0  # of boxes: share of training images that show four; 0: off
 
 
 class Data(Section):
@@ -66,6 +68,7 @@ class Data(Section):
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     raw_path: FilePath | None  # archive or folder; null only for the embedded digits
     source_url: str | None  # public address of the archive
+    format: Literal["imagefolder", "voc", "coco", "kitti", "yolo"] | None = None  # of the source; None: found by itself
     processed_path: FilePath
     stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images
     img_size: Annotated[int, Field(ge=8, le=2048)]  # side of the model input

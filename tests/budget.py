@@ -30,6 +30,7 @@ CPU_SECONDS = {
     "tests/runs/tracking": 140,
     "tests/serving": 200,
     "tests/tasks": 40,
+    "tests/tasks/boxes": 60,
     "tests/tasks/classification": 40,
     "tests/video": 40,
 }

@@ -4,6 +4,8 @@ decode        the one decoder: a file's bytes -> uint8 RGB as it is stored
 decode_many   many files, on all cores
 named_files   the image files a person names: files, folders, patterns, archives
 model_input   stored image -> inference crop, the same bits with and without torch
+letterbox     stored image -> all of it in a square, for boxes, and the way back
+drawing       boxes drawn into images
 transforms    pixels as tensors: parts, resized, normalised
 crops         image files -> inference crops, the unreadable ones put aside
 distortions   other colours and shapes for training

@@ -1,6 +1,6 @@
 """From the bytes of an image file to the uint8 array that is stored: the only decoder of the package.
 
-In: a file's bytes, or an array. Out: uint8 RGB, upright, shorter side as stored, aspect ratio kept.
+In: a file's bytes, or an array. Out: uint8 RGB, upright, shorter (for boxes: longer) side as stored, aspect ratio kept.
 Fed by decode_many.py.
 """
 
@@ -9,7 +9,7 @@ import re
 import struct
 import warnings
 import zlib
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -42,8 +42,20 @@ _DECODER_ERRORS = (
 )  # fmt: skip
 
 
-def decode(content: bytes, stored_side_px: int) -> Pixels:
-    """Decode an image file: uint8 (H, W, 3), min(H, W) == stored_side_px.
+_ORIENTATION = 0x0112  # EXIF's tag: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides swapped
+Side = Literal["shorter", "longer"]  # of an image, brought to its stored length: the longer one where boxes are sought
+
+
+class Picture(NamedTuple):
+    """A decoded file, and how it lies there: truth about places in it may be meant for either."""
+
+    pixels: Pixels  # (H, W, 3), upright
+    size: tuple[int, int]  # width and height in px, as in the file
+    orientation: int  # 1 to 8, as EXIF counts; 1: as in the file
+
+
+def decode(content: bytes, stored_side_px: int, side: Side = "shorter") -> Pixels:
+    """Decode an image file: uint8 (H, W, 3), min(H, W) == stored_side_px; longer: max(H, W) <= stored_side_px.
 
     EXIF orientation is applied, transparency dropped, the first frame of an animation taken, 16-bit values divided by
     256: one scale for all files, whatever values a file reaches.
@@ -51,11 +63,17 @@ def decode(content: bytes, stored_side_px: int) -> Pixels:
     Raises DataError with the reason if the bytes are no complete image, if their header promises more than
     `MOST_PIXELS`, or if the values have no scale that is known: 32-bit integers, floats, 16 bits that would be black.
     """
+    return decode_picture(content, stored_side_px, side).pixels
+
+
+def decode_picture(content: bytes, stored_side_px: int, side: Side = "shorter") -> Picture:
+    """As `decode`, with the size in the file and how EXIF turned it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large or oddly tagged, yet decodable
             with _opened(content) as image:
-                return fit(_rgb(image), stored_side_px)
+                size, orientation = image.info["in_file"]
+                return Picture(fit(_rgb(image), stored_side_px, side), size, orientation)
     except UnidentifiedImageError as error:  # its own message holds a memory address
         raise DataError(f"none of the formats {', '.join(FORMATS)}") from error
     except _DECODER_ERRORS as error:
@@ -92,13 +110,20 @@ def ending_of(content: bytes) -> str:
     return next((ending for start, ending in _BEGINNINGS if re.match(start, content, re.DOTALL)), ".image")
 
 
-def fit(image: Image.Image, stored_side_px: int) -> Pixels:
-    """Resize an RGB image so that its shorter side is `stored_side_px` (bicubic, antialiased)."""
+def fit(image: Image.Image, stored_side_px: int, side: Side = "shorter") -> Pixels:
+    """Resize an RGB image so that its shorter side is `stored_side_px` (bicubic, antialiased).
+
+    longer: so that its longer side is no longer than that; a smaller image stays as it is.
+    """
     width, height = image.size
     if max(width, height) > LARGEST_ASPECT * min(width, height):
         raise DataError(f"{width} x {height} px is longer than {LARGEST_ASPECT}:1")
-    scale = stored_side_px / min(width, height)
-    size = (max(stored_side_px, round(width * scale)), max(stored_side_px, round(height * scale)))
+    if side == "shorter":
+        scale = stored_side_px / min(width, height)
+        size = (max(stored_side_px, round(width * scale)), max(stored_side_px, round(height * scale)))
+    else:
+        scale = min(1.0, stored_side_px / max(width, height))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.array(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
 
 
@@ -118,9 +143,20 @@ def _loaded(content: bytes) -> Image.Image:
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise DataError(f"{width} x {height} px are more than {MOST_PIXELS:,} pixels; make it smaller")
+    image.info["in_file"] = _size_in_file(image), _orientation(image)  # reading the pixels may change both
     image.info["sixteen_bits"] = ";16" in str(image.tile[:1])  # known until the pixels are read
     image.load()
     return image
+
+
+def _size_in_file(image: Image.Image) -> tuple[int, int]:
+    tags = getattr(image, "tag_v2", None)  # Pillow gives the size of a TIFF as it is once it is turned
+    return (int(tags[256]), int(tags[257])) if tags else image.size
+
+
+def _orientation(image: Image.Image) -> int:
+    found = image.getexif().get(_ORIENTATION, 1)
+    return found if found in range(1, 9) else 1
 
 
 def _without_remarks(content: bytes) -> bytes:

@@ -19,32 +19,38 @@ from typing import NamedTuple
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import decode
+from drift_detector_pipeline.images.decode import Side, decode_picture
 from drift_detector_pipeline.raw.listing import Listing
 
 
 class Decoded(NamedTuple):
     """What became of one image."""
 
-    pixels: Pixels | None  # uint8 (H, W, 3), shorter side as stored; None: no complete image
+    pixels: Pixels | None  # uint8 (H, W, 3), shorter or longer side as stored; None: no complete image
     problem: str | None  # then, why
     content_sha256: str
+    size: tuple[int, int] = (0, 0)  # width and height in px as in the file, before EXIF's orientation, 1 to 8:
+    orientation: int = 1
 
 
 def decode_all(listing: Listing, stored_side_px: int) -> Iterator[Decoded]:
-    """Decode in listing order, on all cores, holding only a few hundred images at a time."""
+    """Decode in listing order, on all cores, holding only a few hundred images at a time.
+
+    Where boxes are the truth the longer side is as stored, elsewhere the shorter.
+    """
+    side: Side = "longer" if listing.task == "boxes" else "shorter"
     paths = [listing.root / image.path for image in listing.images]
     with _processes(len(paths)) as pool:
-        yield from _on_all_cores(partial(_decode_file, stored_side_px=stored_side_px), paths, pool)
+        yield from _on_all_cores(partial(_decode_file, stored_side_px=stored_side_px, side=side), paths, pool)
 
 
-def decode_files(paths: Sequence[Path], stored_side_px: int) -> Iterator[Decoded]:
+def decode_files(paths: Sequence[Path], stored_side_px: int, side: Side = "shorter") -> Iterator[Decoded]:
     """As `decode_all`, for files of any place; one that cannot be opened has a problem like one that is no image.
 
     In threads, so that it may be called from any script: new processes would run the script once more.
     """
     with ThreadPoolExecutor(_cores()) as pool:
-        yield from _on_all_cores(partial(_decode_if_readable, stored_side_px=stored_side_px), paths, pool)
+        yield from _on_all_cores(partial(_decode_if_readable, stored_side_px=stored_side_px, side=side), paths, pool)
 
 
 def _on_all_cores(
@@ -92,17 +98,18 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _decode_file(path: Path, stored_side_px: int) -> Decoded:
+def _decode_file(path: Path, stored_side_px: int, side: Side) -> Decoded:
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     try:
-        return Decoded(decode(content, stored_side_px), None, sha256)
+        found = decode_picture(content, stored_side_px, side)
     except DataError as error:
         return Decoded(None, str(error), sha256)
+    return Decoded(found.pixels, None, sha256, found.size, found.orientation)
 
 
-def _decode_if_readable(path: Path, stored_side_px: int) -> Decoded:
+def _decode_if_readable(path: Path, stored_side_px: int, side: Side) -> Decoded:
     try:
-        return _decode_file(path, stored_side_px)
+        return _decode_file(path, stored_side_px, side)
     except OSError as error:
         return Decoded(None, error.strerror or str(error), "")

@@ -23,8 +23,6 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import final_name, new_folder, spreadsheet_row, write_json
 from drift_detector_pipeline.images.crops import read_crops
 from drift_detector_pipeline.images.named_files import ImageFile, image_files
-from drift_detector_pipeline.modeling.evaluation_report import answer_cells
-from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.trained import Trained, open_trained, outputs_of, precision_of
 from drift_detector_pipeline.networks.weights import read_description
@@ -71,7 +69,7 @@ def _predictions(
 ) -> Iterator[tuple[str, Answer]]:
     """Yield name and answer of each image, in order; add the others to `unreadable`."""
     crops = read_crops(found, trained.stored_side_px, trained.img_size, unreadable)
-    while group := list(itertools.islice(crops, BATCH)):
+    while group := list(itertools.islice(crops, trained.task.batch)):
         outputs = outputs_of(trained, batch_of([crop for _, crop in group]), machine)
         yield from zip((name for name, _ in group), trained.task.answer(outputs, trained.classes), strict=True)
     for name, why in unreadable.items():
@@ -91,7 +89,7 @@ def _write(folder: Path, rows: Iterable[tuple[str, Answer]], task: Task) -> int:
             count += 1
             line = json.dumps({"path": name, **answer}, ensure_ascii=False)
             lines.write(line + "\n")
-            cells.writerow(spreadsheet_row([name, *answer_cells(answer, task)]))
+            cells.writerows(spreadsheet_row([name, *row]) for row in task.rows(answer))
             _print(line.encode("utf-8", "backslashreplace").decode())
     return count
 

@@ -5,7 +5,7 @@ folder are meant stands here, too: one for data sets, predictions and drift.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -17,11 +17,30 @@ _CLUTTER = {
 }  # fmt: skip
 
 
+class RawBox(NamedTuple):
+    """One box as an annotation gives it, neither clipped nor turned; half-open, so x1 - x0 is its width."""
+
+    x0: float  # px from the left border of the picture as annotated, 0-based; all finite
+    y0: float
+    x1: float
+    y1: float
+    class_name: str  # in NFC; "" of a box to ignore whatever the class, such as KITTI's DontCare
+    ignore: bool = False  # neither to be found nor an error if it is: a crowd, a difficult object
+
+
+class ImageBoxes(NamedTuple):
+    """All boxes of one image; none: it shows nothing to find."""
+
+    boxes: tuple[RawBox, ...]
+    size: tuple[int, int] | None  # (width, height) in px as the annotation says, right or wrong; None: it does not say
+    normalised: bool = False  # coordinates are shares, 0..1, of the picture turned as its EXIF says
+
+
 class RawImage(NamedTuple):
     """One image of a source, before decoding."""
 
     path: str  # below the source's root, with forward slashes
-    class_name: str  # in NFC
+    class_name: str  # in NFC; "" where the truth is boxes
     in_val_folder: bool | None  # None: the source has no validation folder
     key: str  # the path below the split folder in NFC, what the hash is taken of
 
@@ -35,6 +54,10 @@ class Listing(NamedTuple):
     unused_folders: list[str]  # beside train and val, such as a second validation folder
     empty_folders: tuple[str, ...] = ()  # class folders without a file
     task: str | None = None  # for which the truth is meant; None: labels
+    boxes: Mapping[str, ImageBoxes] = {}  # of each image, by its path; of task "boxes" alone
+    class_names: tuple[str, ...] = ()  # in the order of their labels; of task "boxes" alone
+    class_ids: tuple[int, ...] = ()  # the source's own numbers of class_names; (): it has none
+    notes: Mapping[str, int] = {}  # what reading left out or mended -> how often
 
 
 def is_clutter(path: Path) -> bool:

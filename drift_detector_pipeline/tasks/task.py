@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.settings import Augmentation, Training
+from drift_detector_pipeline.settings import Augmentation, Data, Training
 from drift_detector_pipeline.tasks.headline import Headline
 
 Target = Any  # plain JSON: of classification an index into the classes
 Output = Any  # a float32 array or a tuple of arrays; of classification logits (K,)
-Answer = dict[str, Any]  # plain JSON, its keys are `Task.columns`
+Answer = dict[str, Any]  # plain JSON
+Cell = str | float | int | None  # of a row of predictions.csv
 
 
 class View(NamedTuple):
@@ -82,15 +83,23 @@ class Task(NamedTuple):
 
     name: str  # stands in the manifest, the weight file and the receipt
     headline: Headline
-    columns: tuple[str, ...]  # keys of an answer, in the order of predictions.csv
+    columns: tuple[str, ...]  # of predictions.csv, after the image's path
     truth_column: str  # of an evaluation's predictions.csv
 
+    batch: int
+    """Images of every forward pass that learns nothing: with another number some kernels give other last bits."""
+
     # stored item -> batch
+    check_data: Callable[[Data], None]
+    """Raise ConfigError if settings of the data ask for what this task cannot do."""
     view: Callable[[Pixels, Target, View, np.random.Generator | None], tuple[torch.Tensor, Target]]
     """Pixels (H, W, 3) and truth together -> uint8 (S, S, 3) and the truth of that view. The target may be None."""
 
     blend: Callable[[Target, Target, float], Target] | None
     """The truth of two views mixed, the first with this share in 0..1; None: views of this task cannot be mixed."""
+
+    assemble: Callable[[Sequence[tuple[Pixels, Target]], View, np.random.Generator], tuple[torch.Tensor, Target]] | None
+    """Four stored items as one training view; None: this task has no such views."""
 
     # batch -> network -> loss
     create: Callable[..., nn.Module]
@@ -102,14 +111,24 @@ class Task(NamedTuple):
 
     Forward included: detectors compute their own loss.
     """
-    infer: Callable[[nn.Module, torch.Tensor], Sequence[Output]]
-    """One output an item, on the CPU, whatever its neighbours."""
+    infer: Callable[[nn.Module, torch.Tensor, Sequence[Target] | None], Sequence[Output]]
+    """One output an item, on the CPU, whatever its neighbours.
+
+    Of the first items the truth may be known: detectors say the loss there in the same forward pass.
+    """
 
     # what it is worth
     measure: Callable[[Sequence[Output], Sequence[Target]], Metrics]
     answer: Callable[[Sequence[Output], Sequence[str]], list[Answer]]
-    """What predict writes and a service says."""
+    """What predict writes and a service says, of the view of `View.side_px`."""
+    on_image: Callable[..., Answer]
+    """(answer, (height, width) of the image, S, stored=(height, width)) -> the answer in terms of that image.
+
+    `stored`: its sides as it was stored before it became a view; left out: the image's own.
+    """
+    rows: Callable[[Answer], list[list[Cell]]]
+    """An answer as rows of predictions.csv, under `columns`."""
     caption: Callable[[Answer, Target, Sequence[str]], Caption]
-    draw: Callable[[Pixels, Answer, Target], Pixels]
+    draw: Callable[[Pixels, Answer, Target, Sequence[str]], Pixels]
     """The image as people see it, with what can be drawn into it."""
     report: Callable[[Evaluation], Report]

@@ -28,7 +28,8 @@ Answer = dict[str, Any]  # of boxes {"boxes": [{"label", "score", "box": [x0, y0
 class Detector(NamedTuple):
     """What is asked about frames."""
 
-    answer: Callable[[Sequence[Pixels]], list[Answer]]  # at most `batch` frames (H, W, 3) -> an answer each
+    view: Callable[[Pixels], Any]  # a frame (H, W, 3) -> what the network is given of it, which is smaller
+    answer: Callable[[Sequence[Any]], list[Answer]]  # at most `batch` views -> an answer each, about the frame
     batch: int
     classes: Sequence[str]
 
@@ -60,7 +61,7 @@ def boxed(
     problem = _ask(video, lines, detector, score, stopping)
     for other in SUFFIX.values():  # begun with another codec
         (folder / f"boxed{other}").unlink(missing_ok=True)
-    _draw(video, lines, folder / f"boxed{SUFFIX[codec]}", score, codec, stopping)
+    _draw(video, lines, folder / f"boxed{SUFFIX[codec]}", codec, stopping)
     return _told(video, lines, score, problem)
 
 
@@ -75,9 +76,10 @@ def _ask(
         for line in known:
             tracker.number(line)
         frames = _until_broken(opened, len(known), problems)
-        while group := list(itertools.islice(frames, detector.batch)):
-            answers = detector.answer([frame.pixels for frame in group])
-            further = [_line(frame, answer) for frame, answer in zip(group, answers, strict=True)]
+        seen = ((frame.number, frame.seconds, detector.view(frame.pixels)) for frame in frames)
+        while group := list(itertools.islice(seen, detector.batch)):
+            answers = detector.answer([view for _, _, view in group])
+            further = [_line(*frame[:2], answer) for frame, answer in zip(group, answers, strict=True)]
             for line in further:
                 tracker.number(line)
             append_lines(lines, further)
@@ -89,9 +91,7 @@ def _ask(
     return problems[0] if problems else None
 
 
-def _draw(
-    video: Path, lines: Path, target: Path, score: float, codec: Codec, stopping: Callable[[], bool]
-) -> None:  # fmt: skip
+def _draw(video: Path, lines: Path, target: Path, codec: Codec, stopping: Callable[[], bool]) -> None:
     """Read the frames again and write them with what the lines say."""
     with (
         open_video(video) as opened,
@@ -101,7 +101,7 @@ def _draw(
         first: int | None = None
         for frame, line in zip(_until_broken(opened, 0, []), read_lines(lines), strict=True):
             first = frame.pts if first is None else first
-            writer.write(drawn(frame.pixels, line, score), frame.pts - first)
+            writer.write(drawn(frame.pixels, line), frame.pts - first)
             bar.update()
             if stopping():
                 raise Stopped
@@ -125,8 +125,8 @@ class _Numbering:
             box["track"] = number
 
 
-def _line(frame: Frame, answer: Answer) -> Line:
-    line = {"frame": frame.number, "seconds": frame.seconds, **answer}
+def _line(number: int, seconds: float, answer: Answer) -> Line:
+    line = {"frame": number, "seconds": seconds, **answer}
     if "boxes" in answer:
         line["boxes"] = [{"track": None, **box} for box in answer["boxes"]]
     return line

@@ -15,7 +15,6 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.images.decode import fit
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.trained import Trained, open_trained, outputs_of, precision_of
 from drift_detector_pipeline.networks.weights import read_description
@@ -34,16 +33,17 @@ def open_detector(file: Path, overrides: Sequence[str]) -> Iterator[tuple[Detect
     precision = precision_of(read_description(file).get("precision"))
     with prepared(load_section(Run, [f"run.precision={precision}", *overrides])) as machine:
         trained = open_trained(file, machine)
-        yield (
-            Detector(lambda frames: _answers(trained, machine, frames), BATCH, trained.classes),
-            _facts(trained, machine),
-        )
+        yield _detector(trained, machine), _facts(trained, machine)
 
 
-def _answers(trained: Trained, machine: Machine, frames: Sequence[Pixels]) -> list[Answer]:
-    stored = [fit(Image.fromarray(frame), trained.stored_side_px) for frame in frames]
-    batch = batch_of([inference_crop(one, trained.img_size) for one in stored])
-    return trained.task.answer(outputs_of(trained, batch, machine), trained.classes)
+def _detector(trained: Trained, machine: Machine) -> Detector:
+    def view(frame: Pixels) -> Pixels:
+        return inference_crop(fit(Image.fromarray(frame), trained.stored_side_px), trained.img_size)
+
+    def answer(views: Sequence[Pixels]) -> list[Answer]:
+        return trained.task.answer(outputs_of(trained, batch_of(views), machine), trained.classes)
+
+    return Detector(view, answer, trained.task.batch, trained.classes)
 
 
 def _facts(trained: Trained, machine: Machine) -> dict[str, Any]:

@@ -1,0 +1,10 @@
+"""Boxes in an image: a target is the true ones (`arrays.Boxes`), an output what a network has found.
+
+view      a stored image and its boxes -> what a model is shown in training and after
+matching  which found box is which true one
+metrics   what found boxes are worth
+tide      why average precision is lost, by kind of error
+charts    boxes drawn into images; curves, confusions, scores and errors as pictures
+report    the parts of an evaluation's page that only boxes have
+task      all of it as a `Task`
+"""
