@@ -27,6 +27,7 @@ _CODECS = (
     "h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "msmpeg4v3", "mpeg1video", "mpeg2video", "h263", "mjpeg",
     "prores", "dnxhd", "theora", "wmv2", "wmv3", "vc1", "rawvideo", "ffv1",
 )  # fmt: skip
+_LEAST_CODED = 1 << 16  # pixels: small frames are decoded with wide margins
 _USUAL_RATE = Fraction(25)  # frames a second where a file names none
 
 
@@ -65,7 +66,7 @@ def open_video(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "
         try:
             # A file object and no name: FFmpeg would take some names for addresses.
             container = av.open(file, container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
-        except (av.FFmpegError, ValueError) as error:
+        except _unreadable() as error:
             raise DataError(
                 f"{name}: no video that can be read ({_reason(error)}); MP4, MOV, WebM, MKV, AVI are"
             ) from error
@@ -97,7 +98,7 @@ class Video:
         where it has more than the limits allow.
         """
         first = last = None
-        for number, decoded in enumerate(self._decoded()):
+        for number, (decoded, pixels) in enumerate(self._decoded(skip)):
             self._check(number, decoded)
             pts = decoded.pts if decoded.pts is not None else decoded.dts
             if last is not None and (pts is None or pts <= last):  # no time, or one that has been
@@ -107,18 +108,19 @@ class Video:
             seconds = float((pts - first) * self.time_base)
             if self.limits.seconds is not None and seconds > self.limits.seconds:
                 raise DataError(f"{self.name}: longer than {self.limits.seconds:g} s; cut it")
-            if number >= skip:
-                yield Frame(number, pts, seconds, _upright(decoded))
+            if pixels is not None:
+                yield Frame(number, pts, seconds, pixels)
 
-    def _decoded(self) -> Iterator["VideoFrame"]:
-        av, packets, given = pyav(), 0, 0
+    def _decoded(self, skip: int) -> Iterator[tuple["VideoFrame", Pixels | None]]:
+        """Frames as FFmpeg gives them, and beyond the first `skip` as arrays."""
+        packets = given = 0
         try:
             for packet in self._container.demux(self._stream):
                 packets += bool(packet.size)
                 for frame in packet.decode():
-                    yield frame
+                    yield frame, _upright(frame) if given >= skip else None
                     given += 1
-        except (av.FFmpegError, ValueError) as error:
+        except _unreadable() as error:
             raise BrokenVideoError(f"{self.name}: readable up to frame {given} ({_reason(error)})") from error
         # The index of an MP4 stands apart from the frames, and every one of them is in it, shown or not.
         if "mp4" in self._container.format.name and packets < self._stream.frames:
@@ -132,8 +134,9 @@ class Video:
         if self.limits.seconds is not None and (self.claimed_seconds or 0.0) > self.limits.seconds:
             raise DataError(f"{self.name}: {self.claimed_seconds:.1f} s, more than {self.limits.seconds:g}; cut it")
         self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
-        # Frames that grow after the header has been read: decoders of FFmpeg refuse them before they take memory.
-        self._stream.codec_context.options = {"max_pixels": str(self.limits.pixels)}
+        # Frames that grow later: FFmpeg refuses them before they take memory. It counts their margins, too.
+        most = max(2 * self.limits.pixels, _LEAST_CODED)
+        self._stream.codec_context.options = {"max_pixels": str(most)}
         self._stream.thread_count = 1
 
     def _check(self, number: int, frame: "VideoFrame") -> None:
@@ -153,6 +156,11 @@ def pyav() -> ModuleType:
     except ImportError as error:
         raise ConfigError("videos need PyAV, which is not installed here; pip install -e '.[video]'") from error
     return av
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What PyAV raises on damaged and hostile bytes (seen by fuzzing): a place that is not there is an OSError."""
+    return pyav().FFmpegError, ValueError, OSError, OverflowError, MemoryError
 
 
 def _stream(container: "InputContainer", name: str) -> "VideoStream":

@@ -122,8 +122,8 @@ def _assign(overlap: Float64s, boxes: Flags, things: Flags, least: float, thing_
 
 
 def _as_centres(boxes: Float64s) -> Float64s:
-    """x0 y0 x1 y1 -> centre x y, width, height."""
-    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+    """x0 y0 x1 y1 -> centre x y, width, height, which are 1 px at least."""
+    return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)])
 
 
 def _grown(centres: Float64s) -> Float64s:
