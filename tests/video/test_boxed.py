@@ -1,4 +1,4 @@
-"""A video with squares of two colours -> lines and a drawn video; stopped or killed anywhere it goes on to the same bytes."""
+"""A video of two squares -> lines and a drawn video; stopped or killed anywhere it goes on to the same bytes."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def test_the_drawn_video_has_the_frames_at_their_times_with_the_boxes_around_the
     for frame, line in zip(shown, read_lines(folder / LINES), strict=True):
         changed = np.abs(frame.pixels.astype(int) - plain[frame.number]).max(axis=2) > 30
         for box in line["boxes"]:
-            x0, y0, x1, y1 = (round(side) for side in box["box"])
+            x0, _, x1, y1 = (round(side) for side in box["box"])
             assert changed[y1 - 2 : y1, x0:x1].mean() > 0.5, (frame.number, box)
     assert not changed[100:].any()
 

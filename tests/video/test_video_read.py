@@ -1,6 +1,7 @@
-"""Videos from anywhere: right frames, right side up, how far a broken one can be read, and what strangers may not do."""
+"""Videos from anywhere: right frames, right side up, how far a broken one is read, and what strangers may not do."""
 
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -79,9 +80,14 @@ def test_a_file_that_is_cut_off_says_up_to_where_it_can_be_read(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"text" * 500, b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/passwd\n", b"ffconcat version 1.0\nfile a.mp4\n"],
+    [
+        b"",
+        b"text" * 500,
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/passwd\n",
+        b"ffconcat version 1.0\nfile a\n",
+    ],
     ids=["empty", "text", "playlist", "script"],
-)  # fmt: skip
+)
 def test_what_is_no_video_is_an_error_in_words(tmp_path, content):
     (tmp_path / "x.mp4").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.mp4: no video that can be read"):
@@ -216,7 +222,7 @@ def test_files_that_decoders_stumble_over_are_read_right(edge, name, count, last
     assert len(frames) == count
     assert frames[-1].seconds == pytest.approx(last_seconds)
     assert {frame.pixels.shape[:2] for frame in frames} == {shape}
-    assert all(one.pts < other.pts for one, other in zip(frames[:-1], frames[1:], strict=True))
+    assert all(one.pts < other.pts for one, other in itertools.pairwise(frames))
 
 
 def test_frames_of_a_variable_rate_are_the_frames_of_their_number(edge):
