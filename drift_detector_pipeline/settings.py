@@ -16,9 +16,9 @@ from drift_detector_pipeline.settings_in_use import (
     Heal,
     Lifecycle,
     Monitor,
+    Predict,
     Retrain,
     Serving,
-    Video,
 )
 
 
@@ -199,10 +199,10 @@ class Settings(Section):
     wandb: Wandb
     drift: Drift
     watch: Watch
+    predict: Predict
     export: Export
     serving: Serving
     monitor: Monitor
-    video: Video
     basket: Basket
     gate: Gate
     heal: Heal

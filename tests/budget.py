@@ -21,6 +21,7 @@ CPU_SECONDS = {
     "tests/lifecycle": 400,
     "tests/modeling": 450,
     "tests/networks": 40,
+    "tests/networks/boxes": 30,
     "tests/processed": 35,
     "tests/proof": 250,
     "tests/raw": 60,

@@ -7,7 +7,8 @@ model_input   stored image -> inference crop, the same bits with and without tor
 letterbox     stored image -> all of it in a square, for boxes, and the way back
 drawing       boxes drawn into images
 transforms    pixels as tensors: parts, resized, normalised
-crops         image files -> inference crops, the unreadable ones put aside
+crops         image files -> pixels as they are stored, inference crops; the unreadable ones put aside
+tiles         a large image as parts that overlap
 distortions   other colours and shapes for training
 augmentation  stored image -> one of its training views
 mixing        two training views -> one with the labels of both

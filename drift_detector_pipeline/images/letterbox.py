@@ -17,7 +17,7 @@ def letterbox(pixels: Pixels, side_px: int) -> Pixels:
 
     The only way into a model of boxes for evaluation, prediction, drift and serving: the same file gives the same bits.
     """
-    height, width = sides_in(*pixels.shape[:2], side_px)
+    height, width = sides_in(pixels.shape[0], pixels.shape[1], side_px)
     square = np.empty((side_px, side_px, 3), np.uint8)
     square[:] = FILL
     square[:height, :width] = resized(pixels, height, width)

@@ -7,5 +7,5 @@ remote             DVC without surprises: pull, push, status
 download           one file from a public address, continued where it broke off
 fetch              a missing source, from DVC's cache or remote or its public address; checked
 archives           zip and tar -> files
-formats/           how the truth about images lies in a source: one reader a layout
+formats/            how the truth about images lies in a source: one reader a layout
 """

@@ -5,6 +5,7 @@ and in what a service replies. An output is what the network says of one item, b
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,7 +13,10 @@ import torch
 from torch import nn
 
 from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.images.decode import Side
+from drift_detector_pipeline.images.tiles import Tile
 from drift_detector_pipeline.settings import Augmentation, Data, Training
+from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.tasks.headline import Headline
 
 Target = Any  # plain JSON: of classification an index into the classes
@@ -78,6 +82,16 @@ class Report(NamedTuple):
     page: dict[str, Any]  # what the template shows beside facts and metrics
 
 
+class FurtherFiles(Protocol):
+    """What a task writes of a prediction beside its lines and its table."""
+
+    def add(self, name: str, pixels: Pixels, image: tuple[int, int], answer: Answer) -> None:
+        """Take note of an answer about the image (height, width), of which `pixels` are a smaller version or all."""
+
+    def close(self) -> None:
+        """Write what is about all images."""
+
+
 class Task(NamedTuple):
     """One kind of truth about images. Functions are of module level: loader workers are given them."""
 
@@ -88,6 +102,9 @@ class Task(NamedTuple):
 
     batch: int
     """Images of every forward pass that learns nothing: with another number some kernels give other last bits."""
+
+    stored_side: Side
+    """Which side of an image has the length that images are stored in."""
 
     # stored item -> batch
     check_data: Callable[[Data], None]
@@ -126,8 +143,12 @@ class Task(NamedTuple):
 
     `stored`: its sides as it was stored before it became a view; left out: the image's own.
     """
+    join: Callable[[Sequence[tuple[Answer, Tile]], tuple[int, int], float | None], Answer] | None
+    """(answers about parts of an image, its (height, width), least score or None) -> one answer; None: not possible."""
     rows: Callable[[Answer], list[list[Cell]]]
     """An answer as rows of predictions.csv, under `columns`."""
+    further_files: Callable[[Path, Sequence[str], Predict], FurtherFiles] | None
+    """(folder, classes, settings) -> what else a prediction writes there."""
     caption: Callable[[Answer, Target, Sequence[str]], Caption]
     draw: Callable[[Pixels, Answer, Target, Sequence[str]], Pixels]
     """The image as people see it, with what can be drawn into it."""

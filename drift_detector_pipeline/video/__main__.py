@@ -14,11 +14,11 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.modeling.interruption import caught
 from drift_detector_pipeline.modeling.named import WEIGHTS, check_images, check_weights
-from drift_detector_pipeline.settings_in_use import Video
+from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.video.read import open_video
 
 _OF_THE_MACHINE = ("run.device", "run.precision", "run.threads")
-_OWN = ("video.score", "video.codec")
+_OF_BOXES = ("predict.threshold", "predict.tile_px", "predict.codec")
 
 
 @exit_status
@@ -27,8 +27,8 @@ def main() -> int:
     command = read_command(sys.argv[1:], {"weights": WEIGHTS}, takes_images=True)
     if len(command.images) != 1 or not command.images[0]:
         raise ConfigError("name one video: make predict RUN=outputs/DATE/TIME VIDEO=street.mp4")
-    refuse_others(command.overrides, (*_OF_THE_MACHINE, *_OWN), "all else is in the weight file")
-    settings = load_section(Video, command.overrides)
+    refuse_others(command.overrides, (*_OF_THE_MACHINE, *_OF_BOXES), "all else is in the weight file")
+    how = load_section(Predict, command.overrides)
     weights, video = command.own.get("weights"), Path(command.images[0])
     if command.target:
         check_weights(_weight_file(command.target, weights))
@@ -42,7 +42,7 @@ def main() -> int:
     file = _weight_file(command.target or newest_finished(), weights)
     of_the_machine = [word for word in command.overrides if word.partition("=")[0] in _OF_THE_MACHINE]
     with caught() as interruption:
-        done = predict_video(file, video, settings, of_the_machine, lambda: interruption.signal is not None)
+        done = predict_video(file, video, how, of_the_machine, lambda: interruption.signal is not None)
     if done is None:
         log.warning("stopped; the same command goes on from here")
         return interruption.exit_status

@@ -16,9 +16,10 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import disk_full_explained, file_hash, held_alone, settled, write_json
 from drift_detector_pipeline.runs.facts import now, this_command
-from drift_detector_pipeline.settings_in_use import Video
+from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.video.boxed import LINES, Boxed, Stopped, boxed, words
 from drift_detector_pipeline.video.detector import open_detector
+from drift_detector_pipeline.video.track import SURE
 
 _FORMAT = 1  # of boxes.jsonl; another one does not go on from lines of this one
 
@@ -31,7 +32,7 @@ class Predicted(NamedTuple):
 
 
 def predict_video(
-    file: Path, video: Path, settings: Video, overrides: Sequence[str], stopping: Callable[[], bool]
+    file: Path, video: Path, how: Predict, overrides: Sequence[str], stopping: Callable[[], bool]
 ) -> Predicted | None:  # fmt: skip
     """Box a video with the weights of `file`; None if `stopping` said so, asked between two batches of frames.
 
@@ -39,8 +40,9 @@ def predict_video(
     another process is at the same.
     """
     place = file.parent / "predictions"
-    with open_detector(file, overrides) as (detector, facts):
-        facts |= {"video": str(video), "video_sha256": file_hash(video), "score": settings.score}
+    with open_detector(file, how, overrides) as (detector, facts):
+        facts |= {"video": str(video), "video_sha256": file_hash(video)}
+        facts |= {"threshold": how.threshold, "tile_px": how.tile_px}
         partial = place / f".video_{_key(facts, detector.batch)}.partial"
         with disk_full_explained(place):
             partial.mkdir(parents=True, exist_ok=True)
@@ -48,7 +50,7 @@ def predict_video(
                 if not alone:
                     raise DataError(f"{partial}: another process is at this video; wait for it")
                 try:
-                    done = boxed(video, partial, detector, settings.score, settings.codec, stopping)
+                    done = boxed(video, partial, detector, how.threshold or SURE, how.codec, stopping)
                 except Stopped:
                     return None
                 finally:
@@ -58,7 +60,7 @@ def predict_video(
 
 
 def _key(facts: Mapping[str, Any], batch: int) -> str:
-    """Sixteen digits that differ if a line might: weights, video, machine, score."""
+    """Sixteen digits that differ if a line might: weights, video, machine, threshold, tiles."""
     deciding = {name: value for name, value in facts.items() if name not in ("weights", "video")}
     text = json.dumps([_FORMAT, batch, deciding], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

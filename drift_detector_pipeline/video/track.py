@@ -16,6 +16,7 @@ from drift_detector_pipeline.arrays import Float64s, Indices
 
 Flags = npt.NDArray[np.bool_]
 
+SURE = 0.5  # the score from which on a box is drawn, and begins a new thing, unless a threshold is given
 FAINT = 0.1  # a box of a lower score is nothing
 LONGEST_OUT_OF_SIGHT_S = 1.0  # then a thing is forgotten, and has a new number if it comes back
 _LEAST_OVERLAP, _LEAST_OVERLAP_OF_FAINT = 0.2, 0.5  # IoU of a box with where a thing should be

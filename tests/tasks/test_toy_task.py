@@ -82,8 +82,8 @@ def report(evaluation):
 
 BRIGHTNESS = Task(
     name="brightness", headline=Headline("error", larger_is_better=False, is_share=False), columns=("brightness",),
-    truth_column="true_brightness", batch=64, check_data=lambda data: None, view=view, blend=None, assemble=None,
-    create=create, check=check, loss=loss, infer=infer, on_image=lambda said, *sides: said,
+    truth_column="true_brightness", batch=64, stored_side="shorter", join=None, further_files=None, check_data=lambda data: None, view=view, blend=None, assemble=None,
+    create=create, check=check, loss=loss, infer=infer, on_image=lambda said, *sides, **stored: said,
     rows=lambda said: [[said["brightness"]]],
     measure=measure, answer=answer, caption=caption, draw=draw, report=report,
 )  # fmt: skip

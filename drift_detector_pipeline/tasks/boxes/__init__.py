@@ -5,6 +5,8 @@ matching  which found box is which true one
 metrics   what found boxes are worth
 tide      why average precision is lost, by kind of error
 charts    boxes drawn into images; curves, confusions, scores and errors as pictures
+joining   what is found in parts of an image -> what is in it
+files     what a prediction writes of boxes
 report    the parts of an evaluation's page that only boxes have
 task      all of it as a `Task`
 """

@@ -5,7 +5,7 @@ all images, from which average precision follows for any selection of images. Re
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +47,10 @@ def match_class(said: Sequence[Said], truth: Sequence[Boxes], label: int) -> Mat
         sought[number] = wanted.sum()
         if not own.any():
             continue
-        boxes, true_boxes = one.boxes[own].astype(np.float64), true.boxes.astype(np.float64)
-        found = _matched(iou(boxes, true_boxes[wanted]))
+        boxes: Any = one.boxes[own].astype(np.float64)
+        true_boxes: Any = true.boxes.astype(np.float64)
+        overlap: Any = iou(boxes, true_boxes[wanted])
+        found = _matched(overlap)
         passed_over = ~found & (covered(boxes, true_boxes[passed]).max(1, initial=0)[None] >= THRESHOLDS[:, None])
         scores.append(one.scores[own])
         images.append(np.full(int(own.sum()), number))
@@ -59,8 +61,8 @@ def match_class(said: Sequence[Said], truth: Sequence[Boxes], label: int) -> Mat
         return Matches(np.zeros(0), np.zeros(0, np.int64), nothing, nothing, sought)
     together = np.concatenate(scores).astype(np.float64)
     order = np.argsort(-together, kind="stable")
-    columns = (np.concatenate(column, axis=1)[:, order] for column in (right, counted))
-    return Matches(together[order], np.concatenate(images)[order], *columns, sought)
+    both = [np.concatenate(column, axis=1)[:, order] for column in (right, counted)]
+    return Matches(together[order], np.concatenate(images)[order], both[0], both[1], sought)
 
 
 def average_precision(matches: Matches, weights: Labels | None = None) -> Float64s:
@@ -119,7 +121,7 @@ def confusions(said: Sequence[Said], truth: Sequence[Boxes], classes: int, thres
         wanted = np.flatnonzero(~true.ignore)
         free = np.ones(len(wanted), np.bool_)
         shown = one.scores >= threshold
-        overlap = iou(one.boxes[shown].astype(np.float64), true.boxes[wanted].astype(np.float64))
+        overlap = iou(one.boxes[shown], true.boxes[wanted])
         passed = covered(one.boxes[shown], true.boxes[true.ignore]).max(1, initial=0) >= THRESHOLDS[0]
         for place, label in enumerate(one.labels[shown].tolist()):
             open_to = np.where(free, overlap[place], -1.0)
@@ -128,7 +130,7 @@ def confusions(said: Sequence[Said], truth: Sequence[Boxes], classes: int, thres
                 counts[true.labels[wanted[open_to.argmax()]], label] += 1
             elif not passed[place]:
                 counts[classes, label] += 1
-        np.add.at(counts, (true.labels[wanted[free]], classes), 1)
+        counts[:, classes] += np.bincount(true.labels[wanted[free]], minlength=classes + 1)
     return counts
 
 

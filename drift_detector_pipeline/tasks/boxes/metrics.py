@@ -1,7 +1,7 @@
 """What found boxes are worth: mean average precision as COCO has it, by class and by size, and the mean loss.
 
 In: outputs and targets of N images, boxes in px of the view. Out: `Metrics`. The figures are faster-coco-eval's; what
-it does not tell (curves, errors, intervals) follows from matching.py. Fed by modeling/inference.py and evaluation.py.
+it does not tell (curves, errors, intervals) follows from matching.py. Fed by modeling/inference.py.
 """
 
 import math
@@ -128,7 +128,7 @@ def _precision(said: Sequence[Said], truth: Sequence[Boxes], labels: list[int]) 
 
 def _annotations(image: int, truth: Boxes, labels: list[int]) -> list[dict[str, Any]]:
     """The true boxes of an image; a region to be ignored whatever is found there stands once a class."""
-    rows = []
+    rows = list[dict[str, Any]]()
     for box, label, ignore in zip(_xywh(truth.boxes), truth.labels.tolist(), truth.ignore.tolist(), strict=True):
         for own in labels if label == EVERY_CLASS else [label]:
             area = box[2] * box[3]

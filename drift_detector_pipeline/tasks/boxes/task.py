@@ -18,6 +18,8 @@ from drift_detector_pipeline.images.letterbox import back
 from drift_detector_pipeline.networks.boxes import catalog as networks
 from drift_detector_pipeline.settings import Data
 from drift_detector_pipeline.tasks.boxes.charts import drawn
+from drift_detector_pipeline.tasks.boxes.files import BoxFiles
+from drift_detector_pipeline.tasks.boxes.joining import join
 from drift_detector_pipeline.tasks.boxes.matching import Said, all_found
 from drift_detector_pipeline.tasks.boxes.metrics import measure
 from drift_detector_pipeline.tasks.boxes.report import report
@@ -118,7 +120,8 @@ def _rounded(box: Any) -> list[float]:
 
 
 BOXES = Task(
-    name="boxes", headline=MAP50, columns=COLUMNS, truth_column="true_boxes", batch=8, check_data=check_data, view=view,
-    blend=None, assemble=mosaic, create=networks.create, check=networks.check, loss=networks.loss, infer=infer,
-    measure=measure, answer=answer, on_image=on_image, rows=rows, caption=caption, draw=draw, report=report,
+    name="boxes", headline=MAP50, columns=COLUMNS, truth_column="true_boxes", batch=8, stored_side="longer",
+    check_data=check_data, view=view, blend=None, assemble=mosaic, create=networks.create, check=networks.check,
+    loss=networks.loss, infer=infer, measure=measure, answer=answer, on_image=on_image, join=join, rows=rows,
+    further_files=BoxFiles, caption=caption, draw=draw, report=report,
 )  # fmt: skip

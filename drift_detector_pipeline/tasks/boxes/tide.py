@@ -5,11 +5,11 @@ rise if there were none. Read by report.py.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from drift_detector_pipeline.arrays import Boxes
+from drift_detector_pipeline.arrays import Boxes, Flags, Float64s
 from drift_detector_pipeline.box_geometry import covered, iou
 from drift_detector_pipeline.tasks.boxes.matching import EVERY_CLASS, RECALLS, Said
 
@@ -29,7 +29,7 @@ class Split(NamedTuple):
     """A kind of error."""
 
     kind: str  # of KINDS
-    count: int  # boxes with at least the threshold's score; of "missed" true boxes
+    boxes: int  # with at least the threshold's score; of "missed" true boxes
     rise: float  # of mAP50 without this kind of error
 
 
@@ -60,19 +60,21 @@ def split_errors(said: Sequence[Said], truth: Sequence[Boxes], threshold: float)
         if kind == "missed":
             left = {true: label for true, label in sought.items() if true not in _reached(boxes)}
             mended = _map50(boxes, {true: label for true, label in sought.items() if true not in left})
-            count = len(sought.keys() - _reached(shown))
+            number = len(sought.keys() - _reached(shown))
         else:
             mended = _map50(_mended(boxes, kind, sought), sought)
-            count = sum(box.kind == kind for box in shown)
-        splits.append(Split(kind, count, max(0.0, mended - before)))
+            number = sum(box.kind == kind for box in shown)
+        splits.append(Split(kind, number, max(0.0, mended - before)))
     return splits
 
 
 def _judged(image: int, said: Said, true: Boxes) -> list[_Box]:
     """What each found box of an image is, best first; those in regions to be ignored are left out."""
     wanted = np.flatnonzero(~true.ignore)
-    overlap = iou(said.boxes.astype(np.float64), true.boxes[wanted].astype(np.float64))
-    shares = covered(said.boxes.astype(np.float64), true.boxes[true.ignore].astype(np.float64)) >= FOREGROUND
+    boxes: Any = said.boxes.astype(np.float64)
+    true_boxes: Any = true.boxes.astype(np.float64)
+    overlap: Any = iou(boxes, true_boxes[wanted])
+    shares = covered(boxes, true_boxes[true.ignore]) >= FOREGROUND
     taken = np.zeros(len(wanted), np.bool_)
     judged, wrong = dict[int, _Box](), list[int]()
     for place, label in enumerate(said.labels.tolist()):
@@ -91,7 +93,7 @@ def _judged(image: int, said: Said, true: Boxes) -> list[_Box]:
     return [judged[place] for place in sorted(judged)]
 
 
-def _kind(overlap: np.ndarray, same: np.ndarray) -> tuple[str, int | None]:
+def _kind(overlap: Float64s, same: Flags) -> tuple[str, int | None]:
     """The kind of a wrong box by its overlaps with true ones, and which of them it would be."""
     own, other = np.where(same, overlap, -1.0), np.where(same, -1.0, overlap)
     if not len(overlap) or overlap.max() < BACKGROUND:

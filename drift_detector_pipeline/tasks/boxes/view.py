@@ -39,7 +39,7 @@ def view(
         square = torch.from_numpy(letterbox(stored, how.side_px))
         if target is None:
             return square, None
-        return square, target._replace(boxes=into(target.boxes, *stored.shape[:2], how.side_px))
+        return square, target._replace(boxes=into(target.boxes, stored.shape[0], stored.shape[1], how.side_px))
     scene = _changed(Scene(stored, NO_BOXES if target is None else target), how.augmentation, rng)
     return _finished(_placed(scene, how.side_px, how.augmentation.scale_jitter, rng), how.augmentation, rng)
 
@@ -64,7 +64,10 @@ def mosaic(items: Sequence[tuple[Pixels, Boxes]], how: View, rng: np.random.Gene
         y, x = (bottom - height, top)[number // 2], (right - width, left)[number % 2]
         canvas[y : y + height, x : x + width] = scene.pixels
         parts.append(scene.boxes._replace(boxes=scene.boxes.boxes + np.array([x, y, x, y], np.float32)))
-    together = Boxes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    together = Boxes(
+        np.concatenate([part.boxes for part in parts]), np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.ignore for part in parts]),
+    )  # fmt: skip
     return _finished(Scene(canvas, together), how.augmentation, rng)
 
 
@@ -89,7 +92,7 @@ def _finished(scene: Scene, how: Augmentation, rng: np.random.Generator) -> tupl
         pixels = pixels.copy()
         pixels[max(0, top) : top + how.cutout_px, max(0, left) : left + how.cutout_px] = FILL
     sides = scene.boxes.boxes[:, 2:] - scene.boxes.boxes[:, :2]
-    return torch.from_numpy(pixels), _chosen(scene.boxes, (sides >= _LEAST_PX).all(1))
+    return torch.from_numpy(pixels), _chosen(scene.boxes, np.all(sides >= _LEAST_PX, axis=1))
 
 
 def _cropped(scene: Scene, min_area: float, rng: np.random.Generator) -> Scene:
@@ -154,7 +157,7 @@ def _window(scene: Scene, height: int, width: int, rng: np.random.Generator) -> 
 def _cut(scene: Scene, left: int, top: int, width: int, height: int) -> Scene:
     """Part of a scene. A box whose centre is cut off and some of which can still be seen is to be ignored there."""
     moved = clip(scene.boxes.boxes - np.array([left, top, left, top], np.float32), width, height)
-    seen = (moved[:, 2:] > moved[:, :2]).all(1)
+    seen = np.all(moved[:, 2:] > moved[:, :2], axis=1)
     ignore = scene.boxes.ignore | ~_inside(scene.boxes.boxes, left, top, width, height)
     boxes = _chosen(Boxes(moved, scene.boxes.labels, ignore), seen)
     return Scene(scene.pixels[top : top + height, left : left + width], boxes)
@@ -163,11 +166,11 @@ def _cut(scene: Scene, left: int, top: int, width: int, height: int) -> Scene:
 def _inside(boxes: Float32s, left: int, top: int, width: int, height: int) -> Flags:
     """Which centres lie in a window, (M,)."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([left, top], np.float32)
-    return ((centres >= 0) & (centres < np.array([width, height], np.float32))).all(1)
+    return np.asarray(np.all((centres >= 0) & (centres < np.array([width, height])), axis=1))
 
 
 def _chosen(boxes: Boxes, which: Flags) -> Boxes:
-    return Boxes(*(column[which] for column in boxes))
+    return Boxes(boxes.boxes[which], boxes.labels[which], boxes.ignore[which])
 
 
 def _empty(side_px: int) -> Pixels:

@@ -126,6 +126,7 @@ def draw(pixels: Pixels, said: Answer, target: int | None, classes: Sequence[str
 
 CLASSIFICATION = Task(
     name="classification", headline=ACCURACY, columns=("label", "probability", "top3"), truth_column="true_label",
-    batch=64, check_data=check_data, view=view, blend=blend, assemble=None, create=create, check=check_input, loss=loss,
+    batch=64, stored_side="shorter", join=None, further_files=None,
+    check_data=check_data, view=view, blend=blend, assemble=None, create=create, check=check_input, loss=loss,
     infer=infer, measure=worth, answer=answer, on_image=on_image, rows=rows, caption=caption, draw=draw, report=report,
 )  # fmt: skip

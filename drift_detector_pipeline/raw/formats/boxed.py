@@ -1,0 +1,119 @@
+"""What a reader of boxes has found, put together as a `Listing`: the same for every layout.
+
+In: pictures with boxes, each with the part of the data set it is in. Out: a `Listing` of task "boxes".
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from drift_detector_pipeline.console import log
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.raw.formats.survey import Survey, folder_of, nfc
+from drift_detector_pipeline.raw.listing import ImageBoxes, Listing, RawBox, RawImage
+
+TWICE = "boxes given twice: one of them kept"
+NOT_THERE = "annotated pictures that are not there: left out"
+NOT_ANNOTATED = "pictures without an annotation: left out"
+IN_NO_PART = "pictures in none of the parts that the source has: left out"
+
+
+class Boxed(NamedTuple):
+    """A picture and the truth about it."""
+
+    path: str  # below the root
+    part: str | None  # train, val or test; None: the source does not say
+    found: ImageBoxes
+
+
+class Classes(NamedTuple):
+    """Names in the order of their labels, and the source's own numbers if it has some."""
+
+    names: tuple[str, ...]
+    ids: tuple[int, ...] = ()
+
+
+def listing_of(source: Survey, pictures: Iterable[Boxed], classes: Classes | None, notes: Counter[str]) -> Listing:
+    """The listing. Classes None: those that occur, sorted.
+
+    Of parts, `train` is trained on and `val`, or `test` where there is no `val`, is validated on; what else there is
+    stays unused. Raises DataError if a picture comes twice, there is none, or not a single box.
+    """
+    given = sorted(pictures, key=lambda one: one.path)
+    _refuse_twice(source, given)
+    sides = sides_of({one.part for one in given if one.part}, source)
+    used = [one for one in given if not sides or one.part in sides]
+    notes[IN_NO_PART] += sum(one.part is None for one in given) if sides else 0
+    boxes = {one.path: _once(one.found, notes) for one in used}
+    flat = [box for found in boxes.values() for box in found.boxes]
+    _refuse_nothing(source, used, flat)
+    names = classes or Classes(tuple(sorted({box.class_name for box in flat} - {""})))
+    images = [RawImage(one.path, "", sides[one.part] if one.part else None, key) for one, key in _keyed(used)]
+    kept = set(boxes) | set(source.others)
+    ignored_files = sorted((set(source.pictures) - kept) | set(source.lost))
+    unused = sorted({one.part for one in given if one.part and one.part not in sides})
+    _say_left_out(source, notes)
+    counts = {note: count for note, count in sorted(notes.items()) if count}
+    return Listing(source.root, images, ignored_files, unused, (), "boxes", boxes, *names, counts)
+
+
+def sides_of(parts: Collection[str], source: Survey) -> dict[str, bool | None]:
+    """Part -> whether its pictures are validated on; None: the only part, to be split. Unused ones are no keys.
+
+    Raises DataError for several parts of which none is `train`.
+    """
+    if len(parts) < 2:
+        return dict.fromkeys(parts)
+    if "train" not in parts:
+        raise DataError(
+            f"{source.shown}: has the parts {' and '.join(sorted(parts))} and none to train on; name one of them train"
+        )
+    return {"train": False, "val" if "val" in parts else "test": True}
+
+
+def _refuse_twice(source: Survey, given: Sequence[Boxed]) -> None:
+    twice = [path for path, count in Counter(one.path for one in given).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{source.where(twice[0])}: {len(twice)} pictures are annotated twice, or are in two parts; a picture "
+            "belongs to one annotation and one part: remove the others"
+        )
+
+
+def _once(found: ImageBoxes, notes: Counter[str]) -> ImageBoxes:
+    once = tuple(dict.fromkeys(found.boxes))
+    notes[TWICE] += len(found.boxes) - len(once)
+    return found._replace(boxes=once)
+
+
+def _refuse_nothing(source: Survey, used: Sequence[Boxed], flat: Sequence[RawBox]) -> None:
+    if not used:
+        raise DataError(f"{source.shown}: no picture with an annotation, among {len(source.pictures)} pictures")
+    if all(box.ignore for box in flat):
+        what = f"all {len(flat)} boxes are marked as crowds, difficult or DontCare" if flat else "there is no box"
+        raise DataError(
+            f"{source.shown}: {what}, so nothing to learn, in {len(used)} pictures; some tools mark every mask as a "
+            "crowd: set iscrowd, or difficult, to 0 where a box shows one thing"
+        )
+
+
+def _keyed(used: Sequence[Boxed]) -> list[tuple[Boxed, str]]:
+    """Each with its path below the folder that holds its part, which stays the same wherever the source lies."""
+    tops = {part: _common([folder_of(one.path) for one in used if one.part == part]) for part in {o.part for o in used}}
+    return [(one, nfc(PurePosixPath(one.path).relative_to(tops[one.part]).as_posix())) for one in used]
+
+
+def _common(folders: Iterable[str]) -> str:
+    ways = [PurePosixPath(folder).parts for folder in set(folders)]
+    same = 0
+    while all(len(way) > same and way[same] == ways[0][same] for way in ways):
+        same += 1
+    return PurePosixPath(*ways[0][:same]).as_posix()
+
+
+def _say_left_out(source: Survey, notes: Counter[str]) -> None:
+    """Warn of pictures that are missing on either side."""
+    for note in (NOT_THERE, NOT_ANNOTATED, IN_NO_PART):
+        if notes[note]:
+            log.warning("%s: %d %s", source.shown, notes[note], note)

@@ -1,0 +1,71 @@
+"""KITTI: a text a picture, a line an object, and regions called DontCare where nobody has looked.
+
+In: a `Survey`. Out: a `Listing`. training/label_2/000001.txt is about training/image_2/000001.png. A line has 15
+columns, 16 with a score: type, truncated, occluded, alpha, four ends of the box in pixels from 0, and what is known in 3D.
+"""
+
+from collections import Counter
+from pathlib import PurePosixPath
+
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, listing_of
+from drift_detector_pipeline.raw.formats.image_sets import parts_of
+from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, folder_of, part_of, partner
+from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, each, lines_of, number, read_text
+from drift_detector_pipeline.raw.listing import ImageBoxes, Listing, RawBox
+
+DONT_CARE = "DontCare"
+_COLUMNS = (15, 16)
+_ENDS = ("left", "top", "right", "bottom")
+
+
+def fits(source: Survey) -> bool:
+    """Whether a folder holds texts of such lines."""
+    return bool(_labels(source))
+
+
+def read(source: Survey) -> Listing:
+    """Raises DataError, with file and line, for what is no such line, and for a picture that two may be about."""
+    notes, stems, labels = Counter[str](), by_stem(source.pictures), _labels(source)
+    parts, boxed = parts_of(source, labels), list[Boxed]()
+    for path, boxes in zip(labels, each(labels, lambda path: _boxes(source, path)), strict=True):
+        if picture := partner(path, stems, source.shown):
+            part = parts.get(path) if parts else part_of(path)
+            boxed.append(Boxed(picture, part, ImageBoxes(boxes, None)))
+        else:
+            notes[NOT_THERE] += 1
+    notes[NOT_ANNOTATED] += len(source.pictures) - len(boxed)
+    return listing_of(source, boxed, None, notes)
+
+
+def _labels(source: Survey) -> list[str]:
+    """All texts of the folders where one of the first texts reads so."""
+    texts = [path for path in source.ending(".txt") if "ImageSets" not in PurePosixPath(path).parts]
+    folders, tried = set[str](), Counter[str]()
+    for path in texts:
+        if folder_of(path) not in folders and tried[folder_of(path)] < 20:
+            tried[folder_of(path)] += 1
+            if _reads_so(source, path):
+                folders.add(folder_of(path))
+    return [path for path in texts if folder_of(path) in folders]
+
+
+def _reads_so(source: Survey, path: str) -> bool:
+    with (source.root / path).open("rb") as file:
+        columns = file.readline(10_000).split()
+    return len(columns) in _COLUMNS and columns[0][:1].isalpha() and columns[4][-1:].isdigit()
+
+
+def _boxes(source: Survey, path: str) -> tuple[RawBox, ...]:
+    where = source.where(path)
+    return tuple(_box(line, f"{where}, line {n}") for n, line in lines_of(read_text(source.root / path, where)))
+
+
+def _box(line: str, where: str) -> RawBox:
+    columns = line.split()
+    if len(columns) not in _COLUMNS:
+        raise DataError(f"{where}: {len(columns)} columns, expected 15, or 16 with a score; {AGAIN}")
+    x0, y0, x1, y1 = (number(value, where, end) for value, end in zip(columns[4:8], _ENDS, strict=True))
+    if columns[0].lower() == DONT_CARE.lower():
+        return RawBox(x0, y0, x1, y1, "", True)
+    return RawBox(x0, y0, x1, y1, class_name(columns[0], where))

@@ -1,0 +1,112 @@
+"""Which files a source holds, and which picture an annotation is about.
+
+In: a folder. Out: a `Survey`, one walk for all readers. Paths are below the folder, with forward slashes.
+"""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.raw.listing import everything_below, is_clutter
+from drift_detector_pipeline.raw.split_names import PLAIN, split_name
+
+PICTURES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".j2k",
+    ".ppm", ".pgm", ".pnm",
+})  # fmt: skip
+
+
+class Survey(NamedTuple):
+    """The files of a source, clutter left out."""
+
+    root: Path
+    shown: Path  # how people call the root: itself, or the archive that was unpacked there
+    pictures: list[str]  # sorted
+    others: list[str]  # sorted
+    lost: list[str]  # clutter, and links that lead nowhere or back
+
+    def where(self, path: str) -> str:
+        """How an error names a file."""
+        return f"{self.shown}/{path}"
+
+    def ending(self, *endings: str) -> list[str]:
+        """Those of the other files whose names end so, in any case."""
+        return [path for path in self.others if path.lower().endswith(endings)]
+
+
+def survey(root: Path, shown: Path) -> Survey:
+    """Walk through a folder once. Raises DataError for a folder that cannot be read."""
+    found: dict[str, list[str]] = {"pictures": [], "others": [], "lost": []}
+    for path in everything_below(root):
+        relative = path.relative_to(root)
+        hidden = any(is_clutter(Path(part)) for part in relative.parts)
+        kind = "lost" if hidden or not path.is_file() else "pictures" if is_picture(path.name) else "others"
+        found[kind].append(relative.as_posix())
+    return Survey(root, shown, *(sorted(found[kind]) for kind in ("pictures", "others", "lost")))
+
+
+def is_picture(name: str) -> bool:
+    """Going by its ending."""
+    return PurePosixPath(name).suffix.lower() in PICTURES
+
+
+def nfc(name: str) -> str:
+    """One spelling of names that look the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def stem(path: str) -> str:
+    """A file's name without folders and ending, in NFC."""
+    return nfc(PurePosixPath(path).stem)
+
+
+def folder_of(path: str) -> str:
+    """The folder a file lies in; "." at the top."""
+    return PurePosixPath(path).parent.as_posix()
+
+
+def by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Stem -> files of that stem."""
+    found = defaultdict[str, list[str]](list)
+    for path in paths:
+        found[stem(path)].append(path)
+    return dict(found)
+
+
+def part_of(path: str) -> str | None:
+    """The part of a data set, train, val or test, that the folders of a path name plainly; the innermost counts."""
+    for name in reversed(PurePosixPath(path).parent.parts):
+        if (found := split_name(name)) and found.rank < len(PLAIN):
+            return found.part
+    return None
+
+
+def partner(path: str, stems: Mapping[str, Sequence[str]], shown: Path) -> str | None:
+    """The picture that an annotation is about, by its stem: beside it, else in the twin of its folder, else anywhere.
+
+    Folders are twins if one name on their ways differs, as in Annotations/a/1.xml and JPEGImages/a/1.jpg. A picture of
+    another part of the data set is none. Raises DataError if several are equally near.
+    """
+    near = nearest(path, stems.get(stem(path), ()))
+    if len(near) > 1:
+        raise DataError(
+            f"{shown}/{path}: {near[0]} and {near[1]} may both be meant; give one another name, or remove it"
+        )
+    return near[0] if near else None
+
+
+def nearest(path: str, candidates: Sequence[str]) -> list[str]:
+    """Of files with the stem of `path` those that lie nearest to it; several: nothing says which is meant."""
+    candidates = [other for other in candidates if part_of(other) in (None, part_of(path)) or part_of(path) is None]
+    beside = [other for other in candidates if folder_of(other) == folder_of(path)]
+    twins = [other for other in candidates if _are_twins(folder_of(path), folder_of(other))]
+    named = [other for other in twins if folder_of(other) == folder_of(path).replace("label", "image")]
+    return beside or named or twins or list(candidates)
+
+
+def _are_twins(one: str, other: str) -> bool:
+    ours, theirs = PurePosixPath(one).parts, PurePosixPath(other).parts
+    return len(ours) == len(theirs) and sum(mine != its for mine, its in zip(ours, theirs, strict=True)) == 1
