@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -59,18 +59,15 @@ def open_video(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "
     Raises DataError if it is none that can be decoded, or its header promises more than `limits`; ConfigError without
     PyAV. An OSError of the file itself comes through.
     """
-    av = pyav()
+    pyav()
     file = source.open("rb") if isinstance(source, Path) else source
     name = name or str(source if isinstance(source, Path) else getattr(source, "name", "video"))
     try:
-        try:
-            # A file object and no name: FFmpeg would take some names for addresses.
-            container = av.open(file, container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
-        except _unreadable() as error:
-            raise DataError(
-                f"{name}: no video that can be read ({_reason(error)}); MP4, MOV, WebM, MKV, AVI are"
-            ) from error
-        with container:
+        with _container(file, name, codec_whitelist="none") as header:  # frames are not decoded to learn their size
+            context = _stream(header, name).codec_context
+            _check_size(context.width, context.height, limits, name)
+        file.seek(0)
+        with _container(file, name) as container:
             yield Video(container, _stream(container, name), limits, name)
     finally:
         if isinstance(source, Path):
@@ -133,7 +130,6 @@ class Video:
             raise DataError(f"{self.name}: {self.claimed_frames} frames, more than {self.limits.frames}; cut it")
         if self.limits.seconds is not None and (self.claimed_seconds or 0.0) > self.limits.seconds:
             raise DataError(f"{self.name}: {self.claimed_seconds:.1f} s, more than {self.limits.seconds:g}; cut it")
-        self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
         # Frames that grow later: FFmpeg refuses them before they take memory. It counts their margins, too.
         most = max(2 * self.limits.pixels, _LEAST_CODED)
         self._stream.codec_context.options = {"max_pixels": str(most)}
@@ -142,11 +138,7 @@ class Video:
     def _check(self, number: int, frame: "VideoFrame") -> None:
         if self.limits.frames is not None and number >= self.limits.frames:
             raise DataError(f"{self.name}: more than {self.limits.frames} frames; cut it")
-        self._check_size(frame.width, frame.height)
-
-    def _check_size(self, width: int, height: int) -> None:
-        if width * height > (most := self.limits.pixels):
-            raise DataError(f"{self.name}: {width} x {height} px are more than {most:,} pixels; make it smaller")
+        _check_size(frame.width, frame.height, self.limits, self.name)
 
 
 def pyav() -> ModuleType:
@@ -161,6 +153,20 @@ def pyav() -> ModuleType:
 def _unreadable() -> tuple[type[Exception], ...]:
     """What PyAV raises on damaged and hostile bytes (seen by fuzzing): a place that is not there is an OSError."""
     return pyav().FFmpegError, ValueError, OSError, OverflowError, MemoryError
+
+
+def _container(file: BinaryIO, name: str, **options: str) -> "InputContainer":
+    """Open a file object, which has no name: FFmpeg would take some names for addresses."""
+    allowed = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", **options}
+    try:
+        return cast("InputContainer", pyav().open(file, container_options=allowed))
+    except _unreadable() as error:
+        raise DataError(f"{name}: no video that can be read ({_reason(error)}), as MP4, WebM, MKV, AVI are") from error
+
+
+def _check_size(width: int, height: int, limits: Limits, name: str) -> None:
+    if width * height > limits.pixels:
+        raise DataError(f"{name}: {width} x {height} px are more than {limits.pixels:,} pixels; make it smaller")
 
 
 def _stream(container: "InputContainer", name: str) -> "VideoStream":

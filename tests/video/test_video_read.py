@@ -168,6 +168,31 @@ def test_frames_that_grow_on_the_way_are_refused_before_they_take_memory(tmp_pat
         frames_of(whole, pixels=64 * 64)
 
 
+def test_a_small_file_of_huge_frames_is_refused_without_their_memory(tmp_path):
+    huge = av.VideoFrame(4096, 4096, "yuv420p")  # 25 MB decoded
+    with av.open(str(tmp_path / "x.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
+        stream.height = stream.width = 4096
+        stream.pix_fmt = "yuv420p"
+        huge.pts = 0
+        container.mux(stream.encode(huge))
+        container.mux(stream.encode())
+    code = (
+        "import resource, sys; from pathlib import Path; import av\n"
+        "from drift_detector_pipeline.errors import DataError\n"
+        "from drift_detector_pipeline.video.read import Limits, open_video\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\n"
+        "try: open_video(Path(sys.argv[1]), Limits(pixels=2_000_000)).__enter__()\n"
+        "except DataError as error: print(error)\n"
+        "assert peak() < 1.4 * before, (before, peak())"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "x.mp4")]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4096 x 4096 px are more than 2,000,000 pixels" in done.stdout
+
+
 def test_reading_needs_no_torch(squares):
     code = (
         "import sys; from pathlib import Path; from drift_detector_pipeline.video.read import open_video\n"
