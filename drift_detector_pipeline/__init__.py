@@ -23,6 +23,7 @@ The road:
     corruptions/     clean images as they may come one day
     processed/       what lies in data/processed, and which image plays which part
     dataset          raw -> processed, manifest last
+    convert          boxes of one layout -> the same in another
     networks/        a name -> a module; its weights as a file
     tasks/           what differs between labels, boxes and clips, and nothing else
     runs/            a run's papers: machine, checkpoints, receipt, tracking

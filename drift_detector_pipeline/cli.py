@@ -38,6 +38,7 @@ COMMANDS = {
     "push": _Command("raw.remote", "send the raw data to the DVC remote", ("push",)),
     "status": _Command("raw.remote", "compare the raw data with its .dvc files and the remote", ("status",)),
     "dataset": _Command("dataset", "raw archive or folder to packed images: data=cifar10"),
+    "convert": _Command("convert", "boxes of one layout as a folder of another: FROM yolo, coco, voc or kitti"),
     "data-report": _Command("processed.data_report", "what the data holds, as one page", before="dataset"),
     "train": _Command("modeling.train", "train: data=folder data.raw_path=PATH training.epochs=5", before="dataset"),
     "sweep": _Command("modeling.sweep", "try values: training.learning_rate=1e-3,1e-2", before="modeling.sweep.data"),
