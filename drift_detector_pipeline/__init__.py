@@ -6,6 +6,7 @@ The ground:
     console          log lines and progress bars
     files            atomic writes, hashes, locks
     arrays           the kinds of arrays that stages hand each other
+    box_geometry     rectangles: how they overlap, which of them say the same
     setting_types    what kinds of settings there are
     settings_in_use  what can be set of a model in use
     settings         ... and all else, with types, ranges and meanings
@@ -27,6 +28,7 @@ The road:
     tasks/           what differs between labels, boxes and clips, and nothing else
     runs/            a run's papers: machine, checkpoints, receipt, tracking
     modeling/        batches -> weights -> worth; labels for anybody's images
+    video/           a video -> boxes on every frame, things that keep their numbers
     drift/           a model and its training world -> a verdict on any images, with reasons and pictures
     release/         a finished run -> one folder that answers without PyTorch, measured
     serving/         that folder behind HTTP: answers, what was asked, and whether the world has changed

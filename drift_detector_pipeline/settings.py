@@ -16,6 +16,7 @@ from drift_detector_pipeline.settings_in_use import (
     Heal,
     Lifecycle,
     Monitor,
+    Predict,
     Retrain,
     Serving,
 )
@@ -46,7 +47,7 @@ class Twins(Section):
 
 
 class Augmentation(Section):
-    """How a stored image becomes a training image; see `augmentation.augment`."""
+    """How a stored image becomes a training image; see `augmentation.augment` and `tasks/boxes/view.py`."""
 
     min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
     shift_px: Annotated[int, Field(ge=0)]  # largest shift in each direction, at the training size; 0: off
@@ -57,6 +58,20 @@ class Augmentation(Section):
     twins: Twins = Twins()
     mix: Literal["mixup", "cutmix"] | None = None  # with another training image, labels by share; see `mixing`
     mix_alpha: Annotated[float, Field(gt=0)] = 1.0  # shares are drawn from Beta(alpha, alpha); 1: all equally likely
+    scale_jitter: Fraction = 0.0  # of boxes: an image is shown larger or smaller by up to this share; 0: off
+    mosaic: Annotated[float, Field(ge=0, le=1)] = 0.0  # of boxes: share of training images that show four; 0: off
+
+
+class SourceArchive(Section):
+    """One of several archives that a source comes in."""
+
+    url: Annotated[str, Field(pattern=r"^\w+://.+/[^/?#]+$")]  # public address, with the file's name at its end
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # null: told by nobody; the first is recorded
+
+    @property
+    def file_name(self) -> str:
+        """What it is called in the folder `data.raw_path`."""
+        return self.url.rpartition("/")[2]
 
 
 class Data(Section):
@@ -65,9 +80,10 @@ class Data(Section):
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     raw_path: FilePath | None  # archive or folder; null only for the embedded digits
     source_url: str | None  # public address of the archive
+    source_archives: list[SourceArchive] = Field(default=[])  # or of several, fetched into the folder raw_path
     format: Literal["imagefolder", "voc", "coco", "kitti", "yolo"] | None = None  # of the source; None: found by itself
     processed_path: FilePath
-    stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images
+    stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images, with boxes the longer
     img_size: Annotated[int, Field(ge=8, le=2048)]  # side of the model input
     dataloader_workers: Annotated[int, Field(ge=0, le=256)]
     val_fraction: Fraction
@@ -196,6 +212,7 @@ class Settings(Section):
     wandb: Wandb
     drift: Drift
     watch: Watch
+    predict: Predict
     export: Export
     serving: Serving
     monitor: Monitor

@@ -51,6 +51,15 @@ class Serving(Section):
     keep_images_gb: Annotated[float, Field(gt=0)] = 1.0  # of that folder, at most; the oldest images go
 
 
+class Predict(Section):
+    """What `make predict` does with boxes. Decides nothing about training."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)] | None  # least score of a box; null: 0.05 in files, 0.5 in pictures
+    tile_px: Annotated[int, Field(ge=32, le=8192)] | None  # side of the parts that larger images are cut into
+    pictures: Annotated[int, Field(ge=0)]  # the first so many images are drawn with their boxes
+    codec: Literal["h264", "vp9"]  # of a video with boxes
+
+
 class Basket(Section):
     """Which images of a change a person is asked about. Decides nothing about training."""
 

@@ -21,6 +21,7 @@ CPU_SECONDS = {
     "tests/lifecycle": 400,
     "tests/modeling": 450,
     "tests/networks": 40,
+    "tests/networks/boxes": 30,
     "tests/processed": 35,
     "tests/proof": 250,
     "tests/raw": 60,
@@ -30,7 +31,9 @@ CPU_SECONDS = {
     "tests/runs/tracking": 140,
     "tests/serving": 200,
     "tests/tasks": 40,
+    "tests/tasks/boxes": 60,
     "tests/tasks/classification": 40,
+    "tests/video": 40,
 }
 TOO_MUCH = 10  # times the budget: a machine without wide vector units takes three or four times as long
 

@@ -4,8 +4,11 @@ decode        the one decoder: a file's bytes -> uint8 RGB as it is stored
 decode_many   many files, on all cores
 named_files   the image files a person names: files, folders, patterns, archives
 model_input   stored image -> inference crop, the same bits with and without torch
+letterbox     stored image -> all of it in a square, for boxes, and the way back
+drawing       boxes drawn into images
 transforms    pixels as tensors: parts, resized, normalised
-crops         image files -> inference crops, the unreadable ones put aside
+crops         image files -> pixels as they are stored, inference crops; the unreadable ones put aside
+tiles         a large image as parts that overlap
 distortions   other colours and shapes for training
 augmentation  stored image -> one of its training views
 mixing        two training views -> one with the labels of both

@@ -16,7 +16,6 @@ from drift_detector_pipeline.commands import refuse_others
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.modeling.evaluation_report import write_evaluation
-from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.loaders import evaluation_requests, load_batches
 from drift_detector_pipeline.modeling.trained import Trained, open_trained, outputs_of, precision_of
 from drift_detector_pipeline.processed.manifest import Processed
@@ -83,7 +82,7 @@ def _outputs(
     trained: Trained, machine: Machine, processed: Processed, data: Data, indices: npt.NDArray[np.int64]
 ) -> _Outputs:
     """The split through the model, images made ahead of time by the run's own number of loader workers."""
-    requests = evaluation_requests(indices, batch_size=BATCH, side_px=trained.img_size)
+    requests = evaluation_requests(indices, batch_size=trained.task.batch, side_px=trained.img_size)
     batches = load_batches(
         processed.images, requests, trained.task, data=data, seed=0, workers=data.dataloader_workers,
         pin=machine.device.type == "cuda",

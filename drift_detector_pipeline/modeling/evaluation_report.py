@@ -5,7 +5,6 @@ replaced as a whole. Fed by evaluation.py; for people, and for whoever compares 
 """
 
 import csv
-import json
 import shlex
 import shutil
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import disk_full_explained, exclusive, spreadsheet_row, write_atomically, write_json
 from drift_detector_pipeline.pages import write_page
-from drift_detector_pipeline.tasks.task import Answer, Evaluation, Task
+from drift_detector_pipeline.tasks.task import Evaluation, Task
 
 
 def write_evaluation(target: Path, evaluation: Evaluation, task: Task) -> Path:
@@ -36,12 +35,6 @@ def write_evaluation(target: Path, evaluation: Evaluation, task: Task) -> Path:
     except OSError as error:
         raise DataError(f"{error.filename or target}: {error.strerror}; the run's folder must be writable") from error
     return target
-
-
-def answer_cells(answer: Answer, task: Task) -> list[str | float]:
-    """An answer as it stands in a row of a table, under the task's columns: what is no plain value as JSON."""
-    cells = (answer[name] for name in task.columns)
-    return [cell if isinstance(cell, str | float | int) else json.dumps(cell, ensure_ascii=False) for cell in cells]
 
 
 def _write(folder: Path, evaluation: Evaluation, task: Task) -> None:
@@ -69,4 +62,4 @@ def _write_predictions(path: Path, evaluation: Evaluation, task: Task) -> None:
         rows.writerow(["path", task.truth_column, *task.columns])
         for place, answer in enumerate(evaluation.answers):
             truth = task.caption(answer, evaluation.targets[place], evaluation.classes).truth
-            rows.writerow(spreadsheet_row([evaluation.paths[place], truth, *answer_cells(answer, task)]))
+            rows.writerows(spreadsheet_row([evaluation.paths[place], truth, *row]) for row in task.rows(answer))

@@ -16,8 +16,6 @@ from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.runs.machine import Machine, from_all
 from drift_detector_pipeline.tasks.task import Metrics, Output, Target, Task
 
-BATCH = 64  # images of every forward pass; with another number some kernels give other last bits
-
 
 def model_input(batch: Batch, network: Network, machine: Machine) -> torch.Tensor:
     """Move uint8 images to the device and normalise them: float32 (B, 3, S, S) in the machine's memory layout."""
@@ -29,21 +27,21 @@ def model_input(batch: Batch, network: Network, machine: Machine) -> torch.Tenso
 def predict_outputs(
     module: nn.Module, batch: Batch, network: Network, machine: Machine, task: Task
 ) -> Sequence[Output]:
-    """Return the task's outputs for at most `BATCH` images; puts the module in evaluation mode."""
+    """Return the task's outputs for at most `task.batch` images; puts the module in evaluation mode."""
     if module.training:
         module.eval()
     with machine.autocast():
-        full = batch._replace(images=filled(batch.images, BATCH))
-        outputs = task.infer(module, model_input(full, network, machine))
+        full = batch._replace(images=filled(batch.images, task.batch))
+        outputs = task.infer(module, model_input(full, network, machine), batch.targets)
     return outputs[: len(batch.images)]
 
 
 def score(module: nn.Module, batches: Iterable[Batch], network: Network, machine: Machine, task: Task) -> Metrics:
     """Measure a model over batches that all processes share; every process returns the same."""
+    found = [(predict_outputs(module, batch, network, machine, task), batch.targets or []) for batch in batches]
+    in_turn = itertools.zip_longest(*from_all(found, machine), fillvalue=([], []))  # every n-th batch is a process's
     outputs, targets = list[Output](), list[Target]()
-    for batch in batches:
-        outputs.extend(predict_outputs(module, batch, network, machine, task))
-        targets.extend(batch.targets or [])
-    shares = from_all((outputs, targets), machine)
-    everything = (list(itertools.chain.from_iterable(part)) for part in zip(*shares, strict=True))
-    return task.measure(*everything)
+    for said, truth in itertools.chain.from_iterable(in_turn):
+        outputs.extend(said)
+        targets.extend(truth)
+    return task.measure(outputs, targets)

@@ -27,7 +27,7 @@ from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.settings import Data, Twins
 from drift_detector_pipeline.tasks.task import Target, Task, View
 
-_ORDER, _AUGMENTATION, _PARTNERS, _MIXING, _TWINS = 0, 1, 2, 3, 4  # independent random streams
+_ORDER, _AUGMENTATION, _PARTNERS, _MIXING, _TWINS, _MOSAIC = 0, 1, 2, 3, 4, 5  # independent random streams
 _MIX = {"mixup": mixup, "cutmix": cutmix}
 _PREFETCH = 4  # batches ahead of time, for each worker
 
@@ -51,7 +51,7 @@ class Request(NamedTuple):
     side_px: int
     epoch: int | None  # None: the inference crop, nothing random
     repeats: npt.NDArray[np.int64]  # (B,): how often each image was drawn before in this epoch
-    partners: npt.NDArray[np.int64]  # (B,): the images to mix with, where images are mixed
+    partners: npt.NDArray[np.int64]  # (B, 3): the image to mix with, and two more where a view shows four
 
 
 def epoch_order(indices: npt.NDArray[np.int64], seed: int, epoch: int) -> npt.NDArray[np.int64]:
@@ -96,7 +96,7 @@ def evaluation_requests(
     """Yield the batches of a split in its stored order; every `processes`-th batch belongs to this process."""
     for start in range(rank * batch_size, len(indices), batch_size * processes):
         part = indices[start : start + batch_size]
-        yield Request(part, side_px, None, np.zeros_like(part), part)
+        yield Request(part, side_px, None, np.zeros_like(part), np.stack([part] * 3, axis=1))
 
 
 def load_batches(
@@ -137,13 +137,15 @@ def load_batches(
 def _epoch(
     indices: npt.NDArray[np.int64], seed: int, epoch: int, balance_by: npt.NDArray[np.int64] | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Images in an epoch's order, how often each was drawn before, and the partners: the same in another order."""
+    """Images in an epoch's order, how often each was drawn before, and three partners: the same in other orders."""
     if balance_by is None:
         drawn, repeats = epoch_order(indices, seed, epoch), np.zeros_like(indices)
     else:
         positions, repeats = balanced_draw(balance_by, np.random.default_rng((_ORDER, seed, epoch)))
         drawn = indices[positions]
-    return drawn, repeats, np.random.default_rng((_PARTNERS, seed, epoch)).permutation(drawn)
+    partners = np.random.default_rng((_PARTNERS, seed, epoch)).permutation(drawn)
+    third = len(partners) // 3
+    return drawn, repeats, np.stack([np.roll(partners, -shift) for shift in (0, third, 2 * third)], axis=1)
 
 
 class _Made(NamedTuple):
@@ -175,32 +177,49 @@ class _BatchMaker(Dataset[_Made]):
             how = View(request.side_px, None)
             return [self._task.view(*self._stored(int(index)), how, None) for index in request.indices]
         drawn = [_key(index, repeat) for index, repeat in zip(request.indices, request.repeats, strict=True)]
-        items = [self._view(key, request.epoch, request.side_px) for key in drawn]
+        items = [
+            self._view(key, request.epoch, request.side_px, partners)
+            for key, partners in zip(drawn, request.partners, strict=True)
+        ]
         if self._augmentation.mix is None:
             return items
         return [
-            self._mixed(item, partner, np.random.default_rng((_MIXING, self._seed, request.epoch, *key)), request)
-            for key, item, partner in zip(drawn, items, request.partners, strict=True)
+            self._mixed(item, partners, np.random.default_rng((_MIXING, self._seed, request.epoch, *key)), request)
+            for key, item, partners in zip(drawn, items, request.partners, strict=True)
         ]
 
     def _mixed(
-        self, item: tuple[torch.Tensor, Target], partner: np.int64, rng: np.random.Generator, request: Request
-    ) -> tuple[torch.Tensor, Target]:
+        self, item: tuple[torch.Tensor, Target], partners: npt.NDArray[np.int64], rng: np.random.Generator,
+        request: Request,
+    ) -> tuple[torch.Tensor, Target]:  # fmt: skip
         assert self._augmentation.mix is not None
         assert self._task.blend is not None
         assert request.epoch is not None
-        (own, target), (other, other_target) = item, self._view(_key(partner), request.epoch, request.side_px)
+        (own, target), (other, other_target) = (
+            item,
+            self._view(_key(partners[0]), request.epoch, request.side_px, partners),
+        )
         image, share = _MIX[self._augmentation.mix](own, other, self._augmentation.mix_alpha, rng)
         return image, self._task.blend(target, other_target, share)
 
-    def _view(self, key: tuple[int, ...], epoch: int, side_px: int) -> tuple[torch.Tensor, Target]:
-        rng = np.random.default_rng((_AUGMENTATION, self._seed, epoch, *key))
-        view, target = self._task.view(*self._stored(key[0]), View(side_px, self._augmentation), rng)
+    def _view(
+        self, key: tuple[int, ...], epoch: int, side_px: int, partners: npt.NDArray[np.int64]
+    ) -> tuple[torch.Tensor, Target]:
+        rng, how = np.random.default_rng((_AUGMENTATION, self._seed, epoch, *key)), View(side_px, self._augmentation)
+        if self._shows_four(key, epoch):
+            assert self._task.assemble is not None
+            view, target = self._task.assemble([self._stored(int(one)) for one in (key[0], *partners)], how, rng)
+        else:
+            view, target = self._task.view(*self._stored(key[0]), how, rng)
         if self._augmentation.twins.kind is None:
             return view, target
         return drawn_twin(
             view, self._augmentation.twins, np.random.default_rng((_TWINS, self._seed, epoch, *key))
         ), target
+
+    def _shows_four(self, key: tuple[int, ...], epoch: int) -> bool:
+        share = self._augmentation.mosaic
+        return share > 0 and np.random.default_rng((_MOSAIC, self._seed, epoch, *key)).random() < share
 
     def _stored(self, index: int) -> tuple[Pixels, Target]:
         return self._images[index], self._images.target(index)

@@ -10,7 +10,7 @@ from drift_detector_pipeline.modeling.inference import predict_outputs
 from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.session import Session
 from drift_detector_pipeline.runs.tracking.tracker import SamplePrediction
-from drift_detector_pipeline.tasks.task import Answer, Target, Task, View
+from drift_detector_pipeline.tasks.task import Answer, Output, Target, Task, View
 
 COUNT = 16
 
@@ -22,8 +22,10 @@ def sample_predictions(session: Session) -> list[SamplePrediction]:
     chosen = split[np.linspace(0, len(split) - 1, min(COUNT, len(split))).round().astype(np.int64)].tolist()
     how = View(session.settings.data.img_size, None)
     views = [task.view(data.images[index], data.images.target(index), how, None) for index in chosen]
-    batch = batch_of([view.numpy() for view, _ in views])
-    outputs = predict_outputs(session.result, batch, session.network, session.machine, task)
+    outputs = list[Output]()
+    for start in range(0, len(views), task.batch):
+        batch = batch_of([view.numpy() for view, _ in views[start : start + task.batch]])
+        outputs.extend(predict_outputs(session.result, batch, session.network, session.machine, task))
     return [
         _sample(task, view.numpy(), target, answer, data.classes)
         for (view, target), answer in zip(views, task.answer(outputs, data.classes), strict=True)
@@ -32,4 +34,6 @@ def sample_predictions(session: Session) -> list[SamplePrediction]:
 
 def _sample(task: Task, pixels: Pixels, target: Target, answer: Answer, classes: list[str]) -> SamplePrediction:
     caption = task.caption(answer, target, classes)
-    return SamplePrediction(task.draw(pixels, answer, target), caption.truth, caption.says, caption.probability)
+    return SamplePrediction(
+        task.draw(pixels, answer, target, classes), caption.truth, caption.says, caption.probability
+    )

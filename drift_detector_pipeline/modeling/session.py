@@ -21,7 +21,6 @@ from torch.optim import Optimizer
 from drift_detector_pipeline.config import Composed
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, ResumeError
-from drift_detector_pipeline.modeling.inference import BATCH
 from drift_detector_pipeline.modeling.interruption import Interruption
 from drift_detector_pipeline.modeling.loaders import (
     Batch,
@@ -152,6 +151,7 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     data = open_processed(settings.data, verify=machine.is_first)
     task = task_named(data.task)
     check_images(settings, data, machine)
+    task.check_data(settings.data)
     if settings.data.augmentation.mix and task.blend is None:
         raise ConfigError(f"data.augmentation.mix: views of the task {task.name} cannot be mixed; leave it null")
     seed_everything(settings.run.seed, INIT)
@@ -225,8 +225,8 @@ def validation_batches(session: Session) -> Iterator[Batch]:
     """The share this process has of the validation images."""
     settings, machine = session.settings, session.machine
     requests = evaluation_requests(
-        session.data.images.indices("val", settings.data.limit), batch_size=BATCH, side_px=settings.data.img_size,
-        rank=machine.rank, processes=machine.processes,
+        session.data.images.indices("val", settings.data.limit), batch_size=session.task.batch,
+        side_px=settings.data.img_size, rank=machine.rank, processes=machine.processes,
     )  # fmt: skip
     return _load(session, requests)
 

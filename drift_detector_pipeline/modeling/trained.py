@@ -49,7 +49,7 @@ def open_trained(file: Path, machine: Machine) -> Trained:
 
 
 def outputs_of(trained: Trained, batch: Batch, machine: Machine) -> Sequence[Output]:
-    """Return what the model says of at most `inference.BATCH` images.
+    """Return what the model says of at most `task.batch` images.
 
     Raises ModelError if there is something that is no finite number.
     """

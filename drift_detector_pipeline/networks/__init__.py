@@ -5,4 +5,5 @@ pretrained    weights that others have trained
 conv_small    a small network for images of about 32 px
 models        networks by name
 weights       weight files that need nothing else to predict
+boxes/        networks that find things
 """

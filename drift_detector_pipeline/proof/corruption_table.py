@@ -15,7 +15,7 @@ from drift_detector_pipeline.arrays import Labels, Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.corrupt import KINDS, SEVERITIES, corrupt
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.modeling.inference import BATCH, predict_outputs
+from drift_detector_pipeline.modeling.inference import predict_outputs
 from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.trained import Trained
 from drift_detector_pipeline.proof.ssim import ssim
@@ -103,8 +103,8 @@ def _part(chosen: Chosen, start: int, stop: int) -> Chosen:
 def _accuracy(chosen: Chosen, kind: str | None, severity: int, trained: Trained, machine: Machine) -> float:
     """The share of right answers on corrupted images, or on clean ones."""
     right = 0
-    for start in range(0, len(chosen.images), BATCH):
-        part = _part(chosen, start, start + BATCH)
+    for start in range(0, len(chosen.images), trained.task.batch):
+        part = _part(chosen, start, start + trained.task.batch)
         images = corrupt(part.images, kind, severity, keys=part.keys) if kind else part.images
         logits = predict_outputs(trained.network.module, batch_of(list(images)), trained.network, machine, trained.task)
         right += int((np.asarray(logits).argmax(1) == part.labels).sum())

@@ -178,7 +178,7 @@ def _evaluation_rate(composed: Composed, machine: Machine) -> float:
     network = build(composed.settings.model, 2, data.img_size)
     module = network.module.to(machine.device).to(memory_format=machine.memory_format)
     indices = np.tile(images.indices("train"), 2)
-    requests = evaluation_requests(indices, batch_size=inference.BATCH, side_px=data.img_size)
+    requests = evaluation_requests(indices, batch_size=CLASSIFICATION.batch, side_px=data.img_size)
     batches = load_batches(images, requests, CLASSIFICATION, data=data, seed=0, workers=data.dataloader_workers)
     first = next(batches)
     inference.predict_outputs(module, first, network, machine, CLASSIFICATION)
@@ -193,14 +193,14 @@ def _bare_forward_rate(composed: Composed, machine: Machine) -> float:
     side = composed.settings.data.img_size
     module = build(composed.settings.model, 2, side).module.to(machine.device).eval()
     module.to(memory_format=machine.memory_format)
-    images = torch.randn(inference.BATCH, 3, side, side, device=machine.device)
+    images = torch.randn(CLASSIFICATION.batch, 3, side, side, device=machine.device)
     images = images.contiguous(memory_format=machine.memory_format)
     times = list[float]()
     for _ in range(2 * STEPS + WARM_UP):
         with machine.autocast():
             module(images).float().cpu()
         times.append(time.perf_counter())
-    return _steady_rate(times, inference.BATCH)
+    return _steady_rate(times, CLASSIFICATION.batch)
 
 
 def _steady_rate(times: list[float], batch_size: int = BATCH) -> float:

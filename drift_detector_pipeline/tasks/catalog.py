@@ -1,10 +1,11 @@
 """A name -> a task. One line a task."""
 
 from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.tasks.boxes.task import BOXES
 from drift_detector_pipeline.tasks.classification.task import CLASSIFICATION
 from drift_detector_pipeline.tasks.task import Task
 
-TASKS = {task.name: task for task in (CLASSIFICATION,)}
+TASKS = {task.name: task for task in (CLASSIFICATION, BOXES)}
 
 
 def task_named(name: str | None) -> Task:

@@ -5,6 +5,7 @@ and in what a service replies. An output is what the network says of one item, b
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,12 +13,16 @@ import torch
 from torch import nn
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.settings import Augmentation, Training
+from drift_detector_pipeline.images.decode import Side
+from drift_detector_pipeline.images.tiles import Tile
+from drift_detector_pipeline.settings import Augmentation, Data, Training
+from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.tasks.headline import Headline
 
 Target = Any  # plain JSON: of classification an index into the classes
 Output = Any  # a float32 array or a tuple of arrays; of classification logits (K,)
-Answer = dict[str, Any]  # plain JSON, its keys are `Task.columns`
+Answer = dict[str, Any]  # plain JSON
+Cell = str | float | int | None  # of a row of predictions.csv
 
 
 class View(NamedTuple):
@@ -77,20 +82,41 @@ class Report(NamedTuple):
     page: dict[str, Any]  # what the template shows beside facts and metrics
 
 
+class FurtherFiles(Protocol):
+    """What a task writes of a prediction beside its lines and its table."""
+
+    def add(self, name: str, pixels: Pixels, image: tuple[int, int], answer: Answer) -> None:
+        """Take note of an answer about the image (height, width), of which `pixels` are a smaller version or all."""
+
+    def close(self) -> None:
+        """Write what is about all images."""
+
+
 class Task(NamedTuple):
     """One kind of truth about images. Functions are of module level: loader workers are given them."""
 
     name: str  # stands in the manifest, the weight file and the receipt
     headline: Headline
-    columns: tuple[str, ...]  # keys of an answer, in the order of predictions.csv
+    columns: tuple[str, ...]  # of predictions.csv, after the image's path
     truth_column: str  # of an evaluation's predictions.csv
 
+    batch: int
+    """Images of every forward pass that learns nothing: with another number some kernels give other last bits."""
+
+    stored_side: Side
+    """Which side of an image has the length that images are stored in."""
+
     # stored item -> batch
+    check_data: Callable[[Data], None]
+    """Raise ConfigError if settings of the data ask for what this task cannot do."""
     view: Callable[[Pixels, Target, View, np.random.Generator | None], tuple[torch.Tensor, Target]]
     """Pixels (H, W, 3) and truth together -> uint8 (S, S, 3) and the truth of that view. The target may be None."""
 
     blend: Callable[[Target, Target, float], Target] | None
     """The truth of two views mixed, the first with this share in 0..1; None: views of this task cannot be mixed."""
+
+    assemble: Callable[[Sequence[tuple[Pixels, Target]], View, np.random.Generator], tuple[torch.Tensor, Target]] | None
+    """Four stored items as one training view; None: this task has no such views."""
 
     # batch -> network -> loss
     create: Callable[..., nn.Module]
@@ -102,14 +128,28 @@ class Task(NamedTuple):
 
     Forward included: detectors compute their own loss.
     """
-    infer: Callable[[nn.Module, torch.Tensor], Sequence[Output]]
-    """One output an item, on the CPU, whatever its neighbours."""
+    infer: Callable[[nn.Module, torch.Tensor, Sequence[Target] | None], Sequence[Output]]
+    """One output an item, on the CPU, whatever its neighbours.
+
+    Of the first items the truth may be known: detectors say the loss there in the same forward pass.
+    """
 
     # what it is worth
     measure: Callable[[Sequence[Output], Sequence[Target]], Metrics]
     answer: Callable[[Sequence[Output], Sequence[str]], list[Answer]]
-    """What predict writes and a service says."""
+    """What predict writes and a service says, of the view of `View.side_px`."""
+    on_image: Callable[..., Answer]
+    """(answer, (height, width) of the image, S, stored=(height, width)) -> the answer in terms of that image.
+
+    `stored`: its sides as it was stored before it became a view; left out: the image's own.
+    """
+    join: Callable[[Sequence[tuple[Answer, Tile]], tuple[int, int], float | None], Answer] | None
+    """(answers about parts of an image, its (height, width), least score or None) -> one answer; None: not possible."""
+    rows: Callable[[Answer], list[list[Cell]]]
+    """An answer as rows of predictions.csv, under `columns`."""
+    further_files: Callable[[Path, Sequence[str], Predict], FurtherFiles] | None
+    """(folder, classes, settings) -> what else a prediction writes there."""
     caption: Callable[[Answer, Target, Sequence[str]], Caption]
-    draw: Callable[[Pixels, Answer, Target], Pixels]
+    draw: Callable[[Pixels, Answer, Target, Sequence[str]], Pixels]
     """The image as people see it, with what can be drawn into it."""
     report: Callable[[Evaluation], Report]

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from drift_detector_pipeline.config import load
-from drift_detector_pipeline.modeling.inference import BATCH, predict_outputs, score
+from drift_detector_pipeline.modeling.inference import predict_outputs, score
 from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.networks.models import build, seed_everything
 from drift_detector_pipeline.runs.machine import prepared
 from drift_detector_pipeline.tasks.classification.task import CLASSIFICATION
 
+BATCH = CLASSIFICATION.batch
 MODELS = [("mlp", 16), ("conv_small", 16), ("resnet18", 32), ("mobilenetv3_small_050", 32)]
 
 

@@ -280,8 +280,8 @@ def test_mixed_images_are_their_own_and_their_partners_views_by_share(mix, data,
     seen = 0
     for request, batch in zip(asked, batches(mixing, images, iter(asked)), strict=True):
         assert [target.own for target in batch.targets] == images.labels[request.indices].tolist()
-        assert [target.other for target in batch.targets] == images.labels[request.partners].tolist()
-        for place, (index, partner) in enumerate(zip(request.indices, request.partners, strict=True)):
+        assert [target.other for target in batch.targets] == images.labels[request.partners[:, 0]].tolist()
+        for place, (index, partner) in enumerate(zip(request.indices, request.partners[:, 0], strict=True)):
             own, other = views[request.epoch, int(index)], views.get((request.epoch, int(partner)))
             if other is None:  # the epoch leaves its last images out, but not as partners
                 continue
@@ -297,7 +297,7 @@ def test_mixed_images_are_their_own_and_their_partners_views_by_share(mix, data,
 def test_partners_are_other_images_of_the_epoch_each_once(images):
     for epoch in range(EPOCHS):
         found = [request for request in requests(images, batch_size=1) if request.epoch == epoch]
-        partners = [int(request.partners[0]) for request in found]
+        partners = [int(request.partners[0, 0]) for request in found]
         assert sorted(partners) == images.indices("train").tolist()
         assert sum(partner == int(request.indices[0]) for partner, request in zip(partners, found, strict=True)) < 6
 
@@ -344,7 +344,7 @@ def test_twins_of_an_image_differ_from_epoch_to_epoch(data, images):
     still = foggy.model_copy(
         update={"augmentation": foggy.augmentation.model_copy(update={"min_area": 1.0, "shift_px": 0, "flip": False})}
     )
-    asked = [Request(place, SIDE, epoch, np.zeros_like(place), place) for epoch in (0, 1)]
+    asked = [Request(place, SIDE, epoch, np.zeros_like(place), place[:, None]) for epoch in (0, 1)]
     first, second = batches(still, images, iter(asked))
     assert not torch.equal(first.images[0], second.images[0]) and torch.equal(first.images[0], first.images[1])
 

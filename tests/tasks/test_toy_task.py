@@ -55,7 +55,7 @@ def loss(forward, images, targets, training, class_weights):
     return nn.functional.mse_loss(forward(images).float()[:, 0], wanted)
 
 
-def infer(module, images):
+def infer(module, images, targets):
     return module(images).float().cpu().numpy()
 
 
@@ -72,7 +72,7 @@ def caption(said, target, classes):
     return Caption(f"{said['brightness']:.2f}", f"{target:.2f}", abs(said["brightness"] - target) < 0.1, None)
 
 
-def draw(pixels, said, target):
+def draw(pixels, said, target, classes):
     return pixels
 
 
@@ -82,7 +82,10 @@ def report(evaluation):
 
 BRIGHTNESS = Task(
     name="brightness", headline=Headline("error", larger_is_better=False, is_share=False), columns=("brightness",),
-    truth_column="true_brightness", view=view, blend=None, create=create, check=check, loss=loss, infer=infer,
+    truth_column="true_brightness", batch=64, stored_side="shorter", join=None, further_files=None,
+    check_data=lambda data: None, view=view, blend=None, assemble=None,
+    create=create, check=check, loss=loss, infer=infer, on_image=lambda said, *sides, **stored: said,
+    rows=lambda said: [[said["brightness"]]],
     measure=measure, answer=answer, caption=caption, draw=draw, report=report,
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 N images, K classes, S side of the input in px. A target is an index into the classes, an output a row of logits.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,14 +14,15 @@ from torch import nn
 from torch.nn import functional
 
 from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.images.augmentation import augment
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.networks.models import check_input, create
-from drift_detector_pipeline.settings import Training
+from drift_detector_pipeline.settings import Data, Training
 from drift_detector_pipeline.tasks.classification.metrics import Metrics, measure, probabilities
 from drift_detector_pipeline.tasks.classification.report import report
 from drift_detector_pipeline.tasks.headline import ACCURACY
-from drift_detector_pipeline.tasks.task import Answer, Caption, Task, View
+from drift_detector_pipeline.tasks.task import Answer, Caption, Cell, Task, View
 
 
 class Mixed(NamedTuple):
@@ -29,6 +31,13 @@ class Mixed(NamedTuple):
     own: int
     other: int
     share: float  # of `own`, in 0..1
+
+
+def check_data(data: Data) -> None:
+    """Raise ConfigError if the augmentation asks for what only boxes have."""
+    for name in ("scale_jitter", "mosaic"):
+        if value := getattr(data.augmentation, name):
+            raise ConfigError(f"data.augmentation.{name}={value}: is for boxes; leave it 0")
 
 
 def view(
@@ -65,8 +74,11 @@ def loss(
     return (share * each(own) + (1 - share) * each(other)).mean()
 
 
-def infer(module: nn.Module, images: torch.Tensor) -> Sequence[np.ndarray[Any, np.dtype[np.float32]]]:
+def infer(
+    module: nn.Module, images: torch.Tensor, targets: Sequence[int] | None = None
+) -> Sequence[np.ndarray[Any, np.dtype[np.float32]]]:
     """Logits, float32 (N, K)."""
+    del targets  # the loss is a function of logits and truth, and needs no network
     return module(images).float().cpu().numpy()  # type: ignore[no-any-return]
 
 
@@ -90,19 +102,31 @@ def _answer(top3: list[dict[str, Any]]) -> Answer:
     return {**top3[0], "top3": top3}
 
 
+def on_image(said: Answer, image: tuple[int, int], side_px: int, stored: tuple[int, int] | None = None) -> Answer:
+    """Return the answer itself: a label belongs to all of an image."""
+    del image, side_px, stored
+    return said
+
+
+def rows(said: Answer) -> list[list[Cell]]:
+    """One row an image, the three most probable classes as JSON."""
+    return [[said["label"], said["probability"], json.dumps(said["top3"], ensure_ascii=False)]]
+
+
 def caption(said: Answer, target: int, classes: Sequence[str]) -> Caption:
     """The label given beside the true one."""
     return Caption(said["label"], classes[target], said["label"] == classes[target], said["probability"])
 
 
-def draw(pixels: Pixels, said: Answer, target: int | None) -> Pixels:
+def draw(pixels: Pixels, said: Answer, target: int | None, classes: Sequence[str]) -> Pixels:
     """Return the image itself: a label belongs to all of it."""
-    del said, target
+    del said, target, classes
     return pixels
 
 
 CLASSIFICATION = Task(
     name="classification", headline=ACCURACY, columns=("label", "probability", "top3"), truth_column="true_label",
-    view=view, blend=blend, create=create, check=check_input, loss=loss, infer=infer,
-    measure=worth, answer=answer, caption=caption, draw=draw, report=report,
+    batch=64, stored_side="shorter", join=None, further_files=None,
+    check_data=check_data, view=view, blend=blend, assemble=None, create=create, check=check_input, loss=loss,
+    infer=infer, measure=worth, answer=answer, on_image=on_image, rows=rows, caption=caption, draw=draw, report=report,
 )  # fmt: skip

