@@ -60,8 +60,9 @@ class Converted(NamedTuple):
 def main() -> int:
     """Convert what the words name: FROM TO, format=voc, out=PATH."""
     set_up_logging()
-    own = {key: value for key, _, value in (word.partition("=") for word in sys.argv[1:]) if key in ("format", "out")}
-    source, to, *others = [word for word in sys.argv[1:] if word.partition("=")[0] not in own] + ["", ""]
+    words = [word.removeprefix("data.") for word in sys.argv[1:]]
+    own = {key: value for key, _, value in (word.partition("=") for word in words) if key in ("format", "out")}
+    source, to, *others = [word for word in words if word.partition("=")[0] not in own] + ["", ""]
     if not source or any(others) or to not in LAYOUTS or own.get("format") not in (None, *LAYOUTS):
         known = ", ".join(LAYOUTS)
         raise ConfigError(

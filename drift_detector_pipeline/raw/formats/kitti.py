@@ -27,6 +27,7 @@ from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
 DONT_CARE = "DontCare"
 _NAMED = re.compile(r"(^|/)label_\d$")
+_PUBLISHED = re.compile(r"(^|/)training/")  # KITTI's name for all that has labels, which is no part
 _COLUMNS = (15, 16)
 _ENDS = ("left", "top", "right", "bottom")
 
@@ -42,7 +43,7 @@ def read(source: Survey) -> Found:
     parts, boxed = parts_of(source, labels, notes), list[Boxed]()
     for path, boxes in zip(labels, each(labels, lambda path: _boxes(source, path)), strict=True):
         if picture := partner(path, stems, source.shown):
-            part = parts.get(path) if parts else part_of(path)
+            part = parts.get(path) if parts else part_of(_PUBLISHED.sub("", path))
             boxed.append(Boxed(picture, part, ImageBoxes(boxes, None)))
         else:
             notes[NOT_THERE] += 1

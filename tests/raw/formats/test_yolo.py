@@ -127,6 +127,14 @@ def test_parts_are_read_from_the_configuration_or_the_folders(
     assert listing.notes == ({NOT_THERE: 1} if config and "v.txt" in config else {})
 
 
+def test_folders_of_other_spellings_are_parts_and_what_is_in_none_is_trained_on(tmp_path: Path) -> None:
+    files = {f"{kind}/{part}/1.{end}": LINE * (end == "txt") for part in ("train2017", "val2017")
+             for kind, end in (("images", "jpg"), ("labels", "txt"))}  # fmt: skip
+    assert set(sides(read(tmp_path / "years", files)).values()) == {False, True}
+    files = {path.replace("/train2017", ""): text for path, text in files.items()}
+    assert sides(read(tmp_path / "val", files)) == {"images/1.jpg": False, "images/val2017/1.jpg": True}
+
+
 def test_pictures_that_are_trained_and_validated_on_are_split_here(tmp_path: Path) -> None:
     assert sides(read(tmp_path, one(LINE, "train: images\nval: images\n" + NAMES))) == {"images/1.jpg": None}
 
