@@ -5,6 +5,7 @@ VENV ?= .venv
 ARGS ?=
 RUN ?=
 IMAGES ?=
+VIDEO ?=
 FROM ?=
 TO ?=
 VERSION ?=
@@ -24,6 +25,7 @@ WANDB_API_KEY ?=
 override ARGS := $(value ARGS)
 override RUN := $(value RUN)
 override IMAGES := $(value IMAGES)
+override VIDEO := $(value VIDEO)
 override FROM := $(value FROM)
 override VERSION := $(value VERSION)
 override WHY := $(value WHY)
@@ -31,7 +33,7 @@ override SOURCE := $(value SOURCE)
 override BASKET := $(value BASKET)
 override FILE := $(value FILE)
 override CAUSE := $(value CAUSE)
-export FROM TO IMAGES VERSION WHY ALARM SOURCE HOURS BASKET FILE CAUSE
+export FROM TO IMAGES VIDEO VERSION WHY ALARM SOURCE HOURS BASKET FILE CAUSE
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -135,8 +137,8 @@ reproduce: $(INSTALLED) ## Do a finished run again from its receipt and compare 
 evaluate: $(INSTALLED) ## Measure a finished run, as numbers and one page: RUN=outputs/DATE/TIME ARGS="split=val weights=best"
 	@$(MODULE).modeling.evaluate "$(RUN)" $(ARGS)
 
-predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jpg", or a folder, an archive
-	@$(MODULE).modeling.predict "$(RUN)" "$$IMAGES" $(ARGS)
+predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jpg", or a folder, an archive, or VIDEO=street.mp4
+	@$(if $(VIDEO),$(MODULE).video "$(RUN)" "$$VIDEO",$(MODULE).modeling.predict "$(RUN)" "$$IMAGES") $(ARGS)
 
 summary: $(INSTALLED) ## Several finished runs as one JSON with mean and spread: ARGS="reports/NAME.json RUN RUN"
 	@$(MODULE).modeling.summary $(ARGS)

@@ -28,6 +28,7 @@ The road:
     tasks/           what differs between labels, boxes and clips, and nothing else
     runs/            a run's papers: machine, checkpoints, receipt, tracking
     modeling/        batches -> weights -> worth; labels for anybody's images
+    video/           a video -> boxes on every frame, things that keep their numbers
     drift/           a model and its training world -> a verdict on any images, with reasons and pictures
     release/         a finished run -> one folder that answers without PyTorch, measured
     serving/         that folder behind HTTP: answers, what was asked, and whether the world has changed

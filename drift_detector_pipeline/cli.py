@@ -45,6 +45,7 @@ COMMANDS = {
     "reproduce": _Command("modeling.reproduce", "do a finished run again and compare the weights: RUN"),
     "evaluate": _Command("modeling.evaluate", "measure a finished run, as numbers and one page: RUN split=val"),
     "predict": _Command("modeling.predict", "label images: RUN IMAGES"),
+    "video": _Command("video", "boxes on every frame of a video, as lines and drawn: RUN street.mp4"),
     "summary": _Command("modeling.summary", "several finished runs as one JSON: reports/NAME.json RUN RUN"),
     "card": _Command("modeling.card", "a finished run as a model card: RUN"),
     "profile": _Command("modeling.profile", "where a training step's time goes; words as for train", before="dataset"),
