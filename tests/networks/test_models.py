@@ -217,6 +217,7 @@ def prefixed(prefix):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["mlp", "vit_tiny_patch16_224"])
+@pytest.mark.slow
 def test_a_state_dict_is_taken_under_any_usual_key_and_prefix(name, wrap, tmp_path):
     source = module(f"model.name={name}", seed=1)
     torch.save(wrap(source.state_dict()), path := tmp_path / "w.pth")

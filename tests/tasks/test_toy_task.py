@@ -104,6 +104,7 @@ def digits(tmp_path, monkeypatch):
     return words
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_goes_through_training_evaluation_and_prediction(digits, tmp_path, capsys):
     folder = train(load([*digits, "training.epochs=4", "hydra.run.dir=run"])).folder
     receipt = read_receipt(folder)
