@@ -36,8 +36,8 @@ def intersection(boxes: Float32s, others: Float32s) -> Float32s:
 def iou(boxes: Float32s, others: Float32s) -> Float32s:
     """Intersection over union in 0..1, (M, N); 0 for two boxes without area."""
     shared = intersection(boxes, others)
-    union: Float32s = area(boxes)[:, None] + area(others)[None] - shared
-    return shared / np.maximum(union, np.float32(1e-9))
+    union: Float32s = np.maximum(area(boxes)[:, None] + area(others)[None] - shared, np.float32(1e-9))
+    return shared / union
 
 
 def covered(boxes: Float32s, regions: Float32s) -> Float32s:
