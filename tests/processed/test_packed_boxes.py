@@ -17,9 +17,11 @@ from PIL import Image
 from drift_detector_pipeline.arrays import Boxes
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.packing import BOXES, PackedImages
 from drift_detector_pipeline.processed.placed_boxes import IGNORED, NO_AREA
+from drift_detector_pipeline.processed.roles import crops_of
 from drift_detector_pipeline.settings import Data
 
 DataOf = Callable[..., Data]
@@ -154,6 +156,13 @@ def test_published_parts_are_kept_and_without_them_hashes_decide(tmp_path: Path,
     assert [path.split("/")[0] for path in opened.paths] == ["train"] * 6 + ["valid"] * 3
     assert opened.splits == ["train"] * 6 + ["val"] * 3
     assert open_processed(data).manifest.images_by_split == {"train": 9, "fit": 1, "val": 2}
+
+
+def test_a_model_of_boxes_is_shown_all_of_an_image(data: Data) -> None:
+    opened = open_processed(data)
+    shown = crops_of(opened, np.arange(len(opened.images)), 32)
+    for index in range(len(opened.images)):
+        assert np.array_equal(shown[index], letterbox(opened.images[index], 32))
 
 
 def test_a_limit_takes_some_of_the_images_and_a_smaller_one_some_of_those(data: Data) -> None:
