@@ -181,6 +181,14 @@ def test_balance_of_classes_is_refused_where_an_image_has_several(data: Data, ba
     assert not (tmp_path / "new").exists()
 
 
+def test_a_preset_for_the_other_kind_of_truth_is_told(
+    source: Path, image_folder: Path, data_of: DataOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(DataError, match=r"holds no boxes .* make it data=folder"):
+        process(data_of(image_folder, "boxes"))
+    assert "holds boxes; data=boxes stores images as suits them" in why(data_of(source), caplog)
+
+
 def test_a_picture_whose_turn_nobody_told_is_a_bad_image(tmp_path: Path, data_of: DataOf) -> None:
     root = tmp_path / "raw"
     root.mkdir()
