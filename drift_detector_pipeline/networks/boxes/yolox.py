@@ -42,6 +42,20 @@ class Yolox(nn.Module):
                 return list(zip(boxes, _chances(logits), strict=True))
             return _loss(where, boxes, logits, truths(targets, images.device))
 
+    @property
+    def pretrained_part(self) -> nn.Module:
+        """What others may have trained."""
+        return self.backbone.net
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        """What pretrained weights expect of an image: mean and std."""
+        return self.backbone.pretrained_cfg
+
+    def get_classifier(self) -> tuple[nn.Module, ...]:
+        """The layers whose shape depends on the number of classes."""
+        return tuple(head.get_submodule("classes") for head in self.heads)
+
     @torch.no_grad()
     def look(self, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> list[Found]:
         """What is found in each image, whatever its neighbours; with targets also its loss, of the same output."""
