@@ -53,10 +53,10 @@ def check_data(data: Data) -> None:
 
 def infer(module: nn.Module, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> Sequence[Any]:
     """What is found in each image, and with targets the loss of the first ones; the others fill the batch up."""
+    network: Any = module  # one of the catalog's
     if targets is None:
-        return networks.infer(module, images, None)
-    known = [*targets, *[NO_BOXES] * (len(images) - len(targets))]
-    return networks.infer(module, images, known)
+        return networks.infer(network, images, None)
+    return networks.infer(network, images, [*targets, *[NO_BOXES] * (len(images) - len(targets))])
 
 
 def answer(outputs: Sequence[Any], classes: Sequence[str]) -> list[Answer]:

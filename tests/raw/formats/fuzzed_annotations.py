@@ -184,7 +184,7 @@ def lay(folder: Path, files: dict[str, str]) -> None:
 
 
 def outcome(folder: Path, layout: str | None, changed: str) -> str:
-    """ "read" or "error". Raises AssertionError for a reading or a message that is of no use, and whatever else comes."""
+    """Whether it was read or refused. Raises AssertionError for a reading or a message that is of no use."""
     try:
         listing = catalog.read(folder, None, layout)
     except DataError as error:
