@@ -118,7 +118,7 @@ def _rounded(box: Any) -> list[float]:
 
 
 BOXES = Task(
-    name="boxes", headline=MAP50, columns=COLUMNS, truth_column="true_boxes", batch=8, stored_side="longer",
+    name="boxes", headline=MAP50, columns=COLUMNS, truth_column="true_boxes", batch=4, stored_side="longer",
     check_data=check_data, view=view, blend=None, assemble=mosaic, create=networks.create, check=networks.check,
     loss=networks.loss, infer=infer, measure=measure, answer=answer, on_image=on_image, join=join, rows=rows,
     further_files=BoxFiles, caption=caption, draw=draw, report=report,
