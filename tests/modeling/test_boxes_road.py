@@ -14,6 +14,7 @@ from small_detectors import BACKBONE
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.modeling.card import card
 from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.labels import predict
 from drift_detector_pipeline.modeling.loaders import load_batches, training_requests
@@ -101,6 +102,7 @@ def test_evaluation_says_what_training_wrote_to_the_last_digit(finished, run):
     rows = table(target)
     assert {row["path"] for row in rows} == set(open_val_paths(finished))
     assert set(rows[0]) == {"path", "true_boxes", *BOXES.columns}
+    assert f"map50 {receipt.score:.2%}" in card(run) and "95 % interval" in card(run) and "| square |" in card(run)
     for name in ("precision_recall", "confusion", "scores", "errors", "predictions"):
         with Image.open(target / f"{name}.png") as picture:
             picture.verify()

@@ -5,7 +5,7 @@ anchors, a decoupled head, SimOTA. Its raw output needs nothing but convolutions
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,12 @@ class Yolox(nn.Module):
     def pretrained_cfg(self) -> dict[str, Any]:
         """What pretrained weights expect of an image: mean and std."""
         return self.backbone.pretrained_cfg
+
+    def group_matcher(self, coarse: bool) -> Callable[[str], int]:
+        """Numbers the stages of the backbone, as timm's models do; neck and heads are the last."""
+        del coarse
+        stages = self.backbone.stages()
+        return lambda name: stages.get(name.removeprefix("backbone.net."), len(stages))
 
     def get_classifier(self) -> tuple[nn.Module, ...]:
         """The layers whose shape depends on the number of classes."""

@@ -53,10 +53,10 @@ def check_data(data: Data) -> None:
 
 def infer(module: nn.Module, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> Sequence[Any]:
     """What is found in each image, and with targets the loss of the first ones; the others fill the batch up."""
+    network: Any = module  # one of the catalog's
     if targets is None:
-        return networks.infer(module, images, None)
-    known = [*targets, *[NO_BOXES] * (len(images) - len(targets))]
-    return networks.infer(module, images, known)
+        return networks.infer(network, images, None)
+    return networks.infer(network, images, [*targets, *[NO_BOXES] * (len(images) - len(targets))])
 
 
 def answer(outputs: Sequence[Any], classes: Sequence[str]) -> list[Answer]:
@@ -118,7 +118,7 @@ def _rounded(box: Any) -> list[float]:
 
 
 BOXES = Task(
-    name="boxes", headline=MAP50, columns=COLUMNS, truth_column="true_boxes", batch=8, stored_side="longer",
+    name="boxes", headline=MAP50, columns=COLUMNS, truth_column="true_boxes", batch=4, stored_side="longer",
     check_data=check_data, view=view, blend=None, assemble=mosaic, create=networks.create, check=networks.check,
     loss=networks.loss, infer=infer, measure=measure, answer=answer, on_image=on_image, join=join, rows=rows,
     further_files=BoxFiles, caption=caption, draw=draw, report=report,
