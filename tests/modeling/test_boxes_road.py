@@ -3,15 +3,16 @@
 import csv
 import json
 import shutil
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from drawn_boxes import draw_source
-from PIL import Image
+from drawn_boxes import COLOURS, draw_source
+from PIL import Image, ImageDraw
 from small_detectors import BACKBONE
 
-from drift_detector_pipeline.config import load
+from drift_detector_pipeline.config import load, load_section
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.modeling.card import card
@@ -21,6 +22,7 @@ from drift_detector_pipeline.modeling.loaders import load_batches, training_requ
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.runs.receipts import read_receipt
+from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.tasks.boxes.task import BOXES
 
 EPOCHS, STEPS = 2, 6  # of batches that are looked at
@@ -217,3 +219,39 @@ def test_a_run_gone_in_the_middle_and_one_with_workers_end_with_the_same_bits(na
         hashes.append(read_receipt(folder).weights_sha256)
     assert all(one == hashes[0] for one in hashes)
     assert json.loads((evaluate(tmp_path / "whole") / "metrics.json").read_text())["training"]["equal"] is True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tile_px", ["null", "48"])
+def test_a_frame_of_a_video_has_the_boxes_of_the_same_image(run, tmp_path, tile_px):
+    pytest.importorskip("av", reason="needs the extra: pip install -e '.[video]'")
+    from drift_detector_pipeline.video.predicted import predict_video
+    from drift_detector_pipeline.video.read import open_video
+    from drift_detector_pipeline.video.write import video_writer
+
+    sources = [picture_of(number) for number in range(11)]
+    with video_writer(tmp_path / "drawn.mp4", Fraction(10)) as writer:
+        for pixels in sources:
+            writer.write(pixels)
+    with open_video(tmp_path / "drawn.mp4") as video:
+        for frame in video.frames():
+            Image.fromarray(frame.pixels).save(tmp_path / f"{frame.number:02}.png")
+    weights, given = run / "final_model.safetensors", [f"predict.tile_px={tile_px}", "predict.threshold=0.1"]
+    images = predict(weights, [str(tmp_path / "*.png")], given).folder / "predictions.jsonl"
+    done = predict_video(weights, tmp_path / "drawn.mp4", load_section(Predict, given), [], lambda: False)
+    of_images = [json.loads(line)["boxes"] for line in images.read_text().splitlines()]
+    of_frames = [json.loads(line)["boxes"] for line in (done.folder / "boxes.jsonl").read_text().splitlines()]
+    assert [[one | {"track": None} for one in boxes] for boxes in of_images] == [
+        [one | {"track": None} for one in boxes] for boxes in of_frames
+    ]
+    assert sum(map(len, of_frames)) > 3
+    assert all(one["track"] for boxes in of_frames for one in boxes)
+
+
+def picture_of(number):
+    """A disc and a square that move, on a dark ground of 96 x 64 px."""
+    canvas = Image.new("RGB", (96, 64), (40, 40, 40))
+    draw = ImageDraw.Draw(canvas)
+    draw.ellipse((4 + 3 * number, 8, 27 + 3 * number, 31), fill=COLOURS["disc"])
+    draw.rectangle((60 - 3 * number, 36, 81 - 3 * number, 57), fill=COLOURS["square"])
+    return np.asarray(canvas)
