@@ -4,11 +4,9 @@ In: an archive, a folder, or the embedded digits. Out: data/processed/<name>/ wi
 all, manifest.json. Read through processed/manifest.py.
 """
 
-import hashlib
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +17,11 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.files import disk_full_explained, exclusive, file_hash, replaced_folder
-from drift_detector_pipeline.images.decode_many import Decoded, decode_all
+from drift_detector_pipeline.images.decode_many import decode_all
+from drift_detector_pipeline.processed.class_balance import refuse_balance
 from drift_detector_pipeline.processed.digits import digits
-from drift_detector_pipeline.processed.freshness import content_line, stat_digest, why_stale
+from drift_detector_pipeline.processed.entries import Entries
+from drift_detector_pipeline.processed.freshness import stat_digest, why_stale
 from drift_detector_pipeline.processed.integrity import fingerprint_of
 from drift_detector_pipeline.processed.manifest import (
     FILES,
@@ -33,13 +33,16 @@ from drift_detector_pipeline.processed.manifest import (
     deciding_settings,
     write_manifest,
 )
-from drift_detector_pipeline.processed.packing import Entry, write_packed
+from drift_detector_pipeline.processed.packing import write_packed
 from drift_detector_pipeline.processed.splits import SPLITS, assign
 from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.raw.fetch import ensure_raw, verify
-from drift_detector_pipeline.raw.formats import imagefolder
+from drift_detector_pipeline.raw.formats.catalog import read
 from drift_detector_pipeline.raw.listing import Listing, is_clutter
 from drift_detector_pipeline.settings import Data
+
+_IGNORED_LABELS = "files outside of class folders, links that lead nowhere or back"
+_IGNORED_BOXES = "pictures of parts that are not used or without annotation, and what is neither picture nor annotation"
 
 
 @exit_status
@@ -105,55 +108,38 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
     else:
         if raw.is_file():
             extract(raw, folder / "extracted")
-        listing = imagefolder.read(raw if raw.is_dir() else folder / "extracted", shown=raw)
+        listing = read(raw if raw.is_dir() else folder / "extracted", raw, data.format)
         decoded = decode_all(listing, data.stored_side_px)
-    splits = assign(listing.images, data.val_fraction, data.fit_fraction)
-    classes = sorted({image.class_name for image in listing.images})
-    packer = _Packer(listing, splits, classes)
-    packed_sha256 = write_packed(folder, packer.entries(decoded))
-    _check_bad(packer.bad, packer.counts.total(), data, raw)
+    refuse_balance(data.balance, listing.task)
+    entries = Entries(listing, assign(listing.images, data.val_fraction, data.fit_fraction), decoded)
+    packed_sha256 = write_packed(folder, entries)
+    _check_bad(entries.bad, entries.images.total(), data, raw)
     shutil.rmtree(folder / "extracted", ignore_errors=True)
+    boxes = listing.task is not None
     manifest = Manifest(
         format=FORMAT,
         name=data.name,
-        fingerprint=fingerprint_of(packed_sha256, classes),
-        classes=classes,
-        counts={split: {name: packer.counts[split, name] for name in classes} for split in SPLITS},
-        images=packer.counts.total(),
+        fingerprint=fingerprint_of(packed_sha256, entries.classes),
+        classes=entries.classes,
+        counts=entries.counts(),
+        images=entries.images.total(),
         settings=deciding_settings(data),
         source=Source(
             path=str(raw) if raw else "scikit-learn's loaddigits",
-            sha256=file_hash(raw) if raw and raw.is_file() else packer.content.hexdigest(),
+            sha256=file_hash(raw) if raw and raw.is_file() else entries.content_sha256(),
             stat=before,
         ),
-        bad_images=packer.bad,
+        bad_images=entries.bad,
         ignored_files=listing.ignored,
         unused_folders=listing.unused_folders,
         pillow=PIL.__version__,
         task=listing.task,
+        split_images={split: entries.images[split] for split in SPLITS} if boxes else None,
+        notes=dict(sorted(entries.notes.items())) if boxes else None,
+        class_ids=list(listing.class_ids) or None,
     )
     write_manifest(folder, manifest)
     _report(manifest, listing, time.monotonic() - started)
-
-
-class _Packer:
-    """Joins decoded images with their split and label, and counts what it sees."""
-
-    def __init__(self, listing: Listing, splits: list[str], classes: list[str]) -> None:
-        self._rows = list(zip(listing.images, splits, strict=True))
-        self._labels = {name: label for label, name in enumerate(classes)}
-        self.bad: list[BadImage] = []
-        self.counts: Counter[tuple[str, str]] = Counter()
-        self.content = hashlib.sha256()
-
-    def entries(self, decoded: Iterator[Decoded]) -> Iterator[Entry]:
-        for (image, split), found in zip(self._rows, decoded, strict=True):
-            self.content.update(content_line(image.path, found.content_sha256))
-            if found.pixels is None:
-                self.bad.append(BadImage(image.path, found.problem or ""))
-                continue
-            self.counts[split, image.class_name] += 1
-            yield Entry(image.path, split, self._labels[image.class_name], found.pixels)
 
 
 def _check_bad(bad: list[BadImage], images: int, data: Data, raw: Path | None) -> None:
@@ -169,20 +155,26 @@ def _check_bad(bad: list[BadImage], images: int, data: Data, raw: Path | None) -
 
 
 def _report(manifest: Manifest, listing: Listing, seconds: float) -> None:
-    counts = ", ".join(f"{sum(classes.values()):,} {split}" for split, classes in manifest.counts.items())
+    counts = ", ".join(f"{count:,} {split}" for split, count in manifest.images_by_split.items())
     log.info("%s images of %d classes: %s (%.1f s)", f"{manifest.images:,}", len(manifest.classes), counts, seconds)
     log.info("classes: %s", _some(manifest.classes))
+    if manifest.task:
+        boxes = ", ".join(f"{sum(of.values()):,} {split}" for split, of in manifest.counts.items())
+        log.info("boxes: %s", boxes)
+    for note, count in (manifest.notes or {}).items():
+        log.info("%s: %s", note, f"{count:,}")
     if manifest.bad_images:
         log.warning("%d bad images were left out; the manifest names them", len(manifest.bad_images))
     if manifest.unused_folders:
         log.warning("not used: the folders %s", ", ".join(manifest.unused_folders))
     if ignored := [path for path in listing.ignored if not any(is_clutter(Path(part)) for part in path.split("/"))]:
-        log.info("not used: files outside of class folders, links that lead nowhere or back: %s", _some(ignored, 5))
+        log.info("not used: %s: %s", _IGNORED_BOXES if manifest.task else _IGNORED_LABELS, _some(ignored, 5))
     if listing.empty_folders:
         log.warning("no files in the class folders %s", _some(listing.empty_folders))
     if hollow := [name for name in manifest.classes if not manifest.counts["train"][name]]:
-        log.warning("classes without a whole image to train on: %s", _some(hollow))
-    if not any(manifest.counts["val"].values()):
+        what = "box" if manifest.task else "whole image"
+        log.warning("classes without a %s to train on: %s", what, _some(hollow))
+    if not manifest.images_by_split["val"]:
         log.warning("no image to validate on: a class needs at least two, or a val/ folder; training will refuse this")
 
 

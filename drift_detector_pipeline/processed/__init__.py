@@ -2,12 +2,14 @@
 
 splits         train, fit, val
 class_balance  classes of unequal size: equally often, or with weights
-packing        images.bin and index.csv
+packing        images.bin, index.csv and boxes.csv
 integrity      are they still what was written?
 manifest       manifest.json: what a processed folder says of itself
 roles          of fit and val, what the drift part uses for what
 freshness      does a processed folder still show its source?
 digits         scikit-learn's digits as a source
+placed_boxes   boxes as annotated -> boxes of the stored picture
+entries        images, splits and truth -> what is packed, counted
 duplicates     images that appear twice
 data_report    what a data set holds, in pictures
 """

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from drift_detector_pipeline.errors import ConfigError
+
 
 class Draw(NamedTuple):
     """Positions in the order they are drawn."""
@@ -44,3 +46,12 @@ def class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np
     weights = np.zeros(classes)
     weights[occurring] = len(labels) / (occurring.sum() * counts[occurring])
     return weights.astype(np.float32)
+
+
+def refuse_balance(balance: str, task: str | None) -> None:
+    """Raise ConfigError for a way to balance classes where images have no class of their own."""
+    if balance != "none" and task is not None:
+        raise ConfigError(
+            f"data.balance={balance} makes up for classes of unequal numbers of images, but an image with boxes shows "
+            "several classes at once; leave data.balance=none, and read the figures of each class"
+        )

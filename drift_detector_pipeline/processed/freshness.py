@@ -5,14 +5,15 @@ that whoever opens processed data needs nothing of how a source is fetched.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from drift_detector_pipeline.files import NOT_WRITABLE, file_hash
 from drift_detector_pipeline.processed.manifest import NOTHING, Manifest, find_whole, write_manifest
 from drift_detector_pipeline.raw.fetch import verify
-from drift_detector_pipeline.raw.formats import imagefolder
-from drift_detector_pipeline.raw.listing import everything_below
+from drift_detector_pipeline.raw.formats.catalog import read
+from drift_detector_pipeline.raw.listing import Listing, everything_below
 from drift_detector_pipeline.settings import Data
 
 
@@ -26,7 +27,7 @@ def why_stale(data: Data, raw: Path | None) -> str | None:
     source = manifest.source
     if raw is None or source.stat == stat_digest(raw):
         return None
-    if source.sha256 != content_sha256(raw):
+    if source.sha256 != content_sha256(raw, data.format):
         return f"{raw} has changed" if source.path == str(raw) else f"it was made from {source.path}, now {raw}"
     verify(raw)
     try:
@@ -37,19 +38,26 @@ def why_stale(data: Data, raw: Path | None) -> str | None:
     return None
 
 
-def content_sha256(raw: Path) -> str:
-    """SHA-256 of an archive, or over paths and bytes of a folder's images, as dataset.py sees them."""
+def content_sha256(raw: Path, layout: str | None) -> str:
+    """SHA-256 of an archive, or of a folder's images and the truth about them, as dataset.py sees them."""
     if raw.is_file():
         return file_hash(raw)
-    listing, digest = imagefolder.read(raw), hashlib.sha256()
-    for image in listing.images:
-        digest.update(content_line(image.path, file_hash(listing.root / image.path)))
+    listing = read(raw, None, layout)
+    return content_of(listing, (file_hash(listing.root / image.path) for image in listing.images))
+
+
+def content_of(listing: Listing, hashes: Iterable[str]) -> str:
+    """SHA-256 over the paths of images, their `hashes`, and what is said of them.
+
+    A label stands in the path. Boxes stand in other files, whose bytes may change where no box does.
+    """
+    digest = hashlib.sha256()
+    for image, sha256 in zip(listing.images, hashes, strict=True):
+        said = f" {image.in_val_folder} {listing.boxes[image.path]}" if listing.task else ""
+        digest.update(f"{image.path} {sha256}{said}\n".encode("utf-8", "surrogateescape"))
+    if listing.task:
+        digest.update(repr(listing.class_names).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def content_line(path: str, sha256: str) -> bytes:
-    """What an image adds to the hash of a folder's content."""
-    return f"{path} {sha256}\n".encode("utf-8", "surrogateescape")
 
 
 def stat_digest(raw: Path) -> str:

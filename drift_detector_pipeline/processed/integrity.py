@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.processed.packing import CHECKSUMS, IMAGES, INDEX, read_index
+from drift_detector_pipeline.processed.packing import BOXES, CHECKSUMS, IMAGES, INDEX, read_index
 
 _BLOCK = 2**20  # bytes read at a time
 
 
 def fingerprint_of(packed_sha256: str, classes: Sequence[str]) -> str:
-    """SHA-256 over pixels, index and class names; `packed_sha256` is what `write_packed` returned."""
+    """SHA-256 over pixels, index, boxes where there are any, and class names.
+
+    `packed_sha256` is what `write_packed` returned.
+    """
     return hashlib.sha256(f"{packed_sha256} {list(classes)}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -29,28 +32,36 @@ def find_damage(folder: Path, fingerprint: str, classes: Sequence[str]) -> str |
     """
     try:
         whole = _on_disk(folder, classes) == fingerprint
-        return None if whole else _in_index(folder) or _in_images(folder) or _elsewhere(folder)
+        if whole:
+            return None
+        return _in_lines(folder, INDEX) or _in_lines(folder, BOXES) or _in_images(folder) or _elsewhere(folder)
     except OSError as error:
         raise DataError(f"{error.filename or folder}: {error.strerror}; run: make process_data") from error
 
 
 def _on_disk(folder: Path, classes: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for name in (IMAGES, INDEX):
-        with (folder / name).open("rb", buffering=0) as file:
+    for path in (folder / IMAGES, folder / INDEX, *_boxes(folder)):
+        with path.open("rb", buffering=0) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
     return fingerprint_of(digest.hexdigest(), classes)
 
 
-def _in_index(folder: Path) -> str | None:
-    """The first line that differs, or why it is no index; None if nothing is found, as without checksums."""
-    lines = (folder / INDEX).read_bytes().split(b"\n")
-    expected = _checksums(folder, INDEX)
-    for number, (line, checksum) in enumerate(itertools.zip_longest(lines, expected or []), start=1):
-        if expected and (line is None or zlib.crc32(line) != checksum):
+def _boxes(folder: Path) -> list[Path]:
+    return [folder / BOXES] if (folder / BOXES).exists() else []
+
+
+def _in_lines(folder: Path, name: str) -> str | None:
+    """The first line that differs, or why it is no such table; None if nothing is found, as without checksums."""
+    expected = _checksums(folder, name)
+    if not expected:
+        return None
+    lines = (folder / name).read_bytes().split(b"\n")
+    for number, (line, checksum) in enumerate(itertools.zip_longest(lines, expected), start=1):
+        if line is None or zlib.crc32(line) != checksum:
             path = (line or b"").partition(b",")[0].decode("utf-8", "backslashreplace")
-            return f"{INDEX} is damaged, first in line {number}" + f" ({path})" * bool(path)
+            return f"{name} is damaged, first in line {number}" + f" ({path})" * bool(path and name == INDEX)
     return None
 
 
@@ -74,9 +85,10 @@ def _in_images(folder: Path) -> str | None:
 
 
 def _elsewhere(folder: Path) -> str:
-    if _checksums(folder, INDEX) and _checksums(folder, IMAGES):
-        return f"{IMAGES} and {INDEX} are whole, the fingerprint or class names of the manifest are not"
-    return f"{IMAGES}, {INDEX} or the manifest is damaged (their SHA-256 is not the fingerprint of the manifest)"
+    names = (IMAGES, INDEX, *(path.name for path in _boxes(folder)))
+    if all(_checksums(folder, name) for name in names):
+        return f"{' and '.join(names)} are whole, the fingerprint or class names of the manifest are not"
+    return f"{', '.join(names)} or the manifest is damaged (their SHA-256 is not the fingerprint of the manifest)"
 
 
 def _checksums(folder: Path, name: str) -> list[int] | None:

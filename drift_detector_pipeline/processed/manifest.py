@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, NamedTuple, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.processed.class_balance import refuse_balance
 from drift_detector_pipeline.processed.integrity import find_damage
-from drift_detector_pipeline.processed.packing import IMAGES, INDEX, PackedImages
+from drift_detector_pipeline.processed.packing import BOXES, IMAGES, INDEX, PackedImages
 from drift_detector_pipeline.settings import Data
 
 FORMAT = 1  # of the processed folder; another number in a manifest means: build it again
 MANIFEST = "manifest.json"
-FILES = {IMAGES, INDEX, MANIFEST}
+FILES = {IMAGES, INDEX, BOXES, MANIFEST}  # the boxes only where they are the truth
 NOTHING = "no processed data"
 REPORT = "data_report"  # folder that data_report.py adds; it goes with the images it describes
 
@@ -47,9 +48,9 @@ class Manifest:
 
     format: int
     name: str
-    fingerprint: str  # SHA-256 over pixels, index and class names
+    fingerprint: str  # SHA-256 over pixels, index, boxes where there are any, and class names
     classes: list[str]  # a label is an index into them
-    counts: dict[str, dict[str, int]]  # images by split and class
+    counts: dict[str, dict[str, int]]  # images, or boxes to find, by split and class
     images: int
     settings: dict[str, object]  # `deciding_settings`
     source: Source
@@ -58,6 +59,18 @@ class Manifest:
     unused_folders: list[str]
     pillow: str  # version
     task: str | None = None  # which kind of truth there is; None, as in folders from before there were tasks: labels
+    split_images: dict[str, int] | None = None  # images by split, where `counts` does not tell; like `notes`
+    notes: dict[str, int] | None = None  # what reading and placing the truth left out, mended or cut -> how often
+
+    class_ids: list[int] | None = None  # the source's own numbers of `classes`, as COCO has; None: it has none
+
+    @property
+    def images_by_split(self) -> dict[str, int]:
+        """Images by split, whatever the truth about them is."""
+        return self.split_images or {split: sum(classes.values()) for split, classes in self.counts.items()}
+
+
+_LATER = {"task", "split_images", "notes", "class_ids"}  # not in folders whose truth is labels
 
 
 class Processed(NamedTuple):
@@ -79,7 +92,7 @@ class Processed(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over pixels, index and class names."""
+        """SHA-256 over pixels, index, boxes where there are any, and class names."""
         return self.manifest.fingerprint
 
 
@@ -87,12 +100,14 @@ def open_processed(data: Data, remedy: str | None = None, *, verify: bool = True
     """Open the processed folder of `data` for reading.
 
     Raises DataError if it is not there, was made with other settings or has changed on disk, naming the command that
-    makes it: `remedy`. Of several processes that share the work one is enough to `verify` that nothing has changed.
+    makes it: `remedy`; ConfigError if `data.balance` means nothing here. Of several processes that share the work one
+    is enough to `verify` that nothing has changed.
     """
     found = (find_whole if verify else find_manifest)(data)
     if not isinstance(found, Manifest):
         remedy = remedy or f'run: make process_data ARGS="data={data.name}" (with the overrides of this command)'
         raise DataError(f"{data.processed_path}: {found}; {remedy}")
+    refuse_balance(data.balance, found.task)
     return Processed(data.processed_path, found, PackedImages(data.processed_path))
 
 
@@ -106,9 +121,10 @@ def find_manifest(data: Data) -> Manifest | str:
         return NOTHING
     if values.get("format") != FORMAT:
         return f"its format is {values.get('format')}, now {FORMAT}"
-    if missing := sorted(name for name in FILES if not (data.processed_path / name).exists()):
-        return f"{missing[0]} is missing"
     manifest = _parsed(values, data.processed_path)
+    files = FILES if manifest.task == "boxes" else FILES - {BOXES}
+    if missing := sorted(name for name in files if not (data.processed_path / name).exists()):
+        return f"{missing[0]} is missing"
     if manifest.settings != deciding_settings(data):
         return f"it was made with {_difference(manifest.settings, deciding_settings(data))}"
     return manifest
@@ -125,12 +141,14 @@ def find_whole(data: Data) -> Manifest | str:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, the last file of a processed folder."""
     values = asdict(manifest)
-    write_json(folder / MANIFEST, values if manifest.task else {k: v for k, v in values.items() if k != "task"})
+    write_json(folder / MANIFEST, {k: v for k, v in values.items() if v is not None or k not in _LATER})
 
 
 def deciding_settings(data: Data) -> dict[str, object]:
     """The settings that decide what a processed folder holds."""
-    return data.model_dump(include={"name", "stored_side_px", "val_fraction", "fit_fraction"})
+    return data.model_dump(include={"name", "stored_side_px", "val_fraction", "fit_fraction"}) | (
+        {"format": data.format} if data.format else {}
+    )
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -148,11 +166,15 @@ def _read(folder: Path) -> dict[str, Any] | None:
     return dict(values)
 
 
+def _names() -> list[str]:
+    return [field.name for field in fields(Manifest)]
+
+
 def _parsed(values: Mapping[str, Any], folder: Path) -> Manifest:
     try:
-        known = {field.name: values[field.name] for field in fields(Manifest) if field.name != "task"}
+        known = {name: values[name] for name in _names() if name in values or name not in _LATER}
         parts = {"source": Source(**values["source"]), "bad_images": [BadImage(**bad) for bad in values["bad_images"]]}
-        manifest = Manifest(**(known | parts), task=values.get("task"))
+        manifest = Manifest(**(known | parts))
         _check_kinds(manifest)
     except (KeyError, TypeError) as error:
         raise DataError(
@@ -164,9 +186,9 @@ def _parsed(values: Mapping[str, Any], folder: Path) -> Manifest:
 def _check_kinds(manifest: Manifest) -> None:
     """Raise TypeError if a value is not of the kind its field says, KeyError if nothing says what is in train."""
     for field in fields(Manifest):
-        kind: Any = field.type if isinstance(field.type, UnionType) else get_origin(field.type) or field.type
+        kinds: Any = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
         value = getattr(manifest, field.name)
-        if not isinstance(value, kind):
+        if not isinstance(value, tuple(get_origin(kind) or kind for kind in kinds)):
             raise TypeError(f"{field.name} is {value!r:.40}")
     for counts in (manifest.counts, manifest.counts["train"]):
         if not isinstance(counts, dict):
@@ -174,4 +196,5 @@ def _check_kinds(manifest: Manifest) -> None:
 
 
 def _difference(old: Mapping[str, object], new: Mapping[str, object]) -> str:
-    return ", ".join(f"data.{key}={old.get(key)}, now {value}" for key, value in new.items() if old.get(key) != value)
+    keys = [key for key in {**new, **old} if old.get(key) != new.get(key)]
+    return ", ".join(f"data.{key}={old.get(key)}, now {new.get(key)}" for key in keys)

@@ -2,6 +2,8 @@
 
     images.bin   the images' rows one after another, each (H, W, 3) uint8
     index.csv    path,split,label,height,width,offset: one line per image, in the order of images.bin
+    boxes.csv    image,x0,y0,x1,y1,label,ignore: one line per box, images by their place in the index; only where the
+                 truth is boxes, and the index's labels are then NO_LABEL
     .checksums   CRC-32 of each line and each image, for integrity.py; earlier versions pass over hidden files
 
 Written by dataset.py, read by modeling/loaders.py and everything that needs images by index.
@@ -11,20 +13,22 @@ import csv
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Boxes, Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.processed.splits import SPLITS, some_of
 
-IMAGES, INDEX, CHECKSUMS = "images.bin", "index.csv", ".checksums"
+IMAGES, INDEX, BOXES, CHECKSUMS = "images.bin", "index.csv", "boxes.csv", ".checksums"
+NO_LABEL = -1  # of an image whose truth is boxes
 _COLUMNS = ("path", "split", "label", "height", "width", "offset")
+_BOX_COLUMNS = ("image", "x0", "y0", "x1", "y1", "label", "ignore")
 
 
 class Entry(NamedTuple):
@@ -32,13 +36,17 @@ class Entry(NamedTuple):
 
     path: str  # in the source
     split: str  # one of splits.SPLITS
-    label: int  # index into the manifest's classes
+    label: int  # index into the manifest's classes, or NO_LABEL
     pixels: Pixels  # (H, W, 3)
+    boxes: Boxes | None = None  # in px of `pixels`; of all images of a source or of none
 
 
 def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
-    """Write images, index and checksums below `folder`; return the SHA-256 over the bytes of images and index."""
-    digest, offset, checksums = hashlib.sha256(), 0, list[int]()
+    """Write images, index, boxes if there are any, and checksums below `folder`.
+
+    Returns the SHA-256 over the bytes of images, index and boxes.
+    """
+    digest, offset, checksums, boxes = hashlib.sha256(), 0, list[int](), list[Boxes]()
     with (
         (folder / IMAGES).open("wb") as images,
         (folder / INDEX).open("w", newline="", encoding="utf-8", errors="surrogateescape") as index,
@@ -53,11 +61,25 @@ def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
             digest.update(pixels)
             checksums.append(zlib.crc32(pixels))
             offset += len(pixels)
-    written = (folder / INDEX).read_bytes()
-    digest.update(written)
-    values = {INDEX: [zlib.crc32(line) for line in written.split(b"\n")], IMAGES: checksums}
-    write_atomically(folder / CHECKSUMS, json.dumps(values).encode())
+            if entry.boxes is not None:
+                boxes.append(entry.boxes)
+    if boxes:
+        _write_boxes(folder / BOXES, boxes)
+    written = {name: (folder / name).read_bytes() for name in (INDEX, *[BOXES] * bool(boxes))}
+    for content in written.values():
+        digest.update(content)
+    values = {name: [zlib.crc32(line) for line in content.split(b"\n")] for name, content in written.items()}
+    write_atomically(folder / CHECKSUMS, json.dumps({INDEX: values[INDEX], IMAGES: checksums} | values).encode())
     return digest.hexdigest()
+
+
+def _write_boxes(path: Path, boxes: Sequence[Boxes]) -> None:
+    with path.open("w", newline="", encoding="ascii") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(_BOX_COLUMNS)
+        for image, (places, labels, ignore) in enumerate(boxes):
+            for place, label, ignored in zip(places, labels, ignore, strict=True):
+                rows.writerow([image, *map(str, place), label, int(ignored)])  # the fewest digits that give these bits
 
 
 def read_index(folder: Path) -> list[tuple[str, ...]]:
@@ -70,11 +92,34 @@ def read_index(folder: Path) -> list[tuple[str, ...]]:
         raise DataError(f"{folder / INDEX}: damaged ({error}); run: make process_data") from error
 
 
+class PackedBoxes:
+    """The boxes of all images: read once, cut at the images' ends. Raises DataError if boxes.csv is no whole table."""
+
+    def __init__(self, path: Path, images: int) -> None:
+        try:
+            lines = path.read_text(encoding="ascii").splitlines()[1:]
+            table = np.loadtxt(lines or ["0," * 6 + "0"], np.float64, delimiter=",", ndmin=2)[: len(lines)]
+            if table.shape[1] != len(_BOX_COLUMNS) or not np.isfinite(table).all():
+                raise ValueError(f"expected rows of {len(_BOX_COLUMNS)} numbers")
+            numbers = table[:, 0].astype(np.int64)
+            if (np.diff(numbers) < 0).any() or not ((numbers >= 0) & (numbers < images)).all():
+                raise ValueError("its images are not those of the index, in their order")
+        except ValueError as error:
+            raise DataError(f"{path}: damaged ({error}); run: make process_data") from error
+        self._starts = np.searchsorted(numbers, np.arange(images + 1))
+        self.all = Boxes(table[:, 1:5].astype(np.float32), table[:, 5].astype(np.int64), table[:, 6] != 0)
+        self.images = numbers  # (M,): the image that each of `all` is of
+
+    def __getitem__(self, index: int) -> Boxes:
+        part = slice(self._starts[index], self._starts[index + 1])
+        return Boxes(self.all.boxes[part], self.all.labels[part], self.all.ignore[part])
+
+
 class PackedImages:
     """The images of a processed folder, as views into the memory map.
 
     `len(packed)` images; `packed[i]` is a read-only uint8 (H, W, 3) view; `labels` is int64 (N,), `paths` and
-    `splits` are lists of N strings.
+    `splits` are lists of N strings; `boxes` is None unless the truth is boxes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,6 +131,7 @@ class PackedImages:
             self._heights, self._widths, self._offsets = (np.array(column, dtype=np.int64) for column in columns[3:])
         except (ValueError, OverflowError) as error:
             raise DataError(f"{folder / INDEX}: damaged ({error}); run: make process_data") from error
+        self.boxes = PackedBoxes(folder / BOXES, len(self)) if (folder / BOXES).exists() else None
         self._bytes = np.asarray(np.memmap(folder / IMAGES, dtype=np.uint8, mode="r"))  # plain: faster to slice
 
     def __reduce__(self) -> tuple[type["PackedImages"], tuple[Path]]:
@@ -98,9 +144,9 @@ class PackedImages:
         height, width, offset = self._heights[index], self._widths[index], self._offsets[index]
         return self._bytes[offset : offset + height * width * 3].reshape(height, width, 3)
 
-    def target(self, index: int) -> int:
-        """The truth about an image, as plain JSON: its label."""
-        return int(self.labels[index])
+    def target(self, index: int) -> Any:
+        """The truth about an image: its label, or its `Boxes` in px of the image as stored."""
+        return int(self.labels[index]) if self.boxes is None else self.boxes[index]
 
     def indices(self, split: str, limit: int | None = None) -> npt.NDArray[np.int64]:
         """Positions of the images of a split, ascending; with a limit, of `some_of` them."""

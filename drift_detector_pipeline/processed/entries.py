@@ -1,0 +1,73 @@
+"""Decoded images, their splits and the truth about them -> what is packed, and how much of what there is.
+
+In: a `Listing`, the split of each image, decoded images in the same order. Out: entries for packing.py one by one, and
+afterwards counts, notes, bad images and the hash of the content. Read by dataset.py.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from drift_detector_pipeline.arrays import Boxes
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.decode_many import Decoded
+from drift_detector_pipeline.processed.freshness import content_of
+from drift_detector_pipeline.processed.manifest import BadImage
+from drift_detector_pipeline.processed.packing import NO_LABEL, Entry
+from drift_detector_pipeline.processed.placed_boxes import Lie, place
+from drift_detector_pipeline.processed.splits import SPLITS
+from drift_detector_pipeline.raw.listing import Listing, RawImage
+
+
+class Entries:
+    """Joins decoded images with their split and truth, and counts what it sees."""
+
+    def __init__(self, listing: Listing, splits: Sequence[str], decoded: Iterator[Decoded]) -> None:
+        self._listing, self._splits, self._decoded = listing, splits, decoded
+        self.classes = list(listing.class_names) or sorted({image.class_name for image in listing.images})
+        self._labels = {name: label for label, name in enumerate(self.classes)}
+        self.bad: list[BadImage] = []
+        self.images: Counter[str] = Counter()  # by split
+        self.notes: Counter[str] = Counter(listing.notes)
+        self._counts: Counter[tuple[str, int]] = Counter()
+        self._hashes: list[str] = []
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Yield the images that are whole, once."""
+        for image, split, found in zip(self._listing.images, self._splits, self._decoded, strict=True):
+            self._hashes.append(found.content_sha256)
+            try:
+                entry = self._entry(image, split, found)
+            except DataError as error:
+                self.bad.append(BadImage(image.path, str(error)))
+                continue
+            self.images[split] += 1
+            yield entry
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images of each split and class; where boxes are the truth, boxes to find."""
+        return {
+            split: {name: self._counts[split, label] for label, name in enumerate(self.classes)} for split in SPLITS
+        }
+
+    def content_sha256(self) -> str:
+        """Of the images and the truth about them, the bad ones included."""
+        return content_of(self._listing, self._hashes)
+
+    def _entry(self, image: RawImage, split: str, found: Decoded) -> Entry:
+        if found.pixels is None:
+            raise DataError(found.problem or "")
+        if self._listing.task is None:
+            label = self._labels[image.class_name]
+            self._counts[split, label] += 1
+            return Entry(image.path, split, label, found.pixels)
+        boxes = self._placed(image, found)
+        self._counts.update((split, label) for label in boxes.labels[~boxes.ignore].tolist())
+        return Entry(image.path, split, NO_LABEL, found.pixels, boxes)
+
+    def _placed(self, image: RawImage, found: Decoded) -> Boxes:
+        assert found.pixels is not None
+        height, width, _ = found.pixels.shape
+        lie = Lie(found.size, found.orientation, (width, height))
+        boxes, notes = place(self._listing.boxes[image.path], lie, self._labels)
+        self.notes.update(notes)
+        return boxes
