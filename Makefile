@@ -5,6 +5,9 @@ VENV ?= .venv
 ARGS ?=
 RUN ?=
 IMAGES ?=
+VIDEO ?=
+FROM ?=
+TO ?=
 VERSION ?=
 WHY ?=
 ALARM ?=
@@ -22,13 +25,15 @@ WANDB_API_KEY ?=
 override ARGS := $(value ARGS)
 override RUN := $(value RUN)
 override IMAGES := $(value IMAGES)
+override VIDEO := $(value VIDEO)
+override FROM := $(value FROM)
 override VERSION := $(value VERSION)
 override WHY := $(value WHY)
 override SOURCE := $(value SOURCE)
 override BASKET := $(value BASKET)
 override FILE := $(value FILE)
 override CAUSE := $(value CAUSE)
-export IMAGES VERSION WHY ALARM SOURCE HOURS BASKET FILE CAUSE
+export FROM TO IMAGES VIDEO VERSION WHY ALARM SOURCE HOURS BASKET FILE CAUSE
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -98,7 +103,7 @@ $(DEVELOPED): requirements-dev.txt $(INSTALLED)
 	@touch $@
 
 ##@ Data
-.PHONY: dvc_pull dvc_push dvc_status process_data data_report
+.PHONY: dvc_pull dvc_push dvc_status process_data convert data_report
 dvc_pull: $(INSTALLED) ## Fetch the raw data that the .dvc files name from the DVC remote
 	@$(MODULE).raw.remote pull $(ARGS)
 
@@ -110,6 +115,9 @@ dvc_status: $(INSTALLED) ## Compare the raw data with the .dvc files, the cache 
 
 process_data: $(INSTALLED) ## Raw archive or folder to packed images: ARGS="data=cifar10"
 	@$(MODULE).dataset $(ARGS)
+
+convert: $(INSTALLED) ## Boxes of one layout as a folder of another: FROM=PATH TO=yolo, coco, voc or kitti; ARGS="out=PATH"
+	@$(MODULE).convert "$$FROM" "$$TO" $(ARGS)
 
 data_report: process_data ## What the data holds: counts, balance, samples, images that appear twice, as one page
 	@$(MODULE).processed.data_report $(ARGS)
@@ -129,8 +137,8 @@ reproduce: $(INSTALLED) ## Do a finished run again from its receipt and compare 
 evaluate: $(INSTALLED) ## Measure a finished run, as numbers and one page: RUN=outputs/DATE/TIME ARGS="split=val weights=best"
 	@$(MODULE).modeling.evaluate "$(RUN)" $(ARGS)
 
-predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jpg", or a folder, an archive
-	@$(MODULE).modeling.predict "$(RUN)" "$$IMAGES" $(ARGS)
+predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jpg", or a folder, an archive, or VIDEO=street.mp4
+	@$(if $(VIDEO),$(MODULE).video "$(RUN)" "$$VIDEO",$(MODULE).modeling.predict "$(RUN)" "$$IMAGES") $(ARGS)
 
 summary: $(INSTALLED) ## Several finished runs as one JSON with mean and spread: ARGS="reports/NAME.json RUN RUN"
 	@$(MODULE).modeling.summary $(ARGS)

@@ -23,10 +23,12 @@ The road:
     corruptions/     clean images as they may come one day
     processed/       what lies in data/processed, and which image plays which part
     dataset          raw -> processed, manifest last
+    convert          boxes of one layout -> the same in another
     networks/        a name -> a module; its weights as a file
     tasks/           what differs between labels, boxes and clips, and nothing else
     runs/            a run's papers: machine, checkpoints, receipt, tracking
     modeling/        batches -> weights -> worth; labels for anybody's images
+    video/           a video -> boxes on every frame, things that keep their numbers
     drift/           a model and its training world -> a verdict on any images, with reasons and pictures
     release/         a finished run -> one folder that answers without PyTorch, measured
     serving/         that folder behind HTTP: answers, what was asked, and whether the world has changed

@@ -16,12 +16,12 @@ import PIL
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import DataError, exit_status
-from drift_detector_pipeline.files import disk_full_explained, exclusive, file_hash, replaced_folder
+from drift_detector_pipeline.files import disk_full_explained, exclusive, replaced_folder
 from drift_detector_pipeline.images.decode_many import decode_all
 from drift_detector_pipeline.processed.class_balance import refuse_balance
 from drift_detector_pipeline.processed.digits import digits
 from drift_detector_pipeline.processed.entries import Entries
-from drift_detector_pipeline.processed.freshness import stat_digest, why_stale
+from drift_detector_pipeline.processed.freshness import archives_sha256, stat_digest, why_stale
 from drift_detector_pipeline.processed.integrity import fingerprint_of
 from drift_detector_pipeline.processed.manifest import (
     FILES,
@@ -35,7 +35,7 @@ from drift_detector_pipeline.processed.manifest import (
 )
 from drift_detector_pipeline.processed.packing import write_packed
 from drift_detector_pipeline.processed.splits import SPLITS, assign
-from drift_detector_pipeline.raw.archives import extract
+from drift_detector_pipeline.raw.archives import archives_of, extract
 from drift_detector_pipeline.raw.fetch import ensure_raw, verify
 from drift_detector_pipeline.raw.formats.catalog import read
 from drift_detector_pipeline.raw.listing import Listing, is_clutter
@@ -103,12 +103,13 @@ def _refuse_foreign(target: Path, raw: Path | None) -> None:
 
 def _build(folder: Path, data: Data, raw: Path | None) -> None:
     started, before = time.monotonic(), stat_digest(raw) if raw else ""
+    archives = archives_of(raw) if raw else []
     if raw is None:
         listing, decoded = digits(data.stored_side_px)
     else:
-        if raw.is_file():
-            extract(raw, folder / "extracted")
-        listing = read(raw if raw.is_dir() else folder / "extracted", raw, data.format)
+        for archive in archives:
+            extract(archive, folder / "extracted")
+        listing = read(folder / "extracted" if archives else raw, raw, data.format)
         decoded = decode_all(listing, data.stored_side_px)
     refuse_balance(data.balance, listing.task)
     entries = Entries(listing, assign(listing.images, data.val_fraction, data.fit_fraction), decoded)
@@ -126,7 +127,7 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
         settings=deciding_settings(data),
         source=Source(
             path=str(raw) if raw else "scikit-learn's loaddigits",
-            sha256=file_hash(raw) if raw and raw.is_file() else entries.content_sha256(),
+            sha256=archives_sha256(archives) if archives else entries.content_sha256(),
             stat=before,
         ),
         bad_images=entries.bad,
@@ -166,7 +167,8 @@ def _report(manifest: Manifest, listing: Listing, seconds: float) -> None:
     if manifest.bad_images:
         log.warning("%d bad images were left out; the manifest names them", len(manifest.bad_images))
     if manifest.unused_folders:
-        log.warning("not used: the folders %s", ", ".join(manifest.unused_folders))
+        what = "parts" if manifest.task else "folders"
+        log.warning("not used: the %s %s", what, ", ".join(manifest.unused_folders))
     if ignored := [path for path in listing.ignored if not any(is_clutter(Path(part)) for part in path.split("/"))]:
         log.info("not used: %s: %s", _IGNORED_BOXES if manifest.task else _IGNORED_LABELS, _some(ignored, 5))
     if listing.empty_folders:

@@ -48,6 +48,18 @@ def make_folder(wanted: Path) -> Path:
     raise AssertionError("names do not end")
 
 
+def settled(partial: Path, wanted: Path) -> Path:
+    """Rename a folder that is complete to `wanted`, or its name with _2, _3, ..., whichever is free; return which."""
+    for folder in _names(wanted):
+        try:
+            if not folder.exists():
+                return partial.rename(folder)
+        except OSError as error:  # somebody else's was there first
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise
+    raise AssertionError("names do not end")
+
+
 @contextlib.contextmanager
 def new_folder(place: Path) -> Iterator[Path]:
     """Give a folder to fill; when all went well it lies below `place` under `final_name`, else nothing is left.

@@ -62,15 +62,28 @@ class Augmentation(Section):
     mosaic: Annotated[float, Field(ge=0, le=1)] = 0.0  # of boxes: share of training images that show four; 0: off
 
 
+class SourceArchive(Section):
+    """One of several archives that a source comes in."""
+
+    url: Annotated[str, Field(pattern=r"^\w+://.+/[^/?#]+$")]  # public address, with the file's name at its end
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # null: told by nobody; the first is recorded
+
+    @property
+    def file_name(self) -> str:
+        """What it is called in the folder `data.raw_path`."""
+        return self.url.rpartition("/")[2]
+
+
 class Data(Section):
     """Where images come from and how they are stored."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     raw_path: FilePath | None  # archive or folder; null only for the embedded digits
     source_url: str | None  # public address of the archive
+    source_archives: list[SourceArchive] = Field(default=[])  # or of several, fetched into the folder raw_path
     format: Literal["imagefolder", "voc", "coco", "kitti", "yolo"] | None = None  # of the source; None: found by itself
     processed_path: FilePath
-    stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images
+    stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images, with boxes the longer
     img_size: Annotated[int, Field(ge=8, le=2048)]  # side of the model input
     dataloader_workers: Annotated[int, Field(ge=0, le=256)]
     val_fraction: Fraction
@@ -93,9 +106,16 @@ class Model(Section):
     name: str
     pretrained: bool
     pretrained_path: FilePath | None
+    backbone_run: FilePath | None = None  # a run's folder or a weight file: all but the head starts from it
     num_classes: Annotated[int, Field(ge=2)] | None
     frozen_stages: Annotated[int, Field(ge=0)]
     options: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _starts_from_one(self) -> "Model":
+        if self.backbone_run is not None and (self.pretrained or self.pretrained_path is not None):
+            raise ValueError("model.backbone_run goes neither with model.pretrained nor with model.pretrained_path")
+        return self
 
 
 class Profiling(Section):

@@ -22,6 +22,7 @@ from postgres_server import PROGRAMS, postgres_server
 
 from drift_detector_pipeline import config
 from drift_detector_pipeline.console import log
+from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.settings import Data
 
 os.environ["WANDB_MODE"] = "disabled"  # what `wandb.mode` is unless a test gives one, here and in what it starts
@@ -219,15 +220,29 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
     return get
 
 
+@pytest.fixture(scope="session")
+def shared_data(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Callable[[str], Path]:
+    """`shared_data("bccd_voc")`: the folder in that archive of real data; such lie beside the repository, if at all."""
+
+    def get(name: str) -> Path:
+        place = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data")) / f"{name}.tgz"
+        if not place.exists():
+            pytest.skip(f"needs {place.name} in ../shared/data, or in the folder SHARED_DATA")
+        [folder] = made_once(name, lambda folder: extract(place, folder)).iterdir()
+        return folder
+
+    return get
+
+
 @pytest.fixture
 def data_of(tmp_path: Path) -> Callable[..., Data]:
     """Settings of `data=folder` for a source, processed to tmp_path/processed; further ones by key and value."""
 
-    def make(raw_path: Path, **changes: object) -> Data:
+    def make(raw_path: Path, preset: str = "folder", **changes: object) -> Data:
         given = {"raw_path": raw_path, "processed_path": tmp_path / "processed", "stored_side_px": 16, "img_size": 16}
         overrides = [f"data.{key}='{value}'" if isinstance(value, Path) else f"data.{key}={value}"
                      for key, value in (given | changes).items()]  # fmt: skip
-        return config.load(["data=folder", *overrides]).settings.data
+        return config.load([f"data={preset}", *overrides]).settings.data
 
     return make
 

@@ -127,6 +127,7 @@ def test_data_and_training_do_without_what_only_posix_has(tmp_path: Path) -> Non
     assert (tmp_path / "run" / "run.json").exists()
 
 
+@pytest.mark.slow
 def test_the_status_of_a_command_is_handed_on() -> None:
     command = module_command("cli", "summary", "nowhere")
     done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)

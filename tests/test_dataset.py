@@ -559,6 +559,7 @@ def test_killed_anywhere_the_next_one_ends_with_the_same_fingerprint(
     assert not any(map(alive, workers)), "helpers outlive the command"
 
 
+@pytest.mark.slow
 def test_a_helper_that_is_killed_is_explained(slow_tgz: Path, tmp_path: Path, data_of: DataOf) -> None:
     running = start(data_of(slow_tgz))
     packed = tmp_path / ".processed.partial" / "images.bin"
@@ -587,6 +588,7 @@ def test_a_full_disk_is_one_line_and_the_old_folder_stays_in_use(
     assert {path.name for path in tmp_path.iterdir()} == {"processed", ".processed.lock"}
 
 
+@pytest.mark.slow
 def test_two_at_once_share_the_work_of_one(slow_tgz: Path, data_of: DataOf, undisturbed: str) -> None:
     data = data_of(slow_tgz)
     both = [start(data), start(data)]

@@ -14,7 +14,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 RUN_LOCK, DEV_LOCK, SERVE_LOCK = ((ROOT / f"requirements{kind}.txt").read_text() for kind in ("", "-dev", "-serve"))
 # Of the package; what a service needs is a lock of its own, and part of the one that runs everything.
 PRODUCT = [*PROJECT["dependencies"], *EXTRAS["train"], *EXTRAS["export"], *EXTRAS["serve"]]
-OPTIONAL = [*EXTRAS["openvino"], *EXTRAS["postgres"], *EXTRAS["parquet"]]
+OPTIONAL = [one for extra in ("openvino", "postgres", "parquet", "video", "lite0") for one in EXTRAS[extra]]
 PIN = re.compile(
     r"^([a-z0-9-]+)(?:\[[a-z0-9, -]+\])?==([^ ;]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$",
     re.MULTILINE,

@@ -89,6 +89,7 @@ def test_the_preset_to_be_watched_is_the_fast_one_with_a_fit_split_and_a_folder_
     assert watch["data"]["fit_fraction"] == 0.1
 
 
+@pytest.mark.slow
 def test_the_quick_start_says_what_came_out_and_what_is_next(archive, tmp_path, monkeypatch, capsys):
     overrides = shrunk(["+experiment=quickstart"], archive, tmp_path)[1:]
     monkeypatch.setattr("sys.argv", ["quickstart", *overrides, "model.name=mlp"])

@@ -156,6 +156,7 @@ def test_data_that_is_up_to_date_may_lie_where_nothing_can_be_written(only_read:
         ["drift_detector_pipeline.dataset", "data.stored_side_px=9"],
     ],
 )
+@pytest.mark.slow
 def test_what_must_write_where_it_cannot_says_so_in_one_sentence(words: list[str], only_read: Path) -> None:
     given = [word.format(only_read) for word in words]
     done = without_privilege(*given, "data=digits", f"data.processed_path={only_read}/digits")

@@ -5,6 +5,7 @@ import importlib
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def mapped(folder: str = "") -> list[str]:
     return names
 
 
+@cache
 def modules() -> dict[str, Path]:
     """All modules with code, by their dotted names below the package."""
     found = {
@@ -33,6 +35,7 @@ def modules() -> dict[str, Path]:
     return {name: path for name, path in found.items() if not name.endswith("__init__")}
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Modules of this package that `path` imports anywhere, also inside functions and `if TYPE_CHECKING`."""
     names: set[str] = set()

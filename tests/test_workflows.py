@@ -143,6 +143,7 @@ def test_the_ignore_file_names_every_folder_the_image_needs(top, endings):
     assert needed - set((ROOT / ".dockerignore").read_text().splitlines()) == set()
 
 
+@pytest.mark.slow
 def test_the_ignore_file_begins_with_what_must_never_get_in():
     first = (ROOT / ".dockerignore").read_text().splitlines()[:6]
     assert first == [".secrets", ".env", ".git", "data", "outputs", "wandb"]

@@ -105,6 +105,37 @@ def read_header(content: bytes) -> Header | None:
         raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
 
 
+def read_lie(content: bytes) -> tuple[tuple[int, int], int]:
+    """Width and height in px as in the file, and EXIF's orientation, 1 to 8, without decoding the pixels.
+
+    Raises DataError if the bytes are no image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(_without_remarks(content)), formats=FORMATS) as image:
+                return _size_in_file(image), _orientation(image)
+    except UnidentifiedImageError as error:
+        raise DataError(f"none of the formats {', '.join(FORMATS)}") from error
+    except _DECODER_ERRORS as error:
+        raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
+
+
+def upright_png(content: bytes) -> bytes:
+    """The same pixels, turned as EXIF says, as a PNG that turns nothing. Raises DataError as `decode` does."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with _opened(content) as image:
+                ImageOps.exif_transpose(image, in_place=True)
+                plain = image if image.mode in ("L", "RGB", "RGBA", "P", "I;16") else image.convert("RGB")
+                written = io.BytesIO()
+                plain.save(written, "PNG", exif=b"")
+                return written.getvalue()
+    except _DECODER_ERRORS as error:
+        raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
+
+
 def ending_of(content: bytes) -> str:
     """How the name of an image file ends, by its first bytes: ".jpg"; ".image" if they are none of FORMATS."""
     return next((ending for start, ending in _BEGINNINGS if re.match(start, content, re.DOTALL)), ".image")

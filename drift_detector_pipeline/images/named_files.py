@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drift_detector_pipeline.files import is_there
-from drift_detector_pipeline.raw.archives import extract
+from drift_detector_pipeline.raw.archives import ENDINGS, extract
 from drift_detector_pipeline.raw.listing import files_below, is_clutter
-
-_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 
 
 class ImageFile(NamedTuple):
@@ -56,7 +54,7 @@ def _named_by(word: str, unpacked: Path) -> Iterator[ImageFile]:
     if is_there(path):
         if path.is_dir():
             yield from _below(path, word)
-        elif word.lower().endswith(_ARCHIVES):
+        elif word.lower().endswith(ENDINGS):
             extract(path, unpacked)
             yield from _below(unpacked, word)
         else:

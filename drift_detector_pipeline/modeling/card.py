@@ -75,7 +75,9 @@ def _start(receipt: Receipt) -> str:
 
 
 def _data(receipt: Receipt, description: Mapping[str, Any]) -> str:
-    source = receipt.recorded["data"].get("source_url") or receipt.recorded["data"].get("raw_path") or "embedded"
+    recorded: Mapping[str, Any] = receipt.recorded["data"]
+    several = ", ".join(archive["url"] for archive in recorded.get("source_archives", []))
+    source = recorded.get("source_url") or several or recorded.get("raw_path") or "embedded"
     classes = description["classes"]
     return _table(
         {

@@ -62,7 +62,7 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
         if (recorded, machine.precision) == ("bf16", "fp32"):
             log.warning("%s: its run computed in bf16, here it is fp32; probabilities differ a little", file)
         trained = open_trained(file, machine)
-        _check(how, trained.task)
+        check_for_task(how, trained.task)
         unreadable = dict[str, str]()
         count = _write(partial, _predictions(trained, machine, found, how, unreadable), trained, how)
         if not count:
@@ -81,7 +81,8 @@ class _Image(NamedTuple):
     answers: list[Answer]  # of the first tiles
 
 
-def _check(how: Predict, task: Task) -> None:
+def check_for_task(how: Predict, task: Task) -> None:
+    """Raise ConfigError if a word asks for what only models of boxes can do."""
     for name in ("threshold", "tile_px"):
         if task.join is None and (value := getattr(how, name)) is not None:
             raise ConfigError(f"predict.{name}={value}: is for models of boxes; this one is for {task.name}")
@@ -91,8 +92,21 @@ def _predictions(
     trained: Trained, machine: Machine, found: Sequence[ImageFile], how: Predict, unreadable: dict[str, str]
 ) -> Iterator[tuple[_Image, Answer]]:
     """Yield each image and its answer, in order; add the others to `unreadable`."""
-    side_px = trained.stored_side_px if how.tile_px is None else _WHOLE_PX
-    stored = read_stored(found, side_px, trained.task.stored_side, unreadable)
+    stored = read_stored(found, side_of(trained, how), trained.task.stored_side, unreadable)
+    yield from answers_of(trained, machine, stored, how)
+    for name, why in unreadable.items():
+        log.warning("%s: %s", name, why)
+
+
+def side_of(trained: Trained, how: Predict) -> int:
+    """To how many px the side of an image is brought that counts for its task."""
+    return trained.stored_side_px if how.tile_px is None else _WHOLE_PX
+
+
+def answers_of(
+    trained: Trained, machine: Machine, stored: Iterable[tuple[str, Stored]], how: Predict
+) -> Iterator[tuple[_Image, Answer]]:
+    """Yield each of the named images, and its answer in px of the image as people see it, in order."""
     images = (
         _Image(name, one, tiles(one.pixels.shape[0], one.pixels.shape[1], how.tile_px), []) for name, one in stored
     )
@@ -105,8 +119,6 @@ def _predictions(
             image.answers.append(answer)
             if len(image.answers) == len(image.tiles):
                 yield image, _on_image(image, trained, how)
-    for name, why in unreadable.items():
-        log.warning("%s: %s", name, why)
 
 
 def _cut(image: _Image, tile: Tile) -> Pixels:

@@ -5,12 +5,13 @@ that whoever opens processed data needs nothing of how a source is fetched.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from drift_detector_pipeline.files import NOT_WRITABLE, file_hash
 from drift_detector_pipeline.processed.manifest import NOTHING, Manifest, find_whole, write_manifest
+from drift_detector_pipeline.raw.archives import archives_of
 from drift_detector_pipeline.raw.fetch import verify
 from drift_detector_pipeline.raw.formats.catalog import read
 from drift_detector_pipeline.raw.listing import Listing, everything_below
@@ -39,11 +40,19 @@ def why_stale(data: Data, raw: Path | None) -> str | None:
 
 
 def content_sha256(raw: Path, layout: str | None) -> str:
-    """SHA-256 of an archive, or of a folder's images and the truth about them, as dataset.py sees them."""
-    if raw.is_file():
-        return file_hash(raw)
+    """SHA-256 of the archives, or of a folder's images and the truth about them, as dataset.py sees them."""
+    if archives := archives_of(raw):
+        return archives_sha256(archives)
     listing = read(raw, None, layout)
     return content_of(listing, (file_hash(listing.root / image.path) for image in listing.images))
+
+
+def archives_sha256(archives: Sequence[Path]) -> str:
+    """SHA-256 of an archive, or over names and bytes of several."""
+    if len(archives) == 1:
+        return file_hash(archives[0])
+    lines = (f"{path.name} {file_hash(path)}\n" for path in archives)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def content_of(listing: Listing, hashes: Iterable[str]) -> str:

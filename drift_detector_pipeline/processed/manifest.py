@@ -30,7 +30,7 @@ class Source:
     """What a folder was made from."""
 
     path: str
-    sha256: str  # of an archive; of a folder over the paths and bytes of its images
+    sha256: str  # of an archive; over names and bytes of several; of a folder over its images and what is told of them
     stat: str  # digest of names, sizes and times: equal means the bytes need no second look
 
 

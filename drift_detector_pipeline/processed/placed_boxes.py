@@ -48,15 +48,12 @@ def place(given: ImageBoxes, lie: Lie, labels: Mapping[str, int]) -> tuple[Boxes
     not tell which way its boxes are meant, or if a box has a class that `labels` does not know.
     """
     notes, (width, height) = Counter[str](), lie.upright
-    turned = bool(given.boxes) and not given.normalised and _boxes_follow(given.size, lie)
+    boxes, turned = upright(given, lie)
     wrong = given.size is not None and given.size not in (lie.size, lie.upright)
     notes.update({TURNED: int(turned), OTHER_SIZE: int(wrong)})
     kept, found = list[tuple[float, float, float, float]](), list[RawBox]()
-    for box in given.boxes:
-        x0, y0, x1, y1 = _turned(box, lie) if turned else box[:4]
-        if given.normalised:
-            x0, y0, x1, y1 = x0 * width, y0 * height, x1 * width, y1 * height
-        what, inside = _cut((x0, y0, x1, y1), width, height)
+    for box in boxes:
+        what, inside = _cut(box[:4], width, height)
         if what:
             notes[what] += 1
         if inside:
@@ -64,9 +61,23 @@ def place(given: ImageBoxes, lie: Lie, labels: Mapping[str, int]) -> tuple[Boxes
             kept.append(inside)
             found.append(box)
     scale = np.array(lie.stored * 2) / (width, height, width, height)
-    boxes = (np.array(kept, np.float64).reshape(-1, 4) * scale).astype(np.float32)
+    placed = (np.array(kept, np.float64).reshape(-1, 4) * scale).astype(np.float32)
     numbers = np.array([_label(box, labels) for box in found], dtype=np.int64)
-    return Boxes(boxes, numbers, np.array([box.ignore for box in found], dtype=np.bool_)), +notes
+    return Boxes(placed, numbers, np.array([box.ignore for box in found], dtype=np.bool_)), +notes
+
+
+def upright(given: ImageBoxes, lie: Lie) -> tuple[list[RawBox], bool]:
+    """Boxes in px of the upright picture, neither cut nor dropped, and whether they had to be turned for that.
+
+    Raises DataError as `place` does.
+    """
+    width, height = lie.upright
+    if given.normalised:
+        scaled = ((box, (box.x0 * width, box.y0 * height, box.x1 * width, box.y1 * height)) for box in given.boxes)
+        return [RawBox(*ends, box.class_name, box.ignore) for box, ends in scaled], False
+    if not given.boxes or not _boxes_follow(given.size, lie):
+        return list(given.boxes), False
+    return [RawBox(*_turned(box, lie), box.class_name, box.ignore) for box in given.boxes], True
 
 
 def _boxes_follow(annotated: tuple[int, int] | None, lie: Lie) -> bool:

@@ -19,8 +19,11 @@ from typing import IO, Any, Self, TypeVar
 
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.raw.listing import is_clutter
 
 _DECOMPRESS: dict[bytes, Any] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
+ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
+_BESIDE = (".sha256", ".dvc", ".part")
 _FOREIGN = {  # how a file starts that is often found under an archive's name
     b"version https://git-lfs.github.com": "it is a Git LFS pointer, fetch the file with git lfs pull",
     b"outs:": "it is a DVC pointer, fetch the file with make dvc_pull",
@@ -38,6 +41,17 @@ _ON_DISK = 4096  # bytes that even an empty file takes
 _LONGEST_HEADER = 1 << 20  # bytes of a long name or the like, which tarfile reads as a whole
 _CLASHES = (IsADirectoryError, NotADirectoryError, FileExistsError)  # a file and a folder of one name in the archive
 _Member = TypeVar("_Member", bound=tarfile.TarInfo)
+
+
+def archives_of(source: Path) -> list[Path]:
+    """A source's archives, sorted: itself if it is a file, or what its folder holds if that is archives alone.
+
+    Beside archives there may be what belongs to them: checksums, DVC's files, downloads that are not complete.
+    """
+    if not source.is_dir():
+        return [source] if source.is_file() else []
+    files = [path for path in sorted(source.iterdir()) if not is_clutter(path) and path.suffix not in _BESIDE]
+    return files if all(path.is_file() and path.name.lower().endswith(ENDINGS) for path in files) else []
 
 
 def extract(archive: Path, target: Path) -> None:

@@ -1,12 +1,16 @@
 """The raw data set, in its place and checked: the file, DVC's cache, DVC's remote, the public address, in this order.
 
-In: `Data.raw_path` and `Data.source_url`. Out: the path, or a `DataError` that names every place tried. Read by
-dataset.py, which calls `ensure_raw` always, and `verify` when the file is not the one it packed before.
+In: `Data.raw_path` and `Data.source_url`, or `Data.source_archives`, of which each has its place in the folder
+`raw_path`. Out: the path, or a `DataError` that names every place tried. Read by dataset.py, which calls `ensure_raw`
+always, and `verify` when the source is not the one it packed before.
+
+A file is checked by its `.dvc` file if it has one, else by a SHA-256: that of the settings, or the one that was
+recorded when the file first came.
 """
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import yaml
 
@@ -14,7 +18,9 @@ from drift_detector_pipeline.console import log, progress_wanted
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import exclusive, file_hash
 from drift_detector_pipeline.raw import remote
+from drift_detector_pipeline.raw.archives import archives_of
 from drift_detector_pipeline.raw.download import DownloadError, download, size_bytes
+from drift_detector_pipeline.raw.recorded import ENDING, record, recorded
 from drift_detector_pipeline.settings import Data
 
 _PULL_LIMIT_S = 900  # for the DVC remote: it has no limit of its own, and the public address comes after it
@@ -28,12 +34,20 @@ class Pointer(NamedTuple):
     size_bytes: int
 
 
+class _Wanted(NamedTuple):
+    """A file that is to be there."""
+
+    path: Path
+    url: str | None  # public address
+    sha256: str | None = None  # that its publisher or somebody else has told
+
+
 class _NotHereError(Exception):
     """Why one place does not provide the file; the next one is tried."""
 
 
 def ensure_raw(data: Data) -> Path:
-    """Return `data.raw_path`, an archive or a folder; a missing one is fetched and verified first.
+    """Return `data.raw_path`, an archive or a folder; what is missing is fetched and verified first.
 
     A file that is there costs a look at its size: whether to hash it, too, is the caller's decision (`verify`).
     Raises DataError: nothing provides it, its size is not that of its `.dvc` file, or it cannot be written.
@@ -41,19 +55,42 @@ def ensure_raw(data: Data) -> Path:
     path = data.raw_path
     if path is None:
         raise ValueError(f"data={data.name} has no raw file")
-    if not path.exists():
-        _fetch_alone(path, data.source_url)
-    pointer = read_pointer(path)
-    if pointer and path.is_file() and path.stat().st_size != pointer.size_bytes:
-        raise DataError(_mismatch(path, pointer))
+    if data.source_archives and _is_place_of_archives(path):
+        for archive in data.source_archives:
+            _ensure(_Wanted(path / archive.file_name, archive.url, archive.sha256))
+    else:
+        _ensure(_Wanted(path, data.source_url))
     return path
 
 
-def verify(path: Path) -> None:
-    """Raise DataError if `path` is not the file its `.dvc` file describes; a folder or an untracked file passes."""
+def _is_place_of_archives(path: Path) -> bool:
+    """Whether archives are to lie there: not where somebody has unpacked them, or names another archive."""
+    return not path.exists() or (path.is_dir() and (not any(path.iterdir()) or bool(archives_of(path))))
+
+
+def _ensure(wanted: _Wanted) -> None:
+    path = wanted.path
+    if not path.exists():
+        _fetch_alone(wanted)
     pointer = read_pointer(path)
-    if pointer and path.is_file() and not _matches(path, pointer):
+    if pointer and path.is_file() and path.stat().st_size != pointer.size_bytes:
         raise DataError(_mismatch(path, pointer))
+    if wanted.sha256 and not pointer and recorded(path) != wanted.sha256:  # put there by hand
+        found = file_hash(path)
+        if found != wanted.sha256:
+            raise DataError(_other_bytes(path, found, wanted.sha256))
+        record(path, found)
+
+
+def verify(path: Path) -> None:
+    """Raise DataError if a file of `path` is not what its `.dvc` file or its recorded SHA-256 says; others pass."""
+    for archive in archives_of(path):
+        pointer = read_pointer(archive)
+        if pointer and not _matches(archive, pointer):
+            raise DataError(_mismatch(archive, pointer))
+        expected = None if pointer else recorded(archive)
+        if expected and (found := file_hash(archive)) != expected:
+            raise DataError(_other_bytes(archive, found, expected))
 
 
 def read_pointer(path: Path) -> Pointer | None:
@@ -85,24 +122,33 @@ def _mismatch(path: Path, pointer: Pointer) -> str:
     )
 
 
-def _fetch_alone(path: Path, url: str | None) -> None:
-    """Fetch `path` unless another process, for which this one waits, has just done so."""
-    if url is None and not _pointer_file(path).exists():
+def _other_bytes(path: Path, found: str, expected: str) -> str:
+    return (
+        f"{path} is not the file it should be: SHA-256 {found}, expected {expected}. It is left alone. Remove it and "
+        f"{path.name}{ENDING} and run `make process_data` again to fetch the right one"
+    )
+
+
+def _fetch_alone(wanted: _Wanted) -> None:
+    """Fetch a file unless another process, for which this one waits, has just done so."""
+    path = wanted.path
+    if wanted.url is None and not _pointer_file(path).exists():
         raise DataError(
             f"{path}: no such file or folder; data.raw_path is an archive (tgz, tar, zip) or a folder with one "
-            "subfolder a class. `data=digits` works without any file."
+            "subfolder a class, or with boxes as VOC, COCO, KITTI or YOLO have them. `data=digits` works without any "
+            "file."
         )
     try:
         with exclusive(path.with_name(f".{path.name}.lock")):
             if not path.exists():
-                _fetch(path, url)
+                _fetch(wanted)
     except OSError as error:
         raise DataError(f"{error.filename or path}: {error.strerror}; {path.parent} must be writable") from error
 
 
-def _fetch(path: Path, url: str | None) -> None:
+def _fetch(wanted: _Wanted) -> None:
     """Try each place in turn; DataError with all reasons if none has the file."""
-    pointer = read_pointer(path)
+    path, url, pointer = wanted.path, wanted.url, read_pointer(wanted.path)
     reasons, places = [f"the file {path}: missing"], dict[str, Callable[[], None]]()
     if pointer:
         places["DVC cache"] = lambda: _from_cache(path, pointer)
@@ -110,7 +156,7 @@ def _fetch(path: Path, url: str | None) -> None:
     else:
         reasons.append(f"DVC cache and DVC remote: they do not know it, {_pointer_file(path)} is missing")
     if url:
-        places[f"public address {url}"] = lambda: _from_address(path, pointer, url)
+        places[f"public address {url}"] = lambda: _from_address(wanted, pointer, url)
     else:
         reasons.append("public address: data.source_url is not set")
     for place, bring in places.items():
@@ -120,11 +166,14 @@ def _fetch(path: Path, url: str | None) -> None:
             reasons.append(f"{place}: {reason}")
         else:
             return log.info("%s: brought from the %s", path, place)
-    raise DataError(_nowhere(path, pointer, url, reasons))
+    raise DataError(_nowhere(wanted, pointer, reasons))
 
 
-def _nowhere(path: Path, pointer: Pointer | None, url: str | None, reasons: list[str]) -> str:
-    checksum = f" (md5 {pointer.md5}, {pointer.size_bytes} bytes)" if pointer else ""
+def _nowhere(wanted: _Wanted, pointer: Pointer | None, reasons: list[str]) -> str:
+    path, url, sha256 = wanted
+    checksum = f" (SHA-256 {sha256})" if sha256 else ""
+    if pointer:
+        checksum = f" (md5 {pointer.md5}, {pointer.size_bytes} bytes)"
     ways = ["`make dvc_pull`, once the remote is set up: docs/data_remotes.md"] if pointer else []
     if url:
         ways.append(f"fetch {url}{checksum} by hand and put it at {path}")
@@ -166,9 +215,9 @@ def _from_remote(path: Path, pointer: Pointer) -> None:
         raise _NotHereError("it sent a different file")
 
 
-def _from_address(path: Path, pointer: Pointer | None, url: str) -> None:
-    """Download `url` beside `path`, check it, rename it; a broken download is continued, also by the next run."""
-    part = path.with_name(f"{path.name}.part")
+def _from_address(wanted: _Wanted, pointer: Pointer | None, url: str) -> None:
+    """Download `url` beside the path, check it, rename it; a broken download is continued, also by the next run."""
+    path, part = wanted.path, wanted.path.with_name(f"{wanted.path.name}.part")
     if pointer is None or size_bytes(part) != pointer.size_bytes:
         try:
             download(url, part)
@@ -176,13 +225,21 @@ def _from_address(path: Path, pointer: Pointer | None, url: str) -> None:
             raise _NotHereError(str(error)) from error
     if pointer and not _matches(part, pointer):
         found = f"md5 {file_hash(part, 'md5')} and {part.stat().st_size} bytes"
-        part.unlink()
-        raise _NotHereError(
-            f"sent {found}, expected {pointer.md5} and {pointer.size_bytes} bytes; removed, the next try starts over"
-        )
+        _refuse(part, found, f"{pointer.md5} and {pointer.size_bytes} bytes")
+    sha256 = None if pointer else file_hash(part)
+    if sha256 and wanted.sha256 and sha256 != wanted.sha256:
+        _refuse(part, f"SHA-256 {sha256} and {part.stat().st_size} bytes", wanted.sha256)
     part.replace(path)
     if pointer:
         _fill_cache(pointer)
+    if sha256:
+        record(path, sha256)
+        log.info("%s: SHA-256 %s, %s", path, sha256, "as expected" if wanted.sha256 else "recorded: nobody has told it")
+
+
+def _refuse(part: Path, found: str, expected: str) -> NoReturn:
+    part.unlink()
+    raise _NotHereError(f"sent {found}, expected {expected}; removed, the next try starts over")
 
 
 def _fill_cache(pointer: Pointer) -> None:

@@ -94,6 +94,7 @@ def test_every_alert_is_raised_and_not_raised_by_simulated_series():
         ("ManyRefused", 'reason="busy"', 'reason=~".+"'),
     ],
 )
+@pytest.mark.slow
 def test_the_simulated_series_find_a_rule_that_says_something_else(rule, before, after, tmp_path):
     rules = read(RULES)
     [wrong] = [one for group in rules["groups"] for one in group["rules"] if one["alert"] == rule]

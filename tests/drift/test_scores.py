@@ -604,6 +604,7 @@ def arrays_of(learned: Learned) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(("family", "kind"), [("noise", "gaussian_noise"), ("blur", "defocus_blur")])
+@pytest.mark.slow
 def test_nothing_learned_without_a_family_knows_of_its_twins(learned, family, kind):
     clean, labels, twins, _ = learned
 

@@ -29,6 +29,7 @@ def test_resizing_without_torch_gives_the_bits_of_torch(stored: int, side_px: in
     assert np.array_equal(resized_by_numpy(image, side_px), resized[0].permute(1, 2, 0).numpy())
 
 
+@pytest.mark.slow
 def test_a_process_without_torch_crops_to_the_same_bits() -> None:
     code = """
 import hashlib, sys

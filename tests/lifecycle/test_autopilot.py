@@ -58,6 +58,7 @@ def flight(models, made_once, tmp_path):
     changed.log.close()
 
 
+@pytest.mark.slow
 def test_an_alert_becomes_one_basket_and_one_row_with_reasons(flight) -> None:
     for _ in range(3):
         assert flight() == 0

@@ -238,6 +238,7 @@ def test_a_second_monitor_refuses_or_waits_until_the_first_ends(log, answering):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_a_signal_ends_it_with_status_0(log, answering, number):
     put(log, log.model, answering.rows(50, 11))
     with monitoring(log, answering) as one:
@@ -247,6 +248,7 @@ def test_a_signal_ends_it_with_status_0(log, answering, number):
         assert (one.returncode, err) == (0, "") and "goes on from here" in out
 
 
+@pytest.mark.slow
 def test_prometheus_is_told_what_stands_and_how_far_it_is(log, answering):
     copies = answering.rows(5, 13)
     put(log, log.model, [*answering.rows(100, 11, "gate 17"), *copies, *copies])

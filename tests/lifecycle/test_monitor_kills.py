@@ -91,6 +91,7 @@ def settle(log):
         acknowledge(log, one.id, "Ann", "looked at it")
 
 
+@pytest.mark.slow
 def test_killed_before_any_statement_it_goes_on_as_if_nothing_had_been(answering, database, tmp_path):
     """Every child dies before a statement or commit of its own choice, until one comes to the end."""
     rows, choose, kills = traffic(answering), random.Random(3), 0

@@ -61,6 +61,7 @@ def joined(run, labels, **changes):
     return join_labels(run.data(), labels, **given)
 
 
+@pytest.mark.slow
 def test_labelled_images_join_the_training_images_and_nothing_else_changes(run, labels):
     found = joined(run, labels)
     before, data = (

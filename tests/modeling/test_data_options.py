@@ -59,6 +59,7 @@ def leave(step):
 
 
 @pytest.mark.parametrize("named", OPTIONS)
+@pytest.mark.slow
 def test_an_option_decides_the_bits_and_a_resume_keeps_them(named, digits, plain, tmp_path):
     chosen = [*digits, *OPTIONS[named]]
     train(load([*chosen, f"hydra.run.dir={tmp_path}/undisturbed"]))

@@ -61,6 +61,7 @@ def test_accuracy_and_loss_are_those_of_the_last_epoch_to_the_last_digit(either)
     assert found["training"] == {"accuracy": row["val_accuracy"], "loss": row["val_loss"], "equal": True}
 
 
+@pytest.mark.slow
 def test_the_best_weights_have_the_numbers_of_their_epoch_and_say_that_val_chose_them(copy):
     best = read_receipt(copy).best
     found = metrics_of(copy, weights="best")
@@ -72,6 +73,7 @@ def test_the_best_weights_have_the_numbers_of_their_epoch_and_say_that_val_chose
 
 
 @pytest.mark.parametrize("override", ["data.dataloader_workers=2", "run.threads=2"])
+@pytest.mark.slow
 def test_workers_and_threads_change_no_digit(override, copy):
     usual = numbers_of(metrics_of(copy))
     assert numbers_of(metrics_of(copy, overrides=[override])) | {"threads": 0} == usual | {"threads": 0}
@@ -136,6 +138,7 @@ def test_the_table_of_predictions_has_every_image_and_gives_the_same_accuracy(co
         assert sum(one["probability"] for one in top3) == pytest.approx(1)  # three classes
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_network_no_script_and_no_file_beside_it(copy):
     evaluate(copy)
     folder = copy / "evaluation" / "val"
@@ -163,6 +166,7 @@ def test_another_split_has_a_folder_of_its_own(split, images, says, copy):
     assert says in (copy / "evaluation" / split / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_an_evaluation_replaces_the_one_before_as_a_whole(copy):
     folder = evaluate(copy)
     (folder / "old.png").touch()

@@ -69,6 +69,7 @@ def test_odd_class_names_break_neither_pictures_nor_page_nor_table(tmp_path):
         assert {row["true_label"] for row in csv.DictReader(file)} <= set(ODD)
 
 
+@pytest.mark.slow
 def test_no_cell_of_the_table_is_a_formula(tmp_path):
     folder = write_evaluation(tmp_path / "val", evaluation(["=1+1", "@sum", "-x", "plain"]))
     with (folder / "predictions.csv").open(encoding="utf-8") as file:
@@ -112,12 +113,14 @@ def test_a_class_without_images_has_no_recall_and_the_page_says_so(tmp_path):
     assert '<td>nobody</td><td class="number">0</td><td class="number">\u2013</td>' in page_of(folder)
 
 
+@pytest.mark.slow
 def test_the_same_evaluation_gives_the_same_bytes(tmp_path):
     first, second = (write_evaluation(tmp_path / name, evaluation(["a", "b", "c"])) for name in ("one", "two"))
     for path in first.iterdir():
         assert path.read_bytes() == (second / path.name).read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_two_evaluations_of_a_run_at_once_both_succeed_and_the_later_one_stays(tmp_path):
     target, first_is_writing, second_has_begun = tmp_path / "val", threading.Event(), threading.Event()
     slow = evaluation(["a", "b"])
@@ -139,6 +142,7 @@ def test_two_evaluations_of_a_run_at_once_both_succeed_and_the_later_one_stays(t
     assert not list(tmp_path.glob(".*.partial"))
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_an_error_that_leaves_the_old_files(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(DataError, match="the run's folder must be writable"):

@@ -187,6 +187,7 @@ def test_tensorboards_plugin_reads_name_steps_loader_and_modules(run):
 
 
 @pytest.mark.parametrize("wanted", [[], ["record_shapes=true"], ["with_flops=true"]])
+@pytest.mark.slow
 def test_shapes_are_recorded_where_they_or_flops_are_asked_for(wanted, run):
     [trace] = traces(run(*wanted))
     shaped = any("Input Dims" in event.get("args", {}) for event in events_of(trace))

@@ -269,6 +269,7 @@ def test_event_files_have_each_step_once_also_after_a_resume(plain, digits, tmp_
     assert [event.step for event in scalars(folder, "train/batch_loss")] == list(range(1, 9))
 
 
+@pytest.mark.slow
 def test_the_threads_of_one_run_do_not_become_those_of_the_next(digits, tmp_path):
     before = torch.get_num_threads()
     train(load([*digits, f"run.threads={before + 1}", f"hydra.run.dir={tmp_path}/run"]))

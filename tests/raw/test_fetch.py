@@ -278,6 +278,7 @@ def test_the_last_error_names_every_place_and_what_helps(raw: Path, tmp_path: Pa
         assert part in said
 
 
+@pytest.mark.slow
 def test_the_cache_gives_back_a_lost_file_without_remote_or_credentials(
     raw: Path, tmp_path: Path, server: Server
 ) -> None:
@@ -290,6 +291,7 @@ def test_the_cache_gives_back_a_lost_file_without_remote_or_credentials(
     assert raw.with_name("archive.tgz.dvc").read_bytes() == pointer
 
 
+@pytest.mark.slow
 def test_the_remote_gives_back_a_file_that_the_cache_lost_too(raw: Path, tmp_path: Path) -> None:
     make_repository(tmp_path, str(tmp_path / "store"))
     track(raw)
@@ -299,6 +301,7 @@ def test_the_remote_gives_back_a_file_that_the_cache_lost_too(raw: Path, tmp_pat
     assert fetch.ensure_raw(settings(raw)).read_bytes() == BODY
 
 
+@pytest.mark.slow
 def test_a_tracked_folder_comes_back_from_the_cache(tmp_path: Path) -> None:
     make_repository(tmp_path, f"gdrive://{remote.PLACEHOLDER}")
     folder = tmp_path / "images"
@@ -309,6 +312,7 @@ def test_a_tracked_folder_comes_back_from_the_cache(tmp_path: Path) -> None:
     assert (fetch.ensure_raw(settings(folder)) / "one.png").read_bytes() == BODY
 
 
+@pytest.mark.slow
 def test_a_damaged_copy_in_the_cache_is_removed_and_replaced(raw: Path, tmp_path: Path, server: Server) -> None:
     make_repository(tmp_path, f"gdrive://{remote.PLACEHOLDER}")
     track(raw)

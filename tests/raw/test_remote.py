@@ -123,6 +123,7 @@ def test_push_and_ensure_raw_bring_a_file_through_s3(tmp_path: Path, monkeypatch
         server.stop()
 
 
+@pytest.mark.slow
 def test_a_push_of_nothing_is_no_success(tmp_path: Path) -> None:
     lose(make_repository(tmp_path, str(tmp_path / "store")))
     pushed = run(tmp_path, "push")
@@ -130,6 +131,7 @@ def test_a_push_of_nothing_is_no_success(tmp_path: Path) -> None:
     assert "neither in the remote nor here" in pushed.stderr
 
 
+@pytest.mark.slow
 def test_a_pull_of_what_nobody_has_fails_in_one_line(tmp_path: Path) -> None:
     lose(make_repository(tmp_path, str(tmp_path / "store")))
     pulled = run(tmp_path, "pull")
@@ -138,6 +140,7 @@ def test_a_pull_of_what_nobody_has_fails_in_one_line(tmp_path: Path) -> None:
     assert "ERROR" not in pulled.stderr
 
 
+@pytest.mark.slow
 def test_status_needs_no_credentials_and_says_what_it_did_not_ask(tmp_path: Path) -> None:
     make_repository(tmp_path, f"gdrive://{remote.PLACEHOLDER}", gdrive_use_service_account="true").write_bytes(b"new")
     status = run(tmp_path, "status")
@@ -145,6 +148,7 @@ def test_status_needs_no_credentials_and_says_what_it_did_not_ask(tmp_path: Path
     assert "modified:" in status.stdout and "The remote was not asked: the folder id" in status.stdout
 
 
+@pytest.mark.slow
 def test_status_compares_with_a_remote_that_works(tmp_path: Path) -> None:
     make_repository(tmp_path, str(tmp_path / "store"))
     status = run(tmp_path, "status")
@@ -195,6 +199,7 @@ def test_a_configured_key_file_wins_over_the_environment_as_it_does_in_dvc(monke
     assert "--unset store gdrive_service_account_json_file_path`" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_drive_nobody_answers_for_fails_at_once(tmp_path: Path) -> None:
     make_repository(tmp_path, "gdrive://folder", gdrive_use_service_account="true")
     (tmp_path / ".secrets").mkdir()
@@ -227,6 +232,7 @@ def refusing() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_revoked_key_is_said_to_be_refused(tmp_path: Path, refusing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make_repository(tmp_path, "gdrive://folder", gdrive_use_service_account="true")
     monkeypatch.setenv(remote.CREDENTIALS, service_account(refusing))

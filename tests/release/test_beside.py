@@ -39,6 +39,7 @@ def test_a_network_without_such_blocks_is_not_pruned():
     assert prune(network(*MLP)) is None
 
 
+@pytest.mark.slow
 def test_training_again_brings_labels_back():
     module, images = network(*CONV), some_images(1024, 16)
     labels = (images.mean((1, 2, 3)) > 120).astype(np.int64)

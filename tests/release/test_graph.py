@@ -44,6 +44,7 @@ def test_networks_without_early_maps_leave_that_output_out(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [CONV, *NETS[3:5]], ids=lambda kind: kind[0])
+@pytest.mark.slow
 def test_the_second_look_is_the_one_the_network_takes(kind, tmp_path):
     module, side = network(*kind), kind[1]
     executable, way = exported(tmp_path, module, side), through(module, *SCALE)
@@ -111,6 +112,7 @@ def test_a_file_that_is_no_network_is_named(tmp_path):
             open_session(tmp_path / "model.onnx", runtime, "fp32")
 
 
+@pytest.mark.slow
 def test_exporting_leaves_the_network_as_it_was(tmp_path):
     module = network(*CONV)
     before = {name: values.clone() for name, values in module.state_dict().items()}

@@ -43,6 +43,7 @@ def own_exam(count=600):
     return exam, measure("own", say, exam)
 
 
+@pytest.mark.slow
 def test_stem_and_head_are_left_alone(folder, tmp_path):
     convolutions = prepare(folder / "model.onnx", tmp_path / "prepared.onnx")
     stem = stem_of(tmp_path / "prepared.onnx")

@@ -63,6 +63,7 @@ def round_trip(models, names):
     return elsewhere
 
 
+@pytest.mark.slow
 def test_versions_go_through_a_folder_and_back(tmp_path):
     models, names = repository(tmp_path / "here", str(tmp_path / "store"))
     elsewhere = round_trip(models, names)
@@ -83,6 +84,7 @@ def test_a_damaged_version_is_never_pushed(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_what_comes_and_is_not_what_was_pushed_is_refused(tmp_path):
     models, names = repository(tmp_path / "here", str(tmp_path / "store"))
     push(place=models)
@@ -162,6 +164,7 @@ def test_versions_go_through_google_drive_and_back(tmp_path, monkeypatch):
         round_trip(*repository(tmp_path / "here", f"gdrive://{ROOT_ID}", **options))
 
 
+@pytest.mark.slow
 def test_the_command_names_what_it_did_and_what_it_cannot(tmp_path):
     models, names = repository(tmp_path / "here", str(tmp_path / "store"))
 

@@ -21,6 +21,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has ways of its own")
+@pytest.mark.slow
 def test_memory_of_one_step_is_there_for_the_next():
     def faults(*words):
         done = subprocess.run([sys.executable, "-c", FAULTS, *words], capture_output=True, text=True, check=True)

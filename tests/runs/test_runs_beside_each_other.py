@@ -36,6 +36,7 @@ def three(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_all_finished_runs_are_listed_the_newest_first_with_what_differs(three):
     lines = run_module("runs.listing", cwd=three).stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["run", "outputs/a/2", "outputs/b", "outputs/a/1"]
@@ -46,6 +47,7 @@ def test_all_finished_runs_are_listed_the_newest_first_with_what_differs(three):
     assert "model.name" not in "".join(lines)
 
 
+@pytest.mark.slow
 def test_runs_that_are_named_are_compared_alone_and_in_their_order(three):
     done = run_module("runs.listing", "outputs/b", "outputs/a/1", "--json", cwd=three)
     found = json.loads(done.stdout)
@@ -60,6 +62,7 @@ def test_alike_runs_differ_in_nothing(three):
     assert compared([read_receipt(three / "outputs" / "b")])[0].differs == {}
 
 
+@pytest.mark.slow
 def test_a_damaged_receipt_is_named_and_left_out(three):
     (three / "outputs" / "b" / "run.json").write_text("{")
     done = run_module("runs.listing", cwd=three)
@@ -70,6 +73,7 @@ def test_a_damaged_receipt_is_named_and_left_out(three):
 
 @pytest.mark.parametrize(("words", "said"), [([], "train one first: make train"), (["nosuch"], "nosuch: no run.json"),
                                              (["seed=1"], "seed=1: runs are named by their folders")])  # fmt: skip
+@pytest.mark.slow
 def test_what_cannot_be_is_said(tmp_path, words, said):
     done = run_module("runs.listing", *words, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr

@@ -30,6 +30,7 @@ def refusals(service, reason):
     return service.service.metrics.refused.labels(reason)._value.get()
 
 
+@pytest.mark.slow
 def test_a_length_above_the_limit_is_refused_before_the_body_is_sent(service) -> None:
     host, port = service.address.removeprefix("http://").split(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=10)

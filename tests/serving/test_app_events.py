@@ -104,10 +104,12 @@ def check_end(models, tmp_path, seconds):
     return answered
 
 
+@pytest.mark.slow
 def test_told_to_stop_a_service_answers_and_logs_all_it_took_and_ends_with_status_0(models, tmp_path) -> None:
     check_end(models, tmp_path, 1)
 
 
+@pytest.mark.slow
 def test_while_it_drains_it_is_not_ready_and_still_answers(models, tmp_path) -> None:
     with process(models / "first", tmp_path, "serving.drain_s=60") as (started, address):
         started.send_signal(signal.SIGINT)
@@ -152,6 +154,7 @@ def test_an_address_that_is_taken_or_none_and_settings_that_are_none_are_said(mo
     assert "serving.port" in call_main("serving.__main__").stderr
 
 
+@pytest.mark.slow
 def test_the_environment_says_port_and_database_as_containers_do(models, tmp_path) -> None:
     database = f"sqlite:///{tmp_path}/by=environment, odd.sqlite"
     with process(models / "plain", tmp_path, DATABASE_URL=database, PORT="") as (_, address):

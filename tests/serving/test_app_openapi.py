@@ -55,6 +55,7 @@ def ask_oddly(service, settings):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_odd_questions_meet_documented_answers(service) -> None:
     assert ask_oddly(service, QUICK) > 50
 

@@ -78,6 +78,7 @@ def test_a_file_becomes_the_crop_that_evaluation_sees(models) -> None:
 
 
 @pytest.mark.parametrize("module", ["app", "__main__"])
+@pytest.mark.slow
 def test_the_service_loads_nothing_that_training_needs(module) -> None:
     never = {"torch", "torchvision", "timm", "sklearn", "dvc", "wandb", "onnx", "onnxscript", "requests"}
     code = f"import sys, drift_detector_pipeline.serving.{module}; print(sorted({never} & set(sys.modules)))"

@@ -106,6 +106,7 @@ def check_promotions(place, tmp_path, count):
     return len(seen.answers)
 
 
+@pytest.mark.slow
 def test_nobody_is_lost_over_promotions_under_load(place, tmp_path):
     assert check_promotions(place, tmp_path, 2) > 20
 
@@ -246,6 +247,7 @@ def test_a_container_is_given_both_folders_and_the_champion_wins(place, models, 
         assert version_at(address) == names[2]
 
 
+@pytest.mark.slow
 def test_kills_of_promote_beside_a_service_leave_it_answering(place, tmp_path):
     here, names = place
     code = (

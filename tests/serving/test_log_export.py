@@ -84,6 +84,7 @@ def test_the_command_says_where_it_wrote_and_what_it_takes(tmp_path, call_main):
     assert wrong.returncode == 1 and "did you mean serving.database=x?" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_without_pyarrow_it_says_which_extra(tmp_path):
     with closing(RequestLog(f"sqlite:///{tmp_path}/log.sqlite")):
         pass

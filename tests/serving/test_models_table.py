@@ -71,6 +71,7 @@ def test_each_version_has_what_was_measured_and_what_the_log_says(two):
     assert second.drift is None
 
 
+@pytest.mark.slow
 def test_it_is_a_table_for_people_and_json_for_programs(two, tmp_path):
     place, names = two
     (tmp_path / "conf").symlink_to(ROOT / "conf")

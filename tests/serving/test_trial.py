@@ -95,6 +95,7 @@ def test_a_shadow_answers_every_image_under_its_own_name_and_nobody_sees_it(plac
     assert said["candidate"]["milliseconds"] > 0 and said["champion"]["milliseconds"] > 0
 
 
+@pytest.mark.slow
 def test_disagreement_is_that_of_different_images_with_its_interval(place, tmp_path):
     here, _ = place
     version = register(tmp_path / "renamed", here)
@@ -111,6 +112,7 @@ def test_disagreement_is_that_of_different_images_with_its_interval(place, tmp_p
     assert said["low"] < said["disagreement"] == across / 30 < said["high"]
 
 
+@pytest.mark.slow
 def test_windows_of_the_shadow_are_judged_by_themselves_and_shown_to_no_alert(place, tmp_path):
     here, version = place
     with serving(here, tmp_path, shadow=version, window=32) as service:
@@ -132,6 +134,7 @@ def test_windows_of_the_shadow_are_judged_by_themselves_and_shown_to_no_alert(pl
     assert sum(float(value) for value in re.findall(r"^drift_verdicts_total\{.*\} (\S+)", metrics, re.MULTILINE)) == 1
 
 
+@pytest.mark.slow
 def test_a_shadow_that_is_behind_drops_images_and_no_answer_waits(place, tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "MOST_WAITING", 2)
     here, _ = place

@@ -82,7 +82,8 @@ def report(evaluation):
 
 BRIGHTNESS = Task(
     name="brightness", headline=Headline("error", larger_is_better=False, is_share=False), columns=("brightness",),
-    truth_column="true_brightness", batch=64, stored_side="shorter", join=None, further_files=None, check_data=lambda data: None, view=view, blend=None, assemble=None,
+    truth_column="true_brightness", batch=64, stored_side="shorter", join=None, further_files=None,
+    check_data=lambda data: None, view=view, blend=None, assemble=None,
     create=create, check=check, loss=loss, infer=infer, on_image=lambda said, *sides, **stored: said,
     rows=lambda said: [[said["brightness"]]],
     measure=measure, answer=answer, caption=caption, draw=draw, report=report,
@@ -103,6 +104,7 @@ def digits(tmp_path, monkeypatch):
     return words
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_goes_through_training_evaluation_and_prediction(digits, tmp_path, capsys):
     folder = train(load([*digits, "training.epochs=4", "hydra.run.dir=run"])).folder
     receipt = read_receipt(folder)

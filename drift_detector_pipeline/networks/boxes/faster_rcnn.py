@@ -48,6 +48,20 @@ class FasterRcnn(nn.Module):
             regions = self._propose(features, None, side_px)[0]
             return [self._contents(_only(features, one), regions[one], side_px) for one in range(len(images))]
 
+    @property
+    def pretrained_part(self) -> nn.Module:
+        """What others may have trained."""
+        return self.backbone.net
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        """What pretrained weights expect of an image: mean and std."""
+        return self.backbone.pretrained_cfg
+
+    def get_classifier(self) -> tuple[nn.Module, ...]:
+        """The layers whose shape depends on the number of classes."""
+        return self.roi.box_predictor.cls_score, self.roi.box_predictor.bbox_pred
+
     @torch.no_grad()
     def look(self, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> list[Found]:
         """What is found in each image, whatever its neighbours; with targets also its loss, of the same features."""
@@ -112,7 +126,7 @@ class FasterRcnn(nn.Module):
         return found(boxes, chances, side_px, OVERLAP, None if loss is None else float(loss))
 
 
-class _Regions(RegionProposalNetwork):
+class _Regions(RegionProposalNetwork):  # type: ignore[misc]
     """torchvision's, without background in ignored regions."""
 
     def assign_targets_to_anchors(
@@ -133,10 +147,13 @@ class _Regions(RegionProposalNetwork):
         """Losses of objectness and place, 0 where all is ignored."""
         if all((one == _IGNORED).all() for one in labels):
             return objectness.sum() * 0, pred_bbox_deltas.sum() * 0
-        return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
+        losses: tuple[torch.Tensor, torch.Tensor] = super().compute_loss(
+            objectness, pred_bbox_deltas, labels, regression_targets
+        )
+        return losses
 
 
-class _Contents(RoIHeads):
+class _Contents(RoIHeads):  # type: ignore[misc]
     """torchvision's, without background in ignored regions."""
 
     def assign_targets_to_proposals(

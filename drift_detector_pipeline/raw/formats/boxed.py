@@ -1,6 +1,7 @@
-"""What a reader of boxes has found, put together as a `Listing`: the same for every layout.
+"""What a reader of boxes has found, checked, and put together as a `Listing`: the same for every layout.
 
-In: pictures with boxes, each with the part of the data set it is in. Out: a `Listing` of task "boxes".
+In: pictures with boxes, each with the part of the data set it is in. Out: the same, checked; or a `Listing` of task
+"boxes". Read by catalog.py.
 """
 
 from collections import Counter
@@ -34,28 +35,58 @@ class Classes(NamedTuple):
     ids: tuple[int, ...] = ()
 
 
-def listing_of(source: Survey, pictures: Iterable[Boxed], classes: Classes | None, notes: Counter[str]) -> Listing:
-    """The listing. Classes None: those that occur, sorted.
+class Upright(NamedTuple):
+    """A picture to be written with its boxes, both as they are seen."""
+
+    name: str  # of its file, which no other has, whatever its ending and case
+    part: str | None  # train, val or test; None: there are no parts
+    size: tuple[int, int]  # width and height in px
+    boxes: tuple[RawBox, ...]  # px, not clipped
+
+
+class Found(NamedTuple):
+    """All that a reader has found."""
+
+    pictures: list[Boxed]
+    classes: Classes | None  # None: those that occur, sorted
+    notes: Counter[str]  # what was left out or mended -> how often
+
+
+def checked(source: Survey, found: Found) -> Found:
+    """Sorted by path, each box once, classes named, pictures in no part left out where others are in one.
+
+    Raises DataError if a picture comes twice, there is none, or not a single box.
+    """
+    pictures = sorted(found.pictures, key=lambda one: one.path)
+    _refuse_twice(source, pictures)
+    notes, has_parts = Counter(found.notes), any(one.part for one in pictures)
+    notes[IN_NO_PART] += sum(one.part is None for one in pictures) if has_parts else 0
+    pictures = [one for one in pictures if one.part or not has_parts]
+    flat = [box for one in pictures for box in one.found.boxes]
+    _refuse_nothing(source, pictures, flat)
+    once = [one._replace(found=_once(one.found, notes)) for one in pictures]
+    for note in (NOT_THERE, NOT_ANNOTATED, IN_NO_PART):
+        if notes[note]:
+            log.warning("%s: %d %s", source.shown, notes[note], note)
+    classes = found.classes or Classes(tuple(sorted({box.class_name for box in flat} - {""})))
+    return Found(once, classes, +notes)
+
+
+def listing_of(source: Survey, found: Found) -> Listing:
+    """The listing of what was checked.
 
     Of parts, `train` is trained on and `val`, or `test` where there is no `val`, is validated on; what else there is
-    stays unused. Raises DataError if a picture comes twice, there is none, or not a single box.
+    stays unused.
     """
-    given = sorted(pictures, key=lambda one: one.path)
-    _refuse_twice(source, given)
-    sides = sides_of({one.part for one in given if one.part}, source)
-    used = [one for one in given if not sides or one.part in sides]
-    notes[IN_NO_PART] += sum(one.part is None for one in given) if sides else 0
-    boxes = {one.path: _once(one.found, notes) for one in used}
-    flat = [box for found in boxes.values() for box in found.boxes]
-    _refuse_nothing(source, used, flat)
-    names = classes or Classes(tuple(sorted({box.class_name for box in flat} - {""})))
+    assert found.classes is not None
+    parts = {one.part for one in found.pictures if one.part}
+    sides = sides_of(parts, source)
+    used = [one for one in found.pictures if one.part is None or one.part in sides]
     images = [RawImage(one.path, "", sides[one.part] if one.part else None, key) for one, key in _keyed(used)]
-    kept = set(boxes) | set(source.others)
-    ignored_files = sorted((set(source.pictures) - kept) | set(source.lost))
-    unused = sorted({one.part for one in given if one.part and one.part not in sides})
-    _say_left_out(source, notes)
-    counts = {note: count for note, count in sorted(notes.items()) if count}
-    return Listing(source.root, images, ignored_files, unused, (), "boxes", boxes, *names, counts)
+    ignored = sorted((set(source.pictures) - {one.path for one in found.pictures}) | set(source.lost))
+    notes = {note: found.notes[note] for note in sorted(found.notes)}
+    boxes = {one.path: one.found for one in used}
+    return Listing(source.root, images, ignored, sorted(parts - set(sides)), (), "boxes", boxes, *found.classes, notes)
 
 
 def sides_of(parts: Collection[str], source: Survey) -> dict[str, bool | None]:
@@ -72,8 +103,8 @@ def sides_of(parts: Collection[str], source: Survey) -> dict[str, bool | None]:
     return {"train": False, "val" if "val" in parts else "test": True}
 
 
-def _refuse_twice(source: Survey, given: Sequence[Boxed]) -> None:
-    twice = [path for path, count in Counter(one.path for one in given).items() if count > 1]
+def _refuse_twice(source: Survey, pictures: Sequence[Boxed]) -> None:
+    twice = [path for path, count in Counter(one.path for one in pictures).items() if count > 1]
     if twice:
         raise DataError(
             f"{source.where(twice[0])}: {len(twice)} pictures are annotated twice, or are in two parts; a picture "
@@ -81,21 +112,21 @@ def _refuse_twice(source: Survey, given: Sequence[Boxed]) -> None:
         )
 
 
-def _once(found: ImageBoxes, notes: Counter[str]) -> ImageBoxes:
-    once = tuple(dict.fromkeys(found.boxes))
-    notes[TWICE] += len(found.boxes) - len(once)
-    return found._replace(boxes=once)
-
-
-def _refuse_nothing(source: Survey, used: Sequence[Boxed], flat: Sequence[RawBox]) -> None:
-    if not used:
+def _refuse_nothing(source: Survey, pictures: Sequence[Boxed], flat: Sequence[RawBox]) -> None:
+    if not pictures:
         raise DataError(f"{source.shown}: no picture with an annotation, among {len(source.pictures)} pictures")
     if all(box.ignore for box in flat):
         what = f"all {len(flat)} boxes are marked as crowds, difficult or DontCare" if flat else "there is no box"
         raise DataError(
-            f"{source.shown}: {what}, so nothing to learn, in {len(used)} pictures; some tools mark every mask as a "
-            "crowd: set iscrowd, or difficult, to 0 where a box shows one thing"
+            f"{source.shown}: {what}, so nothing to learn, in {len(pictures)} pictures; some tools mark every mask as "
+            "a crowd: set iscrowd, or difficult, to 0 where a box shows one thing"
         )
+
+
+def _once(found: ImageBoxes, notes: Counter[str]) -> ImageBoxes:
+    once = tuple(dict.fromkeys(found.boxes))
+    notes[TWICE] += len(found.boxes) - len(once)
+    return found._replace(boxes=once)
 
 
 def _keyed(used: Sequence[Boxed]) -> list[tuple[Boxed, str]]:
@@ -110,10 +141,3 @@ def _common(folders: Iterable[str]) -> str:
     while all(len(way) > same and way[same] == ways[0][same] for way in ways):
         same += 1
     return PurePosixPath(*ways[0][:same]).as_posix()
-
-
-def _say_left_out(source: Survey, notes: Counter[str]) -> None:
-    """Warn of pictures that are missing on either side."""
-    for note in (NOT_THERE, NOT_ANNOTATED, IN_NO_PART):
-        if notes[note]:
-            log.warning("%s: %d %s", source.shown, notes[note], note)

@@ -1,33 +1,49 @@
 """Which layout a source has, and the reader for it.
 
-In: a folder, and the layout's name if it is known. Out: a `Listing`. Read by dataset.py, and by
-processed/freshness.py to see what has changed.
+In: a folder, and the layout's name if it is known. Out: a `Listing`, or what there is in all parts. Read by dataset.py,
+and by processed/freshness.py to see what has changed.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.formats import coco, imagefolder, kitti, voc, yolo
+from drift_detector_pipeline.raw.formats.boxed import Classes, Found, Upright, checked, listing_of
 from drift_detector_pipeline.raw.formats.survey import Survey, survey
 from drift_detector_pipeline.raw.listing import Listing
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
+    """A way to keep boxes beside pictures."""
+
     called: str
     expected: str  # for who names it where it is not
     fits: Callable[[Survey], bool]
-    read: Callable[[Survey], Listing]
+    read: Callable[[Survey], Found]
+    place: Callable[[Upright], str]  # of a picture that is written
+    write: Callable[[Path, Sequence[Upright], Classes], Counter[str]]  # all but pictures; gives what it cannot say
 
 
 LAYOUTS = {
-    "voc": _Layout("Pascal VOC", "Annotations/1.xml beside JPEGImages/1.jpg", voc.fits, voc.read),
-    "coco": _Layout("COCO", "annotations/instances_train.json, or a JSON beside the pictures", coco.fits, coco.read),
-    "kitti": _Layout("KITTI", "training/label_2/000001.txt beside image_2/000001.png", kitti.fits, kitti.read),
-    "yolo": _Layout("YOLO", "data.yaml, or labels/1.txt beside images/1.jpg", yolo.fits, yolo.read),
-}
+    "voc": Layout(
+        "Pascal VOC", "Annotations/1.xml beside JPEGImages/1.jpg", voc.fits, voc.read, voc.place, voc.write
+    ),
+    "coco": Layout(
+        "COCO", "annotations/instances_train.json, or a JSON beside the pictures",
+        coco.fits, coco.read, coco.place, coco.write,
+    ),
+    "kitti": Layout(
+        "KITTI", "training/label_2/000001.txt beside image_2/000001.png",
+        kitti.fits, kitti.read, kitti.place, kitti.write,
+    ),
+    "yolo": Layout(
+        "YOLO", "data.yaml, or labels/1.txt beside images/1.jpg", yolo.fits, yolo.read, yolo.place, yolo.write
+    ),
+}  # fmt: skip
 
 
 def read(source: Path, shown: Path | None = None, layout: str | None = None) -> Listing:
@@ -36,22 +52,31 @@ def read(source: Path, shown: Path | None = None, layout: str | None = None) -> 
     Errors name `shown` instead, such as the archive that was unpacked. Raises DataError if several layouts fit, the one
     that is named does not, or something is wrong within it.
     """
-    if layout == "imagefolder":
+    surveyed = survey(source, shown or source) if layout != "imagefolder" else None
+    named = layout_of(surveyed, layout) if surveyed else None
+    if surveyed is None or named is None:
         return imagefolder.read(source, shown)
-    found = survey(source, shown or source)
-    named = layout or _found(found)
+    return listing_of(surveyed, all_of(surveyed, named))
+
+
+def all_of(source: Survey, layout: str) -> Found:
+    """Pictures and boxes of all parts, also of those that are not used here. Raises DataError as `read` does."""
+    return checked(source, LAYOUTS[layout].read(source))
+
+
+def layout_of(source: Survey, named: str | None) -> str | None:
+    """The layout that is named, or that fits; None: an ImageFolder, if anything. Raises DataError as `read` does."""
     if named is None:
-        return imagefolder.read(source, shown)
-    if not LAYOUTS[named].fits(found):
+        return _found(source)
+    if not LAYOUTS[named].fits(source):
         raise DataError(
-            f"{found.shown}: nothing of {LAYOUTS[named].called} there; expected {LAYOUTS[named].expected}; "
+            f"{source.shown}: nothing of {LAYOUTS[named].called} there; expected {LAYOUTS[named].expected}; "
             "data.format=null finds the layout by itself"
         )
-    return LAYOUTS[named].read(found)
+    return named
 
 
 def _found(source: Survey) -> str | None:
-    """The layout that fits; None: an ImageFolder, if anything."""
     fitting = [name for name, layout in LAYOUTS.items() if source.pictures and layout.fits(source)]
     if len(fitting) > 1:
         both = " and ".join(LAYOUTS[name].called for name in fitting)

@@ -1,23 +1,34 @@
 """COCO: one JSON a part of the data set, with pictures, boxes and the numbers of classes.
 
-In: a `Survey`. Out: a `Listing`. annotations/instances_train2017.json is about train2017/*.jpg, or
+In: a `Survey`. Out: what was `Found`. annotations/instances_train2017.json is about train2017/*.jpg, or
 train/_annotations.coco.json about the pictures beside it. Boxes are x, y, width, height, from 0; numbers of classes
 have gaps and may start at 0, so labels are their places in sorted order.
 """
 
+import itertools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, Classes, listing_of
+from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, Classes, Found, Upright
 from drift_detector_pipeline.raw.formats.mask_extent import extent_of
 from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, folder_of, nfc, part_of, stem
-from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, each, number, read_text, shown, whole
-from drift_detector_pipeline.raw.listing import ImageBoxes, Listing, RawBox
+from drift_detector_pipeline.raw.formats.values import (
+    AGAIN,
+    class_name,
+    each,
+    number,
+    read_text,
+    shown,
+    tidy,
+    whole,
+    write_text,
+)
+from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 from drift_detector_pipeline.raw.split_names import split_name
 
 EVERY_CLASS = "ignored_for_every_class"  # our own key of an annotation: a region that is no class's, once a class
@@ -50,7 +61,7 @@ def fits(source: Survey) -> bool:
     return bool(_files(source))
 
 
-def read(source: Survey) -> Listing:
+def read(source: Survey) -> Found:
     """Raises DataError, with file and entry, for what is no such file, and for a picture that two may be about."""
     notes = Counter[str]()
     found = each(_files(source), lambda path: _read_one(source, path, notes))
@@ -64,7 +75,7 @@ def read(source: Survey) -> Listing:
             else:
                 notes[NOT_THERE] += 1
     notes[NOT_ANNOTATED] += len(source.pictures) - len({one.path for one in boxed})
-    return listing_of(source, boxed, classes, notes)
+    return Found(boxed, classes, notes)
 
 
 def _files(source: Survey) -> list[str]:
@@ -233,3 +244,43 @@ def _of_this_file(candidates: list[str], file: _File) -> list[str]:
 def _folders_part(path: str) -> str | None:
     said = [found.part for name in PurePosixPath(path).parent.parts if (found := split_name(name))]
     return said[-1] if said else None
+
+
+def place(picture: Upright) -> str:
+    """Where a picture lies that is written."""
+    return f"{picture.part or 'images'}/{picture.name}"
+
+
+def write(folder: Path, pictures: Sequence[Upright], classes: Classes) -> Counter[str]:
+    """Write a JSON a part; return what they cannot say."""
+    ids = dict(zip(classes.names, classes.ids or range(1, len(classes.names) + 1), strict=True))
+    numbered = list(enumerate(pictures, start=1))
+    count = itertools.count(1)
+    for part in sorted({picture.part for picture in pictures}, key=str):
+        ours = [(number_, picture) for number_, picture in numbered if picture.part == part]
+        content = {
+            "images": [
+                {"id": number_, "file_name": picture.name, "width": picture.size[0], "height": picture.size[1]}
+                for number_, picture in ours
+            ],
+            "annotations": [
+                {"id": next(count), "image_id": number_, "category_id": category} | _written(box)
+                for number_, picture in ours
+                for box in picture.boxes
+                for category in ([ids[box.class_name]] if box.class_name else ids.values())
+            ],
+            "categories": sorted(({"id": number_, "name": name} for name, number_ in ids.items()), key=_by_id),
+        }
+        text = json.dumps(content, ensure_ascii=False)
+        write_text(folder / "annotations" / f"instances_{part or 'all'}.json", text)
+    return Counter()
+
+
+def _by_id(category: Mapping[str, Any]) -> int:
+    return int(category["id"])
+
+
+def _written(box: RawBox) -> dict[str, Any]:
+    ends = [tidy(end) for end in (box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0)]
+    said: dict[str, Any] = {"bbox": ends, "area": tidy(ends[2] * ends[3]), "iscrowd": int(box.ignore)}
+    return said if box.class_name else said | {EVERY_CLASS: True}

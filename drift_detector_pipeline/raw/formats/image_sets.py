@@ -3,18 +3,24 @@
 In: the annotations of a source. Out: the part of each. Read by voc.py and kitti.py.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, nfc, stem
-from drift_detector_pipeline.raw.formats.values import lines_of, read_text
+from drift_detector_pipeline.raw.formats.values import AGAIN, lines_of, read_text
 
+_UNKNOWN = "names in lists that have no annotation"
 _FOLDER = "ImageSets"
 _LISTS = ("train", "val", "trainval", "test")  # a picture is in the first that names it: KITTI counts test anew
 
 
-def parts_of(source: Survey, annotations: Sequence[str]) -> dict[str, str]:
-    """Annotation -> train, val or test; empty if there are no lists. `trainval` counts where its halves have none."""
+def parts_of(source: Survey, annotations: Sequence[str], notes: Counter[str]) -> dict[str, str]:
+    """Annotation -> train, val or test; empty if there are no lists. `trainval` counts where its halves have none.
+
+    Raises DataError for a list to train or validate on that names nothing that is annotated.
+    """
     lists = [path for path in source.ending(".txt") if _is_list(path)]
     lists.sort(key=lambda path: _LISTS.index(stem(path)))
     names = {stem(path) for path in lists}
@@ -25,7 +31,7 @@ def parts_of(source: Survey, annotations: Sequence[str]) -> dict[str, str]:
         way = PurePosixPath(path).parts
         top = way[: way.index(_FOLDER)]
         own = by_stem(one for one in annotations if PurePosixPath(one).parts[: len(top)] == top)
-        for listed in _listed(source, path, own):
+        for listed in _listed(source, path, own, notes):
             parts.setdefault(listed, stem(path).removesuffix("val") or "val")
     return parts
 
@@ -38,9 +44,17 @@ def _is_list(path: str) -> bool:
     )
 
 
-def _listed(source: Survey, path: str, own: dict[str, list[str]]) -> Iterator[str]:
+def _listed(source: Survey, path: str, own: dict[str, list[str]], notes: Counter[str]) -> list[str]:
     """Annotations that a list names: a stem a line, with an ending or a further column if need be."""
-    for _, line in lines_of(read_text(source.root / path, source.where(path))):
-        spellings = [line, PurePosixPath(line).stem, line.split()[0], PurePosixPath(line.split()[0]).stem]
-        if known := next((name for name in map(nfc, spellings) if name in own), None):
-            yield from own[known]
+    lines = lines_of(read_text(source.root / path, source.where(path)))
+    known = [own[name] for _, line in lines if (name := next((one for one in _spellings(line) if one in own), None))]
+    if stem(path) != "test":  # whose truth is often kept back
+        notes[_UNKNOWN] += len(lines) - len(known)
+        if lines and not known:
+            raise DataError(f"{source.where(path)}: none of its {len(lines)} names is one of an annotation; {AGAIN}")
+    return [annotation for annotations in known for annotation in annotations]
+
+
+def _spellings(line: str) -> list[str]:
+    first = line.split()[0]
+    return [nfc(name) for name in (line, PurePosixPath(line).stem, first, PurePosixPath(first).stem)]

@@ -38,7 +38,12 @@ class Survey(NamedTuple):
 
 
 def survey(root: Path, shown: Path) -> Survey:
-    """Walk through a folder once. Raises DataError for a folder that cannot be read."""
+    """Walk through a folder once, or through the one folder in it, such as most archives have at their top.
+
+    So an archive and what was packed into it hold the same paths. Raises DataError for a folder that cannot be read.
+    """
+    if wrapped := _wrapped(root):
+        return survey(wrapped, shown / wrapped.name)
     found: dict[str, list[str]] = {"pictures": [], "others": [], "lost": []}
     for path in everything_below(root):
         relative = path.relative_to(root)
@@ -46,6 +51,12 @@ def survey(root: Path, shown: Path) -> Survey:
         kind = "lost" if hidden or not path.is_file() else "pictures" if is_picture(path.name) else "others"
         found[kind].append(relative.as_posix())
     return Survey(root, shown, *(sorted(found[kind]) for kind in ("pictures", "others", "lost")))
+
+
+def _wrapped(root: Path) -> Path | None:
+    inside = [path for path in root.iterdir() if not is_clutter(path)] if root.is_dir() else []
+    alone = len(inside) == 1 and inside[0].is_dir() and split_name(inside[0].name) is None
+    return inside[0] if alone else None
 
 
 def is_picture(name: str) -> bool:

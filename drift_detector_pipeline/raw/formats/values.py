@@ -45,6 +45,12 @@ def read_text(path: Path, where: str, most: int = MOST_BYTES) -> str:
     return text
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 with plain line ends, and the folders it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+
+
 def lines_of(text: str) -> list[tuple[int, str]]:
     """Lines that are not empty, with their numbers from 1, whatever system has ended them."""
     numbered = enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1)
@@ -82,11 +88,21 @@ def _plain(value: int | float | str) -> str:
 def class_name(value: Any, where: str, what: str = "the class") -> str:
     """A class's name in NFC. Raises DataError if it is empty, too long, or holds what no file can."""
     name = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else ""
-    if not name or len(name) > LONGEST_NAME or any(unicodedata.category(one) in ("Cc", "Cs") for one in name):
+    if not name or len(name) > LONGEST_NAME or not all(map(_can_be_written, name)):
         raise DataError(
             f"{where}: {what} is {shown(value)}; expected a name of 1 to {LONGEST_NAME} characters in one line; {AGAIN}"
         )
     return name
+
+
+def _can_be_written(letter: str) -> bool:
+    return unicodedata.category(letter) not in ("Cc", "Cs") and letter not in "\ufffe\uffff"  # which XML has none of
+
+
+def tidy(value: float) -> int | float:
+    """A coordinate to be written: without what computing in shares and back adds, whole where it is."""
+    rounded = round(value, 6)
+    return int(rounded) if rounded == int(rounded) else rounded
 
 
 def shown(value: Any) -> str:

@@ -1,24 +1,25 @@
 """Pascal VOC: an XML file a picture, lists of pictures for the parts of the data set.
 
-In: a `Survey`. Out: a `Listing`. Annotations/1.xml is about JPEGImages/1.jpg, or lies beside it; lists such as
+In: a `Survey`. Out: what was `Found`. Annotations/1.xml is about JPEGImages/1.jpg, or lies beside it; lists such as
 ImageSets/Main/train.txt, or folders named train and valid, say which pictures are in which part.
 
 VOC counts pixels from 1 and its ends lie inside the box: x0 = xmin - 1, x1 = xmax (VOC2007 development kit). Some
 programs count from 0 with ends outside; a box that starts at 0 anywhere in the data set says so.
 """
 
-from collections import Counter
-from pathlib import PurePosixPath, PureWindowsPath
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, listing_of
+from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, Classes, Found, Upright
 from drift_detector_pipeline.raw.formats.image_sets import parts_of
 from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, nearest, nfc, part_of, partner, stem
-from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, each, number, read_bytes
-from drift_detector_pipeline.raw.listing import ImageBoxes, Listing, RawBox
+from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, each, number, read_bytes, tidy, write_text
+from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
 FROM_ZERO = "boxes that start at 0: all were read as counted from 0, with ends outside"
 _ENDS = ("xmin", "ymin", "xmax", "ymax")
@@ -41,14 +42,14 @@ def fits(source: Survey) -> bool:
     return False
 
 
-def read(source: Survey) -> Listing:
+def read(source: Survey) -> Found:
     """Raises DataError, with file and object, for what is no annotation, and for a picture that two may be about."""
     notes = Counter[str]()
     found = each(_annotations(source), lambda path: _read_one(source, path))
     zeros = sum(any(0 <= start < 1 for start in box[:2]) for one in found for box in one.boxes)
     notes[FROM_ZERO] += zeros
     log.info("%s: pixels counted from %d", source.shown, 0 if zeros else 1)
-    parts, stems = parts_of(source, [one.path for one in found]), by_stem(source.pictures)
+    parts, stems = parts_of(source, [one.path for one in found], notes), by_stem(source.pictures)
     boxed = list[Boxed]()
     for one in found:
         if picture := _picture(one, stems, source):
@@ -58,7 +59,7 @@ def read(source: Survey) -> Listing:
         else:
             notes[NOT_THERE] += 1
     notes[NOT_ANNOTATED] += len(source.pictures) - len({one.path for one in boxed})
-    return listing_of(source, boxed, None, notes)
+    return Found(boxed, None, notes)
 
 
 def _annotations(source: Survey) -> list[str]:
@@ -125,3 +126,65 @@ def _picture(one: _Annotation, stems: dict[str, list[str]], source: Survey) -> s
         return partner(one.path, stems, source.shown)
     here = (PurePosixPath(one.path).parent / one.filename).as_posix()
     return partner(here, stems, source.shown)
+
+
+def place(picture: Upright) -> str:
+    """Where a picture lies that is written."""
+    return f"JPEGImages/{picture.name}"
+
+
+def write(folder: Path, pictures: Sequence[Upright], classes: Classes) -> Counter[str]:
+    """Write annotations and lists; return what they cannot say."""
+    lost, used = Counter[str](), {box.class_name for picture in pictures for box in picture.boxes}
+    lists: dict[str | None, list[str]] = defaultdict(list)
+    for picture in pictures:
+        name = PurePosixPath(picture.name).stem
+        lists[picture.part].append(name)
+        root = _written(picture, lost)
+        indent(root)
+        write_text(folder / "Annotations" / f"{name}.xml", tostring(root, "unicode"))
+    for part, names in lists.items():
+        if part:
+            write_text(folder / "ImageSets" / "Main" / f"{part}.txt", "\n".join([*names, ""]))
+    lost["classes without a box: not named"] += len(set(classes.names) - used)
+    lost["classes whose labels change: they follow their sorted names"] += _moved(classes, used)
+    return +lost
+
+
+def _moved(classes: Classes, used: set[str]) -> int:
+    kept = [name for name in classes.names if name in used]
+    return sum(one != other for one, other in zip(kept, sorted(kept), strict=True))
+
+
+def _written(picture: Upright, lost: Counter[str]) -> Element:
+    root = Element("annotation")
+    SubElement(root, "folder").text = "JPEGImages"
+    SubElement(root, "filename").text = picture.name
+    size = SubElement(root, "size")
+    for side, pixels in zip(("width", "height", "depth"), (*picture.size, 3), strict=True):
+        SubElement(size, side).text = str(pixels)
+    for box in picture.boxes:
+        ends = [tidy(end) for end in (max(box.x0, 0.0) + 1, max(box.y0, 0.0) + 1, box.x1, box.y1)]
+        if not box.class_name:
+            lost["boxes to ignore whatever the class: left out"] += 1
+        elif ends[0] >= ends[2] or ends[1] >= ends[3]:
+            lost["boxes of at most 1 px in width or height: left out, as ends that are one are read as no area"] += 1
+        else:
+            lost["boxes that reach out to the left or top: cut there, as a 0 would say that pixels count from 0"] += (
+                min(box[:2]) < 0
+            )
+            lost["boxes with fractions of pixels: written so, which some readers refuse"] += any(
+                isinstance(end, float) for end in ends
+            )
+            _write_box(root, box, ends)
+    return root
+
+
+def _write_box(root: Element, box: RawBox, ends: Sequence[float]) -> None:
+    element = SubElement(root, "object")
+    for tag, text in (("name", box.class_name), ("pose", "Unspecified"), ("truncated", "0")):
+        SubElement(element, tag).text = text
+    SubElement(element, "difficult").text = str(int(box.ignore))
+    around = SubElement(element, "bndbox")
+    for tag, end in zip(_ENDS, ends, strict=True):
+        SubElement(around, tag).text = str(end)

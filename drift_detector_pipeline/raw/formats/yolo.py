@@ -1,21 +1,21 @@
 """YOLO: a text a picture, a line a box, in shares of the width and height of the picture as seen, EXIF applied.
 
-In: a `Survey`. Out: a `Listing`. labels/train/1.txt is about images/train/1.jpg; a line is class, x and y of the middle,
-width, height, or class and the corners of an outline. A picture without a text, or with an empty one, shows nothing.
+In: a `Survey`. Out: what was `Found`. labels/train/1.txt is about images/train/1.jpg; a line is class, x and y of the
+middle, width, height, or class and the corners of an outline. A picture without a text, or an empty one, shows nothing.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.formats.boxed import NOT_THERE, Boxed, Classes, listing_of
+from drift_detector_pipeline.raw.formats.boxed import NOT_THERE, Boxed, Classes, Found, Upright
 from drift_detector_pipeline.raw.formats.mask_extent import around
 from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, folder_of, part_of, stem
-from drift_detector_pipeline.raw.formats.values import AGAIN, each, lines_of, number, read_text, whole
-from drift_detector_pipeline.raw.formats.yolo_config import Config, config_of, has_config
-from drift_detector_pipeline.raw.listing import ImageBoxes, Listing, RawBox
+from drift_detector_pipeline.raw.formats.values import AGAIN, each, lines_of, number, read_text, whole, write_text
+from drift_detector_pipeline.raw.formats.yolo_config import Config, config_of, has_config, written
+from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
 NO_TEXT = "pictures without a label file: taken to show nothing"
 EMPTY_TEXT = "pictures with an empty label file: shown nothing"
@@ -30,7 +30,7 @@ def fits(source: Survey) -> bool:
     return has_config(source) or any(_reads_so(source, path) for path in _texts(source)[:50])
 
 
-def read(source: Survey) -> Listing:
+def read(source: Survey) -> Found:
     """Raises DataError, with file and line, for what is no such line, and for a text that is about two pictures."""
     config, notes = config_of(source), Counter[str]()
     texts = by_stem(_texts(source))
@@ -49,7 +49,8 @@ def read(source: Survey) -> Listing:
         for part, pictures in parts.items()
         for path in pictures
     ]
-    return listing_of(source, boxed, Classes(tuple(names.values()), tuple(names)), notes)
+    ids = tuple(names) if list(names) != list(range(len(names))) else ()
+    return Found(boxed, Classes(tuple(names.values()), ids), notes)
 
 
 def _texts(source: Survey) -> list[str]:
@@ -162,3 +163,29 @@ def _numbered(found: set[str], notes: Counter[str]) -> dict[int, str]:
     numbers = sorted(map(int, found))
     notes[_NUMBERED] += len(numbers)
     return {number_: str(number_) for number_ in numbers}
+
+
+def place(picture: Upright) -> str:
+    """Where a picture lies that is written."""
+    return f"images/{picture.part or 'train'}/{picture.name}"
+
+
+def write(folder: Path, pictures: Sequence[Upright], classes: Classes) -> Counter[str]:
+    """Write labels and data.yaml; return what they cannot say."""
+    lost, labels = Counter[str](), {name: label for label, name in enumerate(classes.names)}
+    for picture in pictures:
+        lost["boxes to ignore: left out"] += sum(box.ignore for box in picture.boxes)
+        text = "".join(_written(box, picture.size, labels) for box in picture.boxes if not box.ignore)
+        path = PurePosixPath(place(picture).replace("images/", "labels/", 1)).with_suffix(".txt")
+        write_text(folder / path, text)
+    parts = {picture.part or "train" for picture in pictures}
+    write_text(folder / "data.yaml", written(parts, classes.names))
+    lost["parts called test: val, which YOLO asks for"] += "test" in parts and "val" not in parts
+    lost["numbers of classes with gaps: now without"] += len(classes.ids)
+    return +lost
+
+
+def _written(box: RawBox, size: tuple[int, int], labels: Mapping[str, int]) -> str:
+    middle = ((box.x0 + box.x1) / 2 / size[0], (box.y0 + box.y1) / 2 / size[1])
+    shares = (*middle, (box.x1 - box.x0) / size[0], (box.y1 - box.y0) / size[1])
+    return " ".join([str(labels[box.class_name]), *(f"{share:.12g}" for share in shares)]) + "\n"

@@ -5,7 +5,7 @@ Read by yolo.py.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -154,3 +154,13 @@ def _by_list_of_names(source: Survey) -> Config:
         raise DataError(f"{source.shown}: {lists[0]} and {lists[1]} name classes differently; write a data.yaml")
     names = {number: class_name(name, source.where(lists[0])) for number, name in enumerate(next(iter(said), ()))}
     return Config(lists[0] if lists else "", names, {}, 0, False)
+
+
+def written(parts: Collection[str], classes: Sequence[str]) -> str:
+    """A data.yaml for pictures in images/PART. Without any to validate on, `val` names what is trained on."""
+    train = "train" if "train" in parts else min(parts)
+    val = next((part for part in ("val", "test") if part in parts), train)
+    said: dict[str, Any] = {"train": f"images/{train}", "val": f"images/{val}"}
+    if "test" in parts and "test" not in (train, val):
+        said["test"] = "images/test"
+    return yaml.safe_dump(said | {"names": dict(enumerate(classes))}, allow_unicode=True, sort_keys=False)

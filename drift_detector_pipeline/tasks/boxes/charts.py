@@ -31,7 +31,7 @@ def precision_recall_chart(curves: Mapping[str, tuple[Float64s, Float64s]], othe
     names = drawable(list(curves), _SHORT)
     for number, (name, (recall, precision)) in enumerate(zip(names, curves.values(), strict=True)):
         shade = str(0.55 * (number // len(_STYLES)))
-        ends = np.append(recall, recall[-1:]), np.append(precision, 0.0)
+        ends = np.append(recall, recall[-1] if len(recall) else 0.0), np.append(precision, 0.0)
         axes.plot(*ends, _STYLES[number % len(_STYLES)], color=shade, label=name, linewidth=1.6)
     axes.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall: share of true boxes found", ylabel="precision")
     axes.xaxis.set_major_formatter(PercentFormatter(1))

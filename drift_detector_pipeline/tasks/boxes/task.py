@@ -49,8 +49,6 @@ def check_data(data: Data) -> None:
     kind = how.twins.kind
     if kind in FAULTS and FAULTS[kind].group in _MOVING:
         raise ConfigError(f"data.augmentation.twins.kind={kind}: moves pixels without their boxes; take another kind")
-    if data.balance != "none":
-        raise ConfigError(f"data.balance={data.balance}: an image with boxes has no class of its own; leave it none")
 
 
 def infer(module: nn.Module, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> Sequence[Any]:

@@ -1,0 +1,188 @@
+"""A video file from anywhere -> its frames, one after another, upright.
+
+In: a file, or its bytes. Out: `Frame`s, numbered as they are decoded: what the header says of their number is a claim.
+Read by boxed.py and by whatever takes uploads; no PyTorch. Needs PyAV: an extra, as its wheel holds encoders under GPL.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+# Files of frames. FFmpeg also reads playlists and scripts that name other files and addresses: never from strangers.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
+_CODECS = (
+    "h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "msmpeg4v3", "mpeg1video", "mpeg2video", "h263", "mjpeg",
+    "prores", "dnxhd", "theora", "wmv2", "wmv3", "vc1", "rawvideo", "ffv1",
+)  # fmt: skip
+_LEAST_CODED = 1 << 16  # pixels: small frames are decoded with wide margins
+_USUAL_RATE = Fraction(25)  # frames a second where a file names none
+
+
+class Limits(NamedTuple):
+    """What a video may cost at most; None: whatever it has."""
+
+    frames: int | None = None
+    seconds: float | None = None
+    pixels: int = 36_000_000  # of one frame; 8K has 33 million
+
+
+class Frame(NamedTuple):
+    """One picture of a video."""
+
+    number: int  # from 0, in the order of decoding
+    pts: int  # its time in units of `Video.time_base`, as in the file; grows from frame to frame
+    seconds: float  # since the first frame
+    pixels: Pixels  # (H, W, 3), upright
+
+
+class BrokenVideoError(DataError):
+    """The file cannot be read on from here; all frames before were given."""
+
+
+@contextmanager
+def open_video(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "") -> Iterator["Video"]:  # noqa: B008
+    """Open a video file; `name` is what errors call it.
+
+    Raises DataError if it is none that can be decoded, or its header promises more than `limits`; ConfigError without
+    PyAV. An OSError of the file itself comes through.
+    """
+    pyav()
+    file = source.open("rb") if isinstance(source, Path) else source
+    name = name or str(source if isinstance(source, Path) else getattr(source, "name", "video"))
+    try:
+        with _container(file, name, codec_whitelist="none") as header:  # frames are not decoded to learn their size
+            context = _stream(header, name).codec_context
+            _check_size(context.width, context.height, limits, name)
+        file.seek(0)
+        with _container(file, name) as container:
+            yield Video(container, _stream(container, name), limits, name)
+    finally:
+        if isinstance(source, Path):
+            file.close()
+
+
+class Video:
+    """An open video; what it says of itself is a claim until its frames are read."""
+
+    def __init__(self, container: "InputContainer", stream: "VideoStream", limits: Limits, name: str) -> None:
+        self.name = name
+        self.limits = limits
+        self.codec: str = stream.codec_context.name
+        self.claimed_frames: int | None = stream.frames or None
+        self.claimed_seconds = None if container.duration is None else container.duration / 1_000_000
+        self.rate: Fraction = stream.guessed_rate or stream.average_rate or _USUAL_RATE  # frames a second
+        self.time_base: Fraction = stream.time_base or 1 / self.rate  # seconds
+        self._container, self._stream = container, stream
+        self._check_claims()
+
+    def frames(self, skip: int = 0) -> Iterator[Frame]:
+        """Decode frame after frame, in one thread; the first `skip` are counted and not given.
+
+        Raises BrokenVideoError where the file cannot be read on, or ends before what its index promises; DataError
+        where it has more than the limits allow.
+        """
+        first = last = None
+        for number, (decoded, pixels) in enumerate(self._decoded(skip)):
+            self._check(number, decoded)
+            pts = decoded.pts if decoded.pts is not None else decoded.dts
+            if last is not None and (pts is None or pts <= last):  # no time, or one that has been
+                pts = last + max(1, round(1 / self.rate / self.time_base))
+            pts = last = pts or 0
+            first = pts if first is None else first
+            seconds = float((pts - first) * self.time_base)
+            if self.limits.seconds is not None and seconds > self.limits.seconds:
+                raise DataError(f"{self.name}: longer than {self.limits.seconds:g} s; cut it")
+            if pixels is not None:
+                yield Frame(number, pts, seconds, pixels)
+
+    def _decoded(self, skip: int) -> Iterator[tuple["VideoFrame", Pixels | None]]:
+        """Frames as FFmpeg gives them, and beyond the first `skip` as arrays."""
+        packets = given = 0
+        try:
+            for packet in self._container.demux(self._stream):
+                packets += bool(packet.size)
+                for frame in packet.decode():
+                    yield frame, _upright(frame) if given >= skip else None
+                    given += 1
+        except _unreadable() as error:
+            raise BrokenVideoError(f"{self.name}: readable up to frame {given} ({_reason(error)})") from error
+        # The index of an MP4 stands apart from the frames, and every one of them is in it, shown or not.
+        if "mp4" in self._container.format.name and packets < self._stream.frames:
+            raise BrokenVideoError(
+                f"{self.name}: readable up to frame {given}, then the file is cut off; it had {self._stream.frames}"
+            )
+
+    def _check_claims(self) -> None:
+        if self.limits.frames is not None and (self.claimed_frames or 0) > self.limits.frames:
+            raise DataError(f"{self.name}: {self.claimed_frames} frames, more than {self.limits.frames}; cut it")
+        if self.limits.seconds is not None and (self.claimed_seconds or 0.0) > self.limits.seconds:
+            raise DataError(f"{self.name}: {self.claimed_seconds:.1f} s, more than {self.limits.seconds:g}; cut it")
+        # Frames that grow later: FFmpeg refuses them before they take memory. It counts their margins, too.
+        most = max(2 * self.limits.pixels, _LEAST_CODED)
+        self._stream.codec_context.options = {"max_pixels": str(most)}
+        self._stream.thread_count = 1
+
+    def _check(self, number: int, frame: "VideoFrame") -> None:
+        if self.limits.frames is not None and number >= self.limits.frames:
+            raise DataError(f"{self.name}: more than {self.limits.frames} frames; cut it")
+        _check_size(frame.width, frame.height, self.limits, self.name)
+
+
+def pyav() -> ModuleType:
+    """PyAV, which reads and writes videos. Raises ConfigError if it is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise ConfigError("videos need PyAV, which is not installed here; pip install -e '.[video]'") from error
+    return av
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What PyAV raises on damaged and hostile bytes (seen by fuzzing): a place that is not there is an OSError."""
+    return pyav().FFmpegError, ValueError, OSError, OverflowError, MemoryError
+
+
+def _container(file: BinaryIO, name: str, **options: str) -> "InputContainer":
+    """Open a file object, which has no name: FFmpeg would take some names for addresses."""
+    allowed = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", **options}
+    try:
+        return cast("InputContainer", pyav().open(file, container_options=allowed))
+    except _unreadable() as error:
+        raise DataError(f"{name}: no video that can be read ({_reason(error)}), as MP4, WebM, MKV, AVI are") from error
+
+
+def _check_size(width: int, height: int, limits: Limits, name: str) -> None:
+    if width * height > limits.pixels:
+        raise DataError(f"{name}: {width} x {height} px are more than {limits.pixels:,} pixels; make it smaller")
+
+
+def _stream(container: "InputContainer", name: str) -> "VideoStream":
+    stream = container.streams.best("video")
+    if stream is None:
+        raise DataError(f"{name}: nothing to see in it, only sound or text")
+    codec = stream.codec_context.name if stream.codec_context else "unknown"
+    if codec not in _CODECS:
+        raise DataError(f"{name}: its frames are {codec}, which is not read here; save it as H.264 in an MP4")
+    return stream  # type: ignore[return-value]
+
+
+def _upright(frame: "VideoFrame") -> Pixels:
+    """RGB as a player shows it: phones store frames lying on their side and say so."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
