@@ -49,8 +49,8 @@ class BoxTwin(NamedTuple):
     severity: int
     rows: Indices  # (n,) which of the clean images these are
     signals: BoxSignals  # n
-    copied: list[list[Found]]  # what copies that adapted to windows of these find in them ...
-    windows: list[Indices]  # ... each (m,) places among the n
+    copied: Sequence[Sequence[Found]] = ()  # what copies that adapted to windows of these find in them ...
+    windows: Sequence[Indices] = ()  # ... each (m,) places among the n
 
 
 BoxForward = Callable[[Pixels], BoxOutputs]  # uint8 (N, S, S, 3), at most BATCH images
