@@ -26,8 +26,11 @@ class Roles(NamedTuple):
     pool: Indices  # the rest of `val`: clean images to try things on
 
 
-def roles_of(processed: Processed) -> Roles:
-    """Divide `val` by the SHA-256 of each image's path. Raises DataError if there are too few images."""
+def roles_of(processed: Processed, least: int = LEAST) -> Roles:
+    """Divide `val` by the SHA-256 of each image's path. Raises DataError with fewer than `least` of `fit` or `ref`.
+
+    Where less than LEAST will do, a `val` too small to be halved is all reference.
+    """
     images = processed.images
     fit, val = images.indices("fit"), images.indices("val")
     if not len(fit):
@@ -36,10 +39,11 @@ def roles_of(processed: Processed) -> Roles:
             "from; train a run with data.fit_fraction=0.1"
         )
     order = sorted(val.tolist(), key=lambda index: hashlib.sha256(f"ref {images.paths[index]}".encode()).digest())
-    count = min(MOST_REFERENCE, len(order) // 2)
-    if min(len(fit), count) < LEAST:
+    whole = min(len(order), LEAST) if least < LEAST else 0
+    count = min(MOST_REFERENCE, max(len(order) // 2, whole))
+    if min(len(fit), count) < least:
         raise DataError(
-            f"{processed.folder}: {len(fit)} fit and {count} reference images; at least {LEAST} of each are needed"
+            f"{processed.folder}: {len(fit)} fit and {count} reference images; at least {least} of each are needed"
         )
     return Roles(fit, np.sort(order[:count]), np.sort(order[count:]))
 

@@ -3,7 +3,7 @@
     python tests/raw/formats/fuzzed_annotations.py 10000
 
 Of each layout a small data set is written and one of its files changed at random. The answer must be a reading whose
-boxes are finite and of known classes, or a DataError that names the file; within two CPU seconds, and a quarter gigabyte.
+boxes are finite and of known classes, or a DataError that names the file; in two CPU seconds and 256 MiB.
 """
 
 import json
