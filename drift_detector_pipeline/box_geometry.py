@@ -29,19 +29,21 @@ def intersection(boxes: Float32s, others: Float32s) -> Float32s:
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     sides: Float32s = np.maximum(high - low, np.float32(0))
-    return sides[..., 0] * sides[..., 1]
+    shared: Float32s = sides[..., 0] * sides[..., 1]
+    return shared
 
 
 def iou(boxes: Float32s, others: Float32s) -> Float32s:
     """Intersection over union in 0..1, (M, N); 0 for two boxes without area."""
     shared = intersection(boxes, others)
-    union = area(boxes)[:, None] + area(others)[None] - shared
-    return shared / np.maximum(union, np.float32(1e-9))
+    union: Float32s = np.maximum(area(boxes)[:, None] + area(others)[None] - shared, np.float32(1e-9))
+    return shared / union
 
 
 def covered(boxes: Float32s, regions: Float32s) -> Float32s:
     """Share in 0..1 of each box's own area that lies in each region, (M, N)."""
-    return intersection(boxes, regions) / np.maximum(area(boxes)[:, None], np.float32(1e-9))
+    own: Float32s = np.maximum(area(boxes)[:, None], np.float32(1e-9))
+    return intersection(boxes, regions) / own
 
 
 def clip(boxes: Float32s, width: float, height: float) -> Float32s:

@@ -106,9 +106,16 @@ class Model(Section):
     name: str
     pretrained: bool
     pretrained_path: FilePath | None
+    backbone_run: FilePath | None = None  # a run's folder or a weight file: all but the head starts from it
     num_classes: Annotated[int, Field(ge=2)] | None
     frozen_stages: Annotated[int, Field(ge=0)]
     options: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _starts_from_one(self) -> "Model":
+        if self.backbone_run is not None and (self.pretrained or self.pretrained_path is not None):
+            raise ValueError("model.backbone_run goes neither with model.pretrained nor with model.pretrained_path")
+        return self
 
 
 class Profiling(Section):

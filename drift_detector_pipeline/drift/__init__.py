@@ -21,6 +21,7 @@ verdict_words    the same in sentences
 inverse          a fault that its inverse undoes, and the accuracy of what was said before
 thumbnails       a few typical images of the reference
 detector         all of it in Python, for anybody's model
+boxes/           the same for a network of boxes
 build_reference  make drift_reference
 stream/          images one after another -> an alarm with a guarantee
 report           a verdict as JSON and as one page

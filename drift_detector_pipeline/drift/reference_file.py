@@ -74,6 +74,10 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
     try:
         facts: dict[str, Any] = json.loads((folder / FACTS).read_bytes())
         content = (folder / FILE).read_bytes()
+        if facts.get("task") == "boxes":
+            raise DataError(
+                f"{folder / FACTS}: a reference of boxes, of which only make drift and drift/boxes can judge"
+            )
         if hashlib.sha256(content).hexdigest() != facts["sha256"]:
             raise DataError(f"{folder / FILE}: not the file that {FACTS} names; build it again: make drift_reference")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:

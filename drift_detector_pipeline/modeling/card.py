@@ -97,7 +97,7 @@ def _measured(receipt: Receipt) -> str:
     found = _beside(receipt.folder / "evaluation" / "val" / "metrics.json")
     if not found or found.get("weights_sha256") != receipt.weights_sha256[FINAL]:
         return f"{said} By class: not measured; `make evaluate RUN={receipt.folder}` does."
-    low, high = found.get("accuracy_interval_95") or (None, None)
+    low, high = found.get(f"{headline.name}_interval_95") or (None, None)
     interval = "" if low is None else f" 95 % interval {low:.2%} to {high:.2%} (n={found['n']})."
     rows = found.get("per_class") or []
     names = list(rows[0]) if rows else []
@@ -112,11 +112,16 @@ def _drift(receipt: Receipt) -> str:
     return _table(
         {
             "reference images": found.get("images", "not in the file"),
-            "accuracy in the training world": _number(found.get("accuracy")),
+            **_worth(found),
             "scores per image": len(found.get("scores", [])),
             "reference.npz, SHA-256": found.get("sha256", "not in the file"),
         }
     )
+
+
+def _worth(found: dict[str, Any]) -> dict[str, Any]:
+    name = "map50" if "map50" in found else "accuracy"
+    return {f"{name.replace('map', 'mAP')} in the training world": _number(found.get(name))}
 
 
 def _machine(receipt: Receipt) -> str:

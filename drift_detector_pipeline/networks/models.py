@@ -19,7 +19,15 @@ from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 from drift_detector_pipeline.networks.conv_small import ConvSmall
-from drift_detector_pipeline.networks.pretrained import first_line, hub_or_cache, load_pretrained, preprocessing_in
+from drift_detector_pipeline.networks.pretrained import (
+    first_line,
+    hub_or_cache,
+    is_backbone_only,
+    load_backbone,
+    load_pretrained,
+    preprocessing_in,
+    weight_file,
+)
 from drift_detector_pipeline.settings import Model
 
 
@@ -87,17 +95,27 @@ def build(
         raise ModelError(f"model.num_classes={settings.num_classes}, but the data has {classes} classes; leave it null")
     module = making(settings.name, classes, side_px, settings.options, pretrained=settings.pretrained)
     checking(module, settings.name, classes, side_px)
-    expects: dict[str, Any] = {}
-    if settings.pretrained or settings.pretrained_path:
-        expects = getattr(module, "pretrained_cfg", {})
-    sha256 = None
-    if settings.pretrained_path is not None:
-        load_pretrained(module, settings.pretrained_path)
-        expects = preprocessing_in(settings.pretrained_path) or expects
-        sha256 = file_hash(settings.pretrained_path)
+    expects, sha256 = _start(module, settings)
     freeze(module, settings.frozen_stages)
     mean, std = tuple(expects.get("mean", IMAGENET_MEAN)), tuple(expects.get("std", IMAGENET_STD))
     return Network(module, mean, std, sha256)
+
+
+def _start(module: nn.Module, settings: Model) -> tuple[dict[str, Any], str | None]:
+    """Load what the network starts from; return what that expects of its input and the hash of its file, if any."""
+    file = settings.pretrained_path
+    if settings.backbone_run is not None:
+        file = weight_file(settings.backbone_run)
+        load_backbone(module, file)
+    elif file is not None and is_backbone_only(module, file):
+        load_backbone(module, file)
+    elif file is not None:
+        load_pretrained(module, file)
+    if file is None and not settings.pretrained:
+        return {}, None
+    hold_norms(getattr(module, "pretrained_part", None))
+    expects = (preprocessing_in(file) if file else {}) or getattr(module, "pretrained_cfg", {})
+    return expects, file_hash(file) if file else None
 
 
 def freeze(module: nn.Module, stages: int) -> None:
@@ -115,6 +133,14 @@ def freeze(module: nn.Module, stages: int) -> None:
     frozen = {name for stage in sorted(groups)[:stages] for name in groups[stage]}
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name not in frozen)
+
+
+def hold_norms(part: nn.Module | None) -> None:
+    """Let BatchNorm of a pretrained part stay as it was: a detector's step sees too few images to do better."""
+    for layer in part.modules() if part is not None else ():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            for weight in layer.parameters():
+                weight.requires_grad_(False)
 
 
 def set_training(module: nn.Module) -> None:

@@ -25,6 +25,7 @@ from drift_detector_pipeline.errors import ModelError
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "ema_state_dict", "ema", "model_state_dict", "net")
 # What wrappers put before each name: several processes, compiled modules, modules that hold the network.
 _WRAPPERS = {"module", "_orig_mod", "model", "backbone", "net", "network", "encoder"}
+_FINAL = "final_model.safetensors"  # of a run's folder, see runs/folders.py
 _COUNTER = "num_batches_tracked"  # BatchNorm has it since PyTorch 0.4.1
 
 
@@ -55,6 +56,43 @@ def load_pretrained(module: nn.Module, path: Path) -> None:
     if beside | other_head:
         log.info("%s: tensors left out as not of this model: %d", path, len(beside | other_head))
     module.load_state_dict({name: state[name] for name in state.keys() & expected.keys() - fresh}, strict=False)
+
+
+def load_backbone(module: nn.Module, path: Path) -> None:
+    """Load all but the head from a weight file of a network with the same backbone, whatever that was trained for.
+
+    Where the network has a part named `pretrained_part`, that is its backbone and all else starts afresh. timm names
+    the same layer `stages.0` in a classifier and `stages_0` in a backbone: both are taken. Errors as `load_pretrained`.
+    """
+    part: nn.Module = getattr(module, "pretrained_part", module)
+    head = set() if part is not module else _head_names(module)
+    expected = {name: tensor for name, tensor in part.state_dict().items() if name not in head}
+    state = {_plain(name): tensor for name, tensor in _without_wrappers(_read_state(path), expected.keys())[0].items()}
+    found = {name: state[_plain(name)] for name in expected if _plain(name) in state}
+    missing = [name for name in expected if name not in found and not name.endswith(_COUNTER)]
+    reshaped = [name for name in found if found[name].shape != expected[name].shape]
+    if missing or reshaped:
+        raise ModelError(
+            f"{path}: not weights of this backbone ({len(missing)} tensors missing, {len(reshaped)} of a different "
+            f"shape, such as {(missing + reshaped)[0]}); check model.name and model.options"
+        )
+    part.load_state_dict(found, strict=False)
+    fresh = len(module.state_dict()) - len(found)
+    log.info("%s: %d tensors of the backbone are taken, %d others start afresh", path, len(found), fresh)
+
+
+def is_backbone_only(module: nn.Module, path: Path) -> bool:
+    """Whether a file holds nothing of a network but, at most, its part that others pretrain."""
+    if not hasattr(module, "pretrained_part"):
+        return False
+    ours = {id(tensor) for tensor in module.pretrained_part.parameters()}  # type: ignore[union-attr]
+    own = {name for name, tensor in module.named_parameters() if id(tensor) not in ours}
+    return not own & _without_wrappers(_read_state(path), module.state_dict().keys())[0].keys()
+
+
+def weight_file(run: Path) -> Path:
+    """The final weights of a run, if `run` is a run's folder; else `run`, a weight file itself."""
+    return run / _FINAL if run.is_dir() else run
 
 
 def preprocessing_in(path: Path) -> dict[str, Any]:
@@ -129,6 +167,10 @@ def _wrapped(name: str) -> Iterator[str]:
     """The prefixes of a tensor's name that consist of wrappers only: `module.`, `module.backbone.`, ..."""
     wrappers = itertools.takewhile(_WRAPPERS.__contains__, name.split("."))
     return itertools.accumulate(f"{wrapper}." for wrapper in wrappers)
+
+
+def _plain(name: str) -> str:
+    return name.replace(".", "_")
 
 
 def _is_other_head(name: str, body: Collection[str]) -> bool:

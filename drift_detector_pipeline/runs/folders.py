@@ -32,7 +32,7 @@ def identify(settings: Settings, data: Processed, machine: Machine, pretrained_s
     """
     sections = {
         "data": _deciding_data(settings.data),
-        "model": settings.model.model_dump(mode="json"),
+        "model": settings.model.model_dump(mode="json", exclude_defaults=True),
         "training": settings.training.model_dump(mode="json", exclude={"profiler"}, exclude_defaults=True),
     }
     return _flat(sections) | {

@@ -8,13 +8,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from drawn_boxes import COLOURS, draw_source
+from box_runs import make_run, words
+from drawn_boxes import COLOURS
 from PIL import Image, ImageDraw
-from small_detectors import BACKBONE
 
 from drift_detector_pipeline.config import load, load_section
-from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.modeling.card import card
 from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.labels import predict
 from drift_detector_pipeline.modeling.loaders import load_batches, training_requests
@@ -28,24 +28,6 @@ EPOCHS, STEPS = 2, 6  # of batches that are looked at
 AUGMENTED = {"data.augmentation": "{min_area: 0.5, shift_px: 0, flip: true, scale_jitter: 0.4, mosaic: 0.4}",
              "data.augmentation.colour_jitter.brightness": 0.2}  # fmt: skip
 KINDS = ("disc", "square")
-
-
-def words(root, name="yolox", **changes):
-    """Settings of a training of seconds on the drawn pictures below `root`."""
-    given = {"data.raw_path": root / "source", "data.processed_path": root / "processed", "model.name": name} | changes
-    return [
-        "data=boxes", "data.stored_side_px=80", "data.img_size=64", "data.val_fraction=0.3", "data.fit_fraction=0.1",
-        "data.augmentation.min_area=1.0", f"model.options.backbone={BACKBONE}", "data.dataloader_workers=0",
-        "training.epochs=12", "training.batch_size=4", "training.learning_rate=3e-3", "run.device=cpu",
-        "run.precision=fp32", "run.checkpoint_every=2",
-        *(f"{key}={value}" for key, value in given.items()),
-    ]  # fmt: skip
-
-
-def make_run(root):
-    draw_source(root / "source", images=20)
-    process(load(words(root)).settings.data)
-    assert train(load([*words(root), f"hydra.run.dir={root}/run"])).exit_status == 0
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +85,7 @@ def test_evaluation_says_what_training_wrote_to_the_last_digit(finished, run):
     rows = table(target)
     assert {row["path"] for row in rows} == set(open_val_paths(finished))
     assert set(rows[0]) == {"path", "true_boxes", *BOXES.columns}
+    assert f"map50 {receipt.score:.2%}" in card(run) and "95 % interval" in card(run) and "| square |" in card(run)
     for name in ("precision_recall", "confusion", "scores", "errors", "predictions"):
         with Image.open(target / f"{name}.png") as picture:
             picture.verify()

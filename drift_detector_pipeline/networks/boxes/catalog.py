@@ -68,6 +68,7 @@ def loss(
     return forward(images, targets)
 
 
-def infer(module: FasterRcnn | Yolox, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> list[Found]:
+def infer(module: nn.Module, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> list[Found]:
     """What is found in each of images (N, 3, S, S), whatever its neighbours; with targets its loss beside it."""
+    assert isinstance(module, FasterRcnn | Yolox)
     return module.look(images, targets)

@@ -5,7 +5,7 @@ spends most of its time in a head of 1,024 units for 512 regions an image; a few
 256 units and 64 regions. Made by catalog.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -47,6 +47,26 @@ class FasterRcnn(nn.Module):
                 return self._loss(features, targets, side_px)[1]
             regions = self._propose(features, None, side_px)[0]
             return [self._contents(_only(features, one), regions[one], side_px) for one in range(len(images))]
+
+    @property
+    def pretrained_part(self) -> nn.Module:
+        """What others may have trained."""
+        return self.backbone.net
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        """What pretrained weights expect of an image: mean and std."""
+        return self.backbone.pretrained_cfg
+
+    def group_matcher(self, coarse: bool) -> Callable[[str], int]:
+        """Numbers the stages of the backbone, as timm's models do; neck and heads are the last."""
+        del coarse
+        stages = self.backbone.stages()
+        return lambda name: stages.get(name.removeprefix("backbone.net."), len(stages))
+
+    def get_classifier(self) -> tuple[nn.Module, ...]:
+        """The layers whose shape depends on the number of classes."""
+        return self.roi.box_predictor.cls_score, self.roi.box_predictor.bbox_pred
 
     @torch.no_grad()
     def look(self, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> list[Found]:
@@ -112,7 +132,7 @@ class FasterRcnn(nn.Module):
         return found(boxes, chances, side_px, OVERLAP, None if loss is None else float(loss))
 
 
-class _Regions(RegionProposalNetwork):
+class _Regions(RegionProposalNetwork):  # type: ignore[misc]
     """torchvision's, without background in ignored regions."""
 
     def assign_targets_to_anchors(
@@ -133,10 +153,13 @@ class _Regions(RegionProposalNetwork):
         """Losses of objectness and place, 0 where all is ignored."""
         if all((one == _IGNORED).all() for one in labels):
             return objectness.sum() * 0, pred_bbox_deltas.sum() * 0
-        return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
+        losses: tuple[torch.Tensor, torch.Tensor] = super().compute_loss(
+            objectness, pred_bbox_deltas, labels, regression_targets
+        )
+        return losses
 
 
-class _Contents(RoIHeads):
+class _Contents(RoIHeads):  # type: ignore[misc]
     """torchvision's, without background in ignored regions."""
 
     def assign_targets_to_proposals(

@@ -8,7 +8,8 @@ import torch
 from small_detectors import SIDE_PX, boxes_of, detector, pictures
 from torch import nn
 
-from drift_detector_pipeline.networks.boxes.catalog import check, infer
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.networks.boxes.catalog import check, create, infer
 from drift_detector_pipeline.networks.boxes.targets import is_ignored
 
 
@@ -90,6 +91,12 @@ def test_nothing_is_background_where_all_is_ignored(name: str) -> None:
     )
     module = detector(name).train()
     assert module(pictures(1), [everywhere]) == 0
+
+
+@pytest.mark.parametrize("preset", ["fasterrcnn", "fasterrcnn_lite0", "yolox", "yolox_lite0"])
+def test_every_preset_is_a_network_for_boxes(preset: str) -> None:
+    settings = load(["data=digits", f"model={preset}"]).settings.model
+    check(create(settings.name, 2, 96, settings.options), settings.name, 2, 96)
 
 
 def test_a_place_is_ignored_if_more_than_half_of_it_lies_in_a_region() -> None:
