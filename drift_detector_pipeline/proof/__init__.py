@@ -27,6 +27,7 @@ container_speed     make docker_bench
 load_material       image files and artefacts, drawn
 servers             a server as a group of processes, and what it costs
 serving_load        make load_test
+video_tracking      how often things in a video lose their numbers
 healing             what healing is worth
 year/               make simulate_year
 """
