@@ -48,7 +48,7 @@ class Converted(NamedTuple):
     source: str
     layout: str  # of the source
     to: str
-    pictures: dict[str, int]  # part, "in all" where there are none -> how many
+    pictures: dict[str, int]  # part, "in no part" where there are none -> how many
     boxes: int
     classes: list[str]
     read: dict[str, int]  # what reading left out or mended -> how often
@@ -60,8 +60,9 @@ class Converted(NamedTuple):
 def main() -> int:
     """Convert what the words name: FROM TO, format=voc, out=PATH."""
     set_up_logging()
-    own = {key: value for key, _, value in (word.partition("=") for word in sys.argv[1:]) if key in ("format", "out")}
-    source, to, *others = [word for word in sys.argv[1:] if word.partition("=")[0] not in own] + ["", ""]
+    words = [word.removeprefix("data.") for word in sys.argv[1:]]
+    own = {key: value for key, _, value in (word.partition("=") for word in words) if key in ("format", "out")}
+    source, to, *others = [word for word in words if word.partition("=")[0] not in own] + ["", ""]
     if not source or any(others) or to not in LAYOUTS or own.get("format") not in (None, *LAYOUTS):
         known = ", ".join(LAYOUTS)
         raise ConfigError(
@@ -98,7 +99,8 @@ def convert(source: Path, to: str, out: Path | None = None, layout: str | None =
 def say(done: Converted) -> None:
     """For people: how much, and what did not come along."""
     parts = ", ".join(f"{count:,} {part}" for part, count in done.pictures.items())
-    log.info("%s: %s pictures, %s boxes, %d classes", done.folder, parts, f"{done.boxes:,}", len(done.classes))
+    log.info("%s: %s pictures (%s)", done.folder, f"{sum(done.pictures.values()):,}", parts)
+    log.info("%s boxes of %d classes were read", f"{done.boxes:,}", len(done.classes))
     for what, counts in (("reading", done.read), (f"as {LAYOUTS[done.to].called}", done.lost)):
         for note, count in counts.items():
             log.warning("%s: %d %s", what, count, note)
@@ -137,7 +139,7 @@ def _write(folder: Path, source: Survey, found: Found, to: str) -> Converted:
     lost[_RENAMED] += sum(names[one.path] != nfc(PurePosixPath(one.path).name) for one in found.pictures)
     lost += LAYOUTS[to].write(folder, pictures, found.classes)
     _copy_licences(folder, source)
-    counts, boxes = Counter(one.part or "in all" for one in pictures), sum(len(one.boxes) for one in pictures)
+    counts, boxes = Counter(one.part or "in no part" for one in pictures), sum(len(one.boxes) for one in pictures)
     return Converted(
         folder, str(source.shown), "", to, dict(sorted(counts.items())), boxes, list(found.classes.names),
         dict(found.notes), dict(+lost), "",

@@ -2,6 +2,8 @@
 
 import pytest
 from conftest import CLASSES, make_folder, pack_tar
+from drawn_boxes import draw_source
+from small_detectors import BACKBONE
 
 from drift_detector_pipeline import quickstart
 from drift_detector_pipeline.config import CONF, group_choices, load
@@ -9,6 +11,7 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import read_receipt
 
+BOXES = {"bccd", "boxes", "coco", "kitti"}  # data sets of boxes
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 DATA_SETS = group_choices()["data"]
 DESCRIBED = [path for group in ("data", "experiment") for path in sorted((CONF / group).glob("*.yaml"))]
@@ -31,7 +34,11 @@ def shrunk(overrides, archive, tmp_path):
         "data.dataloader_workers=0", "training.epochs=2", "training.batch_size=8", "model.pretrained=false",
         "run.device=cpu", f"hydra.run.dir={tmp_path}/run",
     ]  # fmt: skip
-    if settings.data.raw_path is None:
+    if settings.data.name in BOXES:
+        source = draw_source(tmp_path / "source", images=30)
+        small += [f"data.raw_path={source}", "data.source_archives=[]", "data.format=null"]
+        small += [f"model.options.backbone={BACKBONE}", "training.max_steps=null"]
+    elif settings.data.raw_path is None:
         small += ["data.val_fraction=0.01", "data.fit_fraction=0.98"]  # 36 images to train on
     else:
         small += [f"data.raw_path={archive}"]
@@ -41,7 +48,7 @@ def shrunk(overrides, archive, tmp_path):
 
 
 def needs_path(overrides, archive):
-    return [f"data.raw_path={archive}"] if "data=folder" in overrides else []
+    return [f"data.raw_path={archive}"] if {"data=folder", "data=boxes"} & set(overrides) else []
 
 
 def assert_trains(overrides):
@@ -58,9 +65,10 @@ def assert_trains(overrides):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_every_data_set_trains_with_the_default_model(name, archive, tmp_path):
-    receipt = assert_trains(shrunk([f"data={name}"], archive, tmp_path))
+    model = ["model=yolox"] if name in BOXES else []
+    receipt = assert_trains(shrunk([f"data={name}", *model], archive, tmp_path))
     assert receipt.recorded["data"]["name"] == name
-    assert receipt.recorded["model"]["name"] == load(["data=digits"]).settings.model.name
+    assert receipt.recorded["model"]["name"] == load(["data=digits", *model]).settings.model.name
 
 
 @pytest.mark.slow

@@ -24,6 +24,13 @@ def letterbox(pixels: Pixels, side_px: int) -> Pixels:
     return square
 
 
+def without_border(square: Pixels) -> Pixels:
+    """The part of a square that the image fills, as far as its last row and column in another colour."""
+    other = (square != np.array(FILL, np.uint8)).any(2)
+    rows, columns = np.flatnonzero(other.any(1)), np.flatnonzero(other.any(0))
+    return square[: rows[-1] + 1, : columns[-1] + 1] if len(rows) else square
+
+
 def resized(pixels: Pixels, height: int, width: int) -> Pixels:
     """An image in other sides (bilinear, antialiased)."""
     if pixels.shape[:2] == (height, width):

@@ -97,7 +97,7 @@ def _measured(receipt: Receipt) -> str:
     found = _beside(receipt.folder / "evaluation" / "val" / "metrics.json")
     if not found or found.get("weights_sha256") != receipt.weights_sha256[FINAL]:
         return f"{said} By class: not measured; `make evaluate RUN={receipt.folder}` does."
-    low, high = found.get("accuracy_interval_95") or (None, None)
+    low, high = found.get(f"{headline.name}_interval_95") or (None, None)
     interval = "" if low is None else f" 95 % interval {low:.2%} to {high:.2%} (n={found['n']})."
     rows = found.get("per_class") or []
     names = list(rows[0]) if rows else []

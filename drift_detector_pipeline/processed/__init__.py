@@ -11,5 +11,8 @@ digits         scikit-learn's digits as a source
 placed_boxes   boxes as annotated -> boxes of the stored picture
 entries        images, splits and truth -> what is packed, counted
 duplicates     images that appear twice
+box_facts      what boxes a data set holds, in numbers
+box_charts     ... and in pictures
+box_report     ... and with the boxes drawn
 data_report    what a data set holds, in pictures
 """

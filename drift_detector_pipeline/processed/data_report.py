@@ -1,7 +1,7 @@
 """What a data set holds, in pictures: `make data_report ARGS="data=cifar10"`.
 
 In: a processed folder. Out: data_report/{report.html,data_report.json} in it: counts, class balance, sizes, sample
-pictures, images that appear twice. Read by people before they train.
+pictures, images that appear twice, and of boxes what box_report.py tells. Read by people before they train.
 """
 
 import sys
@@ -16,13 +16,14 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Boxes, Pixels
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.figures import drawable, figure_png
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.pages import data_uri, image_png, write_page
+from drift_detector_pipeline.processed.box_report import report_boxes
 from drift_detector_pipeline.processed.duplicates import EXACT, MANY, AlikePair, find_pairs, thumbnail
 from drift_detector_pipeline.processed.manifest import REPORT, Processed, open_processed
 from drift_detector_pipeline.processed.packing import PackedImages
@@ -38,31 +39,45 @@ _SHOWN_PX, _LONGEST = 96, 30  # of a sample's shorter side; letters of a class i
 def main() -> int:
     """Write the report of the data set that the overrides on the command line name."""
     set_up_logging()
-    path = write_report(open_processed(load(sys.argv[1:]).settings.data))
+    settings = load(sys.argv[1:]).settings.data
+    path = write_report(open_processed(settings), settings.img_size)
     log.info("%s", path)
     return 0
 
 
-def write_report(data: Processed) -> Path:
-    """Write the report into the processed folder; return the page's path."""
+def write_report(data: Processed, side_px: int) -> Path:
+    """Write the report into the processed folder; return the page's path. `side_px`: the side of the model's input."""
     folder = data.folder / REPORT
     folder.mkdir(exist_ok=True)
     pairs = find_pairs(_watched(data.images, "equal pixels"), _thumbnails(data.images), threshold=ALIKE)
     facts = _facts(data, pairs)
+    if data.task == "boxes":
+        boxes = report_boxes(data, side_px)
+        facts |= {"boxes": boxes.facts, "unused_parts": data.manifest.unused_folders}
+        template, page = "data_report_boxes.html", boxes.page
+    else:
+        template, page = "data_report.html", _labels_page(data, facts)
     write_json(folder / "data_report.json", facts)
     write_page(
         folder / "report.html",
-        "data_report.html",
+        template,
         title=f"The data set {data.manifest.name}",
         facts=facts,
         many=MANY,
-        balance=data_uri(figure_png(_balance(facts["counts"]))),
         numbered=list(_numbered(data.classes)) if len(data.classes) <= NAMED else [],
-        samples=[(data.classes[label], _samples(data, label)) for label in _shown_classes(data)],
+        named=NAMED,
         pairs=[(pair, *(_shown(data.images[index]) for index in pair["images"])) for pair in facts["pairs"][:_PAIRS]],
+        **page,
     )
     _say(facts)
     return folder / "report.html"
+
+
+def _labels_page(data: Processed, facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "balance": data_uri(figure_png(_balance(facts["counts"]))),
+        "samples": [(data.classes[label], _samples(data, label)) for label in _shown_classes(data)],
+    }
 
 
 def _facts(data: Processed, pairs: list[AlikePair]) -> dict[str, Any]:
@@ -96,10 +111,25 @@ def _described(images: PackedImages, pair: AlikePair) -> dict[str, object]:
         "images": list(both),
         "paths": [images.paths[index] for index in both],
         "splits": [images.splits[index] for index in both],
-        "labels": [int(images.labels[index]) for index in both],
+        **_truths(images, both),
         "similarity": round(pair.similarity, 4),
         "equal": pair.exact,
     }
+
+
+def _truths(images: PackedImages, both: tuple[int, int]) -> dict[str, object]:
+    if images.boxes is None:
+        return {"labels": [int(images.labels[index]) for index in both], "boxes": None}
+    first, second = (images.target(index) for index in both)
+    return {"labels": None, "boxes": [len(first.labels), len(second.labels)], "same_boxes": _same(first, second)}
+
+
+def _same(first: Boxes, second: Boxes) -> bool:
+    return (
+        np.array_equal(first.boxes, second.boxes)
+        and np.array_equal(first.labels, second.labels)
+        and np.array_equal(first.ignore, second.ignore)
+    )
 
 
 def _imbalance(counts: dict[str, int]) -> float | None:
@@ -178,7 +208,8 @@ def _shown(pixels: Pixels) -> str:
 
 def _say(facts: dict[str, Any]) -> None:
     for split, counts in facts["counts"].items():
-        log.info("%-6s %7s images in %d classes", split, f"{sum(counts.values()):,}", len(counts))
+        what = "boxes" if "boxes" in facts else "images"
+        log.info("%-6s %7s %s in %d classes", split, f"{sum(counts.values()):,}", what, len(counts))
     log.info(
         "pairs of equal images: %d (%d across splits); of similar ones: %d (%d across splits)",
         facts["equal_pairs"], facts["equal_pairs_across_splits"],

@@ -144,6 +144,11 @@ class PackedImages:
         height, width, offset = self._heights[index], self._widths[index], self._offsets[index]
         return self._bytes[offset : offset + height * width * 3].reshape(height, width, 3)
 
+    @property
+    def sides(self) -> npt.NDArray[np.int64]:
+        """Height and width of each image in px: (N, 2)."""
+        return np.stack([self._heights, self._widths], axis=1)
+
     def target(self, index: int) -> Any:
         """The truth about an image: its label, or its `Boxes` in px of the image as stored."""
         return int(self.labels[index]) if self.boxes is None else self.boxes[index]

@@ -10,6 +10,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.processed.manifest import Processed
 
@@ -48,5 +49,6 @@ def roles_of(processed: Processed, least: int = LEAST) -> Roles:
 
 
 def crops_of(processed: Processed, indices: Indices, side_px: int) -> Pixels:
-    """The inference crops of some images: uint8 (N, S, S, 3)."""
-    return np.stack([inference_crop(processed.images[int(index)], side_px) for index in indices])
+    """What a model is shown of some images: uint8 (N, S, S, 3); where boxes are sought all of each, else its middle."""
+    look = inference_crop if processed.task is None else letterbox
+    return np.stack([look(processed.images[int(index)], side_px) for index in indices])

@@ -22,6 +22,7 @@ log_cost            what the request log costs
 training_speed      make bench
 scale               make bench_scale
 precision_accuracy  make bench_accuracy
+box_networks        make bench_boxes
 container_speed     make docker_bench
 load_material       image files and artefacts, drawn
 servers             a server as a group of processes, and what it costs

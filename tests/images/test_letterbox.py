@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drift_detector_pipeline.images.letterbox import FILL, back, into, letterbox, scale_of, sides_in
+from drift_detector_pipeline.images.letterbox import FILL, back, into, letterbox, scale_of, sides_in, without_border
 
 SIZES = [(240, 320), (320, 240), (100, 37), (31, 500), (320, 320), (7, 9)]
 
@@ -20,6 +20,7 @@ def test_the_image_fills_the_corner_and_one_colour_the_rest(height, width):
     outside = np.ones((64, 64), bool)
     outside[: inside[0], : inside[1]] = False
     assert (square[outside] == FILL).all()
+    assert np.array_equal(without_border(square), expected)
 
 
 def test_an_image_of_the_squares_size_keeps_its_bits():

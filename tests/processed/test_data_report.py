@@ -70,7 +70,7 @@ def report(tmp_path: Path, data_of: Callable[..., Data]) -> Path:
     shutil.copy(source / "train" / "cat" / "0.png", source / "val" / "dog" / "leaked.png")
     data = data_of(source)
     process(data)
-    return write_report(open_processed(data))
+    return write_report(open_processed(data), 16)
 
 
 def test_an_image_that_leaked_into_val_is_named_with_both_labels(report: Path) -> None:
@@ -104,7 +104,7 @@ def test_data_with_a_report_is_up_to_date_and_is_built_again_without_it(
     tmp_path: Path, data_of: Callable[..., Data], image_folder: Path
 ) -> None:
     data = data_of(image_folder)
-    report = write_report(open_processed(data.model_copy(update={"processed_path": process(data)})))
+    report = write_report(open_processed(data.model_copy(update={"processed_path": process(data)})), 16)
     process(data)
     assert report.exists()
     process(data_of(image_folder, val_fraction=0.4))
@@ -140,7 +140,7 @@ def test_class_names_of_any_letters_make_a_page_that_says_them(tmp_path: Path, d
     """Warnings are errors here, as that of a font without a letter."""
     data = data_of(make_folder(tmp_path / "source", images_per_class=3, classes=tuple(ODD_CLASSES)))
     process(data)
-    page = write_report(open_processed(data)).read_text()
+    page = write_report(open_processed(data), 16).read_text()
     assert "class 7 is 猫" in page
     assert all(name in page for name in ("猫", "किताब", "caf\\udce9", "$5_$10"))
 

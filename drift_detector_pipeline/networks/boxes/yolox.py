@@ -5,7 +5,7 @@ anchors, a decoupled head, SimOTA. Its raw output needs nothing but convolutions
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -52,9 +52,20 @@ class Yolox(nn.Module):
         """What pretrained weights expect of an image: mean and std."""
         return self.backbone.pretrained_cfg
 
+    def group_matcher(self, coarse: bool) -> Callable[[str], int]:
+        """Numbers the stages of the backbone, as timm's models do; neck and heads are the last."""
+        del coarse
+        stages = self.backbone.stages()
+        return lambda name: stages.get(name.removeprefix("backbone.net."), len(stages))
+
     def get_classifier(self) -> tuple[nn.Module, ...]:
         """The layers whose shape depends on the number of classes."""
         return tuple(head.get_submodule("classes") for head in self.heads)
+
+    def raw(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Boxes (N, A, 4) in px and chances (N, A, K) of all places: what an exported graph gives."""
+        _, boxes, logits = _decode(self._maps(images))
+        return boxes, _chances(logits)
 
     @torch.no_grad()
     def look(self, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> list[Found]:

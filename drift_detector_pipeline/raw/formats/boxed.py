@@ -53,15 +53,19 @@ class Found(NamedTuple):
 
 
 def checked(source: Survey, found: Found) -> Found:
-    """Sorted by path, each box once, classes named, pictures in no part left out where others are in one.
+    """Sorted by path, each box once, classes named.
 
-    Raises DataError if a picture comes twice, there is none, or not a single box.
+    Where some pictures are in parts, those in none are trained on if nothing else is, or else left out.
+    Raises DataError if a picture comes twice, or there is not a single box.
     """
     pictures = sorted(found.pictures, key=lambda one: one.path)
     _refuse_twice(source, pictures)
-    notes, has_parts = Counter(found.notes), any(one.part for one in pictures)
-    notes[IN_NO_PART] += sum(one.part is None for one in pictures) if has_parts else 0
-    pictures = [one for one in pictures if one.part or not has_parts]
+    notes, parts = Counter(found.notes), {one.part for one in pictures}
+    if "train" in parts and None in parts:
+        notes[IN_NO_PART] += sum(one.part is None for one in pictures)
+        pictures = [one for one in pictures if one.part]
+    elif len(parts) > 1:
+        pictures = [one._replace(part=one.part or "train") for one in pictures]
     flat = [box for one in pictures for box in one.found.boxes]
     _refuse_nothing(source, pictures, flat)
     once = [one._replace(found=_once(one.found, notes)) for one in pictures]
@@ -113,8 +117,6 @@ def _refuse_twice(source: Survey, pictures: Sequence[Boxed]) -> None:
 
 
 def _refuse_nothing(source: Survey, pictures: Sequence[Boxed], flat: Sequence[RawBox]) -> None:
-    if not pictures:
-        raise DataError(f"{source.shown}: no picture with an annotation, among {len(source.pictures)} pictures")
     if all(box.ignore for box in flat):
         what = f"all {len(flat)} boxes are marked as crowds, difficult or DontCare" if flat else "there is no box"
         raise DataError(

@@ -61,22 +61,19 @@ def read(source: Path, shown: Path | None = None, layout: str | None = None) -> 
 
 def all_of(source: Survey, layout: str) -> Found:
     """Pictures and boxes of all parts, also of those that are not used here. Raises DataError as `read` does."""
-    return checked(source, LAYOUTS[layout].read(source))
+    found = LAYOUTS[layout].read(source)
+    if not found.pictures:
+        raise DataError(
+            f"{source.shown}: no picture with an annotation of {LAYOUTS[layout].called}, among {len(source.pictures)} "
+            f"pictures; expected {LAYOUTS[layout].expected}; data.format=null finds the layout by itself"
+        )
+    return checked(source, found)
 
 
 def layout_of(source: Survey, named: str | None) -> str | None:
-    """The layout that is named, or that fits; None: an ImageFolder, if anything. Raises DataError as `read` does."""
-    if named is None:
-        return _found(source)
-    if not LAYOUTS[named].fits(source):
-        raise DataError(
-            f"{source.shown}: nothing of {LAYOUTS[named].called} there; expected {LAYOUTS[named].expected}; "
-            "data.format=null finds the layout by itself"
-        )
-    return named
-
-
-def _found(source: Survey) -> str | None:
+    """The layout that is named, or that fits; None: an ImageFolder, if anything. Raises DataError if several fit."""
+    if named is not None:
+        return named
     fitting = [name for name, layout in LAYOUTS.items() if source.pictures and layout.fits(source)]
     if len(fitting) > 1:
         both = " and ".join(LAYOUTS[name].called for name in fitting)

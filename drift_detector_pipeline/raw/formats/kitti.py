@@ -4,6 +4,7 @@ In: a `Survey`. Out: what was `Found`. training/label_2/000001.txt is about trai
 columns, 16 with a score: type, truncated, occluded, alpha, four ends of the box in pixels from 0, and 3D facts.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,8 @@ from drift_detector_pipeline.raw.formats.values import (
 from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
 DONT_CARE = "DontCare"
+_NAMED = re.compile(r"(^|/)label_\d$")
+_PUBLISHED = re.compile(r"(^|/)training/")  # KITTI's name for all that has labels, which is no part
 _COLUMNS = (15, 16)
 _ENDS = ("left", "top", "right", "bottom")
 
@@ -40,7 +43,7 @@ def read(source: Survey) -> Found:
     parts, boxed = parts_of(source, labels, notes), list[Boxed]()
     for path, boxes in zip(labels, each(labels, lambda path: _boxes(source, path)), strict=True):
         if picture := partner(path, stems, source.shown):
-            part = parts.get(path) if parts else part_of(path)
+            part = parts.get(path) if parts else part_of(_PUBLISHED.sub("", path))
             boxed.append(Boxed(picture, part, ImageBoxes(boxes, None)))
         else:
             notes[NOT_THERE] += 1
@@ -49,9 +52,9 @@ def read(source: Survey) -> Found:
 
 
 def _labels(source: Survey) -> list[str]:
-    """All texts of the folders where one of the first texts reads so."""
+    """All texts of the folders called label_2, or where one of the first texts reads so."""
     texts = [path for path in source.ending(".txt") if "ImageSets" not in PurePosixPath(path).parts]
-    folders, tried = set[str](), Counter[str]()
+    folders, tried = {folder_of(path) for path in texts if _NAMED.search(folder_of(path))}, Counter[str]()
     for path in texts:
         if folder_of(path) not in folders and tried[folder_of(path)] < 20:
             tried[folder_of(path)] += 1
@@ -62,7 +65,7 @@ def _labels(source: Survey) -> list[str]:
 
 def _reads_so(source: Survey, path: str) -> bool:
     with (source.root / path).open("rb") as file:
-        columns = file.readline(10_000).split()
+        columns = file.readline(10_000).removeprefix(b"\xef\xbb\xbf").split()
     return len(columns) in _COLUMNS and columns[0][:1].isalpha() and columns[4][-1:].isdigit()
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.listing import everything_below, is_clutter
-from drift_detector_pipeline.raw.split_names import PLAIN, split_name
+from drift_detector_pipeline.raw.split_names import split_name
 
 PICTURES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".j2k",
@@ -88,9 +88,9 @@ def by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
 
 
 def part_of(path: str) -> str | None:
-    """The part of a data set, train, val or test, that the folders of a path name plainly; the innermost counts."""
+    """The part of a data set, train, val or test, that the folders of a path name; the innermost counts."""
     for name in reversed(PurePosixPath(path).parent.parts):
-        if (found := split_name(name)) and found.rank < len(PLAIN):
+        if (found := split_name(name)) and not found.rest:
             return found.part
     return None
 

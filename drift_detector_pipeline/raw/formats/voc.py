@@ -54,7 +54,7 @@ def read(source: Survey) -> Found:
     for one in found:
         if picture := _picture(one, stems, source):
             boxes = tuple(_half_open(box, 0 if zeros else 1) for box in one.boxes)
-            part = parts.get(one.path) if parts else part_of(one.path)
+            part = parts.get(one.path) if parts else part_of(one.path) or part_of(picture)
             boxed.append(Boxed(picture, part, ImageBoxes(boxes, one.size)))
         else:
             notes[NOT_THERE] += 1

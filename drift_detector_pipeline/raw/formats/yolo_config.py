@@ -26,7 +26,7 @@ class Config(NamedTuple):
 
     path: str  # of the file that says so; "": there is none
     names: dict[int, str]  # number -> class; {}: nothing names them
-    parts: dict[str, list[str]]  # part -> pictures; {}: the folders say, if anything does
+    parts: dict[str, list[str]]  # part, "" for none -> pictures; {}: the folders say, if anything does
     missing: int  # pictures in lists that are not there
     keypoints: bool  # whether points follow each box
 
@@ -43,8 +43,9 @@ def config_of(source: Survey) -> Config:
             pictures, lost = _pictures(source, path, content, part, given)
             parts[part], missing = pictures, missing + lost
     if parts.get("val") and parts.get("val") == parts.get("train"):
-        log.warning("%s: train and val are the same pictures; some are taken to validate on", source.where(path))
+        log.info("%s: train and val are the same pictures; some of them are taken to validate on", source.where(path))
         del parts["val"]
+        parts = {"": parts["train"]} if set(parts) == {"train"} else parts
     parts = {part: pictures for part, pictures in parts.items() if pictures}
     return Config(path, _names(content, source.where(path)), parts, missing, bool(content.get("kpt_shape")))
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from drift_detector_pipeline.arrays import Float64s, Pixels
 from drift_detector_pipeline.figures import figure_png
+from drift_detector_pipeline.images.letterbox import without_border
 from drift_detector_pipeline.pages import data_uri, image_png
 from drift_detector_pipeline.tasks.boxes.charts import (
     MOST_CURVES,
@@ -22,7 +23,7 @@ from drift_detector_pipeline.tasks.boxes.charts import (
     sheet,
 )
 from drift_detector_pipeline.tasks.boxes.matching import Matches, best_threshold, confusions, curve
-from drift_detector_pipeline.tasks.boxes.metrics import SIZES, Metrics
+from drift_detector_pipeline.tasks.boxes.metrics import DRAWS, SIZES, Metrics
 from drift_detector_pipeline.tasks.boxes.tide import KINDS, split_errors
 from drift_detector_pipeline.tasks.classification.charts import confusion_chart
 from drift_detector_pipeline.tasks.task import Evaluation, Report
@@ -65,6 +66,7 @@ def report(evaluation: Evaluation) -> Report:
         "rows": rows,
         "absent": [row.name for row in rows if not row.sought],
         "sizes": SIZES,
+        "draws": DRAWS,
         "splits": splits,
         "kinds": KINDS,
         "sample": [(evaluation.paths[place], _jpeg(shown[place])) for place in sample],
@@ -136,7 +138,7 @@ def _worst(evaluation: Evaluation, threshold: float) -> list[int]:
 
 def _drawn(evaluation: Evaluation, place: int, threshold: float) -> Pixels:
     found = [one for one in evaluation.answers[place]["boxes"] if one["score"] >= threshold]
-    return drawn(evaluation.picture(place), found, evaluation.targets[place], evaluation.classes)
+    return drawn(without_border(evaluation.picture(place)), found, evaluation.targets[place], evaluation.classes)
 
 
 def _jpeg(pixels: Pixels) -> str:

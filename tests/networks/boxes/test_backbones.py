@@ -62,6 +62,15 @@ def test_norms_of_a_pretrained_backbone_stay_and_those_of_a_random_one_learn(tmp
         assert all(one.training for one in module.neck.modules())
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_first_stages_of_a_backbone_can_be_frozen(name):
+    stages = network(f"model={name}", f"model.options.backbone={BACKBONE}").module.backbone.stages()
+    assert sorted(set(stages.values())) == [0, 1, 2, 3, 4]  # strides 2 to 32
+    module = network(f"model={name}", f"model.options.backbone={BACKBONE}", "model.frozen_stages=2").module
+    frozen = {key for key, weight in module.named_parameters() if not weight.requires_grad}
+    assert frozen == {f"backbone.net.{key}" for key, stage in stages.items() if stage < 2}
+
+
 def test_a_classifier_takes_all_but_the_head_of_another(tmp_path):
     lender = classifier()
     run = run_of(tmp_path, lender, BACKBONE)
