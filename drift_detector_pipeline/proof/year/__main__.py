@@ -62,7 +62,7 @@ class Plan(NamedTuple):
 
 PLANS = {
     "cifar10": Plan(
-        365, 20, YEAR, 30, True,
+        180, 24, YEAR, 15, True,
         ["lifecycle.wait_images=128", "heal.images=128", "monitor.cause_images=64", "basket.images=20",
          "retrain.further_epochs=3", "gate.clean_margin=0.02", "gate.others_margin=0.02"],
     ),

@@ -27,9 +27,9 @@ from drift_detector_pipeline.proof.year.online_mmd import OnlineMmd
 from drift_detector_pipeline.proof.year.world import MIX, NOBODY, ORDER, STRANGERS, Day, Spell
 from drift_detector_pipeline.release.export import Source
 
-RUN_LENGTH = 10_000  # images to a false alarm that the online test is asked for: about one a year
+RUN_LENGTH = 5_000  # images to a false alarm that the online test is asked for: about one a year
 WAIT, WATCHED_AGAIN = 128, 128  # images labelled after its alarm, and more of them before it watches again
-RETAINED = 1_000  # train images that are learned from along with new ones, so that nothing is forgotten
+RETAINED = 500  # train images that are learned from along with new ones, so that nothing is forgotten
 _HEALED_WITH, _PRIOR = 128, 16
 _BATCH = 64
 

@@ -36,12 +36,10 @@ class Spell(NamedTuple):
         return self.levels[place]
 
 
-# A month of fog, a release that turns images, a season, a sensor that ages, visitors, a batch sorted by class, a lens
-# that lost its focus.
+# Fog, a release that turns images, a season, a sensor that is worn out, visitors, a delivery sorted by class.
 YEAR = (
-    Spell(30, 59, "fog", (4,)), Spell(85, 114, "turned_180", (1,)), Spell(140, 164, MIX),
-    Spell(190, 234, "gaussian_noise", (1, 2, 3)), Spell(260, 279, STRANGERS), Spell(295, 309, ORDER),
-    Spell(328, 352, "defocus_blur", (4,)),
+    Spell(20, 41, "fog", (4,)), Spell(56, 77, "turned_180", (1,)), Spell(90, 99, MIX),
+    Spell(112, 133, "gaussian_noise", (3,)), Spell(146, 153, STRANGERS), Spell(162, 166, ORDER),
 )  # fmt: skip
 MONTH = (Spell(8, 15, "contrast", (4,)),)
 

@@ -1,0 +1,116 @@
+"""An autopilot that is killed at any step loses nothing and does nothing twice, and the champion is always whole."""
+
+import random
+import shutil
+from collections import Counter
+from contextlib import closing
+
+import pytest
+from changed import change_a_world, write_all
+from flights import Flights, Place
+from small_artefact import make_artefact
+from test_autopilot import make_bright_artefact
+
+from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, decisions
+from drift_detector_pipeline.lifecycle.labelling.basket_file import baskets, read_basket
+from drift_detector_pipeline.lifecycle.watching.alarms import alarms
+from drift_detector_pipeline.release.registry import champion, history, open_version, promote, register
+from drift_detector_pipeline.serving.request_log import RequestLog
+
+STEPS = 400  # of a flight, about: opening a model alone takes some
+
+
+@pytest.fixture(scope="module")
+def stories(made_once, models, tmp_path_factory):
+    """What there is before an autopilot looks: by name a folder to copy, and the words it flies with."""
+    root = tmp_path_factory.mktemp("stories")
+    bright = made_once("bright_model", lambda place: make_bright_artefact(place / "bright")) / "bright"
+    changed = change_a_world(f"sqlite:///{root}/log.sqlite", models)
+    write_all(changed.contents, root / "photos")
+    changed.log.close()
+    for name, former in (("basket", None), ("return", bright)):
+        place = root / name / "models"
+        first = register(models / "first", place)
+        promote(first, why="the first", place=place)
+        if former:
+            promote(register(former, place), why="for summer", force=True, place=place)
+            promote(first, why="autumn", force=True, place=place)
+        shutil.copyfile(root / "log.sqlite", root / name / "log.sqlite")
+    return root
+
+
+@pytest.fixture(scope="module")
+def flights():
+    found = Flights()
+    yield found
+    found.close()
+
+
+def begun(stories, name, place):
+    """A copy of a story."""
+    shutil.copytree(stories / name, place)
+    return Place(
+        f"sqlite:///{place}/log.sqlite", stories / "photos", place / "models", place / "baskets", place / "labels"
+    )
+
+
+def whole(place):
+    """The champion, every byte of it checked."""
+    standing = champion(place.models)
+    open_version(standing.version, place.models)
+    return standing.version
+
+
+def told(place):
+    """What an autopilot left: decisions that were not cut off, alarms, champions, baskets by their alarm."""
+    with closing(RequestLog(place.database)) as log:
+        done = [(one.alarm_id, one.action) for one in decisions(log) if one.outcome != INTERRUPTED]
+        open_ended = [one for one in decisions(log) if one.ended_at is None]
+        settled = [(one.id, one.acknowledged_by) for one in alarms(log)]
+    made = Counter(read_basket(folder).alarm["id"] for folder in baskets(place.baskets))
+    return done, open_ended, settled, [one.version for one in history(place.models)], made
+
+
+def killed_until_done(flights, place, words, choose):
+    """Fly again and again, each killed at a step, until one comes to its end; how many were killed."""
+    kills, standing = 0, {whole(place)}
+    while (status := flights.fly(place, words, choose.randint(1, STEPS))) != 0:
+        assert status == -9
+        kills += 1
+        standing.add(whole(place))
+    assert flights.fly(place, words) == 0
+    assert len(standing | {whole(place)}) <= 2  # who answered before, and who answers now
+    return kills
+
+
+def many_kills(flights, stories, tmp_path, wanted, seed):
+    """Stories until so many were killed; kills by story, and stories whose end is another than that of one in peace."""
+    kills, different, choose, number = Counter(), [], random.Random(seed), 0
+    words = {"basket": ["lifecycle=heal"], "return": ["lifecycle=heal"]}
+    peace = dict[str, tuple]()
+    for name in words:
+        place = begun(stories, name, tmp_path / f"{name} in peace")
+        assert flights.fly(place, words[name]) == 0
+        peace[name] = told(place)
+    while kills.total() < wanted:
+        name = ("basket", "return")[number % 2]
+        place = begun(stories, name, tmp_path / f"{name}{number}")
+        kills[name] += killed_until_done(flights, place, words[name], choose)
+        if (found := told(place)) != peace[name]:
+            different.append((name, number, found, peace[name]))
+        shutil.rmtree(tmp_path / f"{name}{number}")
+        number += 1
+    return kills, number, different
+
+
+def test_an_autopilot_that_is_killed_a_few_times_does_as_one_in_peace(flights, stories, tmp_path) -> None:
+    kills, _, different = many_kills(flights, stories, tmp_path, 6, seed=1)
+    assert not different and kills.total() >= 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_at_100_steps_it_loses_nothing_and_does_nothing_twice(flights, stories, tmp_path) -> None:
+    kills, number, different = many_kills(flights, stories, tmp_path, 100, seed=2)
+    print(f"{kills.total()} kills in {number} stories, {dict(kills)}; {len(different)} ended otherwise")
+    assert not different
