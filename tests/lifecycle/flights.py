@@ -6,6 +6,7 @@ everything once and forks an autopilot for each line of JSON that it reads; it a
 
 import itertools
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -47,9 +48,10 @@ class Flights:
         )
 
     def fly(self, place, words, kill_at=None):
-        """One that kills itself before its step `kill_at`; its exit status, -9 if it was killed."""
+        """One that kills itself before its step `kill_at`; its exit status, -9 if it was killed, and its steps."""
         print(json.dumps([list(map(str, place)), words, kill_at]), file=self._source.stdin, flush=True)
-        return int(self._source.stdout.readline())
+        status, steps = self._source.stdout.readline().split()
+        return int(status), int(steps)
 
     def close(self):
         """End all of it."""
@@ -59,22 +61,25 @@ class Flights:
 
 
 def _main():
+    import drift_detector_pipeline.lifecycle.mending.heal  # noqa: F401  # PyTorch once, not in each of them
+
     for line in sys.stdin:
         place, words, kill_at = json.loads(line)
+        done = mmap.mmap(-1, 8)
         child = os.fork()
         if not child:
             try:
-                os._exit(_fly(Place(place[0], *map(Path, place[1:])), words, kill_at))
+                os._exit(_fly(Place(place[0], *map(Path, place[1:])), words, kill_at, done))
             except BaseException as error:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 os._exit(70)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(status, int.from_bytes(done[:], "little"), flush=True)
 
 
-def _fly(place, words, kill_at):
+def _fly(place, words, kill_at, done):
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if kill_at is not None:
-        _kill_at(kill_at)
+    _count(done, kill_at)
     words = ["lifecycle.wait_images=100", *words]
     sections = [load_section(one, words) for one in (Basket, Heal, Retrain, Gate)]
     steps = Steps(*sections, place.photos, place.models, place.baskets, place.labels)
@@ -82,13 +87,16 @@ def _fly(place, words, kill_at):
         return fly(log, load_section(Lifecycle, words), steps, threading.Event())
 
 
-def _kill_at(number):
+def _count(done, kill_at):
+    """Count steps where the parent sees it, and die before number `kill_at`."""
     from sqlalchemy import Engine, event
 
     steps = itertools.count(1)
 
     def step(*_):
-        if next(steps) >= number:
+        number = next(steps)
+        done[:] = number.to_bytes(8, "little")
+        if number == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     for moment in ("before_cursor_execute", "commit"):

@@ -8,7 +8,6 @@ from contextlib import closing
 import pytest
 from changed import change_a_world, write_all
 from flights import Flights, Place
-from small_artefact import make_artefact
 from test_autopilot import make_bright_artefact
 
 from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, decisions
@@ -17,7 +16,7 @@ from drift_detector_pipeline.lifecycle.watching.alarms import alarms
 from drift_detector_pipeline.release.registry import champion, history, open_version, promote, register
 from drift_detector_pipeline.serving.request_log import RequestLog
 
-STEPS = 400  # of a flight, about: opening a model alone takes some
+NAMES, WORDS = ("basket", "return"), ["lifecycle=heal"]
 
 
 @pytest.fixture(scope="module")
@@ -71,31 +70,31 @@ def told(place):
     return done, open_ended, settled, [one.version for one in history(place.models)], made
 
 
-def killed_until_done(flights, place, words, choose):
+def killed_until_done(flights, place, words, choose, steps):
     """Fly again and again, each killed at a step, until one comes to its end; how many were killed."""
     kills, standing = 0, {whole(place)}
-    while (status := flights.fly(place, words, choose.randint(1, STEPS))) != 0:
+    while (status := flights.fly(place, words, choose.randint(1, steps))[0]) != 0:
         assert status == -9
         kills += 1
         standing.add(whole(place))
-    assert flights.fly(place, words) == 0
+    assert flights.fly(place, words)[0] == 0
     assert len(standing | {whole(place)}) <= 2  # who answered before, and who answers now
     return kills
 
 
 def many_kills(flights, stories, tmp_path, wanted, seed):
-    """Stories until so many were killed; kills by story, and stories whose end is another than that of one in peace."""
+    """Stories until so many were killed: kills by story, how many stories, those that ended otherwise than in peace."""
     kills, different, choose, number = Counter(), [], random.Random(seed), 0
-    words = {"basket": ["lifecycle=heal"], "return": ["lifecycle=heal"]}
-    peace = dict[str, tuple]()
-    for name in words:
+    peace, steps = {}, {}
+    for name in NAMES:
         place = begun(stories, name, tmp_path / f"{name} in peace")
-        assert flights.fly(place, words[name]) == 0
+        status, steps[name] = flights.fly(place, WORDS)
+        assert status == 0
         peace[name] = told(place)
     while kills.total() < wanted:
-        name = ("basket", "return")[number % 2]
+        name = NAMES[number % 2]
         place = begun(stories, name, tmp_path / f"{name}{number}")
-        kills[name] += killed_until_done(flights, place, words[name], choose)
+        kills[name] += killed_until_done(flights, place, WORDS, choose, round(1.25 * steps[name]))
         if (found := told(place)) != peace[name]:
             different.append((name, number, found, peace[name]))
         shutil.rmtree(tmp_path / f"{name}{number}")

@@ -3,15 +3,17 @@
 In: a finished run, whose network is the first champion, and a processed folder of strangers; or data=digits, a month in
 a few minutes, which trains its first champion itself. A part of the images is the pipeline's own, the rest comes day by
 day. Out: a folder outputs/year/<date>_<time>/ with everything that was made, year.html in it,
-reports/year_<data>_seed<n>.json, and reports/year_<data>.json over all seeds that are there.
+reports/year_<data>_seed<n>.json, and reports/year_<data>.json over all seeds that are there. lived=FOLDER: a year that
+was lived before, or stopped on the way, is reckoned anew.
 """
 
 import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,12 +30,13 @@ from drift_detector_pipeline.lifecycle.steps import Steps
 from drift_detector_pipeline.processed.manifest import MANIFEST, open_processed
 from drift_detector_pipeline.proof.year.given import FIRST, given
 from drift_detector_pipeline.proof.year.life import KEPT, Life, serving
+from drift_detector_pipeline.proof.year.lived import answers_read
 from drift_detector_pipeline.proof.year.marks import marks
 from drift_detector_pipeline.proof.year.others import by_calendar, by_knowledge, by_online_mmd, known_of, stream_of
 from drift_detector_pipeline.proof.year.page import write_year
 from drift_detector_pipeline.proof.year.reckoning import Year, reckon
 from drift_detector_pipeline.proof.year.spread import write_spread
-from drift_detector_pipeline.proof.year.world import MONTH, YEAR, Spell, World, days, divide
+from drift_detector_pipeline.proof.year.world import MONTH, YEAR, Day, Spell, World, days, divide
 from drift_detector_pipeline.release.artefact import MODELS, read_artefact
 from drift_detector_pipeline.release.export import one_core, open_source
 from drift_detector_pipeline.release.registry import champion_folder, history, promote, register
@@ -45,6 +48,7 @@ from drift_detector_pipeline.settings_in_use import Basket, Gate, Heal, Lifecycl
 PLACE = Path("outputs/year")
 _DATABASE = "sqlite:///models/requests.sqlite"
 _PACKAGE = "drift_detector_pipeline"
+_STRANGERS, _WORDS = "data/processed/imagenette", ("seed", "strangers", "lived")
 
 
 class Plan(NamedTuple):
@@ -83,19 +87,31 @@ _POLICY = [
 ]  # a week is seconds here
 
 
+class Beginning(NamedTuple):
+    """What a year begins with."""
+
+    name: str  # of PLANS
+    seed: int
+    run: Path | None = None  # whose network is the first champion; None: it is trained
+    strangers: Path = Path(_STRANGERS)
+
+    @property
+    def plan(self) -> Plan:
+        """How the year is made."""
+        return PLANS[self.name]
+
+
 @exit_status
 def main() -> int:
     """Live the year that the words name."""
     command = read_command(sys.argv[1:], {"data": tuple(PLANS)})
     words = dict(word.split("=", 1) for word in command.overrides)
-    if wrong := [word for word in words if word not in ("seed", "strangers")]:
-        raise ConfigError(
-            f"{wrong[0]}: no word of a year; a run, strangers=FOLDER, data={' or '.join(PLANS)}, seed=N are"
-        )
+    if wrong := [word for word in words if word not in _WORDS]:
+        raise ConfigError(f"{wrong[0]}: no word of a year; a run, data={' or '.join(PLANS)}, {', '.join(_WORDS)} are")
     set_up_logging()
     name = command.own.get("data", "cifar10")
-    strangers = Path(words.get("strangers", "data/processed/imagenette"))
-    report = live(name, PLANS[name], int(words.get("seed", "0")), command.target, strangers)
+    begin = Beginning(name, int(words.get("seed", "0")), command.target, Path(words.get("strangers", _STRANGERS)))
+    report = reckoned(begin, Path(words["lived"])) if "lived" in words else live(begin)
     path = Path("reports") / f"year_{name}_seed{report['seed']}.json"
     path.parent.mkdir(exist_ok=True)
     write_json(path, report)
@@ -103,28 +119,44 @@ def main() -> int:
     return 0
 
 
-def live(name: str, plan: Plan, seed: int, run: Path | None = None, strangers: Path = Path()) -> dict[str, Any]:
+def live(begin: Beginning) -> dict[str, Any]:
     """Prepare a world and a first champion, live the year, and say what it came to.
 
     Raises a PipelineError if a step that must not fail does.
     """
     started = time.perf_counter()
     folder = make_folder(PLACE / now().replace(":", "-"))
-    cache = (PLACE / "trained").resolve()
-    world = _laid_out(name, plan, folder, seed, run, strangers)
+    world = _world(begin, folder)
     log.info("%s: %d images come as a year", folder, len(world.labels))
-    _run(folder, ["release.export", *([str(FIRST)] if run else [])])
+    if begin.plan.pipeline:
+        _run(folder, ["dataset", *begin.plan.training])
+        _run(folder, ["modeling.train", *begin.plan.training, f"run.seed={begin.seed}"])
+    _run(folder, ["release.export", *([str(FIRST)] if begin.run else [])])
     with contextlib.chdir(folder):
-        first = register(MODELS / "artefact")
-        promote(first, who="nobody", why="the first")
+        promote(register(MODELS / "artefact"), who="nobody", why="the first")
         with serving() as address, closing(RequestLog(_DATABASE)) as requests:
-            year = _live(address, requests, world, plan, seed)
-            found = reckon(year)
-        found |= _others(year, plan, found.pop("versions"), cache)
+            _live(address, requests, world, begin)
+    return reckoned(begin, folder) | {"minutes": round((time.perf_counter() - started) / 60, 1)}
+
+
+def reckoned(begin: Beginning, folder: Path) -> dict[str, Any]:
+    """Say what a year in `folder` came to, as far as it was lived, and write its page.
+
+    Raises DataError if there is no whole day of it.
+    """
+    cache = (PLACE / "trained").resolve()
+    with tempfile.TemporaryDirectory() as place:
+        came = list(_days(_world(begin, Path(place)), begin))
+    with contextlib.chdir(folder), closing(RequestLog(_DATABASE)) as requests:
+        asked = answers_read(requests, came)
+        year = Year(came[: len(asked)], asked, _begun(begin.plan.spells, len(asked)), requests)
+        found = reckon(year)
+        found |= _others(year, begin.plan, found.pop("versions"), cache)
+        first = history()[0].version
     report = {
-        "data": name, "seed": seed, "model": first, "run": str(run) if run else None, "folder": str(folder),
-        "command": this_command(), "when": now(), "processor": processor(), "packages": package_versions(),
-        "minutes": round((time.perf_counter() - started) / 60, 1), **found,
+        "data": begin.name, "seed": begin.seed, "model": first, "run": str(begin.run) if begin.run else None,
+        "folder": str(folder), "command": this_command(), "when": now(), "processor": processor(),
+        "packages": package_versions(), "minutes": None, "days_planned": begin.plan.days, **found,
     }  # fmt: skip
     report["marks"] = marks(report)
     write_year(folder / "year.html", report)
@@ -136,38 +168,40 @@ def processor() -> str:
     return f"{os.cpu_count()} cores, {instruction_set(torch.device('cpu'))}"
 
 
-def _laid_out(name: str, plan: Plan, folder: Path, seed: int, run: Path | None, strangers: Path) -> World:
-    """The first champion's run and data below `folder`, and the images that will come."""
-    if not plan.pipeline:
-        if run is None:
-            raise ConfigError(
-                f"data={name}: name a finished run, whose network begins: make simulate_year RUN=outputs/..."
-            )
-        if not (strangers / MANIFEST).is_file():
-            raise ConfigError(f"strangers={strangers}: no processed data; run: make process_data ARGS=data=imagenette")
-        return given(run, strangers, folder, seed)
-    processed = open_processed(load([f"data={name}"]).settings.data, f'run: make process_data ARGS="data={name}"')
-    world = divide(processed, plan.pipeline, folder / "data/raw/own", seed)
-    _run(folder, ["dataset", *plan.training])
-    _run(folder, ["modeling.train", *plan.training, f"run.seed={seed}"])
-    return world
+def _world(begin: Beginning, folder: Path) -> World:
+    """Lay out the pipeline's own images below `folder`, and a given run; return the images that will come."""
+    if not begin.plan.pipeline:
+        if begin.run is None:
+            raise ConfigError(f"data={begin.name}: name the run that begins: make simulate_year RUN=outputs/DATE/TIME")
+        if not (begin.strangers / MANIFEST).is_file():
+            raise ConfigError(f"{begin.strangers}: no processed data; run: make process_data ARGS=data=imagenette")
+        return given(begin.run, begin.strangers, folder, begin.seed)
+    settings = load([f"data={begin.name}"]).settings.data
+    processed = open_processed(settings, f'run: make process_data ARGS="data={begin.name}"')
+    return divide(processed, begin.plan.pipeline, folder / "data/raw/own", begin.seed)
 
 
-def _live(address: str, requests: RequestLog, world: World, plan: Plan, seed: int) -> Year:
+def _days(world: World, begin: Beginning) -> Iterator[Day]:
+    return days(world, begin.plan.spells, begin.plan.days, begin.plan.a_day, begin.seed)
+
+
+def _begun(spells: Sequence[Spell], count: int) -> list[Spell]:
+    """Those that had begun within so many days, of a year that was stopped as far as it came."""
+    return [spell._replace(last=min(spell.last, count - 1)) for spell in spells if spell.first < count]
+
+
+def _live(address: str, requests: RequestLog, world: World, begin: Beginning) -> None:
     """A day after the other."""
-    words = [*_POLICY, *plan.policy, f"monitor.database={_DATABASE}", "monitor.once=true"]
+    words = [*_POLICY, *begin.plan.policy, f"monitor.database={_DATABASE}", "monitor.once=true"]
     steps = Steps(
         load_section(Basket, words), load_section(Heal, words), load_section(Retrain, words), load_section(Gate, words),
         KEPT,
     )  # fmt: skip
     life = Life(address, requests, load_section(Monitor, words), load_section(Lifecycle, words), steps)
-    came, asked = list[Any](), list[Any]()
-    with progress_bar(total=plan.days, title="year", unit=" days") as bar:
-        for day in days(world, plan.spells, plan.days, plan.a_day, seed):
-            came.append(day)
-            asked.append(life.live(day, world.classes))
+    with progress_bar(total=begin.plan.days, title="year", unit=" days") as bar:
+        for day in _days(world, begin):
+            life.live(day, world.classes)
             bar.update()
-    return Year(came, asked, plan.spells, requests)
 
 
 def _others(year: Year, plan: Plan, versions: dict[str, list[float]], cache: Path) -> dict[str, Any]:
@@ -180,7 +214,7 @@ def _others(year: Year, plan: Plan, versions: dict[str, list[float]], cache: Pat
         log.info("... by an online MMD test")
         test = by_online_mmd(known, stream)
         log.info("... by somebody who knows")
-        best = by_knowledge(known, stream, plan.spells, [*versions.values(), calendar["by_day"]], cache)
+        best = by_knowledge(known, stream, year.spells, [*versions.values(), calendar["by_day"]], cache)
     return {"others": {"retrain monthly": calendar, "online MMD, then retrain": test, "oracle": best}}
 
 
