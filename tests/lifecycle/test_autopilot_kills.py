@@ -1,5 +1,6 @@
 """An autopilot that is killed at any step loses nothing and does nothing twice, and the champion is always whole."""
 
+import os
 import random
 import shutil
 from collections import Counter
@@ -102,14 +103,10 @@ def many_kills(flights, stories, tmp_path, wanted, seed):
     return kills, number, different
 
 
-def test_an_autopilot_that_is_killed_a_few_times_does_as_one_in_peace(flights, stories, tmp_path) -> None:
-    kills, _, different = many_kills(flights, stories, tmp_path, 6, seed=1)
-    assert not different and kills.total() >= 6
-
-
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_killed_at_100_steps_it_loses_nothing_and_does_nothing_twice(flights, stories, tmp_path) -> None:
-    kills, number, different = many_kills(flights, stories, tmp_path, 100, seed=2)
+@pytest.mark.timeout(3600)
+def test_killed_again_and_again_it_loses_nothing_and_does_nothing_twice(flights, stories, tmp_path) -> None:
+    """KILLS=100 in the environment: so many."""
+    kills, number, different = many_kills(flights, stories, tmp_path, int(os.environ.get("KILLS", "12")), seed=1)
     print(f"{kills.total()} kills in {number} stories, {dict(kills)}; {len(different)} ended otherwise")
     assert not different
