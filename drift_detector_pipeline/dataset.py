@@ -111,6 +111,7 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
             extract(archive, folder / "extracted")
         listing = read(folder / "extracted" if archives else raw, raw, data.format)
         decoded = decode_all(listing, data.stored_side_px)
+    _check_preset(data, listing)
     refuse_balance(data.balance, listing.task)
     entries = Entries(listing, assign(listing.images, data.val_fraction, data.fit_fraction), decoded)
     packed_sha256 = write_packed(folder, entries)
@@ -141,6 +142,20 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
     )
     write_manifest(folder, manifest)
     _report(manifest, listing, time.monotonic() - started)
+
+
+def _check_preset(data: Data, listing: Listing) -> None:
+    """Raise DataError, or warn, where images are to be stored as suits the other kind of truth."""
+    if data.name == "boxes" and listing.task is None:
+        raise DataError(
+            f"{data.raw_path}: holds no boxes in a layout of docs/boxes.md, but one folder per class; make it "
+            "data=folder, or name the layout: data.format=yolo"
+        )
+    if data.name == "folder" and listing.task is not None:
+        log.warning(
+            "%s: holds boxes; data=boxes stores images as suits them, data=folder at %d px",
+            data.raw_path, data.stored_side_px,
+        )  # fmt: skip
 
 
 def _check_bad(bad: list[BadImage], images: int, data: Data, raw: Path | None) -> None:

@@ -43,3 +43,8 @@ def image_png(pixels: Pixels) -> bytes:
 def data_uri(png: bytes) -> str:
     """The PNG as an address that needs no file beside the page: `<img src="...">`."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def jpeg_uri(jpeg: bytes) -> str:
+    """The same of a JPEG."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

@@ -155,6 +155,44 @@ def test_a_picture_that_exif_turns_is_written_upright_with_its_boxes_on_the_same
     assert boxes_of(done.folder, to) == {("1", None): {RawBox(10, 5, 40, 15, "a")}}
 
 
+ODD = (
+    "no",
+    "1e3",
+    "~",
+    "a: b",
+    "#x",
+    "'",
+    '"<&>"',
+    "- x",
+    "caf\u00e9 \U0001f600",
+    "0",
+    "{x",
+    "*y",
+    "\\",
+    "true",
+    "a\u2028b",
+)
+
+
+@pytest.mark.parametrize("to", LAYOUTS)
+def test_classes_and_pictures_may_have_any_name(tmp_path: Path, to: str) -> None:
+    names = dict(enumerate(name for name in ODD if to != "kitti" or name.split() == [name]))
+    images = [{"id": n, "file_name": f"{name}.png", "width": 40, "height": 30} for n, name in enumerate(PICTURE_NAMES)]
+    for image in images:
+        write_image(tmp_path / "a" / str(image["file_name"]), 0)
+    boxes = [{"id": n, "image_id": n % 3, "category_id": n, "bbox": [n, 2, 9, 9]} for n in names]
+    kinds = [{"id": n, "name": name} for n, name in names.items()]
+    said = {"images": images, "annotations": boxes, "categories": kinds}
+    (tmp_path / "a" / "instances_all.json").write_text(json.dumps(said))
+    convert(tmp_path / "a", to, tmp_path / "b")
+    back = boxes_of(tmp_path / "b", to)
+    assert back == boxes_of(tmp_path / "a", "coco") and len(back) == 3
+    assert {box.class_name for boxes in back.values() for box in boxes} == set(names.values())
+
+
+PICTURE_NAMES = ("a b.c", "\u00fc \U0001f600", "- 1 2")
+
+
 def test_names_that_would_be_one_or_that_a_system_refuses_are_changed(tmp_path: Path) -> None:
     names = ("x/1.png", "y/1.jpg", "y/A.png", "z/a.png", "z/what?.png", "z/\u00fc.png")
     for n, name in enumerate(names):

@@ -7,6 +7,7 @@ risk             which predictions are wrong?
 accuracy         how accurate, without labels?
 second_look      what does a copy that has adapted to a window say of it?
 content          is something else shown, while looks hardly changed?
+correction       how far off a copy's word is, from changes that were taught
 copy_accuracy    how accurate on changed images? a copy is asked
 causes           how each known change moves the scores
 cause            which of them happened to a window, how strong, or a mix, strangers, unknown
@@ -21,6 +22,7 @@ verdict_words    the same in sentences
 inverse          a fault that its inverse undoes, and the accuracy of what was said before
 thumbnails       a few typical images of the reference
 detector         all of it in Python, for anybody's model
+boxes/           the same for a network of boxes
 build_reference  make drift_reference
 stream/          images one after another -> an alarm with a guarantee
 report           a verdict as JSON and as one page

@@ -6,24 +6,30 @@ In: a finished run and its processed data. Out: `<run>/reference.npz` and `<run>
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from drift_detector_pipeline.arrays import Labels, Pixels
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.drift.boxes.build import box_detector_of
+from drift_detector_pipeline.drift.boxes.detector import BoxDetector
 from drift_detector_pipeline.drift.detector import DriftDetector, Model
 from drift_detector_pipeline.drift.reference_file import FACTS, FILE
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.modeling.trained import Trained, open_trained
 from drift_detector_pipeline.processed.manifest import Processed
-from drift_detector_pipeline.processed.roles import crops_of, roles_of
+from drift_detector_pipeline.processed.roles import Roles, crops_of, roles_of
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import prepared
 from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt
 from drift_detector_pipeline.settings import Run
 
+AnyDetector: TypeAlias = DriftDetector | BoxDetector
+
 _ALLOWED = ("run.device", "run.threads")
+BOXES = "boxes"
+LEAST_BOXES = 20  # images of `fit` and of `ref`; the verdict says what is lost with fewer than a hundred
 
 
 @exit_status
@@ -35,14 +41,18 @@ def main() -> int:
     return 0
 
 
-def build_reference(folder: Path, overrides: list[str]) -> DriftDetector:
+def build_reference(folder: Path, overrides: list[str]) -> AnyDetector:
     """Learn on `fit`, describe `ref`, save both in the run's folder. Raises a PipelineError if something is missing."""
     receipt, started = read_receipt(folder), time.perf_counter()
     refuse_others(overrides, _ALLOWED, "the rest is in the receipt")
     run, processed = load_section(Run, ["run.precision=fp32", *overrides]), receipt.data()
     with prepared(run) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)
-        detector = detector_of(trained.network.module, trained, processed)
+        if trained.task.name == BOXES:
+            roles = roles_of(processed, LEAST_BOXES)
+            detector: AnyDetector = box_detector_of(trained, processed, roles, _facts(trained, processed, roles))
+        else:
+            detector = detector_of(trained.network.module, trained, processed)
     detector.save(folder)
     _say(folder, detector, time.perf_counter() - started)
     return detector
@@ -63,10 +73,7 @@ def detector_of(model: Model, trained: Trained, processed: Processed, world: Wor
     """
     roles = roles_of(processed)
     labels, side = processed.images.labels, trained.img_size
-    facts: dict[str, Any] = {
-        "weights_sha256": trained.sha256, "data_fingerprint": processed.fingerprint, "pool_images": len(roles.pool),
-        "command": this_command(), "when": now(),
-    }  # fmt: skip
+    facts = _facts(trained, processed, roles)
     world = world or World(crops_of(processed, roles.ref, side), labels[roles.ref])
     log.info("%d fit and %d reference images, %d px", len(roles.fit), len(world.crops), side)
     return DriftDetector.build(
@@ -75,10 +82,21 @@ def detector_of(model: Model, trained: Trained, processed: Processed, world: Wor
     )  # fmt: skip
 
 
-def _say(folder: Path, detector: DriftDetector, seconds: float) -> None:
+def _facts(trained: Trained, processed: Processed, roles: Roles) -> dict[str, Any]:
+    return {
+        "weights_sha256": trained.sha256, "data_fingerprint": processed.fingerprint, "pool_images": len(roles.pool),
+        "command": this_command(), "when": now(),
+    }  # fmt: skip
+
+
+def _say(folder: Path, detector: AnyDetector, seconds: float) -> None:
+    if isinstance(detector, BoxDetector):
+        worth = "mAP50", 100 * detector.reference.usual.map50
+    else:
+        worth = "accuracy", 100 * detector.reference.known.accuracy
     log.info(
-        "%d scores per image; accuracy in the training world %.1f %%; %.0f s, %.2f MB",
-        detector.reference.scores.shape[1], 100 * detector.reference.known.accuracy, seconds,
+        "%d scores per image; %s in the training world %.1f %%; %.0f s, %.2f MB",
+        detector.reference.scores.shape[1], *worth, seconds,
         (folder / FILE).stat().st_size / 1e6,
     )  # fmt: skip
     log.info("%s; compare images with it: make drift RUN=%s IMAGES=FOLDER", folder / FACTS, folder)

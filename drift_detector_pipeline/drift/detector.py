@@ -132,7 +132,7 @@ class DriftDetector:
             "thumbnail_bytes": np.array([len(jpeg) for jpeg in encoded], np.int64),
             "thumbnail_classes": np.array([self.classes.index(name) for name, _ in self.thumbnails], np.int32),
         }
-        own = {"identity": self.identity, "classes": self.classes, "preparation": self.preparation._asdict()}
+        own = {"identity": self.identity, "classes": self.classes, "preparation": self.preparation.as_values()}
         save_reference(Path(folder), self.reference, self.facts | own, extra)
 
     @classmethod

@@ -25,6 +25,7 @@ STATISTICS = ("distance", "largest", "classes", "features", "strangers")
 # Shares of p: strangers are the hardest to see and get two; features explain and do not alarm, for with strangers
 # beside them they found nothing more and took their share from the others.
 WEIGHTS = (1, 1, 1, 0, 2)
+Shifts = tuple[Float64s, npt.NDArray[np.bool_]]  # of each score: how far, and whether more than chance moves it
 _POWERS = (1, 0.5, 1, 1, 0.5)  # of a squared difference
 _COUNTED = np.flatnonzero(WEIGHTS)
 _SHARES = np.array(WEIGHTS)[_COUNTED]
@@ -159,7 +160,7 @@ def appearance(
     return float(_at_least(distance)[0] / len(distance)), left_out
 
 
-def shifts(reference: Float32s, window: Float32s, scale: Scale) -> tuple[Float64s, npt.NDArray[np.bool_]]:
+def shifts(reference: Float32s, window: Float32s, scale: Scale) -> Shifts:
     """How far each score's mean moved from reference (n, S) to window (m, S), in standard deviations: (S,).
 
     And whether that is more than chance does to any of the S in one of twenty windows (normal, Bonferroni): to say what

@@ -8,29 +8,42 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.crops import read_crops
+from drift_detector_pipeline.images.crops import read_stored
+from drift_detector_pipeline.images.decode import Side
+from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 
 LARGEST_PX = 2**14  # side of an image; more is no image but damage
 CHUNK = 1024  # images that are held at a time: 154 MB of 224 px
 Images = Pixels | Sequence[str | Path]
+Shape = Literal["crop", "letterbox"]
 
 
 class Preparation(NamedTuple):
     """How an image becomes model input; part of what a detector is tied to."""
 
     side_px: int  # of the square crop
-    stored_side_px: int  # shorter side of a decoded file, before the crop
+    stored_side_px: int  # shorter side of a decoded file, before the crop; the longer one before a letterbox
     mean: tuple[float, ...] = IMAGENET_MEAN  # of values in 0..1; of no use to a callable
     std: tuple[float, ...] = IMAGENET_STD
     early: tuple[str, ...] | None = None  # names of layers; None: found as `scores.signals.find_layers` does
     classifier: str | None = None
+    shape: Shape = "crop"  # the middle of an image, or all of it in a corner; what lacks it in a file is a crop
+
+    def view(self, pixels: Pixels) -> Pixels:
+        """An image (H, W, 3) as the model is shown it, (S, S, 3)."""
+        return (letterbox if self.shape == "letterbox" else inference_crop)(pixels, self.side_px)
+
+    def as_values(self) -> dict[str, Any]:
+        """What `preparation_from` undoes, as plain JSON; a crop as it has always been written."""
+        values = self._asdict()
+        return {name: value for name, value in values.items() if (name, value) != ("shape", "crop")}
 
 
 class Window(NamedTuple):
@@ -91,22 +104,25 @@ class Album:
         return _stacked(crops, self._preparation.side_px)
 
     def _crops(self, places: Sequence[int], unreadable: dict[str, str]) -> Iterator[tuple[str, Pixels]]:
-        side, given = self._preparation.side_px, self._given
+        how, given = self._preparation, self._given
         if isinstance(given, np.ndarray):
-            return ((self._called[place], inference_crop(given[place], side)) for place in places)
+            return ((self._called[place], how.view(given[place])) for place in places)
         files = [(self._called[place], given[place]) for place in places]
-        return read_crops(files, self._preparation.stored_side_px, side, unreadable)
+        side: Side = "shorter" if how.shape == "crop" else "longer"
+        stored = read_stored(files, how.stored_side_px, side, unreadable)
+        return ((name, how.view(one.pixels)) for name, one in stored)
 
 
 def preparation_from(values: Mapping[str, Any]) -> Preparation:
-    """Undo `_asdict` and JSON. Raises KeyError, TypeError or ValueError if a part is missing or cannot be."""
-    parts = (values[name] for name in Preparation._fields)
+    """Undo `as_values` and JSON. Raises KeyError, TypeError or ValueError if a part is missing or cannot be."""
+    parts = (values.get(name, "crop") if name == "shape" else values[name] for name in Preparation._fields)
     found = Preparation._make(tuple(part) if isinstance(part, list) else part for part in parts)
     sides, numbers = (found.side_px, found.stored_side_px), np.array([found.mean, found.std], dtype=np.float64)
     layers = [found.classifier, *(found.early or ())]
     right = {
         "side_px or stored_side_px": all(type(side) is int and 0 < side <= LARGEST_PX for side in sides),
         "mean or std": numbers.shape == (2, 3) and np.isfinite(numbers).all() and (numbers[1] > 0).all(),
+        "shape": found.shape in get_args(Shape),
         "layer": all(isinstance(name, str | None) for name in layers) and isinstance(found.early, tuple | None),
     }
     if wrong := [name for name, holds in right.items() if not holds]:

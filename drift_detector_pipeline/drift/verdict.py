@@ -4,7 +4,7 @@ In: a `Reference`, scores and predicted classes of a window. Out: a `Verdict`, n
 and the report.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Literal, NamedTuple
 
@@ -20,6 +20,7 @@ from drift_detector_pipeline.drift.permutation import (
     WEIGHTS,
     Labellings,
     Scale,
+    Shifts,
     WindowTest,
     appearance,
     labellings_of,
@@ -28,7 +29,7 @@ from drift_detector_pipeline.drift.permutation import (
     test_window,
 )
 from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of
-from drift_detector_pipeline.drift.scores.phi import CHANNELS, describe_scores
+from drift_detector_pipeline.drift.scores.phi import CHANNELS, Score, describe_scores
 from drift_detector_pipeline.errors import ConfigError
 
 SHOWN = 8  # images that carry a change
@@ -177,13 +178,15 @@ def judge(
     level, tested, looks, left_out, accuracy, cause, others = decide(
         reference, labellings, scores, predicted, limits, ask_again
     )
-    mix = _shares(reference.predicted, classes), _shares(predicted, classes)
+    mix = class_shares(reference.predicted, classes), class_shares(predicted, classes)
     carriers = _carriers(reference, labellings.scale, scores)
     if level != "quiet":
         cause = cause or _cause(reference, scores, predicted, classes)
     if others and cause is not None and (cause.kind == UNKNOWN or cause.second):
         cause = Cause(CONTENT, None, 0.0, cause.far, cause.alternatives)
-    channels = _channels(reference, labellings.scale, scores, mix, tested.p_values["classes"])
+    moved = shifts(reference.scores, scores, labellings.scale)
+    columns = describe_scores(reference.learned.parameters)
+    channels = channels_of(columns, CHANNELS, moved, mix, tested.p_values["classes"])
     if cause is not None:
         channels = tuple(sorted(channels, key=lambda one: one.name != words_for(cause.kind).channel))
     return Verdict(
@@ -240,13 +243,13 @@ def _cause(reference: Reference, scores: Float32s, predicted: Labels, classes: l
     return find_cause(reference.learned.causes, usual, Seen(scores, predicted), classes, content)
 
 
-def _channels(
-    reference: Reference, scale: Scale, scores: Float32s, mix: tuple[dict[str, float], ...], p_labels: float
+def channels_of(
+    columns: Sequence[Score], names: Sequence[str], moved: Shifts, mix: tuple[dict[str, float], ...], p_labels: float
 ) -> tuple[Channel, ...]:
-    shift, certain = shifts(reference.scores, scores, scale)
+    """How each channel of `names` moved, the last one of labels; `columns` describe the scores, `mix` is of classes."""
+    shift, certain = moved
     found = list[Channel]()
-    columns = describe_scores(reference.learned.parameters)
-    for name in CHANNELS[:-1]:
+    for name in names[:-1]:
         own = [number for number, one in enumerate(columns) if one.channel == name and one.group != "features"]
         if own:
             most = max(own, key=lambda number: (certain[number], abs(shift[number])))
@@ -267,7 +270,8 @@ def _images_for_strangers(reference: Reference, scores: Float32s, p: float, limi
     return ceil(1 / room) if room > 0 else None
 
 
-def _shares(predicted: Labels, classes: list[str]) -> dict[str, float]:
+def class_shares(predicted: Labels, classes: list[str]) -> dict[str, float]:
+    """The share of each predicted class, by name."""
     counts = np.bincount(predicted, minlength=len(classes)) / len(predicted)
     return dict(zip(classes, counts.tolist(), strict=True))
 

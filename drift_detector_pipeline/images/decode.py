@@ -42,6 +42,7 @@ _DECODER_ERRORS = (
 )  # fmt: skip
 
 
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 _ORIENTATION = 0x0112  # EXIF's tag: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides swapped
 Side = Literal["shorter", "longer"]  # of an image, brought to its stored length: the longer one where boxes are sought
 
@@ -52,6 +53,12 @@ class Picture(NamedTuple):
     pixels: Pixels  # (H, W, 3), upright
     size: tuple[int, int]  # width and height in px, as in the file
     orientation: int  # 1 to 8, as EXIF counts; 1: as in the file
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Height and width in px of the image as people see it."""
+        width, height = self.size
+        return (width, height) if self.orientation in _TURNED else (height, width)
 
 
 def decode(content: bytes, stored_side_px: int, side: Side = "shorter") -> Pixels:

@@ -112,11 +112,16 @@ def _drift(receipt: Receipt) -> str:
     return _table(
         {
             "reference images": found.get("images", "not in the file"),
-            "accuracy in the training world": _number(found.get("accuracy")),
+            **_worth(found),
             "scores per image": len(found.get("scores", [])),
             "reference.npz, SHA-256": found.get("sha256", "not in the file"),
         }
     )
+
+
+def _worth(found: dict[str, Any]) -> dict[str, Any]:
+    name = "map50" if "map50" in found else "accuracy"
+    return {f"{name.replace('map', 'mAP')} in the training world": _number(found.get(name))}
 
 
 def _machine(receipt: Receipt) -> str:

@@ -46,7 +46,7 @@ def per_image_chart(counts: Indices) -> Figure:
     figure, axes = _chart(0.5)
     step = max(1, -(-(int(counts.max()) + 1) // _MOST_BARS))
     edges = np.arange(0, int(counts.max()) + 2 * step, step) - 0.5
-    axes.hist(counts, edges, color="0.75", edgecolor="0.2", linewidth=0.6)
+    axes.hist(counts, edges.tolist(), color="0.75", edgecolor="0.2", linewidth=0.6)
     axes.set(xlabel="boxes to find in an image", ylabel="images")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
@@ -94,11 +94,15 @@ def position_chart(positions: Float64s) -> Figure:
 def overlap_chart(found: Measured) -> Figure:
     """Bars: the largest overlap of each box with another one of its image, of its class and of others."""
     figure, axes = _chart(0.55)
-    pair = [found.overlaps.own, found.overlaps.other]
-    labels = ["with its own class", "with another class"]
-    bars = axes.hist(pair, np.linspace(0, 1, 21), color=["0.7", "white"], edgecolor="0.1", linewidth=0.6, label=labels)
-    for patch in bars[2][1]:  # type: ignore[index]
-        patch.set_hatch("////")
+    edges = np.linspace(0, 1, 21)
+    pairs = (
+        ("with its own class", found.overlaps.own, "0.7", None),
+        ("with another class", found.overlaps.other, "white", "////"),
+    )
+    for number, (name, values, colour, hatch) in enumerate(pairs):
+        counts = np.histogram(values, edges)[0]
+        places = edges[:-1] + 0.0125 + 0.025 * number
+        axes.bar(places, counts, 0.025, color=colour, hatch=hatch, edgecolor="0.1", linewidth=0.6, label=name)
     if len(found.overlaps.own):
         axes.set_yscale("log")
     axes.set(xlim=(0, 1), xlabel="largest IoU with another box of the image", ylabel="boxes")
@@ -111,8 +115,8 @@ def _chart(height: float) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
-    axes.xaxis.label.set_size(9)
-    axes.yaxis.label.set_size(9)
+    axes.xaxis.label.set_fontsize(9)
+    axes.yaxis.label.set_fontsize(9)
     return figure, axes
 
 

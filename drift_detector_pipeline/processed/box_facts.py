@@ -54,7 +54,7 @@ def measure(data: Processed, side_px: int) -> Measured:
     touching = (boxes[:, :2] <= _BORDER_PX) | (boxes[:, 2:] >= frame - _BORDER_PX)
     return Measured(
         images, labels, np.sqrt(sides.prod(axis=1)) * side_px / frame.max(axis=1), sides[:, 0] / sides[:, 1],
-        touching.any(axis=1), np.bincount(images, minlength=len(data.images)),
+        np.logical_or.reduce(touching, axis=1), np.bincount(images, minlength=len(data.images)),
         _positions(boxes / np.tile(frame, 2)), _overlaps(data),
     )  # fmt: skip
 
@@ -71,11 +71,7 @@ def facts_of(data: Processed, found: Measured, side_px: int) -> dict[str, Any]:
         "classes_without_a_box_to_train_on": _to_find_none(data.manifest.counts["train"]),
         "images": {split: int((splits == split).sum()) for split in shown},
         "images_without": {split: int(((splits == split) & (found.per_image == 0)).sum()) for split in shown},
-        "per_image": {
-            **_spread(found.per_image),
-            "mean": _rounded(found.per_image.mean()),
-            "most": int(found.per_image.max()),
-        },
+        "per_image": {"mean": _rounded(found.per_image.mean()), "most": int(found.per_image.max())},
         "seen_at_px": side_px,
         "side_px": _spread(found.side_px),
         "share_under_px": {str(px): _share(found.side_px < px) for px in (TINY_PX, SMALL_PX, LARGE_PX)},

@@ -69,7 +69,8 @@ def report_boxes(data: Processed, side_px: int) -> BoxReport:
 def _spread(data: Processed) -> list[int]:
     """Images of train, evenly spread over its files."""
     train = data.images.indices("train")
-    return train[np.linspace(0, len(train) - 1, min(_SPREAD, len(train))).astype(int)].tolist()
+    places = np.linspace(0, len(train) - 1, min(_SPREAD, len(train))).astype(int)
+    return [int(index) for index in train[places]]
 
 
 def _special(found: Measured) -> list[tuple[str, list[int]]]:

@@ -125,7 +125,11 @@ def _truths(images: PackedImages, both: tuple[int, int]) -> dict[str, object]:
 
 
 def _same(first: Boxes, second: Boxes) -> bool:
-    return all(map(np.array_equal, first, second))
+    return (
+        np.array_equal(first.boxes, second.boxes)
+        and np.array_equal(first.labels, second.labels)
+        and np.array_equal(first.ignore, second.ignore)
+    )
 
 
 def _imbalance(counts: dict[str, int]) -> float | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.processed.manifest import Processed
 
@@ -25,8 +26,11 @@ class Roles(NamedTuple):
     pool: Indices  # the rest of `val`: clean images to try things on
 
 
-def roles_of(processed: Processed) -> Roles:
-    """Divide `val` by the SHA-256 of each image's path. Raises DataError if there are too few images."""
+def roles_of(processed: Processed, least: int = LEAST) -> Roles:
+    """Divide `val` by the SHA-256 of each image's path. Raises DataError with fewer than `least` of `fit` or `ref`.
+
+    Where less than LEAST will do, a `val` too small to be halved is all reference.
+    """
     images = processed.images
     fit, val = images.indices("fit"), images.indices("val")
     if not len(fit):
@@ -35,14 +39,16 @@ def roles_of(processed: Processed) -> Roles:
             "from; train a run with data.fit_fraction=0.1"
         )
     order = sorted(val.tolist(), key=lambda index: hashlib.sha256(f"ref {images.paths[index]}".encode()).digest())
-    count = min(MOST_REFERENCE, len(order) // 2)
-    if min(len(fit), count) < LEAST:
+    whole = min(len(order), LEAST) if least < LEAST else 0
+    count = min(MOST_REFERENCE, max(len(order) // 2, whole))
+    if min(len(fit), count) < least:
         raise DataError(
-            f"{processed.folder}: {len(fit)} fit and {count} reference images; at least {LEAST} of each are needed"
+            f"{processed.folder}: {len(fit)} fit and {count} reference images; at least {least} of each are needed"
         )
     return Roles(fit, np.sort(order[:count]), np.sort(order[count:]))
 
 
 def crops_of(processed: Processed, indices: Indices, side_px: int) -> Pixels:
-    """The inference crops of some images: uint8 (N, S, S, 3)."""
-    return np.stack([inference_crop(processed.images[int(index)], side_px) for index in indices])
+    """What a model is shown of some images: uint8 (N, S, S, 3); where boxes are sought all of each, else its middle."""
+    look = inference_crop if processed.task is None else letterbox
+    return np.stack([look(processed.images[int(index)], side_px) for index in indices])

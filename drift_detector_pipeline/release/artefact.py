@@ -24,6 +24,7 @@ VERSIONS = "versions"  # below models/: copies that nobody changes, see registry
 MANIFEST, CARD = "artefact.json", "MODEL_CARD.md"
 MODEL, INT8, SECOND_LOOK = "model.onnx", "model.int8.onnx", "second_look.onnx"
 REFERENCE = "reference.npz"
+BOXES = "boxes"  # the task, as tasks/catalog.py has it
 
 _HASH_LETTERS = 8
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
@@ -47,6 +48,8 @@ class Artefact(NamedTuple):
     sha256: dict[str, str]  # of every other file of the folder
     receipt_sha256: str
     facts: dict[str, Any]  # the measured table, preprocessing, versions: for the card and the page
+    task: str | None = None  # "boxes"; None, as in folders from before there were others: labels
+    overlap: float | None = None  # of boxes: IoU above which two of a class are one
 
     @property
     def identity(self) -> str:
@@ -60,7 +63,7 @@ def write_artefact(artefact: Artefact) -> Artefact:
     whole = artefact._replace(sha256={path.name: file_hash(path) for path in files})
     values = whole._asdict()
     del values["folder"]
-    write_json(artefact.folder / MANIFEST, values)
+    write_json(artefact.folder / MANIFEST, {name: value for name, value in values.items() if value is not None})
     return whole
 
 
@@ -110,7 +113,9 @@ def _checked(artefact: Artefact) -> Artefact:
         "file": artefact.file in (MODEL, INT8) and artefact.file in artefact.sha256,
         "runtime": artefact.runtime in get_args(Runtime),
         "precision": artefact.precision in get_args(Precision),
-        "classes": isinstance(artefact.classes, list) and len(artefact.classes) > 1,
+        "task": artefact.task in (None, BOXES),
+        "overlap": (artefact.overlap is None) == (artefact.task is None) and 0 < (artefact.overlap or 0.5) <= 1,
+        "classes": isinstance(artefact.classes, list) and len(artefact.classes) > (artefact.task is None),
         "side_px, stored_side_px": all(type(number) is int and number > 0 for number in numbers),
         "rows_independent": isinstance(artefact.rows_independent, bool),
         "facts": isinstance(artefact.facts, dict),

@@ -48,7 +48,7 @@ class Executable:
 
     def say(self, images: Pixels) -> Said:
         """All outputs for uint8 (N, S, S, 3), N at least 1. Raises DataError for another shape or type."""
-        _check(images, self.side_px)
+        check_images(images, self.side_px)
         if not self._fill:
             return _said(self._session({"images": images}))
         parts = [self._filled(images[start : start + FILLED]) for start in range(0, len(images), FILLED)]
@@ -65,7 +65,7 @@ class Executable:
         """
         if self._second is None:
             return None
-        _check(images, self.side_px)
+        check_images(images, self.side_px)
         own, second = np.array(PRIOR / (PRIOR + len(images)), np.float32), self._second()
         return _Adapted(second, second({"images": images, "own": own})["blended"])
 
@@ -123,6 +123,12 @@ def open_session(path: Path, runtime: str, precision: str, threads: int = 1) -> 
     return _openvino(path, precision, threads) if runtime == "openvino" else _onnxruntime(path, threads)
 
 
+def check_images(images: Pixels, side_px: int) -> None:
+    """Raise DataError unless images are uint8 (N, S, S, 3)."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side_px, side_px, 3) or not len(images):
+        raise DataError(f"images: expected uint8 (N, {side_px}, {side_px}, 3), got {images.dtype} {images.shape}")
+
+
 def _onnxruntime(path: Path, threads: int, *, keep_memory: bool = True, content: bytes | None = None) -> Session:
     """`keep_memory`: for the next images, as is right for what comes all the time; a second look is rare, and large.
 
@@ -174,11 +180,6 @@ def _openvino(path: Path, precision: str, threads: int) -> Session:
 
 def _said(outputs: dict[str, Float32s]) -> Said:
     return Said(*(outputs.get(name) for name in NAMES))  # type: ignore[arg-type]
-
-
-def _check(images: Pixels, side_px: int) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side_px, side_px, 3) or not len(images):
-        raise DataError(f"images: expected uint8 (N, {side_px}, {side_px}, 3), got {images.dtype} {images.shape}")
 
 
 def _unreadable(path: Path, runtime: str, error: Exception) -> DataError:

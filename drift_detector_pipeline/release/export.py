@@ -6,7 +6,7 @@ a reference belongs to what computes, not to weights.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,13 +31,26 @@ from drift_detector_pipeline.files import (
 )
 from drift_detector_pipeline.modeling.card import card
 from drift_detector_pipeline.modeling.trained import Trained, open_trained
+from drift_detector_pipeline.networks.boxes.yolox import OVERLAP
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of
-from drift_detector_pipeline.release.artefact import CARD, MANIFEST, MODEL, SECOND_LOOK, Artefact, write_artefact
-from drift_detector_pipeline.release.beside import rows_beside, say_through
+from drift_detector_pipeline.release.artefact import BOXES, CARD, MANIFEST, MODEL, SECOND_LOOK, Artefact, write_artefact
+from drift_detector_pipeline.release.beside import rows_beside, say_through, tensorrt
+from drift_detector_pipeline.release.box_export import examine, export_boxes
 from drift_detector_pipeline.release.executable import Executable, open_executable
 from drift_detector_pipeline.release.graph import export_model, export_second_look
-from drift_detector_pipeline.release.parity import Exam, Row, as_markdown, as_text, chosen, measure, probabilities
+from drift_detector_pipeline.release.parity import (
+    HEAD,
+    HEAD_OF_BOXES,
+    Asks,
+    Exam,
+    Row,
+    as_markdown,
+    as_text,
+    chosen,
+    measure,
+    probabilities,
+)
 from drift_detector_pipeline.release.quantised import MOST_IMAGES as MOST_CALIBRATION
 from drift_detector_pipeline.release.trials import Trial, title, try_all
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
@@ -62,6 +75,11 @@ class Source(NamedTuple):
     def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and std of the network's input."""
         return self.trained.network.mean, self.trained.network.std
+
+    @property
+    def boxes(self) -> bool:
+        """Whether boxes are found, rather than labels said."""
+        return self.trained.task.name == BOXES
 
     def crops(self, split: str, most: int | None = None) -> tuple[Pixels, np.ndarray]:
         """Crops and labels of a split, at random where there are more than `most`."""
@@ -108,8 +126,6 @@ def open_source(run: Path, machine: Machine) -> Source:
     receipt = read_receipt(run)
     trained = open_trained(run / FINAL, machine)
     receipt.check_weights(trained.file, trained.sha256)
-    if trained.task.name != "classification":
-        raise ConfigError(f"{run}: its task is {trained.task.name}; so far only classification is exported")
     return Source(receipt, receipt.data(), trained)
 
 
@@ -127,18 +143,24 @@ def export_source(source: Source, export: Export) -> Artefact:
 def _fill(folder: Path, source: Source, export: Export) -> Artefact:
     module, side = source.trained.network.module, source.trained.img_size
     log.info("%s: as ONNX", source.receipt.folder)
-    export_model(module, source.scale, side, folder / MODEL)
-    export_second_look(module, source.scale, side, folder / SECOND_LOOK)
-    exam, own = _examine(source)
+    exam: Asks
+    if source.boxes:
+        export_boxes(module, source.scale, side, folder / MODEL)
+        exam, own = examine(source.trained, source.processed)
+        others = [tensorrt()] if export.compare else []
+    else:
+        export_model(module, source.scale, side, folder / MODEL)
+        export_second_look(module, source.scale, side, folder / SECOND_LOOK)
+        exam, own = labels = _examine(source)
+        others = rows_beside(module, source.scale, labels[0], source.crops("train")) if export.compare else []
     fit, _ = source.crops("fit", MOST_CALIBRATION)
     trials = try_all(folder, exam, own, fit, export)
     served = _served(trials, export)
-    others = rows_beside(module, source.scale, exam, source.crops("train")) if export.compare else []
     rows = [own, *(_noted(trial, trial is served) for trial in trials), *others]
     artefact = _describe(folder, source, served, rows)
     drift = _learn_drift(artefact, source)
     artefact = artefact._replace(facts=artefact.facts | {"drift": drift or "reference.npz"})
-    sections = {"Drift": drift or _ABOUT_DRIFT, "Served": f"{_about(artefact)}\n\n{as_markdown(rows)}"}
+    sections = {"Drift": drift or _ABOUT_DRIFT, "Served": f"{_about(artefact)}\n\n{as_markdown(rows, _head(artefact))}"}
     for name, content in source.papers.items():
         write_atomically(folder / name, content)
     write_atomically(folder / CARD, card(source.receipt.folder, sections).encode("utf-8", "backslashreplace"))
@@ -185,7 +207,7 @@ def _describe(folder: Path, source: Source, served: Trial, rows: list[Row]) -> A
         "run": str(receipt.folder),
         "weights_sha256": trained.sha256,
         "data_fingerprint": receipt.data_fingerprint,
-        "accuracy": served.row.accuracy,
+        "map50" if source.boxes else "accuracy": served.row.accuracy,
         "instruction_set": instruction_set(torch.device("cpu")),
         "versions": package_versions(),
         "command": this_command(),
@@ -195,11 +217,14 @@ def _describe(folder: Path, source: Source, served: Trial, rows: list[Row]) -> A
         folder, served.file, served.runtime, served.precision, trained.architecture, trained.classes,  # type: ignore[arg-type]
         trained.img_size, trained.stored_side_px, bool(served.row.rows_independent),
         {path.name: file_hash(path) for path in folder.iterdir()}, file_hash(receipt.file), facts,
+        BOXES if source.boxes else None, OVERLAP if source.boxes else None,
     )  # fmt: skip
 
 
 def _learn_drift(artefact: Artefact, source: Source) -> str:
     """Build the reference through the file that is served; why there is none, or ""."""
+    if source.boxes:
+        return "No reference, so nothing is said about drift; of boxes it is measured with the run: make drift"
     with progress_bar(total=None, title="drift reference", unit="image") as bar:
         try:
             model = _Counted(open_executable(artefact), bar.update)
@@ -238,9 +263,13 @@ def _about(artefact: Artefact) -> str:
     return f"{artefact.file} in {title(artefact.runtime, artefact.precision)}; an image's answer {alone}."
 
 
+def _head(artefact: Artefact) -> Sequence[str]:
+    return HEAD_OF_BOXES if artefact.task == BOXES else HEAD
+
+
 def _say(artefact: Artefact) -> None:
     rows = [Row(**row) for row in artefact.facts["table"]]
-    log.info("\n%s\n", as_text(rows))
+    log.info("\n%s\n", as_text(rows, _head(artefact)))
     log.info("%s: %s Serve it: make serve", artefact.folder, _about(artefact))
 
 

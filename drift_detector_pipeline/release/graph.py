@@ -61,6 +61,11 @@ def export_second_look(
     return True
 
 
+def export_graph(graph: nn.Module, side_px: int, names: Sequence[str], path: Path) -> None:
+    """Write a graph from uint8 images (N, S, S, 3), N free, to outputs of these names; errors as `export_model`."""
+    _export(graph, {"images": _examples(side_px)}, {"images": _BATCH}, names, path)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Exporters tell their developers much, and nothing to whoever exports."""
@@ -86,7 +91,7 @@ class _Everything(nn.Module):
         self.network, self.way = forward.module, forward
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        logits, *others = _tensors(self.way.outputs(_normalized(images, self.way.scale)))
+        logits, *others = _tensors(self.way.outputs(normalized(images, self.way.scale)))
         return logits.softmax(1), logits, *others
 
 
@@ -111,7 +116,7 @@ class _SecondLook(nn.Module):
             for place, (name, layer) in enumerate(self.layers.items())
         ]
         try:
-            logits, features, *_ = _tensors(self.way.outputs(_normalized(images, self.way.scale)))
+            logits, features, *_ = _tensors(self.way.outputs(normalized(images, self.way.scale)))
         finally:
             for handle in handles:
                 handle.remove()
@@ -146,7 +151,7 @@ def _tensors(said: Outputs) -> list[torch.Tensor]:
     return [part for part in said if isinstance(part, torch.Tensor)]
 
 
-def _normalized(images: torch.Tensor, scale: tuple[Sequence[float], Sequence[float]]) -> torch.Tensor:
+def normalized(images: torch.Tensor, scale: tuple[Sequence[float], Sequence[float]]) -> torch.Tensor:
     """As `images.transforms.normalize`, of uint8 (N, S, S, 3)."""
     centre, spread = (torch.tensor(values).mul(255)[:, None, None] for values in scale)
     return (images.permute(0, 3, 1, 2).float() - centre) / spread

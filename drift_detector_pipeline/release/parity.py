@@ -7,13 +7,13 @@ counts.
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Indices, Labels, Pixels
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.release.executable import Said
+from drift_detector_pipeline.release.executable import Executable, Said, Session
 from drift_detector_pipeline.tasks.classification.metrics import wilson_interval
 
 MOST_IMAGES = 2000  # of `val`; one label that changes is 0.05 %
@@ -21,6 +21,7 @@ LARGEST_GAP = 1e-3  # of probabilities between a network and its fp32 file; more
 _BATCH, _TRIES, _ALIKE = 16, 9, 16
 
 Says = Callable[[Pixels], Said]  # uint8 (N, S, S, 3) -> everything
+AnySays = Callable[[Pixels], tuple[Any, ...]]  # the same of any task
 
 
 class Row(NamedTuple):
@@ -40,12 +41,23 @@ class Row(NamedTuple):
     note: str = ""  # served, refused, or what is missing
 
 
+class Asks(Protocol):
+    """Images that every way through a model is asked about, and what is expected."""
+
+    def ask(self, name: str, session: Session, megabytes: float) -> Row:
+        """Ask a file in its runtime."""
+
+
 class Exam(NamedTuple):
-    """The images that every way through the model is asked about."""
+    """The same, of labels."""
 
     crops: Pixels  # (N, S, S, 3)
     labels: Labels  # (N,)
     expected: Float32s  # (N, K) probabilities of the network itself
+
+    def ask(self, name: str, session: Session, megabytes: float) -> "Row":
+        """Ask a file in its runtime."""
+        return measure(name, Executable(session, "", self.crops.shape[1], None).say, self, megabytes)
 
 
 def chosen(count: int, seed: int = 0) -> Indices:
@@ -80,7 +92,7 @@ def probabilities(says: Says, crops: Pixels, title: str) -> Float32s:
     return np.concatenate(parts)
 
 
-def rows_independent(says: Says, crops: Pixels) -> bool:
+def rows_independent(says: AnySays, crops: Pixels) -> bool:
     """Whether an image gets the same bits alone, in batches of 2, 4, 8 and 16, and among other neighbours."""
     some = np.ascontiguousarray(crops[:_ALIKE])
     whole = _columns(says(some))
@@ -94,7 +106,7 @@ def rows_independent(says: Says, crops: Pixels) -> bool:
     return all(same)
 
 
-def milliseconds(says: Says, crops: Pixels, batch: int) -> float:
+def milliseconds(says: AnySays, crops: Pixels, batch: int) -> float:
     """Processor time an image in batches of `batch`, the least of several tries."""
     images, spent = np.ascontiguousarray(crops[:batch]), list[float]()
     says(images)
@@ -117,10 +129,11 @@ def refusal(row: Row, own: Row, max_labels_changed: float, max_accuracy_lost: fl
 
 
 HEAD = ("", "accuracy (95 %)", "labels changed", "parity", "rows alone", "ms, 1", "ms, 8", "MB", "")
+HEAD_OF_BOXES = ("", "mAP50 (95 %)", "boxes changed", *HEAD[3:])
 
 
 def cells(row: Row) -> list[str]:
-    """A row as a person reads it, under HEAD."""
+    """A row as a person reads it, under a head."""
 
     def said(value: Any, form: str) -> str:
         return "" if value is None else format(value, form)
@@ -133,18 +146,18 @@ def cells(row: Row) -> list[str]:
     ]  # fmt: skip
 
 
-def as_text(rows: Sequence[Row]) -> str:
+def as_text(rows: Sequence[Row], head: Sequence[str] = HEAD) -> str:
     """The table in columns, for a terminal."""
-    lines = [list(HEAD), *map(cells, rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(HEAD))]
+    lines = [list(head), *map(cells, rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
+def as_markdown(rows: Sequence[Row], head: Sequence[str] = HEAD) -> str:
     """The table for a card."""
-    lines = [list(HEAD), ["---"] * len(HEAD), *map(cells, rows)]
+    lines = [list(head), ["---"] * len(head), *map(cells, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _columns(said: Said) -> list[Float32s]:
+def _columns(said: tuple[Any, ...]) -> list[Float32s]:
     return [values for values in said if values is not None]

@@ -13,8 +13,8 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.release.artefact import INT8, MODEL
-from drift_detector_pipeline.release.executable import Executable, open_session
-from drift_detector_pipeline.release.parity import LARGEST_GAP, Exam, Row, measure, refusal
+from drift_detector_pipeline.release.executable import open_session
+from drift_detector_pipeline.release.parity import LARGEST_GAP, Asks, Row, refusal
 from drift_detector_pipeline.release.quantised import prepare, quantise, stem_of
 from drift_detector_pipeline.settings_in_use import Export
 
@@ -36,7 +36,7 @@ class Trial(NamedTuple):
         return INT8 if self.precision == "int8" else MODEL
 
 
-def try_all(folder: Path, exam: Exam, own: Row, fit: Pixels, export: Export) -> list[Trial]:
+def try_all(folder: Path, exam: Asks, own: Row, fit: Pixels, export: Export) -> list[Trial]:
     """Measure model.onnx and, calibrated on `fit`, model.int8.onnx in every runtime; the last one stays if it passes.
 
     `own` is the network's row, which others are compared with. Raises ModelError if the file says something else than
@@ -60,7 +60,7 @@ def title(runtime: str, precision: str) -> str:
 
 
 def _in_whole_numbers(
-    folder: Path, ways: list[tuple[str, str]], exam: Exam, own: Row, fit: Pixels, export: Export
+    folder: Path, ways: list[tuple[str, str]], exam: Asks, own: Row, fit: Pixels, export: Export
 ) -> list[Trial]:
     """Quantise ever less of the network until the runtime that will serve keeps the labels; then ask the others."""
     first = (export.runtime, "int8") if (export.runtime, "int8") in ways else ways[0]
@@ -93,15 +93,14 @@ def _quantised(folder: Path, fit: Pixels) -> Iterator[tuple[int, int]]:
         prepared.unlink(missing_ok=True)
 
 
-def _try(folder: Path, way: tuple[str, str], exam: Exam, own: Row, export: Export) -> Trial:
+def _try(folder: Path, way: tuple[str, str], exam: Asks, own: Row, export: Export) -> Trial:
     runtime, precision = way
     path = folder / (INT8 if precision == "int8" else MODEL)
     try:
         session = open_session(path, runtime, precision)
     except ConfigError as error:
         return Trial(runtime, precision, Row(title(*way), note=str(error)), str(error))
-    executable = Executable(session, "", exam.crops.shape[1], None)
-    row = measure(title(*way), executable.say, exam, path.stat().st_size / 1e6)
+    row = exam.ask(title(*way), session, path.stat().st_size / 1e6)
     return Trial(runtime, precision, row, refusal(row, own, export.max_labels_changed, export.max_accuracy_lost))
 
 

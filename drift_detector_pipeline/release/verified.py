@@ -9,13 +9,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import DataError, PipelineError, exit_status
 from drift_detector_pipeline.release.admitted import identified, objection
-from drift_detector_pipeline.release.artefact import MODELS, VERSIONS, Artefact
+from drift_detector_pipeline.release.artefact import BOXES, MODELS, VERSIONS, Artefact
+from drift_detector_pipeline.release.box_executable import open_box_executable
 from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.registry import (
     Champion,
@@ -61,20 +63,21 @@ def _answers(artefact: Artefact) -> str:
     """Ask a model about random images, together and alone. Raises DataError unless it answers as it should."""
     side = artefact.side_px
     images = np.random.default_rng(0).integers(0, 256, (_IMAGES, side, side, 3), dtype=np.uint8)
-    executable = open_executable(artefact)
+    boxes = artefact.task == BOXES
     try:
-        together = executable.say(images).probabilities
+        say = open_box_executable(artefact).say if boxes else open_executable(artefact).say
+        together: tuple[Any, ...] = say(images)
         started = time.perf_counter()
-        alone = np.concatenate([executable.say(images[place : place + 1]).probabilities for place in range(_IMAGES)])
+        alone = [tuple(say(images[place : place + 1])) for place in range(_IMAGES)]
     except Exception as error:  # of a runtime: its errors have no common class
         raise DataError(f"{artefact.folder}: {artefact.file} does not answer: {str(error)[:200]}") from error
     spent_ms = 1000 * (time.perf_counter() - started) / _IMAGES
-    shape = (_IMAGES, len(artefact.classes))
-    if together.shape != shape or not np.allclose(together.sum(axis=1), 1, atol=1e-3):
-        raise DataError(
-            f"{artefact.folder}: {artefact.file} gives no probabilities of {shape[1]} classes; export again"
-        )
-    if not np.array_equal(together, alone):
+    chances, classes = together[1 if boxes else 0], len(artefact.classes)
+    sound = bool(((chances >= 0) & (chances <= 1)).all()) if boxes else np.allclose(chances.sum(axis=1), 1, atol=1e-3)
+    if len(chances) != _IMAGES or chances.shape[-1] != classes or not sound:
+        raise DataError(f"{artefact.folder}: {artefact.file} gives no probabilities of {classes} classes; export again")
+    said = [(part, values) for part, values in enumerate(together) if values is not None]
+    if not all(np.array_equal(one[part][0], values[place]) for part, values in said for place, one in enumerate(alone)):
         raise DataError(f"{artefact.folder}: an image's answer alone has other bits than among others; export again")
     return f"{len(artefact.sha256)} files whole; answers {_IMAGES} images alone as together, {spent_ms:.1f} ms each"
 

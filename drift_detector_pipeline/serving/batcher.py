@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
-from drift_detector_pipeline.serving.engine import MOST, Answers, Engine
+from drift_detector_pipeline.networks.boxes.found import Found
+from drift_detector_pipeline.serving.engine import MOST, Answers, Crop, Engine
 from drift_detector_pipeline.serving.problems import RequestError
 
 Says = Callable[[Engine, Pixels], Answers]
@@ -24,6 +25,8 @@ class Answered(NamedTuple):
     engine: Engine
     probabilities: Float32s  # (K,)
     phi: Float32s | None  # (S,)
+    found: Found | None = None  # in px of the crop; None of a model that says labels
+    crop: Crop | None = None  # that it was asked about; None if that was sent as it is
 
 
 class _Job(NamedTuple):
@@ -102,7 +105,8 @@ class Batcher:
         for place, job in enumerate(jobs):
             if not job.answered.done():
                 row = None if said.phi is None else said.phi[place]
-                job.answered.set_result(Answered(engine, said.probabilities[place], row))
+                found = None if said.found is None else said.found[place]
+                job.answered.set_result(Answered(engine, said.probabilities[place], row, found))
 
 
 def _fits(job: _Job, engine: Engine) -> bool:

@@ -17,7 +17,7 @@ from PIL import Image
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.decode import FORMATS, read_header
-from drift_detector_pipeline.serving.engine import Engine
+from drift_detector_pipeline.serving.engine import Crop, Engine
 from drift_detector_pipeline.serving.problems import RequestError
 
 THREADS = 2
@@ -30,7 +30,7 @@ CROPS = 64  # decoded and not answered yet, of all requests
 class Prepared(NamedTuple):
     """An image, ready for the batcher."""
 
-    crop: Pixels
+    crop: Crop
     sha256: bytes  # of the bytes as they were sent
 
 
@@ -81,7 +81,7 @@ def _prepare_small(content: bytes, engine: Engine, most_pixels: int) -> Prepared
 
 
 def _prepare(content: bytes, engine: Engine) -> Prepared:
-    return Prepared(engine.prepare(content), hashlib.sha256(content).digest())
+    return Prepared(engine.view(content), hashlib.sha256(content).digest())
 
 
 def thumbnail_of(crop: Pixels) -> bytes:

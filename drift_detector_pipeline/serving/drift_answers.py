@@ -124,7 +124,7 @@ def _addstored(router: APIRouter, service: Service) -> None:
 def _watched(engine: Engine) -> tuple[Engine, DriftDetector]:
     """A model and its detector. Raises RequestError if it has none."""
     if engine.detector is None:
-        raise RequestError("unable", "exported from a run without `fit` images, so nothing can be said about drift")
+        raise RequestError("unable", engine.why_no_drift)
     return engine, engine.detector
 
 
@@ -142,10 +142,10 @@ async def _look_at_images(service: Service, contents: list[bytes], asker: Asker)
     detector = engine.detector
     if detector is None:
         raise RequestError("unable", "the model was just exchanged for one without a drift reference")
-    crops = Crops(sum(prepared.crop.nbytes for prepared, _ in found))
+    crops = Crops(sum(prepared.crop.pixels.nbytes for prepared, _ in found))
     rows = list[StoredRow]()
     for place, (prepared, answered) in enumerate(found, 1):
-        crops.put("", prepared.sha256, prepared.crop)
+        crops.put("", prepared.sha256, prepared.crop.pixels)
         best, phi = int(answered.probabilities.argmax()), answered.phi
         scores = b"" if phi is None else phi.astype("<f4").tobytes()
         chance = float(answered.probabilities[best])

@@ -15,9 +15,12 @@ from drift_detector_pipeline.drift.scores.phi import Score, describe_scores, phi
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
 from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import decode
+from drift_detector_pipeline.images.decode import decode_picture
+from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.release.artefact import REFERENCE, Artefact, read_artefact, version_of
+from drift_detector_pipeline.networks.boxes.found import Found
+from drift_detector_pipeline.release.artefact import BOXES, REFERENCE, Artefact, read_artefact, version_of
+from drift_detector_pipeline.release.box_executable import BoxExecutable, open_box_executable
 from drift_detector_pipeline.release.executable import Executable, open_executable
 
 MOST = 16  # images of a batch: more are hardly faster an image, and make the first of them wait
@@ -27,14 +30,25 @@ NAME_LETTERS = 12  # of the served file's SHA-256 are a model's name in answers 
 class Answers(NamedTuple):
     """What is said of N images."""
 
-    probabilities: Float32s  # (N, K)
+    probabilities: Float32s  # (N, K); where boxes are found: the score of each class's best box, 0 without one
     phi: Float32s | None  # (N, S); None of a model without drift reference
+    found: list[Found] | None = None  # N; None of a model that says labels
+
+
+class Crop(NamedTuple):
+    """An image as the model is given it, and how large it is for people."""
+
+    pixels: Pixels  # (px, px, 3)
+    image: tuple[int, int]  # height and width of the upright image
+    stored: tuple[int, int]  # the same after decoding, which may make it smaller
 
 
 class Engine:
     """A model that answers. An image's answer has the same bits alone and in any batch."""
 
-    def __init__(self, artefact: Artefact, executable: Executable, detector: DriftDetector | None) -> None:
+    def __init__(
+        self, artefact: Artefact, executable: Executable | BoxExecutable, detector: DriftDetector | None
+    ) -> None:
         self.artefact, self.executable, self.detector = artefact, executable, detector
         self.log_id = 0  # its number in the request log, once it is registered
         self.model = artefact.sha256[artefact.file][:NAME_LETTERS]
@@ -47,12 +61,31 @@ class Engine:
         """Sides that images are decoded and cropped to; models with the same can take over each other's crops."""
         return self.artefact.stored_side_px, self.artefact.side_px
 
+    @property
+    def why_no_drift(self) -> str:
+        """Why nothing is said about drift, as the export put it."""
+        return str(self.artefact.facts.get("drift", "exported without a drift reference"))
+
+    @property
+    def finds_boxes(self) -> bool:
+        """Whether it says where things are, not what an image shows."""
+        return self.artefact.task == BOXES
+
+    def view(self, content: bytes) -> Crop:
+        """Decode an image file and cut what the model is given. Raises DataError if it is no complete image."""
+        picture = decode_picture(content, self.artefact.stored_side_px, "longer" if self.finds_boxes else "shorter")
+        cut = letterbox if self.finds_boxes else inference_crop
+        height, width = picture.pixels.shape[:2]
+        return Crop(cut(picture.pixels, self.artefact.side_px), picture.upright, (height, width))
+
     def prepare(self, content: bytes) -> Pixels:
-        """Decode and crop an image file: uint8 (px, px, 3). Raises DataError if it is no complete image."""
-        return inference_crop(decode(content, self.artefact.stored_side_px), self.artefact.side_px)
+        """The pixels of `view`: uint8 (px, px, 3)."""
+        return self.view(content).pixels
 
     def answer(self, crops: Pixels) -> Answers:
         """Answer uint8 (N, px, px, 3). Raises ValueError if shapes do not fit the reference."""
+        if isinstance(self.executable, BoxExecutable):
+            return _where(self.executable.find(crops), len(self.artefact.classes))
         said = self.executable.say(crops)
         if self.detector is None:
             return Answers(said.probabilities, None)
@@ -84,7 +117,8 @@ class Engine:
             "runtime": artefact.runtime,
             "precision": artefact.precision, "file": artefact.file, "sha256": artefact.sha256[artefact.file],
             "side_px": artefact.side_px, "stored_side_px": artefact.stored_side_px,
-            "rows_independent": artefact.rows_independent, "receipt_sha256": artefact.receipt_sha256,
+            "task": artefact.task or "classification", "rows_independent": artefact.rows_independent,
+            "receipt_sha256": artefact.receipt_sha256,
             "reference_sha256": artefact.sha256.get(REFERENCE), "scores": [score.name for score in self.scores],
             "facts": artefact.facts,
         }  # fmt: skip
@@ -97,8 +131,10 @@ def open_engine(folder: Path) -> Engine:
     another runtime.
     """
     artefact = read_artefact(folder)
-    executable = open_executable(artefact, seldom=True)
-    detector = DriftDetector.load(folder, _watched(artefact, executable)) if REFERENCE in artefact.sha256 else None
+    executable = open_box_executable(artefact) if artefact.task == BOXES else open_executable(artefact, seldom=True)
+    detector = None
+    if isinstance(executable, Executable) and REFERENCE in artefact.sha256:
+        detector = DriftDetector.load(folder, _watched(artefact, executable))
     engine = Engine(artefact, executable, detector)
     try:
         for images in (1, MOST):
@@ -106,6 +142,13 @@ def open_engine(folder: Path) -> Engine:
     except Exception as error:  # of a runtime: its errors have no common class
         raise DataError(f"{folder / artefact.file}: does not answer ({str(error)[:200]}); export again") from error
     return engine
+
+
+def _where(found: list[Found], classes: int) -> Answers:
+    best = np.zeros((len(found), classes), np.float32)
+    for row, one in zip(best, found, strict=True):
+        np.maximum.at(row, one.labels, one.scores)
+    return Answers(best, None, found)
 
 
 def _watched(artefact: Artefact, executable: Executable) -> Executable:

@@ -1,7 +1,8 @@
 """The Open Inference Protocol, version 2, over REST: the service is a KServe predictor, and Triton's clients can ask.
 
 In: inputs `images` (UINT8, [n, S, S, 3], crops as the model takes them) or `encoded` (BYTES, [n], image files as
-base64). Out: outputs `probabilities` (FP32, [n, K]) and, of a model with a drift reference, `phi` (FP32, [n, scores]).
+base64). Out: outputs `probabilities` (FP32, [n, K]) and, of a model with a drift reference, `phi` (FP32, [n, scores]);
+of a model that finds boxes, `boxes` (FP32, [n, M, 6]): x0, y0, x1, y1, score, class, rows without a box -1.
 """
 
 import hashlib
@@ -187,14 +188,29 @@ def _crops(given: Tensor) -> Pixels:
 def _reply(answers: list[Answered], asked: InferRequest, asker: Asker) -> dict[str, Any]:
     engine = answers[0].engine
     columns = {"probabilities": [one.probabilities for one in answers]}
+    if engine.finds_boxes:
+        columns = {"boxes": [_table(one) for one in answers]}
     if engine.detector is not None:
         columns["phi"] = [one.phi for one in answers if one.phi is not None]
     wanted = [one.name for one in asked.outputs or []] or list(columns)
     if unknown := [name for name in wanted if name not in columns]:
         raise RequestError("value", f"outputs: {unknown[0][:100]}: this model gives {', '.join(columns)}")
-    outputs = [_tensor(name, np.stack(columns[name])) for name in dict.fromkeys(wanted)]
+    outputs = [_tensor(name, np.stack(_of_one_length(columns[name]))) for name in dict.fromkeys(wanted)]
     own = {"model_name": engine.artefact.name, "model_version": engine.model, "id": asked.id or asker.request_id}
     return {**own, "outputs": outputs}
+
+
+def _table(answered: Answered) -> Float32s:
+    """(M, 6): x0, y0, x1, y1 in px of the crop, score, place of the class."""
+    assert answered.found is not None
+    found = answered.found
+    return np.column_stack([found.boxes, found.scores, found.labels]).astype(np.float32)
+
+
+def _of_one_length(rows: list[Float32s]) -> list[Float32s]:
+    """Tables filled up with -1 to the longest of them; rows of one length as they are."""
+    longest = max(map(len, rows))
+    return [np.pad(row, [(0, longest - len(row)), *[(0, 0)] * (row.ndim - 1)], constant_values=-1) for row in rows]
 
 
 def _tensor(name: str, values: Float32s) -> dict[str, Any]:
@@ -216,6 +232,8 @@ def _metadata(service: Service) -> dict[str, Any]:
     engine = service.engine
     side, classes = engine.artefact.side_px, len(engine.artefact.classes)
     outputs = [{"name": "probabilities", "shape": [-1, classes], "datatype": "FP32"}]
+    if engine.finds_boxes:
+        outputs = [{"name": "boxes", "shape": [-1, -1, 6], "datatype": "FP32"}]
     if engine.detector is not None:
         outputs.append({"name": "phi", "shape": [-1, len(engine.scores)], "datatype": "FP32"})
     return {

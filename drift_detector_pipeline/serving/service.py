@@ -101,7 +101,7 @@ class Service:
         """Answer images, all by the same model, and log them. Raises RequestError for the first that cannot be used."""
         found = await self.read(contents, asker.source)
         for (prepared, answered), content in zip(found, contents, strict=True):
-            self._keep(prepared.crop, prepared.sha256, answered, asker)
+            self._keep(prepared.crop.pixels, prepared.sha256, answered, asker)
             if self.kept:
                 self.kept.put(prepared.sha256, content)
         return [answered for _, answered in found]
@@ -199,7 +199,8 @@ class Service:
     async def _one(self, content: bytes, engine: Engine, which: str, *, pinned: bool) -> tuple[Prepared, Answered]:
         try:
             async with self.decoder.prepared(content, engine) as prepared:
-                return prepared, _checked(await self.batcher.answer(prepared.crop, engine, pinned=pinned))
+                answered = await self.batcher.answer(prepared.crop.pixels, engine, pinned=pinned)
+                return prepared, _checked(answered._replace(crop=prepared.crop))
         except RequestError as problem:
             raise RequestError(problem.kind, which + problem.detail) from problem
 

@@ -3,16 +3,16 @@
 import csv
 import json
 import shutil
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from drawn_boxes import draw_source
-from PIL import Image
-from small_detectors import BACKBONE
+from box_runs import make_run, words
+from drawn_boxes import COLOURS
+from PIL import Image, ImageDraw
 
-from drift_detector_pipeline.config import load
-from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.config import load, load_section
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.modeling.card import card
 from drift_detector_pipeline.modeling.evaluation import evaluate
@@ -21,30 +21,13 @@ from drift_detector_pipeline.modeling.loaders import load_batches, training_requ
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.runs.receipts import read_receipt
+from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.tasks.boxes.task import BOXES
 
 EPOCHS, STEPS = 2, 6  # of batches that are looked at
 AUGMENTED = {"data.augmentation": "{min_area: 0.5, shift_px: 0, flip: true, scale_jitter: 0.4, mosaic: 0.4}",
              "data.augmentation.colour_jitter.brightness": 0.2}  # fmt: skip
 KINDS = ("disc", "square")
-
-
-def words(root, name="yolox", **changes):
-    """Settings of a training of seconds on the drawn pictures below `root`."""
-    given = {"data.raw_path": root / "source", "data.processed_path": root / "processed", "model.name": name} | changes
-    return [
-        "data=boxes", "data.stored_side_px=80", "data.img_size=64", "data.val_fraction=0.3", "data.fit_fraction=0.1",
-        "data.augmentation.min_area=1.0", f"model.options.backbone={BACKBONE}", "data.dataloader_workers=0",
-        "training.epochs=12", "training.batch_size=4", "training.learning_rate=3e-3", "run.device=cpu",
-        "run.precision=fp32", "run.checkpoint_every=2",
-        *(f"{key}={value}" for key, value in given.items()),
-    ]  # fmt: skip
-
-
-def make_run(root):
-    draw_source(root / "source", images=20)
-    process(load(words(root)).settings.data)
-    assert train(load([*words(root), f"hydra.run.dir={root}/run"])).exit_status == 0
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +200,39 @@ def test_a_run_gone_in_the_middle_and_one_with_workers_end_with_the_same_bits(na
         hashes.append(read_receipt(folder).weights_sha256)
     assert all(one == hashes[0] for one in hashes)
     assert json.loads((evaluate(tmp_path / "whole") / "metrics.json").read_text())["training"]["equal"] is True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tile_px", ["null", "48"])
+def test_a_frame_of_a_video_has_the_boxes_of_the_same_image(run, tmp_path, tile_px):
+    pytest.importorskip("av", reason="needs the extra: pip install -e '.[video]'")
+    from drift_detector_pipeline.video.predicted import predict_video
+    from drift_detector_pipeline.video.read import open_video
+    from drift_detector_pipeline.video.write import video_writer
+
+    sources = [picture_of(number) for number in range(11)]
+    with video_writer(tmp_path / "drawn.mp4", Fraction(10)) as writer:
+        for pixels in sources:
+            writer.write(pixels)
+    with open_video(tmp_path / "drawn.mp4") as video:
+        for frame in video.frames():
+            Image.fromarray(frame.pixels).save(tmp_path / f"{frame.number:02}.png")
+    weights, given = run / "final_model.safetensors", [f"predict.tile_px={tile_px}", "predict.threshold=0.1"]
+    images = predict(weights, [str(tmp_path / "*.png")], given).folder / "predictions.jsonl"
+    done = predict_video(weights, tmp_path / "drawn.mp4", load_section(Predict, given), [], lambda: False)
+    of_images = [json.loads(line)["boxes"] for line in images.read_text().splitlines()]
+    of_frames = [json.loads(line)["boxes"] for line in (done.folder / "boxes.jsonl").read_text().splitlines()]
+    assert [[one | {"track": None} for one in boxes] for boxes in of_images] == [
+        [one | {"track": None} for one in boxes] for boxes in of_frames
+    ]
+    assert sum(map(len, of_frames)) > 3
+    assert all(one["track"] for boxes in of_frames for one in boxes)
+
+
+def picture_of(number):
+    """A disc and a square that move, on a dark ground of 96 x 64 px."""
+    canvas = Image.new("RGB", (96, 64), (40, 40, 40))
+    draw = ImageDraw.Draw(canvas)
+    draw.ellipse((4 + 3 * number, 8, 27 + 3 * number, 31), fill=COLOURS["disc"])
+    draw.rectangle((60 - 3 * number, 36, 81 - 3 * number, 57), fill=COLOURS["square"])
+    return np.asarray(canvas)

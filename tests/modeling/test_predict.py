@@ -266,3 +266,9 @@ def test_an_error_of_one_name_is_one_line(weights, photos, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["predict", str(weights), str(photos / "x\nerror: all is lost\x1b[2J")])
     assert main() == 1
     assert "x\\nerror: all is lost\\x1b[2J: no image among 0 files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["predict.tile_px=64", "predict.threshold=0.4"])
+def test_settings_of_boxes_are_refused_where_there_are_none(word, weights):
+    with pytest.raises(ConfigError, match=rf"{word}: is for models of boxes; this one is for classification"):
+        predict(weights, ["photo.png"], [word])

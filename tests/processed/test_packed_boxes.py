@@ -17,9 +17,12 @@ from PIL import Image
 from drift_detector_pipeline.arrays import Boxes
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.images.letterbox import letterbox
+from drift_detector_pipeline.lifecycle.mending.joined import join_labels
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.packing import BOXES, PackedImages
 from drift_detector_pipeline.processed.placed_boxes import IGNORED, NO_AREA
+from drift_detector_pipeline.processed.roles import crops_of
 from drift_detector_pipeline.settings import Data
 
 DataOf = Callable[..., Data]
@@ -156,6 +159,18 @@ def test_published_parts_are_kept_and_without_them_hashes_decide(tmp_path: Path,
     assert open_processed(data).manifest.images_by_split == {"train": 9, "fit": 1, "val": 2}
 
 
+def test_a_model_of_boxes_is_shown_all_of_an_image(data: Data) -> None:
+    opened = open_processed(data)
+    shown = crops_of(opened, np.arange(len(opened.images)), 32)
+    for index in range(len(opened.images)):
+        assert np.array_equal(shown[index], letterbox(opened.images[index], 32))
+
+
+def test_labels_that_come_later_are_not_joined_to_boxes(data: Data) -> None:
+    with pytest.raises(DataError, match=r"its truth is boxes.*make train"):
+        join_labels(open_processed(data), [], share=0.5, most_repeats=3)
+
+
 def test_a_limit_takes_some_of_the_images_and_a_smaller_one_some_of_those(data: Data) -> None:
     images = open_processed(data).images
     some, fewer = images.indices("train", 5), images.indices("train", 2)
@@ -172,6 +187,14 @@ def test_balance_of_classes_is_refused_where_an_image_has_several(data: Data, ba
     assert not (tmp_path / "new").exists()
 
 
+def test_a_preset_for_the_other_kind_of_truth_is_told(
+    source: Path, image_folder: Path, data_of: DataOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(DataError, match=r"holds no boxes .* make it data=folder"):
+        process(data_of(image_folder, "boxes"))
+    assert "holds boxes; data=boxes stores images as suits them" in why(data_of(source), caplog)
+
+
 def test_a_picture_whose_turn_nobody_told_is_a_bad_image(tmp_path: Path, data_of: DataOf) -> None:
     root = tmp_path / "raw"
     root.mkdir()
@@ -185,6 +208,7 @@ def test_a_picture_whose_turn_nobody_told_is_a_bad_image(tmp_path: Path, data_of
     assert open_processed(settings).images.paths == ["b.png"]
 
 
+@pytest.mark.slow
 def test_processing_boxes_loads_no_torch(source: Path, tmp_path: Path) -> None:
     words = ["data=boxes", f"data.raw_path={source}", f"data.processed_path={tmp_path}/out"]
     code = (

@@ -3,9 +3,11 @@
 import io
 import itertools
 import os
+import random
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 
@@ -102,6 +104,23 @@ def test_a_playlist_leads_to_no_other_file(tmp_path, squares):
         assert sum(1 for _ in container.decode(video=0)) == 20
     with pytest.raises(DataError, match="no video that can be read"):
         frames_of(script)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm"])
+def test_broken_bytes_give_frames_or_an_error_in_words(tmp_path, suffix):
+    codec = "libvpx" if suffix == "webm" else "libx264"
+    whole = write_frames(tmp_path / f"x.{suffix}", [scene(n) for n in range(4)], codec=codec).read_bytes()
+    chance, outcomes = random.Random(0), Counter[str]()
+    for _ in range(150):
+        broken = bytearray(whole)
+        for _ in range(chance.choice((1, 5, 50))):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        del broken[chance.choice((len(broken), chance.randrange(len(broken)))) :]
+        try:
+            outcomes["read"] += bool(frames_of(io.BytesIO(bytes(broken)), frames=50, seconds=60.0, pixels=2_000_000))
+        except DataError:
+            outcomes["refused"] += 1
+    assert outcomes["read"] > 20 and outcomes["refused"] > 20
 
 
 def test_a_picture_and_a_sound_are_no_videos(tmp_path):

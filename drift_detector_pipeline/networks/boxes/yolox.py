@@ -62,6 +62,11 @@ class Yolox(nn.Module):
         """The layers whose shape depends on the number of classes."""
         return tuple(head.get_submodule("classes") for head in self.heads)
 
+    def raw(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Boxes (N, A, 4) in px and chances (N, A, K) of all places: what an exported graph gives."""
+        _, boxes, logits = _decode(self._maps(images))
+        return boxes, _chances(logits)
+
     @torch.no_grad()
     def look(self, images: torch.Tensor, targets: Sequence[Boxes] | None = None) -> list[Found]:
         """What is found in each image, whatever its neighbours; with targets also its loss, of the same output."""

@@ -15,7 +15,10 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.listing import Listing, RawImage, everything_below, files_below, is_clutter
 from drift_detector_pipeline.raw.split_names import PLAIN, SplitName, says_nothing, split_name
 
-_LAYOUT = "expected one folder per class, for example PATH/cat/1.jpg, or PATH/train/cat/1.jpg and PATH/val/cat/2.jpg"
+_LAYOUT = (
+    "expected one folder per class, for example PATH/cat/1.jpg, or PATH/train/cat/1.jpg and PATH/val/cat/2.jpg; or "
+    "boxes in a layout of docs/boxes.md"
+)
 _HINT = re.compile("train|test|valid|eval")
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 

@@ -59,12 +59,15 @@ function bars(top) {
   return element("dl", { className: "bars" }, ...rows);
 }
 
-async function showAnswer(file, answer) {
+async function labelShown(file, answer) {
   const unlike = answer.scores && answer.scores.length ? howItDiffers(answer.scores) : "";
-  const shown = element("li", {}, await picture(file, `the middle of ${file.name}`),
+  return element("li", {}, await picture(file, `the middle of ${file.name}`),
     element("p", {}, element("strong", { text: answer.label }), ` · ${file.name}`), bars(answer.top3),
     element("p", { text: unlike, className: "unlike" }));
-  place("answers").prepend(shown);
+}
+
+async function showAnswer(file, answer) {
+  place("answers").prepend(await (answer.boxes ? boxesShown : labelShown)(file, answer));
   while (place("answers").children.length > MOST_SHOWN) place("answers").lastChild.remove();
 }
 

@@ -14,9 +14,9 @@ from torch import nn
 from drift_detector_pipeline.arrays import Boxes, Pixels
 from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.images.letterbox import back
 from drift_detector_pipeline.networks.boxes import catalog as networks
 from drift_detector_pipeline.settings import Data
+from drift_detector_pipeline.tasks.boxes.answers import answer, on_image
 from drift_detector_pipeline.tasks.boxes.charts import drawn
 from drift_detector_pipeline.tasks.boxes.files import BoxFiles
 from drift_detector_pipeline.tasks.boxes.joining import join
@@ -28,7 +28,6 @@ from drift_detector_pipeline.tasks.headline import Headline
 from drift_detector_pipeline.tasks.task import Answer, Caption, Cell, Task
 
 MAP50 = Headline("map50", larger_is_better=True, is_share=True)
-LEAST_SCORE, MOST = 0.05, 100  # of what is written down of an image
 SHOWN = 0.5  # score from which a box is drawn and counted where there is room for one threshold only
 COLUMNS = ("label", "score", "x0", "y0", "x1", "y1")
 _MOVING = ("framing", "orientation")  # faults after which a box is no longer where it was
@@ -59,21 +58,6 @@ def infer(module: nn.Module, images: torch.Tensor, targets: Sequence[Boxes] | No
     return networks.infer(network, images, [*targets, *[NO_BOXES] * (len(images) - len(targets))])
 
 
-def answer(outputs: Sequence[Any], classes: Sequence[str]) -> list[Answer]:
-    """The boxes found in each image, best first, in px of the view."""
-    return [{"boxes": _boxes(one, classes)} for one in outputs]
-
-
-def on_image(said: Answer, image: tuple[int, int], side_px: int, stored: tuple[int, int] | None = None) -> Answer:
-    """The same boxes in px of the image, which is (height, width) as people see it."""
-    if not said["boxes"]:
-        return said
-    height, width = stored or image
-    boxes = back(np.array([one["box"] for one in said["boxes"]], np.float32), height, width, side_px).astype(np.float64)
-    boxes *= np.array([image[1] / width, image[0] / height] * 2)
-    return {**said, "boxes": [one | {"box": _rounded(box)} for one, box in zip(said["boxes"], boxes, strict=True)]}
-
-
 def rows(said: Answer) -> list[list[Cell]]:
     """A row a box; an image without boxes has one row without values."""
     found: list[list[Cell]] = [[one["label"], one["score"], *one["box"]] for one in said["boxes"]]
@@ -99,22 +83,6 @@ def counted(names: Any) -> str:
 def draw(pixels: Pixels, said: Answer, target: Boxes | None, classes: Sequence[str]) -> Pixels:
     """Draw what is found with a score of 0.5 or more, and what should be: dashed."""
     return drawn(pixels, [one for one in said["boxes"] if one["score"] >= SHOWN], target, classes)
-
-
-def _boxes(output: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
-    kept = np.flatnonzero(output.scores >= LEAST_SCORE)[:MOST]
-    return [
-        {
-            "label": classes[int(output.labels[place])],
-            "score": float(output.scores[place]),
-            "box": _rounded(output.boxes[place]),
-        }
-        for place in kept
-    ]
-
-
-def _rounded(box: Any) -> list[float]:
-    return [round(float(value), 2) for value in box]
 
 
 BOXES = Task(

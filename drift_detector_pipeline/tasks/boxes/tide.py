@@ -58,8 +58,8 @@ def split_errors(said: Sequence[Said], truth: Sequence[Boxes], threshold: float)
     splits = []
     for kind in KINDS:
         if kind == "missed":
-            left = {true: label for true, label in sought.items() if true not in _reached(boxes)}
-            mended = _map50(boxes, {true: label for true, label in sought.items() if true not in left})
+            reached = _reached(boxes)
+            mended = _map50(boxes, {true: label for true, label in sought.items() if true in reached})
             number = len(sought.keys() - _reached(shown))
         else:
             mended = _map50(_mended(boxes, kind, sought), sought)

@@ -1,0 +1,138 @@
+"""A network that finds boxes -> model.onnx, and the images that every file of it is asked about.
+
+In: a trained network and its processed data. Out: a file whose graph ends at places and chances, and a `BoxExam`.
+Read by export.py. A: places, K: classes.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from drift_detector_pipeline.arrays import Boxes, Pixels
+from drift_detector_pipeline.box_geometry import iou
+from drift_detector_pipeline.console import progress_bar
+from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.images.letterbox import into
+from drift_detector_pipeline.modeling.trained import Trained
+from drift_detector_pipeline.networks.boxes.found import Found, found
+from drift_detector_pipeline.networks.boxes.yolox import OVERLAP, Yolox
+from drift_detector_pipeline.processed.manifest import Processed
+from drift_detector_pipeline.processed.roles import crops_of
+from drift_detector_pipeline.release.box_executable import BOX_NAMES, BoxExecutable, SaidOfPlaces
+from drift_detector_pipeline.release.executable import Session
+from drift_detector_pipeline.release.graph import export_graph, normalized
+from drift_detector_pipeline.release.parity import Row, chosen, milliseconds, rows_independent
+from drift_detector_pipeline.tasks.boxes.metrics import measure
+
+SHOWN = 0.5  # score from which a box counts as an answer that may change
+_SAME = 0.5  # IoU of an answer with itself, computed otherwise
+_BATCH = 8
+
+Scale = tuple[Sequence[float], Sequence[float]]
+SaysPlaces = Callable[[Pixels], SaidOfPlaces]  # uint8 (N, S, S, 3) -> places and chances
+
+
+class BoxExam(NamedTuple):
+    """The images that every way through the model is asked about."""
+
+    crops: Pixels  # (N, S, S, 3)
+    targets: list[Boxes]  # N, in px of the crops
+    expected: SaidOfPlaces  # of the network itself
+
+    def ask(self, name: str, session: Session, megabytes: float) -> Row:
+        """Ask a file in its runtime."""
+        return self.measure(name, BoxExecutable(session, "", self.crops.shape[1], OVERLAP).say, megabytes)
+
+    def measure(self, name: str, say: SaysPlaces, megabytes: float) -> Row:
+        """Compare what is said with the truth and with the network, and time it."""
+        side, said = self.crops.shape[1], _asked(say, self.crops, name)
+        answers, own = _found(said, side), _found(self.expected, side)
+        worth = measure(answers, self.targets)
+        low, high = worth.intervals["map50"] or (0.0, 1.0)
+        return Row(
+            name, len(self.crops), float(np.abs(said.chances - self.expected.chances).max()), changed(answers, own),
+            worth.map50, low, high, rows_independent(say, self.crops), milliseconds(say, self.crops, 1),
+            milliseconds(say, self.crops, 8), megabytes,
+        )  # fmt: skip
+
+
+def export_boxes(module: nn.Module, scale: Scale, side_px: int, path: Path) -> None:
+    """Write a network that takes images normalised by mean and std `scale`.
+
+    Raises ModelError if it is none whose places are fixed, or the exporter cannot.
+    """
+    if not isinstance(module, Yolox):
+        raise ModelError(
+            "fasterrcnn cannot be exported: which regions it looks at depends on the image, and a graph with shapes "
+            "that depend on images runs in few runtimes; train model.name=yolox on the same data to serve it"
+        )
+    export_graph(_Places(module.cpu().eval(), scale), side_px, BOX_NAMES, path)
+
+
+def examine(trained: Trained, processed: Processed) -> tuple[BoxExam, Row]:
+    """Ask the network itself, in PyTorch, about the images that all others are asked about."""
+    places = processed.images.indices("val")
+    places = places[chosen(len(places))]
+    side, scale = trained.img_size, (trained.network.mean, trained.network.std)
+    crops = crops_of(processed, places, side)
+    assert isinstance(trained.network.module, Yolox)  # or it could not have been exported
+    say = _through(_Places(trained.network.module, scale))
+    targets = [_in_view(processed, int(place), side) for place in places]
+    exam = BoxExam(crops, targets, _asked(say, crops, "the network itself"))
+    return exam, exam.measure("PyTorch fp32", say, trained.file.stat().st_size / 1e6)
+
+
+def changed(answers: Sequence[Found], own: Sequence[Found]) -> float:
+    """Share of the boxes that either says with a score of 0.5 or more and the other does not say."""
+    lonely = total = 0
+    for one, other in zip(answers, own, strict=True):
+        for first, second in ((one, other), (other, one)):
+            sure = first.scores >= SHOWN
+            same = iou(first.boxes[sure], second.boxes) > _SAME
+            same &= first.labels[sure][:, None] == second.labels[None]
+            same &= second.scores[None] >= SHOWN - 0.1  # a score of 0.501 that becomes 0.499 is no other answer
+            lonely += int((~same.any(1)).sum())
+            total += int(sure.sum())
+    return lonely / max(1, total)
+
+
+class _Places(nn.Module):
+    """uint8 (N, S, S, 3) -> boxes (N, A, 4) in px and chances (N, A, K) of all places."""
+
+    def __init__(self, network: Yolox, scale: Scale) -> None:
+        super().__init__()
+        self.network, self._scale = network, scale
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.network.raw(normalized(images, self._scale))
+
+
+def _through(graph: nn.Module) -> SaysPlaces:
+    def say(images: Pixels) -> SaidOfPlaces:
+        with torch.inference_mode():
+            return SaidOfPlaces(*(one.numpy() for one in graph(torch.from_numpy(images))))
+
+    return say
+
+
+def _asked(say: SaysPlaces, crops: Pixels, title: str) -> SaidOfPlaces:
+    parts = list[SaidOfPlaces]()
+    with progress_bar(total=len(crops), title=title, unit="image") as bar:
+        for start in range(0, len(crops), _BATCH):
+            parts.append(say(np.ascontiguousarray(crops[start : start + _BATCH])))
+            bar.update(len(parts[-1].places))
+    return SaidOfPlaces(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _found(said: SaidOfPlaces, side_px: int) -> list[Found]:
+    return [found(*one, side_px, OVERLAP) for one in zip(said.places, said.chances, strict=True)]
+
+
+def _in_view(processed: Processed, place: int, side_px: int) -> Boxes:
+    truth: Boxes = processed.images.target(place)
+    height, width = processed.images[place].shape[:2]
+    return truth._replace(boxes=into(truth.boxes, height, width, side_px))
