@@ -234,8 +234,8 @@ labels: $(INSTALLED) ## Take labels back and say how accurate the model was: FIL
 	@$(MODULE).lifecycle.labelling.labels "$$FILE" "$$BASKET" $(ARGS)
 
 OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY))
-heal: $(INSTALLED) ## A version with statistics of recent images, whose looks have changed: IMAGES=FOLDER CAUSE=fog SEVERITY=3
-	@$(MODULE).lifecycle.mending.heal "$$VERSION" "$$IMAGES" $(OF_CAUSE) $(ARGS)
+heal: $(INSTALLED) ## A version with statistics of recent images, whose looks have changed: ALARM=7, or IMAGES=FOLDER CAUSE=fog SEVERITY=3
+	@$(MODULE).lifecycle.mending.heal "$$VERSION" "$$IMAGES" $(if $(ALARM),"alarm=$$ALARM") $(OF_CAUSE) $(ARGS)
 
 retrain: $(INSTALLED) ## A version trained on, with images changed like that and what was labelled: CAUSE=fog SEVERITY=3
 	@$(MODULE).lifecycle.mending.retrain "$$VERSION" $(OF_CAUSE) $(ARGS)
@@ -268,9 +268,9 @@ runs: $(INSTALLED) ## Finished runs side by side: result, time, data, settings t
 autopilot: $(INSTALLED) ## What the policy says about every open alarm, done and written down: ARGS="lifecycle=heal lifecycle.dry_run=true"
 	@$(MODULE).lifecycle.autopilot $(ARGS)
 
-simulate_year: $(INSTALLED) ## A year of changes through the real service, monitor and autopilot: ARGS="data=digits" is a month
-	@$(MODULE).dataset $(or $(filter data=%,$(ARGS)),data=cifar10)
-	@$(MODULE).proof.year $(ARGS)
+simulate_year: $(INSTALLED) ## A year of changes through the real service, monitor and autopilot: RUN=..., or ARGS="data=digits" for a month
+	@$(if $(filter data=%,$(ARGS)),$(MODULE).dataset $(filter data=%,$(ARGS)))
+	@$(MODULE).proof.year "$(RUN)" $(ARGS)
 
 ##@ Papers
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME

@@ -7,6 +7,7 @@ risk             which predictions are wrong?
 accuracy         how accurate, without labels?
 second_look      what does a copy that has adapted to a window say of it?
 content          is something else shown, while looks hardly changed?
+correction       how far off a copy's word is, from changes that were taught
 copy_accuracy    how accurate on changed images? a copy is asked
 causes           how each known change moves the scores
 cause            which of them happened to a window, how strong, or a mix, strangers, unknown

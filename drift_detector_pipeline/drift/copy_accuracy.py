@@ -7,7 +7,7 @@ Whoever listens to a network that was led astray is led astray with it. The copy
 its confidence means again what it meant: the probability it gives to the original's prediction says whether that is
 right. Its mean, and how often it exceeds what it exceeds on right predictions of clean images (as Garg et al. 2022 use
 confidence), are two estimates that need no example of a change and know no kinds. They part where the copy, too, is
-led astray; by how much then, changes that were taught tell, through three signs that say nothing of how images look.
+led astray; by how much then, changes that were taught tell (correction.py).
 """
 
 from collections import defaultdict
@@ -19,16 +19,16 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
-from drift_detector_pipeline.drift.accuracy import COVERAGE, ODDS, Estimate, Known, log_likelihood, weighted_quantiles
+from drift_detector_pipeline.drift.accuracy import COVERAGE, ODDS, Estimate, Known, weighted_quantiles
+from drift_detector_pipeline.drift.correction import Place, Process, correct, fit_process, scale_of
 from drift_detector_pipeline.drift.scores.output_scores import temperature_of
 from drift_detector_pipeline.drift.second_look import Answers
 
 LARGEST = 256  # beyond, errors are those of the method and do not shrink
-_AMPLITUDES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28)  # of accuracy, among which one is chosen
-_REACH = 0.15  # distance of signs at which changes still have much in common
-_LUCK = 2.0  # times the variance by luck, for what a copy adapts to is drawn, too: likeliest for twins of CIFAR-10
+_LUCK, _ROUGH = 1.2, 0.005  # times the variance by luck, for what a copy adapts to is drawn, too; of the method itself
+_LUCK_OLDER, _ROUGH_OLDER = 2.0, 0.01  # where errors of one size were assumed; their bounds were measured with these
 _LEAST_OFF = float(norm.isf((1 - COVERAGE) / 2))  # of the expected spread: where few families err little, or one way
-_LEAST_NEAR = 0.3  # of what the signs of a window have in common with those that were taught; below, nothing is known
+_LEAST_NEAR = 0.5  # of what the signs of a window have in common with the nearest taught; below, nothing is known
 
 
 class LabelledWindow(NamedTuple):
@@ -39,6 +39,7 @@ class LabelledWindow(NamedTuple):
     strong: bool  # at the highest level of its kind
     answers: Answers
     labels: Labels  # (m,)
+    looks: Float32s  # (m, Q) of its images, see accuracy.Evidence
 
 
 class Usual(NamedTuple):
@@ -50,13 +51,12 @@ class Usual(NamedTuple):
     sureness: Float32s  # (B,) mean of the copy's largest probability
 
 
-class Process(NamedTuple):
-    """How far off the plain estimate was, by signs: a Gaussian process (Rasmussen & Williams 2006)."""
+class Observed(NamedTuple):
+    """What is known of a window without labels."""
 
-    places: Float32s  # (T, 3)
-    weights: Float32s  # (T,)
-    inverse: Float32s  # (T, T) of the kernel with noise, times the squared amplitude
-    amplitude: Float32s  # (1,)
+    plain: float  # accuracy, the mean of both estimates that know no changes
+    place: Place
+    luck: float  # variance that the luck of so few images adds to their accuracy, were the copy's probabilities true
 
 
 class CopyErrors(NamedTuple):
@@ -87,8 +87,8 @@ def learn_copy(clean: Sequence[LabelledWindow], changed: Sequence[LabelledWindow
     )
     temperature = np.array([temperature_of(logits, labels)], dtype=np.float32)
     usual = fit_usual([window.answers for window in clean], known.accuracy, temperature)
-    process = _fit_process(changed, usual, known, temperature)
-    return CopyJudge(temperature, process, _measure_errors(changed, usual, known, temperature))
+    seen = [_seen(window.answers, window.looks, usual, known, temperature) for window in changed]
+    return CopyJudge(temperature, _fit_process(changed, seen), _measure_errors(changed, seen, known))
 
 
 def fit_usual(clean: Sequence[Answers], accuracy: float, temperature: Float32s) -> Usual:
@@ -101,9 +101,12 @@ def fit_usual(clean: Sequence[Answers], accuracy: float, temperature: Float32s) 
     return Usual(*(np.array(column, dtype=np.float32) for column in zip(*rows, strict=True)))
 
 
-def estimate_by_copy(answers: Answers, usual: Usual, known: Known, judge: CopyJudge) -> Estimate:
-    """Accuracy of a window. Signs that lie further out than anything taught leave it unknown: 0 to what it was."""
-    accuracy, unit, near = _guess(answers, usual, known, judge.process, judge.temperature)
+def estimate_by_copy(answers: Answers, looks: Float32s, usual: Usual, known: Known, judge: CopyJudge) -> Estimate:
+    """Accuracy of a window whose images have looks (m, Q), see accuracy.Evidence.
+
+    Signs that lie further out than anything taught leave it unknown: 0 to what it was.
+    """
+    accuracy, unit, near = _guess(_seen(answers, looks, usual, known, judge.temperature), known, judge.process)
     place, sizes = np.log(len(answers.own)), np.log(judge.errors.sizes)
     offs = (np.interp(place, sizes, values) * unit for values in judge.errors[1:])
     low, high = (float(np.clip(accuracy + off, 0, 1)) for off in offs)
@@ -133,37 +136,42 @@ def _signs(answers: Answers, usual: Usual, known: Known, temperature: Float32s) 
     return np.array([by_mean, (agreement > threshold).mean(), sureness.mean() - sure]), luck
 
 
-def _fit_process(windows: Sequence[LabelledWindow], usual: Usual, known: Known, temperature: Float32s) -> Process:
+def _seen(answers: Answers, looks: Float32s, usual: Usual, known: Known, temperature: Float32s) -> Observed:
+    signs, luck = _signs(answers, usual, known, temperature)
+    images, plain = len(looks), float(signs[:2].mean())
+    aside = float(looks.var(axis=0, dtype=np.float64).mean()) / images if looks.shape[1] else 0.0
+    place = Place(signs, looks.mean(axis=0, dtype=np.float64), aside, scale_of(known.accuracy - plain, images))
+    size = min(images, LARGEST)
+    return Observed(plain, place, max(luck, 1 / (4 * size)) / size)
+
+
+def _fit_process(windows: Sequence[LabelledWindow], seen: Sequence[Observed]) -> Process:
     """Learn from the largest windows there are of each change."""
-    windows = _largest(windows)
-    places = np.stack([_signs(window.answers, usual, known, temperature)[0] for window in windows])
-    right = np.array([_accuracy(window) for window in windows])
-    noise = np.maximum(right * (1 - right), 0.02) / [len(window.labels) for window in windows]
-    off = right - places[:, :2].mean(axis=1)
-    kernel = _kernel(places, places)
-    amplitude = max(_AMPLITUDES, key=lambda each: log_likelihood(off, each**2 * kernel + np.diag(noise)))
-    inverse = np.linalg.inv(kernel + np.diag(noise / amplitude**2))
-    return Process(*(np.asarray(part, dtype=np.float32) for part in (places, inverse @ off, inverse, [amplitude])))
+    largest = _largest(windows)
+    pairs = [pair for pair in zip(windows, seen, strict=True) if len(pair[0].labels) == largest[pair[0].change]]
+    off = np.array([_accuracy(window) - one.plain for window, one in pairs])
+    luck = np.array([_LUCK * one.luck + _ROUGH**2 for _, one in pairs])
+    return fit_process([one.place for _, one in pairs], off, luck)
 
 
-def _largest(windows: Sequence[LabelledWindow]) -> list[LabelledWindow]:
-    """Those of each change that are as large as any of it: there are fewer images of a fault than of a corruption."""
+def _largest(windows: Sequence[LabelledWindow]) -> dict[str, int]:
+    """The most images of a window of each change: there are fewer of a fault than of a corruption."""
     sizes = defaultdict[str, int](int)
     for window in windows:
         sizes[window.change] = max(sizes[window.change], len(window.labels))
-    return [window for window in windows if len(window.labels) == sizes[window.change]]
+    return sizes
 
 
-def _measure_errors(windows: Sequence[LabelledWindow], usual: Usual, known: Known, temperature: Float32s) -> CopyErrors:
+def _measure_errors(windows: Sequence[LabelledWindow], seen: Sequence[Observed], known: Known) -> CopyErrors:
     """Estimate windows of each family as if it, or all that is strong, was new, and see how far off that is."""
     found = list[Float64s]()
     for left_out in _omissions(windows):
-        rest = [window for window, out in zip(windows, left_out, strict=True) if not out]
-        process = _fit_process(rest, usual, known, temperature)
+        rest, new = ([place for place, out in enumerate(left_out) if out == wanted] for wanted in (False, True))
+        process = _fit_process([windows[place] for place in rest], [seen[place] for place in rest])
         off = list[float]()
-        for window in (window for window, out in zip(windows, left_out, strict=True) if out):
-            accuracy, unit, _ = _guess(window.answers, usual, known, process, temperature)
-            off.append((_accuracy(window) - accuracy) / unit)
+        for place in new:
+            accuracy, unit, _ = _guess(seen[place], known, process)
+            off.append((_accuracy(windows[place]) - accuracy) / unit)
         found.append(np.array(off))
     low, high = bounds_for_another(found)
     size = max(len(window.labels) for window in windows)
@@ -203,22 +211,12 @@ def _omissions(windows: Sequence[LabelledWindow]) -> Iterator[list[bool]]:
         yield [window.strong for window in windows]
 
 
-def _guess(
-    answers: Answers, usual: Usual, known: Known, process: Process, temperature: Float32s
-) -> tuple[float, float, float]:
-    """Accuracy, its expected spread, and what share of the process's variance the taught changes explain."""
-    signs, luck = _signs(answers, usual, known, temperature)
-    near = _kernel(signs[None], process.places.astype(np.float64))[0]
-    accuracy = float(np.clip(signs[:2].mean() + near @ process.weights, 0, 1))
-    explained = float(np.clip(near @ process.inverse @ near, 0, 1))
-    size = min(len(answers.own), LARGEST)
-    tosses = _LUCK * max(luck, 1 / (4 * size)) / size
-    left = float(process.amplitude[0]) ** 2 * (1 - explained)
-    return accuracy, float(np.sqrt(tosses + left + known.error**2 + 0.01**2)), explained
-
-
-def _kernel(one: Float64s, other: Float64s) -> Float64s:
-    return np.asarray(np.exp(-((one[:, None] - other[None]) ** 2).mean(axis=2) / (2 * _REACH**2)))
+def _guess(seen: Observed, known: Known, process: Process) -> tuple[float, float, float]:
+    """Accuracy, its expected spread, and how near the nearest signs lie that were taught."""
+    luck, rough = (_LUCK, _ROUGH) if process.looks.shape[1] else (_LUCK_OLDER, _ROUGH_OLDER)
+    correction = correct(seen.place, process)
+    spread = np.sqrt(luck * seen.luck + correction.left + known.error**2 + rough**2)
+    return float(np.clip(seen.plain + correction.accuracy, 0, 1)), float(spread), correction.near
 
 
 def _accuracy(window: LabelledWindow) -> float:

@@ -108,26 +108,34 @@ def learn(
     usual = Clean(own, labels, predictions(clean), clean.logits.shape[1])
     changes = [Change(twin.kind, twin.severity, twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True)]
     accuracy = learn_accuracy(samples, folds, clean.logits.shape[1])
-    copies = _learn_copies(clean, labels, twins, looks)
+    copies = _learn_copies(clean, labels, twins, looks, [_for_accuracy(scores, view)[1] for scores in (own, *theirs)])
     pairs = [(twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True) if twin.kind in taught]
     bound = steepest(parameters, own, pairs)
     moves = _moves(own, taught, twins, theirs)
     return Learned(parameters, accuracy, learn_causes(usual, changes), copies, moves, bound)
 
 
-def _learn_copies(clean: Signals, labels: Labels, twins: Sequence[Twin], looks: Sequence[SecondLook]) -> Copies | None:
-    asked = [twin for twin in twins if twin.looks and twin.kind not in REVERSIBLE]
-    if not looks or len({family_of(twin.kind) for twin in asked}) < 2:
+def _learn_copies(
+    clean: Signals, labels: Labels, twins: Sequence[Twin], looks: Sequence[SecondLook], seen: Sequence[Float32s]
+) -> Copies | None:
+    """`seen`: how the clean images look, then those of each twin; see accuracy.Evidence."""
+    asked = [
+        (twin, own) for twin, own in zip(twins, seen[1:], strict=True) if twin.looks and twin.kind not in REVERSIBLE
+    ]
+    if not looks or len({family_of(twin.kind) for twin, _ in asked}) < 2:
         return None
     recentring = fit_recentring(clean, [twin.signals for twin in twins])
-    usual = [LabelledWindow("", "", False, answers_of(look, clean, recentring), labels[look.rows]) for look in looks]
-    top = {twin.kind: max(other.severity for other in asked if other.kind == twin.kind) for twin in asked}
+    usual = [
+        LabelledWindow("", "", False, answers_of(look, clean, recentring), labels[look.rows], seen[0][look.rows])
+        for look in looks
+    ]
+    top = {twin.kind: max(other.severity for other, _ in asked if other.kind == twin.kind) for twin, _ in asked}
     changed = [
         LabelledWindow(
             f"{twin.kind} {twin.severity}", family_of(twin.kind), 1 < twin.severity == top[twin.kind],
-            answers_of(look, twin.signals, recentring), labels[twin.rows][look.rows],
+            answers_of(look, twin.signals, recentring), labels[twin.rows][look.rows], own[look.rows],
         )
-        for twin in asked for look in twin.looks
+        for twin, own in asked for look in twin.looks
     ]  # fmt: skip
     right = 1 - float(mistakes(clean, labels).mean())
     known = Known(right, 1 - right, float(np.sqrt(right * (1 - right) / len(labels))))
@@ -155,7 +163,9 @@ def estimate_by_look(reference: Reference, look: SecondLook, signals: Signals) -
     copies, usual = reference.learned.copies, reference.usual
     if copies is None or usual is None:
         return None
-    return estimate_by_copy(answers_of(look, signals, copies.recentring), usual, reference.known, copies.judge)
+    parameters = reference.learned.parameters
+    seen = _for_accuracy(phi(signals.take(look.rows), parameters), view_of(parameters))[1]
+    return estimate_by_copy(answers_of(look, signals, copies.recentring), seen, usual, reference.known, copies.judge)
 
 
 @contextmanager

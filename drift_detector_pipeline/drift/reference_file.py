@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from drift_detector_pipeline.drift.accuracy import Accuracy, Errors, Known, Lookalikes
 from drift_detector_pipeline.drift.causes import Causes
-from drift_detector_pipeline.drift.copy_accuracy import CopyErrors, CopyJudge, Process, Usual
+from drift_detector_pipeline.drift.copy_accuracy import CopyErrors, CopyJudge, Usual
+from drift_detector_pipeline.drift.correction import Process, older_process
 from drift_detector_pipeline.drift.reference import Copies, Learned, Moves, Reference
 from drift_detector_pipeline.drift.risk import Risk
 from drift_detector_pipeline.drift.scores.phi import describe_scores, from_arrays, missing, to_arrays
@@ -26,7 +27,7 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically, write_json
 
 FILE, FACTS = "reference.npz", "reference.json"
-_Part = TypeVar("_Part", Recentring, Process, CopyErrors, Usual)
+_Part = TypeVar("_Part", Recentring, CopyErrors, Usual)
 
 
 def save_reference(
@@ -148,5 +149,7 @@ def _copies_from(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[Copies | None,
     def part(kind: type[_Part], name: str) -> _Part:
         return kind(**_below(found, f"{name}."))
 
-    judge = CopyJudge(found["temperature"], part(Process, "process"), part(CopyErrors, "errors"))
+    taught = _below(found, "process.")
+    process = older_process(**taught) if "amplitude" in taught else Process(**taught)
+    judge = CopyJudge(found["temperature"], process, part(CopyErrors, "errors"))
     return Copies(part(Recentring, "recentring"), judge), part(Usual, "usual")

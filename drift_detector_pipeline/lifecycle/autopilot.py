@@ -30,7 +30,7 @@ from drift_detector_pipeline.lifecycle.decisions import (
 )
 from drift_detector_pipeline.lifecycle.labelling.labels import read_labels
 from drift_detector_pipeline.lifecycle.labelling.stretch import rows_of, since_alarm
-from drift_detector_pipeline.lifecycle.policy import WEEK_S, Plan, plan_for
+from drift_detector_pipeline.lifecycle.policy import WEEK_S, Plan, overspent, plan_for
 from drift_detector_pipeline.lifecycle.steps import WHO, Steps, former_champions, take, train_on_labels
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, acknowledge, open_alarms
 from drift_detector_pipeline.release.artefact import read_artefact
@@ -70,12 +70,22 @@ def fly(log: RequestLog, settings: Lifecycle, steps: Steps, stop: threading.Even
         if not alone:
             raise ConfigError(f"{steps.place}: another autopilot acts on these models; let it end first")
         if not settings.dry_run:
-            end_the_interrupted(log)
+            _take_up(log, steps)
         while not stop.is_set():
             look(log, settings, steps)
             if settings.once or stop.wait(settings.poll_s):
                 break
     return 0
+
+
+def _take_up(log: RequestLog, steps: Steps) -> None:
+    """End what a killed autopilot had begun: as adopted, if its version answers by then, else as interrupted."""
+    for one in decisions(log):
+        if one.ended_at is None and "champion" in one.detail:
+            later = [found for found in history(steps.place) if found.number > (one.detail["champion"] or 0)]
+            if adopted := next((found.version for found in later if found.who == WHO), None):
+                end(log, one.id, f"{adopted} answers now", one.detail | {"version": adopted, "adopted": True})
+    end_the_interrupted(log)
 
 
 def look(log: RequestLog, settings: Lifecycle, steps: Steps) -> None:
@@ -113,17 +123,21 @@ def _handle(log: RequestLog, settings: Lifecycle, steps: Steps, alarms: Sequence
         if plan.action is None or settings.dry_run:
             return
         act = partial(take, log, plan.action, alarm, settings, steps)
-        if _done(log, plan, alarm.id, act, images=len(rows)).get("adopted"):
+        if _done(log, plan, alarm.id, act, steps, images=len(rows)).get("adopted"):
             acknowledge(log, alarm.id, WHO, plan.action)
             return
 
 
-def _done(log: RequestLog, plan: Plan, alarm_id: int | None, act: Any, *, images: int = 0) -> dict[str, Any]:
+def _done(
+    log: RequestLog, plan: Plan, alarm_id: int | None, act: Any, steps: Steps, *, images: int = 0
+) -> dict[str, Any]:  # fmt: skip
     """Do something between the two halves of its row; return what came of it.
 
-    `images`: how many there were since the change; whoever was asked is asked again only with more of them.
+    `images`: how many there were since the change; whoever was asked is asked again only with more of them. Who answers
+    before is written down, so that whoever finds the row cut off knows whether a new champion is its doing.
     """
-    detail: dict[str, Any] = {"reasons": plan.reasons, "images": images}
+    standing = champion(steps.place)
+    detail: dict[str, Any] = {"reasons": plan.reasons, "images": images, "champion": standing and standing.number}
     number = begin(log, plan.action or "nothing", alarm_id, detail)
     try:
         outcome, more = act()
@@ -135,16 +149,20 @@ def _done(log: RequestLog, plan: Plan, alarm_id: int | None, act: Any, *, images
 
 
 def _keep_the_schedule(log: RequestLog, settings: Lifecycle, steps: Steps, standing: Champion) -> None:
-    """Train on labels that came back, if it is time."""
+    """Train on labels that came back, if it is time and the week's budget allows it."""
     if settings.retrain_every_days is None or not read_labels(steps.labels):
         return
     last = last_of(log, "retrain") or 0.0
     if time.time() - last < settings.retrain_every_days * _DAY_S:
         return
+    if obstacle := overspent(decisions(log, since=time.time() - WEEK_S), settings):
+        say.info("no retraining by schedule: %s", obstacle)
+        return
     plan = Plan("retrain", [f"lifecycle.retrain_every_days={settings.retrain_every_days:g}"])
     say.info("retrain: %s", plan.reasons[0])
     if not settings.dry_run:
-        _done(log, plan, None, partial(train_on_labels, champion_folder(standing, steps.place), settings, steps))
+        act = partial(train_on_labels, champion_folder(standing, steps.place), settings, steps)
+        _done(log, plan, None, act, steps)
 
 
 def _settle_replaced(log: RequestLog, settings: Lifecycle, steps: Steps, standing: Champion) -> None:

@@ -14,7 +14,7 @@ from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
 from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, Action, Decision
-from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, severity_of
 from drift_detector_pipeline.settings_in_use import Lifecycle
 
 WEEK_S, _MINUTE_S = 7 * 86_400.0, 60.0
@@ -70,13 +70,6 @@ def is_harmful(alarm: AlarmRow) -> bool:
     return "alert" in (alarm.level, verdict.get("level"))
 
 
-def severity_of(alarm: AlarmRow) -> float | None:
-    """How strong its cause is, as far as the verdict tells."""
-    cause = (alarm.detail.get("verdict") or {}).get("cause") or {}
-    severity = cause.get("severity")
-    return None if severity is None else float(severity)
-
-
 def remake(cause: str) -> bool:
     """Whether a cause can be made on labelled images."""
     return cause in KINDS or cause in FAULTS
@@ -106,6 +99,11 @@ def _obstacle(action: str, cause: str, this_week: Sequence[Decision], settings: 
         }.get(cause, "no such images can be made for a test")  # fmt: skip
     if action == "heal" and cause in FAULTS and not FAULTS[cause].keeps_meaning:
         return "statistics turn no image back"
+    return overspent(this_week, settings)
+
+
+def overspent(this_week: Sequence[Decision], settings: Lifecycle) -> str:
+    """Which part of the week's budget of healing and retraining is spent, or ""."""
     spent = [one for one in this_week if one.action in COSTLY]
     minutes = sum(((one.ended_at or one.at) - one.at) / _MINUTE_S for one in spent)
     if len(spent) >= settings.tries_a_week:

@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.lifecycle.decisions import Action
 from drift_detector_pipeline.lifecycle.gating.gate import run_gate
-from drift_detector_pipeline.lifecycle.labelling.basket import make_basket
+from drift_detector_pipeline.lifecycle.labelling.basket import basket_about, make_basket
 from drift_detector_pipeline.lifecycle.labelling.basket_file import BASKETS
 from drift_detector_pipeline.lifecycle.labelling.labels import LABELS, read_labels, split_labels
-from drift_detector_pipeline.lifecycle.labelling.pictures import images_by_hash
-from drift_detector_pipeline.lifecycle.labelling.stretch import rows_of, since_alarm
-from drift_detector_pipeline.lifecycle.policy import severity_of
-from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
+from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, severity_of
 from drift_detector_pipeline.release.admitted import GATE
 from drift_detector_pipeline.release.artefact import MODELS, VERSIONS
 from drift_detector_pipeline.release.registry import champion, champion_folder, history, promote
@@ -46,7 +44,9 @@ def take(
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Take one step about an alarm; return a sentence on what came of it, and facts. Raises what the step raises."""
     if action == "basket":
-        folder = make_basket(log, alarm, steps.images, steps.basket, place=steps.baskets, models=steps.place)
+        folder = basket_about(log, alarm, steps.baskets) or make_basket(
+            log, alarm, steps.images, steps.basket, place=steps.baskets, models=steps.place
+        )
         return f"{folder} waits for labels: make label, make labels", {"basket": str(folder)}
     if action == "return":
         return _returned(log, alarm, settings.wait_images, steps)
@@ -74,9 +74,7 @@ def _recent(log: RequestLog, alarm: AlarmRow, steps: Steps) -> list[Path]:
     """Files of the images since an alarm's change, the newest last. Raises ConfigError if nothing keeps them."""
     if steps.images is None:
         raise ConfigError("no recent images; serving.keep_images=FOLDER keeps them, lifecycle.images=FOLDER names them")
-    order = [row.image_sha256 for row in rows_of(log, since_alarm(alarm))]
-    found = images_by_hash(steps.images, set(order))
-    return [found[one] for one in order if one in found]
+    return images_since(log, alarm, steps.images)
 
 
 def _returned(log: RequestLog, alarm: AlarmRow, newest: int, steps: Steps) -> tuple[str, dict[str, Any]]:

@@ -114,7 +114,7 @@ def _cut(
         return NO_AREA, None
     if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
         return OUTSIDE, None
-    inside = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
+    inside = (max(0.0, x0), max(0.0, y0), min(x1, float(width)), min(y1, float(height)))
     if min(inside[2] - inside[0], inside[3] - inside[1]) < 1 - _ROUNDING_PX:
         return TINY, None
     return CLIPPED if max(-x0, -y0, x1 - width, y1 - height) > _ROUNDING_PX else "", inside

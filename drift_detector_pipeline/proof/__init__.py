@@ -28,6 +28,8 @@ load_material       image files and artefacts, drawn
 servers             a server as a group of processes, and what it costs
 serving_load        make load_test
 video_tracking      how often things in a video lose their numbers
+box_material        every image of the study of boxes through the network once
+box_drift_study     drift of boxes: false notices, power, mAP50 without true boxes
 healing             what healing is worth
 year/               make simulate_year
 """

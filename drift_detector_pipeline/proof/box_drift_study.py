@@ -28,7 +28,7 @@ from drift_detector_pipeline.drift.boxes.phi import (
     predicted_classes,
 )
 from drift_detector_pipeline.drift.boxes.signals import BoxSignals
-from drift_detector_pipeline.drift.boxes.worth import estimate_worth, learn_worth, map50_of, signs_of, usual_of
+from drift_detector_pipeline.drift.boxes.worth import estimate_worth, learn_worth, map50_of, usual_of
 from drift_detector_pipeline.drift.permutation import labellings_of, test_window
 from drift_detector_pipeline.drift.reference import one_blas_thread
 from drift_detector_pipeline.errors import ConfigError, exit_status
@@ -209,10 +209,10 @@ def _left_out(
     threshold = parameters.threshold
     for family, kinds in FAMILIES.items():
         rest = [twin for twin in material.twins if twin.kind not in kinds]
-        worth = learn_worth(material.fit.signals, material.fit.truth, rest, threshold, classes)
-        usual = float(signs_of(material.fit.signals.found, threshold)[0])
+        worth = learn_worth(material.fit.signals, material.fit.truth, rest, classes)
+        usual = _confidence(material.fit.signals, threshold)
         before = map50_of(material.fit.signals.found, material.fit.truth, classes)
-        moved = np.array([signs_of(twin.signals.found, threshold)[0] - usual for twin in rest])
+        moved = np.array([_confidence(twin.signals, threshold) - usual for twin in rest])
         fallen = [
             map50_of(twin.signals.found, [material.fit.truth[row] for row in twin.rows.tolist()], classes) - before
             for twin in rest
@@ -220,9 +220,15 @@ def _left_out(
         slope = float(moved @ np.array(fallen) / (moved @ moved))
 
         def by_confidence(now: BoxSignals, then: BoxSignals, slope: float = slope) -> float:
-            return slope * float(signs_of(now.found, threshold)[0] - signs_of(then.found, threshold)[0])
+            return slope * (_confidence(now, threshold) - _confidence(then, threshold))
 
         yield family, worth, by_confidence
+
+
+def _confidence(signals: BoxSignals, threshold: float) -> float:
+    """Mean score of the boxes that are shown."""
+    shown = np.concatenate([one.scores[one.scores >= threshold] for one in signals.found])
+    return float(shown.mean()) if len(shown) else threshold
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

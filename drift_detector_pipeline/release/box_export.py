@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from drift_detector_pipeline.arrays import Boxes, Indices, Pixels
+from drift_detector_pipeline.arrays import Boxes, Pixels
 from drift_detector_pipeline.box_geometry import iou
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import ModelError
-from drift_detector_pipeline.images.letterbox import into, letterbox
+from drift_detector_pipeline.images.letterbox import into
 from drift_detector_pipeline.modeling.trained import Trained
 from drift_detector_pipeline.networks.boxes.found import Found, found
 from drift_detector_pipeline.networks.boxes.yolox import OVERLAP, Yolox
 from drift_detector_pipeline.processed.manifest import Processed
+from drift_detector_pipeline.processed.roles import crops_of
 from drift_detector_pipeline.release.box_executable import BOX_NAMES, BoxExecutable, SaidOfPlaces
 from drift_detector_pipeline.release.executable import Session
 from drift_detector_pipeline.release.graph import export_graph, normalized
@@ -77,19 +78,12 @@ def examine(trained: Trained, processed: Processed) -> tuple[BoxExam, Row]:
     places = processed.images.indices("val")
     places = places[chosen(len(places))]
     side, scale = trained.img_size, (trained.network.mean, trained.network.std)
-    crops = views(processed, places, side)
+    crops = crops_of(processed, places, side)
     assert isinstance(trained.network.module, Yolox)  # or it could not have been exported
     say = _through(_Places(trained.network.module, scale))
     targets = [_in_view(processed, int(place), side) for place in places]
     exam = BoxExam(crops, targets, _asked(say, crops, "the network itself"))
     return exam, exam.measure("PyTorch fp32", say, trained.file.stat().st_size / 1e6)
-
-
-def views(processed: Processed, places: Indices, side_px: int) -> Pixels:
-    """What a model of boxes is given of some images: uint8 (N, S, S, 3)."""
-    if not len(places):
-        return np.zeros((0, side_px, side_px, 3), np.uint8)
-    return np.stack([letterbox(processed.images[int(place)], side_px) for place in places])
 
 
 def changed(answers: Sequence[Found], own: Sequence[Found]) -> float:

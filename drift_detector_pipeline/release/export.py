@@ -36,7 +36,7 @@ from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of
 from drift_detector_pipeline.release.artefact import BOXES, CARD, MANIFEST, MODEL, SECOND_LOOK, Artefact, write_artefact
 from drift_detector_pipeline.release.beside import rows_beside, say_through, tensorrt
-from drift_detector_pipeline.release.box_export import examine, export_boxes, views
+from drift_detector_pipeline.release.box_export import examine, export_boxes
 from drift_detector_pipeline.release.executable import Executable, open_executable
 from drift_detector_pipeline.release.graph import export_model, export_second_look
 from drift_detector_pipeline.release.parity import (
@@ -87,8 +87,6 @@ class Source(NamedTuple):
         if most is not None and most < len(places):
             places = np.sort(np.random.default_rng(0).permutation(places)[:most])
         side = self.trained.img_size
-        if self.boxes:
-            return views(self.processed, places, side), np.zeros(len(places), np.int64)
         if not len(places):
             return np.zeros((0, side, side, 3), np.uint8), np.zeros(0, np.int64)
         return crops_of(self.processed, places, side), self.processed.images.labels[places]
@@ -226,7 +224,7 @@ def _describe(folder: Path, source: Source, served: Trial, rows: list[Row]) -> A
 def _learn_drift(artefact: Artefact, source: Source) -> str:
     """Build the reference through the file that is served; why there is none, or ""."""
     if source.boxes:
-        return "No reference: of boxes drift is measured from the run itself, make drift_reference."
+        return "No reference, so nothing is said about drift; of boxes it is measured with the run: make drift"
     with progress_bar(total=None, title="drift reference", unit="image") as bar:
         try:
             model = _Counted(open_executable(artefact), bar.update)

@@ -76,10 +76,8 @@ def _answers(artefact: Artefact) -> str:
     sound = bool(((chances >= 0) & (chances <= 1)).all()) if boxes else np.allclose(chances.sum(axis=1), 1, atol=1e-3)
     if len(chances) != _IMAGES or chances.shape[-1] != classes or not sound:
         raise DataError(f"{artefact.folder}: {artefact.file} gives no probabilities of {classes} classes; export again")
-    parts = [part for part, values in enumerate(together) if values is not None]
-    if not all(
-        np.array_equal(one[part][0], together[part][place]) for part in parts for place, one in enumerate(alone)
-    ):
+    said = [(part, values) for part, values in enumerate(together) if values is not None]
+    if not all(np.array_equal(one[part][0], values[place]) for part, values in said for place, one in enumerate(alone)):
         raise DataError(f"{artefact.folder}: an image's answer alone has other bits than among others; export again")
     return f"{len(artefact.sha256)} files whole; answers {_IMAGES} images alone as together, {spent_ms:.1f} ms each"
 

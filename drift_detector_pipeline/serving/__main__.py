@@ -101,7 +101,7 @@ def _open(wanted: _Wanted) -> Service:
         found = open_engine(folder), Followed(place, None)
     engine, followed = found
     if engine.detector is None:
-        log.warning("%s: exported from a run without `fit` images, so nothing is said about drift", folder)
+        log.warning("%s: %s", folder, engine.why_no_drift)
     requests = RequestLog(settings.database, keep_days=settings.retention_days)
     follow = followed if wanted.follow else None
     return Service(engine, requests, settings, engine.artefact.folder, follow, open_trials(settings))

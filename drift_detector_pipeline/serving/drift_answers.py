@@ -124,7 +124,7 @@ def _addstored(router: APIRouter, service: Service) -> None:
 def _watched(engine: Engine) -> tuple[Engine, DriftDetector]:
     """A model and its detector. Raises RequestError if it has none."""
     if engine.detector is None:
-        raise RequestError("unable", "exported from a run without `fit` images, so nothing can be said about drift")
+        raise RequestError("unable", engine.why_no_drift)
     return engine, engine.detector
 
 

@@ -62,6 +62,11 @@ class Engine:
         return self.artefact.stored_side_px, self.artefact.side_px
 
     @property
+    def why_no_drift(self) -> str:
+        """Why nothing is said about drift, as the export put it."""
+        return str(self.artefact.facts.get("drift", "exported without a drift reference"))
+
+    @property
     def finds_boxes(self) -> bool:
         """Whether it says where things are, not what an image shows."""
         return self.artefact.task == BOXES

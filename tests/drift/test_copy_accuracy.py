@@ -46,6 +46,15 @@ def pictures(count, light=128):
     return np.clip(RNG.normal(light, 40, (count, SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
 
 
+def looks(size, aside=0.0):
+    """How the images of a window look: two columns in standard deviations of clean ones."""
+    return RNG.normal(aside, 1, (size, 2)).astype(np.float32)
+
+
+def estimated(one, usual, judge):
+    return estimate_by_copy(one.answers, one.looks, usual, KNOWN, judge)
+
+
 def window(size, astray, *, change="", family="", strong=False, unsure=0.0):
     """A window in which a share of the network's answers is wrong; its copy is mostly right and knows how sure it is.
 
@@ -58,7 +67,7 @@ def window(size, astray, *, change="", family="", strong=False, unsure=0.0):
     mistaken = RNG.random(size) < 0.1 + unsure / 3
     copied[np.arange(size), (labels + mistaken) % CLASSES] = RNG.normal(3 - 2 * unsure, 1, size)
     answers = Answers(own.astype(np.float32), copied.astype(np.float32))
-    return LabelledWindow(change, family, strong, answers, labels)
+    return LabelledWindow(change, family, strong, answers, labels, looks(size))
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +149,7 @@ def test_the_estimate_follows_the_truth_however_sure_the_network_is_of_itself(ta
     for _ in range(20):
         one = window(256, astray, unsure=RNG.choice([0.0, 0.1, 0.3]))
         truth = float((one.answers.own.argmax(axis=1) == one.labels).mean())
-        found = estimate_by_copy(one.answers, usual, KNOWN, judge)
+        found = estimated(one, usual, judge)
         off.append(found.accuracy - truth)
         held.append(found.low <= truth <= found.high)
     assert np.abs(off).mean() < 0.1  # the network, asked itself, would be off by all it is astray
@@ -159,7 +168,7 @@ def test_changes_of_which_there_are_few_images_teach_too():
 
 def test_small_windows_have_wide_intervals(taught):
     judge, usual = taught
-    few, many = (estimate_by_copy(window(size, 0.4).answers, usual, KNOWN, judge) for size in (16, 256))
+    few, many = (estimated(window(size, 0.4), usual, judge) for size in (16, 256))
     assert few.high - few.low > 1.5 * (many.high - many.low)
 
 
@@ -169,7 +178,7 @@ def test_further_out_than_anything_taught_nothing_is_known_and_a_loss_is_likely(
     own = np.eye(CLASSES, dtype=np.float32)[labels] * 8
     flat = Answers(own, RNG.normal(0, 1e-3, (64, CLASSES)).astype(np.float32))  # the copy has no idea at all
     taught_sure = judge.process.places[:, 2].min()
-    found = estimate_by_copy(flat, usual._replace(sureness=usual.sureness + 1), KNOWN, judge)
+    found = estimate_by_copy(flat, looks(64), usual._replace(sureness=usual.sureness + 1), KNOWN, judge)
     assert taught_sure > -1
     assert not found.known
     assert found.low == 0
@@ -201,7 +210,7 @@ def doubted(rng, size, ease, *, change="", family="", misled=0.0):
     chances = np.repeat((1 - said)[:, None] / (CLASSES - 1), CLASSES, axis=1)
     chances[np.arange(size), predicted] = said
     own = np.eye(CLASSES, dtype=np.float32)[predicted] * 8
-    return LabelledWindow(change, family, False, Answers(own, np.log(chances).astype(np.float32)), labels)
+    return LabelledWindow(change, family, False, Answers(own, np.log(chances).astype(np.float32)), labels, looks(size))
 
 
 def test_intervals_hold_small_windows_as_they_hold_large_ones():
@@ -219,10 +228,10 @@ def test_intervals_hold_small_windows_as_they_hold_large_ones():
         held = []
         for _ in range(150):
             one = doubted(rng, size, rng.choice([1, 2, 4]), misled=0.02 * rng.normal())
-            found = estimate_by_copy(one.answers, usual, KNOWN, judge)
+            found = estimated(one, usual, judge)
             held.append(found.low <= (one.answers.own.argmax(axis=1) == one.labels).mean() <= found.high)
         assert np.mean(held) >= 0.85  # nine of ten are meant, over the worlds that teach six families
-    small, large = (estimate_by_copy(doubted(rng, size, 2).answers, usual, KNOWN, judge) for size in (16, 256))
+    small, large = (estimated(doubted(rng, size, 2), usual, judge) for size in (16, 256))
     assert small.high - small.low > 2 * (large.high - large.low)
 
 
@@ -232,5 +241,5 @@ def test_bounds_by_size_of_older_references_are_read_between_sizes(taught):
     older = judge._replace(errors=CopyErrors(*(np.array(values, dtype=np.float32) for values in bounds)))
     alike = judge._replace(errors=CopyErrors(*(np.array([value], dtype=np.float32) for value in (256, -2, 2))))
     one = window(64, 0.4)  # of a size half way
-    found, expected = (estimate_by_copy(one.answers, usual, KNOWN, each) for each in (older, alike))
+    found, expected = (estimated(one, usual, each) for each in (older, alike))
     assert found.high - found.low == pytest.approx(expected.high - expected.low)

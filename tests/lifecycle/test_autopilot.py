@@ -6,24 +6,30 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from changed import change_a_world, write_all
 from conftest import ROOT
+from filled import fill_basket
 from small_artefact import CLASSES, make_artefact, world
+from sqlalchemy import update
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.lifecycle.autopilot import fly
-from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, begin, decisions
+from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, begin, decisions, end
 from drift_detector_pipeline.lifecycle.labelling.basket_file import baskets
+from drift_detector_pipeline.lifecycle.labelling.label_formats import Said
+from drift_detector_pipeline.lifecycle.labelling.labels import take_labels
 from drift_detector_pipeline.lifecycle.steps import Steps
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of
 from drift_detector_pipeline.release.artefact import write_artefact
 from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.registry import champion, promote, register
 from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.serving.tables import decision
 from drift_detector_pipeline.settings_in_use import Basket, Gate, Heal, Lifecycle, Retrain
 
 
@@ -90,6 +96,41 @@ def test_a_decision_that_was_killed_is_marked_and_taken_again(flight) -> None:
     flight()
     before, after = decisions(flight.log)
     assert before.outcome == INTERRUPTED and after.outcome.endswith("make labels")
+
+
+def test_a_basket_that_a_killed_autopilot_had_made_is_taken_up(flight) -> None:
+    flight()
+    [folder] = baskets(flight.baskets)
+    [one] = decisions(flight.log)
+    with flight.log.engine.begin() as connection:
+        connection.execute(update(decision).values(ended_at=None, outcome=None))
+    flight()
+    assert baskets(flight.baskets) == [folder]
+    cut_off, again = decisions(flight.log)
+    assert (cut_off.id, cut_off.outcome, again.detail["basket"]) == (one.id, INTERRUPTED, str(folder))
+
+
+def test_an_adoption_whose_row_was_cut_off_is_told_as_one(flight, made_once) -> None:
+    number = begin(flight.log, "return", flight.alarm.id, {"reasons": [], "champion": champion(flight.place).number})
+    other = register(make_artefact(flight.place / "other", seed=5).folder, flight.place)
+    promote(other, who="autopilot", why="its world is back", force=True, place=flight.place)
+    flight()
+    [one] = decisions(flight.log)
+    assert (one.id, one.outcome, one.detail["adopted"]) == (number, f"{other} answers now", True)
+
+
+def test_the_schedule_keeps_to_the_budget_of_the_week(flight, tmp_path, caplog) -> None:
+    basket = fill_basket(tmp_path / "basket", classes=CLASSES)
+    said = [Said(Path(one.file).name, CLASSES[0], "Ann") for one in basket.images]
+    take_labels(tmp_path / "basket/basket.csv", basket, said, tmp_path / "labels")
+    end(flight.log, begin(flight.log, "heal", None, {}), "refused", {})
+    words = ["lifecycle.retrain_every_days=1", "lifecycle.wait_images=9999"]
+    with caplog.at_level("INFO"):
+        flight(*words, "lifecycle.tries_a_week=1")
+    assert "lifecycle.tries_a_week=1 are spent" in caplog.text
+    assert [one.action for one in decisions(flight.log)] == ["heal"]
+    flight(*words, "lifecycle.tries_a_week=2")
+    assert [one.action for one in decisions(flight.log)] == ["heal", "retrain"]
 
 
 def test_two_do_not_act_at_once(flight) -> None:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from changed import CHANGED, USUAL, change_a_world, write_all
 from halves import LIGHT, images
 from PIL import Image
 from torch import nn
@@ -17,7 +18,7 @@ from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
 from drift_detector_pipeline.lifecycle.gating.gate_images import changed_at_random
 from drift_detector_pipeline.lifecycle.mending.frozen import freeze, predictions, twin_gain
-from drift_detector_pipeline.lifecycle.mending.heal import heal, open_recent, refuse_cause
+from drift_detector_pipeline.lifecycle.mending.heal import heal, of_alarm, open_recent, refuse_cause
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.processed.manifest import open_processed
@@ -25,7 +26,7 @@ from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.export import export_run
-from drift_detector_pipeline.settings_in_use import Export, Heal
+from drift_detector_pipeline.settings_in_use import Export, Heal, Serving
 
 
 class LeftHalf(nn.Module):
@@ -168,3 +169,17 @@ def test_digits_in_fog_are_healed_and_the_healed_model_is_at_home_there(tmp_path
         for one in (before, made)
     ]
     assert right[1] > right[0] + 0.05
+
+
+def test_by_an_alarm_only_images_since_its_change_are_taken(models, tmp_path):
+    changed = change_a_world(f"sqlite:///{tmp_path}/log.sqlite", models)
+    photos = write_all(changed.contents, tmp_path / "photos")
+    changed.log.close()
+    serving = load_section(Serving, [f"serving.database=sqlite:///{tmp_path}/log.sqlite"])
+    given = of_alarm(str(changed.alarm.id), photos, serving)
+    assert (given.cause, given.severity, len(given.paths)) == ("brightness", None, CHANGED)
+    assert [path.read_bytes() for path in given.paths] == changed.contents[USUAL:]
+    with pytest.raises(ConfigError, match=r"where are its images\? IMAGES=FOLDER"):
+        of_alarm(str(changed.alarm.id), None, serving)
+    with pytest.raises(DataError, match="99"):
+        of_alarm("99", photos, serving)

@@ -18,6 +18,7 @@ from drift_detector_pipeline.arrays import Boxes
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.images.letterbox import letterbox
+from drift_detector_pipeline.lifecycle.mending.joined import join_labels
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.packing import BOXES, PackedImages
 from drift_detector_pipeline.processed.placed_boxes import IGNORED, NO_AREA
@@ -165,6 +166,11 @@ def test_a_model_of_boxes_is_shown_all_of_an_image(data: Data) -> None:
         assert np.array_equal(shown[index], letterbox(opened.images[index], 32))
 
 
+def test_labels_that_come_later_are_not_joined_to_boxes(data: Data) -> None:
+    with pytest.raises(DataError, match=r"its truth is boxes.*make train"):
+        join_labels(open_processed(data), [], share=0.5, most_repeats=3)
+
+
 def test_a_limit_takes_some_of_the_images_and_a_smaller_one_some_of_those(data: Data) -> None:
     images = open_processed(data).images
     some, fewer = images.indices("train", 5), images.indices("train", 2)
@@ -202,6 +208,7 @@ def test_a_picture_whose_turn_nobody_told_is_a_bad_image(tmp_path: Path, data_of
     assert open_processed(settings).images.paths == ["b.png"]
 
 
+@pytest.mark.slow
 def test_processing_boxes_loads_no_torch(source: Path, tmp_path: Path) -> None:
     words = ["data=boxes", f"data.raw_path={source}", f"data.processed_path={tmp_path}/out"]
     code = (

@@ -84,6 +84,27 @@ def test_a_wrong_size_is_noted_and_the_pixels_believed() -> None:
     assert placed(10, 10, 90, 70, size=(50, 40)) == ([[10, 10, 90, 70]], {OTHER_SIZE: 1})
 
 
+def test_whatever_is_given_each_box_is_inside_with_an_area_or_counted_as_dropped() -> None:
+    chance = np.random.default_rng(0)
+    for number in range(300):
+        size = tuple(chance.integers(2, 90, 2).tolist())
+        lie = Lie(size, int(chance.integers(1, 9)), tuple(chance.integers(2, 50, 2).tolist()))
+        ends = chance.normal(30, 60, (5, 4))
+        ends[number % 5, number % 4] = (np.inf, -np.inf, 1e300, 0, -0.0)[number % 5]
+        annotated = lie.upright if number % 2 else lie.size
+        given = ImageBoxes(tuple(RawBox(*row, "dog") for row in ends.tolist()), annotated, number % 7 == 0)
+        try:
+            boxes, notes = place(given, lie, LABELS)
+        except DataError:
+            assert lie.orientation in (2, 3, 4) or size[0] == size[1]
+            continue
+        x0, y0, x1, y1 = boxes.boxes.T
+        assert np.isfinite(boxes.boxes).all() and (x0 >= 0).all() and (y0 >= 0).all()
+        assert (x1 > x0).all() and (y1 > y0).all()
+        assert (x1 <= lie.stored[0]).all() and (y1 <= lie.stored[1]).all()
+        assert len(boxes.labels) + notes[NO_AREA] + notes[OUTSIDE] + notes[TINY] == 5
+
+
 def turned(orientation: int, kind: str = "JPEG") -> tuple[bytes, tuple[int, int, int, int]]:
     """A file with a white box on black, and where the box is in the file."""
     box = (10, 4, 30, 20)

@@ -11,8 +11,11 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.processed.manifest import open_processed
-from drift_detector_pipeline.proof.year.__main__ import PLANS, live
-from drift_detector_pipeline.proof.year.world import MIX, NOBODY, STRANGERS, Spell, World, days, divide
+from drift_detector_pipeline.proof.year.__main__ import Beginning, live
+from drift_detector_pipeline.proof.year.marks import marks
+from drift_detector_pipeline.proof.year.online_mmd import OnlineMmd
+from drift_detector_pipeline.proof.year.spread import together
+from drift_detector_pipeline.proof.year.world import MIX, NOBODY, ORDER, STRANGERS, Spell, World, days, divide
 
 SPELLS = (Spell(2, 3, "inverted", (1,)), Spell(5, 6, MIX), Spell(8, 8, STRANGERS))
 
@@ -59,6 +62,55 @@ def test_a_world_that_is_too_small_is_refused_before_anybody_trains(world) -> No
         list(days(world, (), 40, 40, 0))
 
 
+def test_a_delivery_sorted_by_class_has_one_class_a_day(world) -> None:
+    found = list(days(world, (Spell(3, 5, ORDER),), 8, 40, 0))
+    assert [len(set(day.labels.tolist())) for day in found] == [3, 3, 3, 1, 1, 1, 3, 3]
+
+
+def test_the_online_test_is_calm_at_home_and_alarms_within_a_window_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    test = OnlineMmd(rng.normal(size=(400, 8)).astype(np.float32), 1000)
+    runs = [test.first(rng.normal(size=(500, 8)).astype(np.float32)) for _ in range(20)]
+    assert 2 <= sum(one is not None for one in runs) <= 15  # 39 % of runs are expected to alarm within 500 of 1,000
+    assert test.first(rng.normal(1.0, size=(500, 8)).astype(np.float32)) == 16
+
+
+def told(seed=0, loop=0.8, oracle=0.81):
+    """The report of four days, of which two were foggy and cost 40 points; the loop healed on the second."""
+    day, fog = {"first": 1, "last": 2}, {"cause": "fog", "usual": 0.9, "nothing": 0.5}
+    spell = day | fog | {"named": "fog", "alert_delay": 7, "levels": [3]}
+    return {
+        "seed": seed, "images": 80, "minutes": 1.0, "processor": "", "spells": [spell], "labels": 1,
+        "alarms": [{"level": "notice", "false": False}, {"level": "alert", "false": False},
+                   {"level": "notice", "false": True}],
+        "champions": [{"version": "a", "action": "promote"}, {"version": "b", "action": "heal"}],
+        "by_day": {"first": [0.9, 0.5, 0.5, 0.9], "loop": [0.9, 0.5, 0.7, 0.9], "versions": ["a", "a", "b", "a"]},
+        "decisions": [{}, {}], "adoptions": [{"gain": 0.2}, {"gain": -0.3}],
+        "accuracy": {"loop": loop, "nothing done": 0.7},
+        "others": {"oracle": {"by_day": [oracle], "spells": [{"cause": "fog", "nothing": 0.5, "healed": 0.8}]}},
+    }  # fmt: skip
+
+
+def test_marks_count_what_was_asked_for() -> None:
+    found = marks(told())
+    assert (found["false_notices"], found["false_alerts"], found["harmful"], found["alerted"]) == (1, 0, 1, 1)
+    assert found["won_back"] == {"heal": [pytest.approx(0.5)], "retrain": []}
+    assert found["could_win_back"] == {"healed": [pytest.approx(0.75)], "retrained": []}
+    assert (found["adoptions"], found["harmful_adoptions"], found["causes_right"]) == (2, 1, 1)
+
+
+def test_years_of_several_seeds_are_put_together_with_their_spread() -> None:
+    reports = [told(0, 0.8), told(1, 0.9, 0.95)]
+    found = together([one | {"marks": marks(one)} for one in reports])
+    assert found["accuracy"]["loop"] == {"mean": pytest.approx(0.85), "sd": pytest.approx(0.0707, abs=1e-3),
+                                         "values": [0.8, 0.9]}  # fmt: skip
+    met = {row["figure"]: row["met"] for row in found["figures"]}
+    assert (
+        met["harmful changes alerted"] and not met["false notices an image"] and met["won back by retraining"] is None
+    )
+    assert met["accuracy beside: nothing"] and not met["accuracy beside: oracle"]
+
+
 def digits(place):
     composed = load(["data=digits", f"data.processed_path={place}"])
     process(composed.settings.data)
@@ -79,7 +131,7 @@ def test_pipeline_and_world_share_no_image(tmp_path) -> None:
 def test_in_a_month_a_change_is_noticed_named_healed_and_undone_when_it_is_over(tmp_path) -> None:
     with contextlib.chdir(tmp_path):
         digits("data/processed/digits")
-        report = live("digits", PLANS["digits"], 0)
+        report = live(Beginning("digits", 0))
         assert (tmp_path / report["folder"] / "year.html").read_text().count("<table>") == 3
         json.dumps(report)
     [spell] = report["spells"]

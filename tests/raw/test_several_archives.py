@@ -2,15 +2,17 @@
 
 import hashlib
 import http.server
+import json
 import logging
 import subprocess
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import pack_zip
+from conftest import pack_zip, write_image
 from drawn_boxes import draw_source
 
 from drift_detector_pipeline.config import load
@@ -175,3 +177,78 @@ def test_presets_of_several_archives_tell_what_they_expect(name: str, count: int
     data = load([f"data={name}"]).settings.data
     assert data.format == name and len(data.source_archives) == count
     assert all(archive.sha256 and archive.file_name.endswith(".zip") for archive in data.source_archives)
+
+
+def published(root: Path, name: str) -> Path:
+    """Archives with the folders and files that those of the public addresses have, and a few pictures."""
+    made, packed = root / "made", root / "published"
+    packed.mkdir()
+    if name == "coco":
+        boxes = made / "annotations"
+        for part, count in (("train2017", 5), ("val2017", 3)):
+            drawn = draw_source(made / part, count, seed=count)
+            boxes.mkdir(exist_ok=True)
+            (drawn / "instances.json").rename(boxes / f"instances_{part}.json")
+            values = json.loads((boxes / f"instances_{part}.json").read_text())
+            captions = [{"id": 1, "image_id": values["images"][0]["id"], "caption": "a disc"}]
+            (boxes / f"captions_{part}.json").write_text(
+                json.dumps({"images": values["images"], "annotations": captions})
+            )
+            person = {"id": 1, "name": "person", "keypoints": ["nose"], "skeleton": []}
+            people = [annotation | {"category_id": 1, "keypoints": [1, 2, 2]} for annotation in values["annotations"]]
+            (boxes / f"person_keypoints_{part}.json").write_text(
+                json.dumps({"images": values["images"], "annotations": people, "categories": [person]})
+            )
+            pack_zip(drawn, packed / f"{part}.zip")
+        pack_zip(boxes, packed / "annotations_trainval2017.zip")
+        return packed
+    for part in ("training", "testing"):
+        for number in range(4):
+            write_image(made / part / "image_2" / f"{number:06d}.png", seed=number, size=(62, 18))
+    for number in range(4):
+        lines = [
+            "Car 0.00 0 -1.57 5.00 3.00 20.00 12.00 1 1 1 1 1 1 1",
+            "DontCare -1 -1 -10 30 3 40 9 -1 -1 -1 -1 -1 -1 -1",
+        ]
+        place = made / "labels" / "training" / "label_2" / f"{number:06d}.txt"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("\n".join(lines) + "\n")
+    with zipfile.ZipFile(packed / "data_object_label_2.zip", "w") as opened:
+        for path in sorted((made / "labels").rglob("*.txt")):
+            opened.write(path, path.relative_to(made / "labels"))
+    with zipfile.ZipFile(packed / "data_object_image_2.zip", "w") as opened:
+        for path in sorted(made.rglob("*.png")):
+            opened.write(path, path.relative_to(made))
+    return packed
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "classes"),
+    [
+        ("coco", {"train": 5, "fit": 0, "val": 3}, ["disc", "square"]),
+        ("kitti", {"train": 3, "fit": 0, "val": 1}, ["Car"]),
+    ],
+)
+def test_what_lies_at_the_public_addresses_is_read_as_it_lies_there(
+    name: str, images: dict[str, int], classes: list[str], tmp_path: Path
+) -> None:
+    folder = published(tmp_path, name)
+    with Server(folder) as running:
+        threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        data = load(
+            [f"data={name}", f"data.raw_path={tmp_path}/raw", f"data.processed_path={tmp_path}/out"]
+        ).settings.data
+        here = [
+            archive.model_copy(
+                update={
+                    "url": f"http://127.0.0.1:{running.server_port}/{archive.file_name}",
+                    "sha256": sha256(folder / archive.file_name),
+                }
+            )
+            for archive in data.source_archives
+        ]
+        data = data.model_copy(update={"source_archives": here})
+        process(data)
+        running.shutdown()
+    manifest = open_processed(data).manifest
+    assert manifest.images_by_split == images and manifest.classes == classes

@@ -11,9 +11,10 @@ from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.networks.boxes.catalog import infer
 from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.processed.roles import crops_of
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.release.box_executable import BoxExecutable, open_box_executable
-from drift_detector_pipeline.release.box_export import changed, export_boxes, views
+from drift_detector_pipeline.release.box_export import changed, export_boxes
 from drift_detector_pipeline.release.executable import open_session
 from drift_detector_pipeline.release.export import export_run
 from drift_detector_pipeline.release.verified import _answers
@@ -92,7 +93,7 @@ def test_a_run_becomes_a_folder_that_finds_as_well_as_it(made_once, tmp_path):
     assert f'"map50": {rows["PyTorch fp32"]["accuracy"]!r:.6}' in told.read_text()
     data = load(words(root)).settings.data
     processed = open_processed(data)
-    crops = views(processed, processed.images.indices("val"), artefact.side_px)
+    crops = crops_of(processed, processed.images.indices("val"), artefact.side_px)
     assert len(open_box_executable(artefact).find(crops)) == len(crops)
     assert "answers 16 images alone as together" in _answers(artefact)
     assert "mAP50" in (folder / "MODEL_CARD.md").read_text()

@@ -40,7 +40,7 @@ def learn_boxes(
 ) -> BoxLearned:
     """Learn scores, the estimate of mAP50 and causes. Raises ValueError if there is too little to learn from."""
     parameters = fit_box_scores(clean, truth, twins, classes)
-    worth = learn_worth(clean, truth, twins, parameters.threshold, len(classes))
+    worth = learn_worth(clean, truth, twins, len(classes))
     return BoxLearned(parameters, worth, _causes(clean, truth, twins, parameters, len(classes)))
 
 

@@ -89,6 +89,18 @@ def make_basket(
     return make_basket_of(log, since_alarm(alarm), images, settings, place=place, models=models)
 
 
+def basket_about(log: RequestLog, alarm: AlarmRow, place: Path = BASKETS) -> Path | None:
+    """The newest basket there is about an alarm of a log: nobody is asked twice because a program was killed."""
+    facts = log.facts_of(alarm.model_id)
+    model = {"sha256": facts.sha256, "reference_sha256": facts.reference_sha256}
+    for folder in reversed(baskets(place)):
+        basket = read_basket(folder)
+        same = (basket.alarm or {}).get("id") == alarm.id and (basket.alarm or {}).get("since") == alarm.since
+        if same and model.items() <= basket.model.items():
+            return folder
+    return None
+
+
 def make_basket_of(
     log: RequestLog, stretch: Stretch, images: Path | None, settings: Limits,
     *, place: Path = BASKETS, models: Path = MODELS,

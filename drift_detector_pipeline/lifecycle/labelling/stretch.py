@@ -1,12 +1,15 @@
 """Which rows of the request log a basket is about, and what was thought of the accuracy on them.
 
-In: an alarm, or words such as source=gate-3. Out: a `Stretch`, its rows, an estimate. Read by basket.py.
+In: an alarm, or words such as source=gate-3. Out: a `Stretch`, its rows, their files, an estimate. Read by
+basket.py, and by whoever makes something of recent images.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.lifecycle.labelling.pictures import images_by_hash
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarm_of, alarms
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import StoredRow
@@ -64,6 +67,16 @@ def rows_of(log: RequestLog, stretch: Stretch) -> list[StoredRow]:
             f"no row since request {stretch.since} is left in this log; serving.retention_days may be short"
         )
     return list(found.values())
+
+
+def images_since(log: RequestLog, alarm: AlarmRow, folder: Path) -> list[Path]:
+    """Files below `folder` of the images since an alarm's change, the newest last: those before it show another world.
+
+    Raises DataError if there is no such folder or no row.
+    """
+    order = [row.image_sha256 for row in rows_of(log, since_alarm(alarm))]
+    found = images_by_hash(folder, set(order))
+    return [found[one] for one in order if one in found]
 
 
 def _answered(rows: Sequence[StoredRow]) -> list[StoredRow]:

@@ -1,4 +1,4 @@
-"""A champion healed of a change: `make heal IMAGES=FOLDER CAUSE=fog SEVERITY=3`.
+"""A champion healed of a change: `make heal ALARM=7`, or `make heal IMAGES=FOLDER CAUSE=fog SEVERITY=3`.
 
 In: recent images of the changed world, without labels, and what has happened to them. Out: a version in models/, not
 promoted: the champion's run with statistics of those images, a drift reference of the new world, and heal.json.
@@ -9,9 +9,11 @@ which the same was done. Whoever heals a healed version begins with the run's ow
 
 import hashlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +33,9 @@ from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.lifecycle.gating.gate import HEALED
 from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, changed_at_random, levels_near
 from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
+from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
+from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 from drift_detector_pipeline.processed.roles import MOST_REFERENCE, crops_of, roles_of
@@ -40,8 +44,9 @@ from drift_detector_pipeline.release.artefact import MODELS, read_artefact
 from drift_detector_pipeline.release.export import Source, export_source, one_core, open_source
 from drift_detector_pipeline.release.registry import register
 from drift_detector_pipeline.runs.facts import git_state, now, this_command
+from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings import valid_keys
-from drift_detector_pipeline.settings_in_use import Export, Heal
+from drift_detector_pipeline.settings_in_use import Export, Heal, Serving
 
 LEAST = 64  # images below which statistics say too little
 _WHY_NOT = {
@@ -64,18 +69,50 @@ def main() -> int:
     """Heal the champion, or the version or artefact folder that is named before the images."""
     command = read_command(sys.argv[1:], takes_images=True)
     cause, severity, others = cause_in(command.overrides)
-    refuse_others(others, ["cause", "severity", *valid_keys(Heal, "heal.")], "no word of healing")
-    if cause is None:
-        raise ConfigError("cause: say what has happened to the images, as an alarm or make drift names it: CAUSE=fog")
-    if not any(command.images):
-        raise ConfigError("name recent images of the changed world: make heal IMAGES=FOLDER CAUSE=fog")
+    own = [word for word in others if not word.startswith(("alarm=", "serving."))]
+    keys = ["alarm", "cause", "severity", "serving.database", "serving.keep_images", *valid_keys(Heal, "heal.")]
+    refuse_others(others, keys, "no word of healing")
     set_up_logging()
-    folder = named_artefact(command.target)
-    with image_files(command.images) as found:
-        images = [path for _, path in found]
-        version = heal(folder, images, cause=cause, severity=severity, settings=load_section(Heal, others))
+    folder, settings = named_artefact(command.target), load_section(Heal, own)
+    if number := next((word.partition("=")[2] for word in others if word.startswith("alarm=")), ""):
+        serving = load_section(Serving, [word for word in others if word.startswith("serving.")])
+        given = of_alarm(number, Path(command.images[0]) if any(command.images) else None, serving)
+        cause, severity = cause or given.cause, given.severity if severity is None else severity
+        version = heal(folder, given.paths, cause=cause, severity=severity, settings=settings)
+    else:
+        if cause is None:
+            raise ConfigError("cause: what has happened to the images? ALARM=7, or as make drift names it: CAUSE=fog")
+        if not any(command.images):
+            raise ConfigError("name recent images of the changed world: make heal ALARM=7, or IMAGES=FOLDER CAUSE=fog")
+        with image_files(command.images) as found:
+            images = [path for _, path in found]
+            version = heal(folder, images, cause=cause, severity=severity, settings=settings)
     log.info("%s. Next: make gate VERSION=%s CAUSE=%s", version, version, cause)
     return 0
+
+
+class Given(NamedTuple):
+    """What an alarm says of a change, and the images since then."""
+
+    cause: str
+    severity: float | None
+    paths: list[Path]
+
+
+def of_alarm(number: str, images: Path | None, serving: Serving) -> Given:
+    """What has happened since an alarm's change, and the images of that time below `images`, or the service's folder.
+
+    Raises ConfigError if there is no such alarm, cause or folder, DataError if the log has no row of it any more.
+    """
+    if not number.isdecimal():
+        raise ConfigError(f"alarm={number}: expected a whole number, as make alarms shows it")
+    if (images := images or serving.keep_images) is None:
+        raise ConfigError(f"alarm={number}: where are its images? IMAGES=FOLDER, or ARGS=serving.keep_images=FOLDER")
+    with closing(RequestLog(os.environ.get("DATABASE_URL") or serving.database)) as requests:
+        alarm = alarm_of(requests, int(number))
+        if alarm.cause is None:
+            raise ConfigError(f"alarm={number}: its cause is not known yet; make monitor names it")
+        return Given(alarm.cause, severity_of(alarm), images_since(requests, alarm, images))
 
 
 def heal(

@@ -39,8 +39,13 @@ class Joined(NamedTuple):
 def join_labels(data: Processed, labels: Sequence[Labelled], *, share: float, most_repeats: int) -> Joined:
     """Join `labels` to `data` so that they make up about `share` of `train`, each at most `most_repeats` times.
 
-    Raises DataError if a labelled image cannot be read.
+    Raises DataError if a labelled image cannot be read, or what the data shows is boxes.
     """
+    if data.task is not None:
+        raise DataError(
+            f"{data.folder}: its truth is boxes, and a label is not enough to learn a box from; add the images, with "
+            "their boxes, to the source and train again: make train"
+        )
     known = {one.sha256: one for one in labels if one.label in data.classes}
     entries, left_out = _labelled(data, [known[name] for name in sorted(known)])
     if left_out:

@@ -75,6 +75,13 @@ def alarm_of(log: RequestLog, alarm_id: int) -> AlarmRow:
         return _one(connection, alarm_id)
 
 
+def severity_of(one: AlarmRow) -> float | None:
+    """How strong its cause is, as far as the verdict tells."""
+    cause = (one.detail.get("verdict") or {}).get("cause") or {}
+    severity = cause.get("severity")
+    return None if severity is None else float(severity)
+
+
 def open_counts(log: RequestLog) -> dict[str, int]:
     """How many alarms of each level stand."""
     wanted = select(alarm.c.level, func.count()).where(alarm.c.acknowledged_at.is_(None)).group_by(alarm.c.level)

@@ -14,6 +14,7 @@ from drift_detector_pipeline.pages import data_uri, write_page
 
 _DAYS = 7  # of a point of the chart
 _SHADES = ("0.93", "0.87")
+_WIDTHS = {"the loop": 2.2, "oracle": 1.4}
 
 
 def write_year(path: Path, report: dict[str, Any]) -> None:
@@ -22,7 +23,7 @@ def write_year(path: Path, report: dict[str, Any]) -> None:
 
 
 def chart(report: dict[str, Any]) -> bytes:
-    """Accuracy of the loop and of the first model alone, week by week, as PNG."""
+    """Accuracy of the loop and of those who do otherwise, week by week, as PNG."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots()
     for number, spell in enumerate(report["spells"]):
@@ -32,10 +33,18 @@ def chart(report: dict[str, Any]) -> bytes:
             (spell["first"] + spell["last"] + 1) / 2, 1.005, words, ha="center", va="bottom", fontsize=7, rotation=20
         )
     step = min(_DAYS, max(1, report["days"] // 20))
-    for name, style, words in (("first", "--", "nothing done"), ("loop", "-", "the loop")):
-        values = np.array(report["by_day"][name])
+    ways = {"nothing done": report["by_day"]["first"]}
+    ways |= {name: one["by_day"] for name, one in report["others"].items()} | {"the loop": report["by_day"]["loop"]}
+    for words, values in ((words, np.array(values)) for words, values in ways.items()):
+        style = "-" if words == "the loop" else ":" if words == "oracle" else "--"
         places = np.arange(0, len(values), step)
-        axes.plot(places + step / 2, [values[one : one + step].mean() for one in places], style, label=words)
+        axes.plot(
+            places + step / 2,
+            [values[one : one + step].mean() for one in places],
+            style,
+            label=words,
+            lw=_WIDTHS.get(words, 1),
+        )
     versions = report["by_day"]["versions"]
     changes = [day for day in range(1, len(versions)) if versions[day] != versions[day - 1]]
     for day, one in zip(changes, report["champions"][1:], strict=False):  # the last one may not have answered any more

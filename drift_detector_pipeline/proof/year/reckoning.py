@@ -13,6 +13,7 @@ from drift_detector_pipeline.arrays import Float64s, Labels
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.lifecycle.decisions import decisions
 from drift_detector_pipeline.lifecycle.gating.gate import answers_of
+from drift_detector_pipeline.lifecycle.labelling.labels import read_labels
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarms
 from drift_detector_pipeline.proof.year.life import Asked
 from drift_detector_pipeline.proof.year.world import Day, Spell
@@ -45,6 +46,9 @@ def reckon(year: Year) -> dict[str, Any]:
             "nothing done": float(by_version[first].mean()),
             "best version in hindsight": float(_hindsight(by_version, year).mean()),
         },
+        "versions": {name: values.tolist() for name, values in by_version.items()},
+        "labels": len(read_labels()),
+        "adoptions": _adoptions(year, by_version),
         "spells": [_spell(spell, year, by_version, first) for spell in year.spells],
         "alarms": [_alarm(one, year) for one in reversed(alarms(year.log))],
         "decisions": [one._asdict() for one in decisions(year.log)],
@@ -102,6 +106,25 @@ def _spell(spell: Spell, year: Year, by_version: dict[str, Float64s], first: str
         "named": next((one.cause for one in within if one.cause), None),
         "won_back": float((after.mean() - nothing) / lost) if len(after) and lost >= 0.05 else None,
     }  # fmt: skip
+
+
+def _adoptions(year: Year, by_version: dict[str, Float64s]) -> list[dict[str, Any]]:
+    """Whoever began to answer, and what that gained over whom it replaced, as long as the world stayed as it was then.
+
+    One that began on the last day of a part of the year is not among them: nobody has seen it there.
+    """
+    found = list[dict[str, Any]]()
+    for day in range(1, len(year.days)):
+        before, after = year.asked[day - 1].version, year.asked[day].version
+        part = next(part for part in _parts(year) if day in part)
+        if before == after or day == part[0]:
+            continue
+        own = [one for one in part.tolist() if one >= day and year.asked[one].version == after]
+        gain = float((by_version[after][own] - by_version[before][own]).mean())
+        n = int(sum(len(year.days[one].labels) for one in own))
+        row = {"day": day, "cause": year.days[day].cause, "version": after, "replaced": before, "n": n, "gain": gain}
+        found.append(row)
+    return found
 
 
 def day_of(request: int, year: Year) -> int:

@@ -16,7 +16,7 @@ from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.pages import image_png
 from drift_detector_pipeline.processed.manifest import Processed
 
-MIX, STRANGERS = "class mix", "unseen content"
+MIX, STRANGERS, ORDER = "class mix", "unseen content", "class order"
 NOBODY = -1  # the label of an image of a class that the model does not know
 _SHARE = 0.25  # of strangers, while there are some
 _FACTOR = 6.0  # how much more often one class comes while the mix is another
@@ -27,7 +27,7 @@ class Spell(NamedTuple):
 
     first: int
     last: int  # included
-    cause: str  # a kind of corruption, a fault, MIX or STRANGERS
+    cause: str  # a kind of corruption, a fault, MIX, STRANGERS or ORDER
     levels: tuple[int, ...] = (0,)  # one after another, each for an equal part of the spell
 
     def level(self, day: int) -> int:
@@ -36,11 +36,10 @@ class Spell(NamedTuple):
         return self.levels[place]
 
 
-# A week of fog, a release that swaps channels, a season, a sensor that ages, visitors, a lens that lost its focus.
+# Fog, a release that turns images, a season, a sensor that is worn out, visitors, a delivery sorted by class.
 YEAR = (
-    Spell(40, 61, "fog", (3,)), Spell(100, 114, "swapped_channels", (1,)), Spell(150, 180, MIX),
-    Spell(200, 269, "gaussian_noise", (1, 2, 3, 4, 5)), Spell(295, 312, STRANGERS),
-    Spell(330, 350, "defocus_blur", (4,)),
+    Spell(20, 41, "fog", (4,)), Spell(56, 77, "turned_180", (1,)), Spell(90, 99, MIX),
+    Spell(112, 133, "gaussian_noise", (3,)), Spell(146, 153, STRANGERS), Spell(162, 166, ORDER),
 )  # fmt: skip
 MONTH = (Spell(8, 15, "contrast", (4,)),)
 
@@ -92,11 +91,13 @@ def days(world: World, spells: Sequence[Spell], count: int, a_day: int, seed: in
         spell = next((one for one in spells if one.first <= number <= one.last), None)
         cause = spell.cause if spell else ""
         drawn = _drawn(rng, len(world.classes), a_day, cause)
+        if spell and cause == ORDER:  # all of one class, day after day another: labels hang together as nowhere else
+            drawn = [(number - spell.first) % len(world.classes)] * a_day
         if short := [label for label in set(drawn) if len(waiting[label]) < drawn.count(label)]:
             raise ConfigError(f"day {number}: too few images of class {short[0]} are left for a year as long as this")
         places = [waiting[label].pop() for label in drawn]
         images, level = world.images[places], spell.level(number) if spell else 0
-        if spell and cause not in (MIX, STRANGERS):
+        if spell and cause not in (MIX, STRANGERS, ORDER):
             images = change(images, cause, level, keys=places, seed=seed)
         yield Day(number, images, world.labels[places], cause, level)
 

@@ -118,10 +118,14 @@ def _refuse_twice(source: Survey, pictures: Sequence[Boxed]) -> None:
 
 def _refuse_nothing(source: Survey, pictures: Sequence[Boxed], flat: Sequence[RawBox]) -> None:
     if all(box.ignore for box in flat):
-        what = f"all {len(flat)} boxes are marked as crowds, difficult or DontCare" if flat else "there is no box"
+        where = f"{source.shown}: in {len(pictures)} pictures"
+        if not flat:
+            raise DataError(
+                f"{where} there is no box, so nothing to learn; are the labels complete, and in their place?"
+            )
         raise DataError(
-            f"{source.shown}: {what}, so nothing to learn, in {len(pictures)} pictures; some tools mark every mask as "
-            "a crowd: set iscrowd, or difficult, to 0 where a box shows one thing"
+            f"{where} all {len(flat)} boxes are marked as crowds, difficult or DontCare, so nothing to learn; some "
+            "tools mark every mask as a crowd: set iscrowd, or difficult, to 0 where a box shows one thing"
         )
 
 

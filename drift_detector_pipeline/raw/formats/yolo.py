@@ -21,6 +21,7 @@ NO_TEXT = "pictures without a label file: taken to show nothing"
 EMPTY_TEXT = "pictures with an empty label file: shown nothing"
 _OUTLINES = "outlines: their boxes were taken"
 _NUMBERED = "classes without a name: called by their numbers"
+_DIGITS = 10  # of a share, a millionth of a pixel: what is at the border is there, whatever adding has made of it
 _LABELS = re.compile("label|annot|txt", re.IGNORECASE)
 _LINE = re.compile(rb"\s*\d+(\.0*)?(\s+[-+.\deE]+){4,}\s*")
 
@@ -155,7 +156,9 @@ def _ends(values: list[float], where: str, keypoints: bool) -> tuple[float, floa
     if len(values) > 4 and not keypoints:
         return around(values)
     x, y, width, height = values[:4]
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    at_border = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    x0, y0, x1, y1 = (round(end, _DIGITS) + 0.0 for end in at_border)  # + 0.0: no negative zero
+    return x0, y0, x1, y1
 
 
 def _numbered(found: set[str], notes: Counter[str]) -> dict[int, str]:

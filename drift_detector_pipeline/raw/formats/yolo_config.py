@@ -18,7 +18,7 @@ from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, lines_
 
 _KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}  # of a part
 _USUAL = ("data.yaml", "data.yml", "dataset.yaml")
-_MOST_BYTES, _MOST_CLASSES = 1 << 20, 100_000
+_MOST_BYTES, _MOST_CLASSES, _MOST_TRIED = 1 << 20, 100_000, 100
 
 
 class Config(NamedTuple):
@@ -58,7 +58,7 @@ def has_config(source: Survey) -> bool:
 def _found(source: Survey) -> str | None:
     found = source.ending(".yaml", ".yml")
     found = [path for path in found if PurePosixPath(path).name.lower() in _USUAL] or found
-    found = [path for path in found if _reads_so(source, path)]
+    found = [path for path in found[:_MOST_TRIED] if _reads_so(source, path)]
     if len(found) > 1:
         raise DataError(f"{source.shown}: {found[0]} and {found[1]} may both describe the data set; leave one there")
     return found[0] if found else None
