@@ -189,7 +189,7 @@ def test_frames_that_grow_on_the_way_are_refused_before_they_take_memory(tmp_pat
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux, which says what a process took")
 def test_a_small_file_of_huge_frames_is_refused_without_their_memory(tmp_path):
-    huge = av.VideoFrame(4096, 4096, "yuv420p")  # 25 MB decoded
+    huge = av.VideoFrame.from_ndarray(np.zeros((6144, 4096), np.uint8), format="yuv420p")  # 4096 x 4096, 25 MB
     with av.open(str(tmp_path / "x.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
         stream.height = stream.width = 4096
