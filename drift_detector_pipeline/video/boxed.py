@@ -95,13 +95,11 @@ def _draw(video: Path, lines: Path, target: Path, codec: Codec, stopping: Callab
     """Read the frames again and write them with what the lines say."""
     with (
         open_video(video) as opened,
-        video_writer(target, opened.rate, opened.time_base, codec) as writer,
+        video_writer(target, opened.rate, codec) as writer,
         _bar(opened, "drawing", 0) as bar,
     ):
-        first: int | None = None
         for frame, line in zip(_until_broken(opened, 0, []), read_lines(lines), strict=True):
-            first = frame.pts if first is None else first
-            writer.write(drawn(frame.pixels, line), frame.pts - first)
+            writer.write(drawn(frame.pixels, line), frame.seconds)
             bar.update()
             if stopping():
                 raise Stopped

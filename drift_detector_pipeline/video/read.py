@@ -28,7 +28,7 @@ _CODECS = (
     "prores", "dnxhd", "theora", "wmv2", "wmv3", "vc1", "rawvideo", "ffv1",
 )  # fmt: skip
 _LEAST_CODED = 1 << 16  # pixels: small frames are decoded with wide margins
-_USUAL_RATE = Fraction(25)  # frames a second where a file names none
+_SLOWEST, _USUAL_RATE, _FASTEST = Fraction(1, 60), Fraction(25), Fraction(1000)  # frames a second; usual: none is named
 
 
 class Limits(NamedTuple):
@@ -83,7 +83,7 @@ class Video:
         self.codec: str = stream.codec_context.name
         self.claimed_frames: int | None = stream.frames or None
         self.claimed_seconds = None if container.duration is None else container.duration / 1_000_000
-        self.rate: Fraction = stream.guessed_rate or stream.average_rate or _USUAL_RATE  # frames a second
+        self.rate = _rate(stream)  # frames a second, on average where they are not equally far apart
         self.time_base: Fraction = stream.time_base or 1 / self.rate  # seconds
         self._container, self._stream = container, stream
         self._check_claims()
@@ -177,6 +177,12 @@ def _stream(container: "InputContainer", name: str) -> "VideoStream":
     if codec not in _CODECS:
         raise DataError(f"{name}: its frames are {codec}, which is not read here; save it as H.264 in an MP4")
     return stream  # type: ignore[return-value]
+
+
+def _rate(stream: "VideoStream") -> Fraction:
+    """The rate that a header names, if a video can have it."""
+    named = (stream.average_rate, stream.guessed_rate)
+    return next((Fraction(rate) for rate in named if rate and _SLOWEST <= rate <= _FASTEST), _USUAL_RATE)
 
 
 def _upright(frame: "VideoFrame") -> Pixels:

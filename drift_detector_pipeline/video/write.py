@@ -29,18 +29,17 @@ _OPTIONS: dict[Codec, dict[str, str]] = {
     "h264": {"crf": "23", "preset": "veryfast", "mbtree": "0", "threads": "1"},
     "vp9": {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "5", "threads": "1"},
 }
+_TICK = Fraction(1, 90_000)  # seconds, the unit of times: of all usual rates a frame takes a whole number of them
 _BT709 = 1  # the number of HD's colours in H.264's and FFmpeg's tables
 _LIMITED = 1  # of values 16 to 235, as browsers expect
 
 
 @contextmanager
-def video_writer(
-    path: Path, rate: Fraction, time_base: Fraction | None = None, codec: Codec = "h264"
-) -> Iterator["VideoWriter"]:
+def video_writer(path: Path, rate: Fraction, codec: Codec = "h264") -> Iterator["VideoWriter"]:
     """Open `path` for writing; it is complete when the context ends without an error.
 
-    `rate` in frames a second; frames are that far apart unless `time_base` (seconds) gives the unit of their own times.
-    Raises ConfigError without PyAV, DataError if the disk is full.
+    `rate` in frames a second; frames are that far apart unless they are given times of their own. Raises ConfigError
+    without PyAV, DataError if the disk is full.
     """
     options = {"movflags": "+faststart"} if codec == "h264" else {}  # plays before the last byte has come
     with (
@@ -49,7 +48,7 @@ def video_writer(
             str(path), "w", format=SUFFIX[codec].removeprefix("."), options={"fflags": "+bitexact", **options}
         ) as container,
     ):
-        writer = VideoWriter(container, rate, time_base, codec)
+        writer = VideoWriter(container, rate, codec)
         yield writer
         writer.end()
 
@@ -57,22 +56,22 @@ def video_writer(
 class VideoWriter:
     """A video being written; the first frame decides its size."""
 
-    def __init__(self, container: "OutputContainer", rate: Fraction, time_base: Fraction | None, codec: Codec) -> None:
+    def __init__(self, container: "OutputContainer", rate: Fraction, codec: Codec) -> None:
         self._av = pyav()
         self._container = container
-        self._time_base = time_base or 1 / rate
+        self._frame_s = 1 / rate
         self._stream = cast(
             "VideoStream", container.add_stream(_ENCODER[codec], rate=rate, options=dict(_OPTIONS[codec]))
         )
         self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = self._time_base
+        self._stream.codec_context.time_base = _TICK
         self._stream.codec_context.thread_count = 1
         self._say_colours()
         self._size: tuple[int, int] | None = None  # height, width of the first frame
-        self._next_pts = 0
+        self._next_pts = self._count = 0
 
-    def write(self, pixels: Pixels, pts: int | None = None) -> None:
-        """Add a frame, uint8 (H, W, 3) RGB, at `pts` time units, or one unit after the frame before.
+    def write(self, pixels: Pixels, seconds: float | None = None) -> None:
+        """Add a frame, uint8 (H, W, 3) RGB, at `seconds`, or where it would be if all frames were equally far apart.
 
         A side that is odd gets its last row or column twice: H.264 in browsers has even sides. A frame of another size
         than the first is scaled to it.
@@ -85,9 +84,11 @@ class VideoWriter:
         coded = frame.reformat(
             self._stream.width, self._stream.height, "yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )
-        coded.pts = max(self._next_pts, self._next_pts if pts is None else pts)  # times only grow
-        coded.time_base = self._time_base
+        when = self._count * self._frame_s if seconds is None else Fraction(seconds)
+        coded.pts = max(self._next_pts, round(when / _TICK))  # times only grow
+        coded.time_base = _TICK
         self._next_pts = coded.pts + 1
+        self._count += 1
         for packet in self._stream.encode(coded):
             self._container.mux(packet)
 
