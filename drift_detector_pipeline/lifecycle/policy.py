@@ -2,10 +2,10 @@
 
 In: an alarm with what the monitor found out, what was tried before, settings. Out: a `Plan`. Read by the autopilot.
 
-A world that a former champion knows may be back: that one answers again. Or the change is over, and its alarm settled: a
-stream rests until then, and nobody would notice the next change. Looks that have changed can be healed or trained for,
-since they can be made again on labelled images. Whatever else has happened, only labels tell: a basket for people. What
-does no harm is left alone.
+A world that a former champion knows may be back: that one answers again. Or the change is over, and the alarm settled:
+a stream rests until then, and nobody would notice the next change. Looks that have changed can be healed or trained
+for, since they can be made again on labelled images. Whatever else has happened, only labels tell: a basket for people.
+What does no harm is left alone.
 """
 
 from collections.abc import Sequence
