@@ -192,7 +192,8 @@ def _report(manifest: Manifest, listing: Listing, seconds: float) -> None:
         what = "box" if manifest.task else "whole image"
         log.warning("classes without a %s to train on: %s", what, _some(hollow))
     if not manifest.images_by_split["val"]:
-        log.warning("no image to validate on: a class needs at least two, or a val/ folder; training will refuse this")
+        what = "there must be" if manifest.task else "a class needs"
+        log.warning("no image to validate on: %s at least two, or a part named val; training will refuse this", what)
 
 
 def _some(names: Sequence[str], most: int = 20) -> str:

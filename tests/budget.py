@@ -22,7 +22,7 @@ CPU_SECONDS = {
     "tests/modeling": 450,
     "tests/networks": 40,
     "tests/networks/boxes": 30,
-    "tests/processed": 35,
+    "tests/processed": 50,
     "tests/proof": 250,
     "tests/raw": 60,
     "tests/raw/formats": 40,

@@ -37,7 +37,7 @@ def shrunk(overrides, archive, tmp_path):
     if settings.data.name in BOXES:
         source = draw_source(tmp_path / "source", images=30)
         small += [f"data.raw_path={source}", "data.source_archives=[]", "data.format=null"]
-        small += [f"model.options.backbone={BACKBONE}", "training.max_steps=null"]
+        small += [f"model.options.backbone={BACKBONE}"]
     elif settings.data.raw_path is None:
         small += ["data.val_fraction=0.01", "data.fit_fraction=0.98"]  # 36 images to train on
     else:

@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +42,7 @@ def draw_boxes(pixels: Pixels, boxes: Sequence[Drawn], factor: int = 1) -> Pixel
     if factor > 1:
         image = image.resize((width * factor, height * factor), Image.Resampling.BILINEAR)
     pen, thick = ImageDraw.Draw(image), max(2, round(max(image.size) / 320))
-    font = _font(max(11, round(max(image.size) / 45)))
+    font = _font(_letters_px(boxes, factor, max(image.size)))
     for one in boxes:
         corners = [value * factor for value in one.box]
         if one.dashed:
@@ -64,6 +65,13 @@ def colour_of(number: int) -> Colour:
         return _COLOURS[number]
     red, green, blue = colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.75, 0.9)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _letters_px(boxes: Sequence[Drawn], factor: int, longer_px: int) -> int:
+    """Letters that suit the picture, or its boxes if those are small and many."""
+    sides = [factor * min(one.box[2] - one.box[0], one.box[3] - one.box[1]) for one in boxes if one.text]
+    largest = longer_px / 45
+    return max(11, round(min(largest, median(sides) / 5) if sides else largest))
 
 
 def _has_area(corners: Sequence[float]) -> bool:

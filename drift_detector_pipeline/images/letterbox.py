@@ -61,10 +61,3 @@ def back(boxes: Float32s, height: int, width: int, side_px: int) -> Float32s:
     down, across = scale_of(height, width, side_px)
     scaled = boxes / np.array([across, down, across, down], np.float32)
     return np.asarray(np.clip(scaled, 0, np.array([width, height, width, height])), np.float32)
-
-
-def sides_shown(square: Pixels) -> tuple[int, int]:
-    """Height and width of the image in a view (S, S, 3): without the rows below it and the columns beside it."""
-    strange = (square != np.array(FILL, np.uint8)).any(axis=2)
-    rows, columns = np.flatnonzero(strange.any(axis=1)), np.flatnonzero(strange.any(axis=0))
-    return (int(rows[-1]) + 1, int(columns[-1]) + 1) if len(rows) else (len(square), len(square))

@@ -123,8 +123,9 @@ def _handle(log: RequestLog, settings: Lifecycle, steps: Steps, alarms: Sequence
         if plan.action is None or settings.dry_run:
             return
         act = partial(take, log, plan.action, alarm, settings, steps)
-        if _done(log, plan, alarm.id, act, steps, images=len(rows)).get("adopted"):
-            acknowledge(log, alarm.id, WHO, plan.action)
+        made = _done(log, plan, alarm.id, act, steps, images=len(rows))
+        if made.get("adopted") or made.get("over"):
+            acknowledge(log, alarm.id, WHO, "the change is over" if made.get("over") else plan.action)
             return
 
 

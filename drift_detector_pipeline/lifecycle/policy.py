@@ -2,9 +2,10 @@
 
 In: an alarm with what the monitor found out, what was tried before, settings. Out: a `Plan`. Read by the autopilot.
 
-A world that a former champion knows may be back: that one answers again. Looks that have changed can be healed or
-trained for, since they can be made again on labelled images. Whatever else has happened, only labels tell: a basket for
-people. What does no harm is left alone.
+A world that a former champion knows may be back: that one answers again. Or the change is over, and the alarm settled:
+a stream rests until then, and nobody would notice the next change. Looks that have changed can be healed or trained
+for, since they can be made again on labelled images. Whatever else has happened, only labels tell: a basket for people.
+What does no harm is left alone.
 """
 
 from collections.abc import Sequence
@@ -42,10 +43,8 @@ def plan_for(
     if passed := next((one.detail["version"] for one in tried if one.detail.get("passed")), None):
         return Plan(None, [*known, f"{passed} passed its gate and waits for a person: make promote VERSION={passed}"])
     enough = images >= settings.wait_images
-    returns = [one for one in tried if one.action == "return" and one.outcome != INTERRUPTED]
-    shown = max((one.detail.get("images", 0) for one in returns), default=0)
-    if former and settings.promote and images >= shown + settings.wait_images:  # again with as many new ones
-        return Plan("return", [*known, f"one of {former} former champions may know this world"])
+    if settings.promote and _is_worth_asking(images, tried, settings.wait_images, former):
+        return Plan("return", [*known, f"the change may be over, or one of {former} former champions know this world"])
     if not is_harmful(alarm):
         if alarm.cause is None:
             return Plan(None, [*known, "its cause is not known yet"])
@@ -62,6 +61,20 @@ def plan_for(
         else:
             return Plan(action, [*known, *why_not, f"{action}: next in lifecycle.on_alert"])
     return Plan(None, [*known, *why_not, "nothing is left to do without a person"])
+
+
+def _is_worth_asking(images: int, tried: Sequence[Decision], wait: int, former: int) -> bool:
+    """Whether so many new images came that the world may be another by now: since they were last shown to champions.
+
+    Where there was none before, the one that answers knows a changed world no better than when it alarmed; so all else
+    is tried first.
+    """
+    done = [one for one in tried if one.outcome != INTERRUPTED]
+    if former:
+        done = [one for one in done if one.action == "return"]
+    elif not done:
+        return False
+    return images >= wait + max((one.detail.get("images", images) for one in done), default=0)
 
 
 def is_harmful(alarm: AlarmRow) -> bool:

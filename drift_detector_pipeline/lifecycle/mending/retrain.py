@@ -99,6 +99,8 @@ def composed(receipt: Receipt, twins: Twins, joined: Joined, settings: Retrain) 
     if settings.warm:
         start = receipt.folder / FINAL
         changes["model"] = {"pretrained": False, "pretrained_path": start}
+        if before.model.backbone_run is not None:
+            changes["model"]["backbone_run"] = None
     told = [f"{section}.{key}={_word(value)}" for section, own in changes.items() for key, value in own.items()]
     if twins.kind is not None:
         told += [f"data.augmentation.twins.{key}={_word(value)}" for key, value in twins.model_dump().items()]

@@ -30,7 +30,7 @@ from drift_detector_pipeline.runs.facts import RECEIPT
 from drift_detector_pipeline.runs.receipts import WEIGHT_FILES, Receipt, read_receipt
 
 FIRST, OWN = Path("outputs/first"), Path("data/processed/own")  # below a year's folder
-PARTS = {"train": 3_000, "fit": 300, "val": 2_000}  # images that are the pipeline's own
+PARTS = {"train": 15_000, "fit": 300, "val": 2_000}  # images that are the pipeline's own
 _KNOWN = ("n02102040", "n03417042")  # Imagenette's dogs and lorries, which CIFAR-10 has, too
 
 

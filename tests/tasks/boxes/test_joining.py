@@ -43,8 +43,15 @@ def test_a_box_at_the_border_of_the_image_itself_is_whole():
 
 
 def test_other_classes_stay_beside_each_other():
-    parts = [(said(("cat", 0.7, 10, 10, 40, 40)), WHOLE), (said(("dog", 0.6, 10, 10, 40, 40)), LEFT)]
+    parts = [(said(), WHOLE), (said(("cat", 0.7, 10, 10, 40, 40), ("dog", 0.6, 10, 10, 40, 40)), LEFT)]
     assert [label for label, *_ in found(parts)] == ["cat", "dog"]
+
+
+def test_the_whole_image_is_believed_of_large_things_unless_a_part_says_better():
+    whole = said(("cat", 0.9, 30, 10, 45, 25), ("cat", 0.8, 20, 5, 120, 90), ("dog", 0.4, 110, 20, 150, 70))
+    assert found([(whole, WHOLE), (said(), LEFT)]) == [("cat", 0.8, 20, 5, 120, 90), ("dog", 0.4, 110, 20, 150, 70)]
+    part = said(("cat", 0.6, 32, 22, 70, 70))
+    assert found([(whole, WHOLE), (part, RIGHT)]) == [("cat", 0.8, 20, 5, 120, 90), ("cat", 0.6, 112, 22, 150, 70)]
 
 
 def test_one_part_alone_keeps_all_and_a_threshold_leaves_out_what_is_below_it():

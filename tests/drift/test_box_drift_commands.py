@@ -1,0 +1,66 @@
+"""make drift_reference and make drift on a run whose task is boxes, from a training of seconds."""
+
+import json
+
+import numpy as np
+import pytest
+from box_runs import words
+from drawn_boxes import draw_source
+from PIL import Image
+
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.corruptions.faults import change
+from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.drift.__main__ import judge_images
+from drift_detector_pipeline.drift.build_reference import build_reference
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.modeling.card import card
+from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.processed.roles import roles_of
+
+ROLES = {"data.val_fraction": 0.3, "data.fit_fraction": 0.4, "training.epochs": 6}
+
+
+@pytest.fixture(scope="module")
+def run(made_once):
+    """A run with a reference; images of its val beside it, as they are and pale."""
+    return made_once("boxes_with_reference", make)
+
+
+def make(root):
+    draw_source(root / "source", images=80)
+    settings = load([*words(root, **ROLES), f"hydra.run.dir={root}/run"])
+    process(settings.settings.data)
+    assert train(settings).exit_status == 0
+    images = open_processed(settings.settings.data).images
+    for name in ("clean", "pale"):
+        (root / name).mkdir()
+    for index in images.indices("val").tolist():
+        pixels = np.array(images[index])
+        Image.fromarray(pixels).save(root / "clean" / f"{index}.png")
+        pale = change(pixels[None], "contrast", 5, keys=[index])[0]
+        Image.fromarray(pale).save(root / "pale" / f"{index}.png")
+    build_reference(root / "run", [])
+
+
+@pytest.mark.slow
+def test_clean_images_are_quiet_and_pale_ones_are_not(run):
+    assert judge_images(run / "run", [str(run / "clean")], []).level == "quiet"
+    verdict = judge_images(run / "run", [str(run / "pale")], [])
+    assert verdict.level in ("notice", "alert")
+    [folder] = [one.parent for one in (run / "run" / "drift").glob("*/verdict.json") if "pale" in one.read_text()]
+    said = json.loads((folder / "verdict.json").read_text())
+    assert said["level"] == verdict.level and said["map50"]["value"] == verdict.map50.accuracy
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") >= 2 * len(verdict.carriers) and "mAP50" in page
+    assert "mAP50 in the training world" in card(run / "run")
+
+
+@pytest.mark.slow
+def test_twenty_images_will_do_for_boxes_and_not_for_labels(run):
+    processed = open_processed(load(words(run, **ROLES)).settings.data)
+    roles = roles_of(processed, 20)
+    assert set(roles.ref) == set(processed.images.indices("val")) and not len(roles.pool)
+    with pytest.raises(DataError, match="at least 100 of each"):
+        roles_of(processed)
