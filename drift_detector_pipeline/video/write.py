@@ -30,6 +30,7 @@ _OPTIONS: dict[Codec, dict[str, str]] = {
     "vp9": {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "5", "threads": "1"},
 }
 _TICK = Fraction(1, 90_000)  # seconds, the unit of times: of all usual rates a frame takes a whole number of them
+_LONGEST_GAP = 2**28  # ticks from frame to frame, 50 minutes: with frames out of order an MP4 has room for some four
 _BT709 = 1  # the number of HD's colours in H.264's and FFmpeg's tables
 _LIMITED = 1  # of values 16 to 235, as browsers expect
 
@@ -85,7 +86,7 @@ class VideoWriter:
             self._stream.width, self._stream.height, "yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )
         when = self._count * self._frame_s if seconds is None else Fraction(seconds)
-        coded.pts = max(self._next_pts, round(when / _TICK))  # times only grow
+        coded.pts = min(max(self._next_pts, round(when / _TICK)), self._next_pts + _LONGEST_GAP)  # times only grow
         coded.time_base = _TICK
         self._next_pts = coded.pts + 1
         self._count += 1

@@ -55,6 +55,14 @@ def test_frames_keep_times_of_their_own(tmp_path):
     assert [frame.seconds for frame in frames_of(path)] == pytest.approx(times)
 
 
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("shape", [(1, 1), (2, 40), (41, 3)])
+@pytest.mark.parametrize("times", [[0.0, 0.0, 0.0], [0.0, 1e9, 2e9], [5.0, 1.0, 5.1]])
+def test_odd_sizes_and_times_are_written_frame_by_frame(tmp_path, codec, shape, times):
+    written = write(tmp_path / "x", [np.zeros((*shape, 3), np.uint8)] * 3, codec, times=times)
+    assert [frame.number for frame in frames_of(written)] == [0, 1, 2]
+
+
 def test_a_frame_of_another_size_is_scaled_to_the_first(tmp_path):
     frames = frames_of(write(tmp_path / "x", [scene(0), np.repeat(np.repeat(scene(1), 2, 0), 2, 1)]))
     assert {frame.pixels.shape for frame in frames} == {(120, 160, 3)}
