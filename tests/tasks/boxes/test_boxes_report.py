@@ -68,3 +68,14 @@ def test_a_caption_counts_what_is_shown_beside_what_is_there():
     assert caption == ("1 cat, 1 dog", "1 cat, 1 dog", True, None)
     assert not BOXES.caption(said, truth([[*CAT, 0]]), CLASSES).right
     assert counted([]) == "none"
+
+
+def test_boxes_of_a_view_are_px_of_the_image_whatever_it_was_stored_as():
+    """1000 x 750 px, stored as 640 x 480, seen as 96 x 72 in a square of 96."""
+    said = {"boxes": [{"label": "cat", "score": 0.9, "box": [0.0, 36.0, 48.0, 96.0]}]}
+    for stored in ({}, {"stored": (480, 640)}):
+        [box] = BOXES.on_image(said, (750, 1000), 96, **stored)["boxes"]
+        assert box == {"label": "cat", "score": 0.9, "box": [0.0, 375.0, 500.0, 750.0]}
+    assert BOXES.on_image({"boxes": []}, (750, 1000), 96) == {"boxes": []}
+    assert BOXES.rows(said) == [["cat", 0.9, 0.0, 36.0, 48.0, 96.0]]
+    assert BOXES.rows({"boxes": []}) == [[None] * 6]
