@@ -7,5 +7,5 @@ boxes/           any number of boxes an image, each with a label
 catalog          a name -> a task
 
 How the truth lies in a source is a format's business (raw/formats/); a `Listing` names the task it is for. Stored truth
-is a label so far (processed/packing.py).
+is a label or boxes (processed/packing.py).
 """
