@@ -31,6 +31,7 @@ RUN_LENGTH = 5_000  # images to a false alarm that the online test is asked for:
 WAIT, WATCHED_AGAIN = 128, 128  # images labelled after its alarm, and more of them before it watches again
 RETAINED = 500  # train images that are learned from along with new ones, so that nothing is forgotten
 _HEALED_WITH, _PRIOR = 128, 16
+_MOST = 5_000  # train images
 _BATCH = 64
 
 
@@ -55,7 +56,7 @@ class Stream(NamedTuple):
 def known_of(source: Source, flip: bool) -> Known:
     """The first champion's network and images."""
     processed, side = source.processed, source.trained.img_size
-    train = processed.images.indices("train")
+    train = np.random.default_rng(0).permutation(processed.images.indices("train"))[:_MOST]
     return Known(
         source.trained.network, crops_of(processed, train, side), processed.images.labels[train],
         crops_of(processed, roles_of(processed).ref, side), flip,
