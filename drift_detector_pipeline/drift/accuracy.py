@@ -86,7 +86,7 @@ class Estimate(NamedTuple):
     accuracy: float
     low: float
     high: float
-    likely_loss: float  # of accuracy (-1..1), at odds of three to one at least so much; negative if probably none
+    likely_loss: float  # of accuracy (-1..1), at odds of ODDS (by a copy 2) at least so much; negative if probably none
     known: bool = True  # False: nothing that was taught is like this, so nothing can be said
     by_copy: bool = False  # asked of an adapted copy; else of the network itself
     undone: str = ""  # asked of the network once this fault was undone
