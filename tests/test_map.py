@@ -111,6 +111,8 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("dataset", "torch timm dvc sklearn matplotlib"),
         ("modeling.evaluate", "torch timm matplotlib"),
         ("modeling.predict", "torch timm matplotlib"),
+        ("video.__main__", "torch timm matplotlib av"),
+        ("video.boxed", "torch timm matplotlib av"),
         ("drift.__main__", "torch timm matplotlib sklearn"),
         ("drift.watch", "torch timm matplotlib sklearn"),
         ("drift.detector", "hydra pydantic timm dvc torch sklearn matplotlib"),

@@ -9,12 +9,10 @@ SciPy alone: the same boxes give the same numbers. Fed by boxed.py.
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from drift_detector_pipeline.arrays import Float64s, Indices
-
-Flags = npt.NDArray[np.bool_]
+from drift_detector_pipeline.arrays import Flags, Float32s, Float64s, Indices
+from drift_detector_pipeline.box_geometry import iou
 
 SURE = 0.5  # the score from which on a box is drawn, and begins a new thing, unless a threshold is given
 FAINT = 0.1  # a box of a lower score is nothing
@@ -139,15 +137,9 @@ def _side(centres: Float64s) -> Float64s:
 
 def _overlaps(one: Float64s, other: Float64s) -> Float64s:
     """IoU of each of (T, 4) with each of (M, 4), both as centres and sizes: (T, M) in 0..1."""
-    x, y, width, height = one.T[:, :, None]
-    x_other, y_other, width_other, height_other = other.T[:, None, :]
-    across = _shared(x, width, x_other, width_other) * _shared(y, height, y_other, height_other)
-    union: Float64s = width * height + width_other * height_other - across
-    return across / np.maximum(union, 1e-9)
+    return iou(_as_corners(one), _as_corners(other)).astype(np.float64)
 
 
-def _shared(centre: Float64s, size: Float64s, centre_other: Float64s, size_other: Float64s) -> Float64s:
-    """The length that two stretches have in common."""
-    end: Float64s = np.minimum(centre + size / 2, centre_other + size_other / 2)
-    length: Float64s = np.maximum(end - np.maximum(centre - size / 2, centre_other - size_other / 2), 0)
-    return length
+def _as_corners(centres: Float64s) -> Float32s:
+    half = centres[:, 2:] / 2
+    return np.hstack([centres[:, :2] - half, centres[:, :2] + half]).astype(np.float32)

@@ -1,7 +1,10 @@
 """Things keep their numbers: through crossings, gaps, faint frames and uneven times; and how often they lose them."""
 
+import json
+
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from drift_detector_pipeline.proof.video_tracking import MOTIONS, scene
 from drift_detector_pipeline.proof.video_tracking import follow as followed
@@ -76,6 +79,13 @@ def test_frames_far_apart_in_time_are_far_apart_in_place():
 
 def test_a_small_fast_thing_that_overlaps_with_nothing_it_was_is_followed():
     assert follow([[box(30 + 25 * n, 90, side=20.0)] for n in range(20)]) == [[1]] * 20
+
+
+def test_the_figures_of_the_guide_equal_the_report_they_come_from():
+    page, report = (ROOT / "docs/boxes.md").read_text(), json.loads((ROOT / "reports/video_tracking.json").read_text())
+    for row in report["rows"]:
+        if row["motion"] in ("usual", "fast", "crowded") and row["tracker"] in ("ours", "ByteTrackTracker"):
+            assert f"{row['switches']:.1f} ± {row['standard_error']:.1f}" in page, row
 
 
 def test_empty_frames_and_boxes_without_area_are_no_trouble():

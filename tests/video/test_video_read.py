@@ -216,7 +216,7 @@ def test_a_small_file_of_huge_frames_is_refused_without_their_memory(tmp_path):
 def test_reading_needs_no_torch(squares):
     code = (
         "import sys; from pathlib import Path; from drift_detector_pipeline.video.read import open_video\n"
-        "import drift_detector_pipeline.video.write, drift_detector_pipeline.video.track\n"
+        "import drift_detector_pipeline.video.boxed\n"
         f"with open_video(Path({str(squares)!r})) as video: print(len(list(video.frames())), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
