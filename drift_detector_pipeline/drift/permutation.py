@@ -26,9 +26,8 @@ STATISTICS = ("distance", "largest", "classes", "features", "strangers")
 # beside them they found nothing more and took their share from the others.
 WEIGHTS = (1, 1, 1, 0, 2)
 Shifts = tuple[Float64s, npt.NDArray[np.bool_]]  # of each score: how far, and whether more than chance moves it
+_FEATURES = STATISTICS.index("features")
 _POWERS = (1, 0.5, 1, 1, 0.5)  # of a squared difference
-_COUNTED = np.flatnonzero(WEIGHTS)
-_SHARES = np.array(WEIGHTS)[_COUNTED]
 _CELLS = 2**22  # so many random numbers at a time: 32 MB
 _ROWS = 2**12  # of a window at a time, whole bytes of labellings
 
@@ -41,6 +40,7 @@ class Scale(NamedTuple):
     whitener: Float32s  # (S, S) centred scores @ whitener have the identity as covariance, in each of two blocks
     features: int  # so many of the S columns, before `strangers`, have a distance of their own
     strangers: int = 0  # of the last so many columns only the mean counts, and only if it rises
+    weights: tuple[int, ...] = WEIGHTS  # of STATISTICS; that of strangers counts only where there are any
 
 
 class WindowTest(NamedTuple):
@@ -64,7 +64,9 @@ class Labellings(NamedTuple):
     margin: float = 1.0  # on the window's squared difference; 1: the exact test
 
 
-def scale_of(centre: Float32s, covariance: Float32s, features: int = 0, strangers: int = 0) -> Scale:
+def scale_of(
+    centre: Float32s, covariance: Float32s, features: int = 0, strangers: int = 0, weights: tuple[int, ...] = WEIGHTS
+) -> Scale:
     """Turn a mean (S,) and an invertible covariance (S, S) into units; `features` columns are a block of their own.
 
     One distance of all columns would find less: each column that a change leaves alone hides what moved in the others.
@@ -75,7 +77,7 @@ def scale_of(centre: Float32s, covariance: Float32s, features: int = 0, stranger
     for block in (slice(0, first), slice(first, last)):
         values, vectors = np.linalg.eigh(covariance[block, block] / np.outer(spread[block], spread[block]))
         whitener[block, block] = vectors / np.sqrt(np.maximum(values, 1e-6)) / spread[block, None]
-    return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32), features, strangers)
+    return Scale(centre, spread.astype(np.float32), whitener.astype(np.float32), features, strangers, weights)
 
 
 def labellings_of(
@@ -113,19 +115,19 @@ def test_window(labellings: Labellings, scores: Float32s, predicted: Labels) -> 
         bits = labellings.chosen[:, start // 8 : (start + _ROWS) // 8]
         called = np.unpackbits(bits, axis=1, count=len(columns)).astype(np.float64)
         inside, total = inside + called @ columns, total + columns.sum(axis=0)
-    return combine(_statistics(inside, total, labellings), labellings.margin)
+    return combine(_statistics(inside, total, labellings), labellings.margin, labellings.scale.weights)
 
 
-def combine(statistics: Float64s, margin: float = 1.0) -> WindowTest:
+def combine(statistics: Float64s, margin: float = 1.0, weights: tuple[int, ...] = WEIGHTS) -> WindowTest:
     """Turn statistics (R + 1, J) of all labellings, the observed first, into p-values; ties count against it."""
     observed, others = statistics[0], statistics[1:]
     among = np.stack([_at_least(column) for column in others.T], axis=1)
-    p, ranks = _smallest_rank(observed, others, among)
+    p, ranks = _smallest_rank(observed, others, among, weights)
     alone = dict(zip(STATISTICS, (ranks / len(statistics)).tolist(), strict=True))
     if margin == 1:
         return WindowTest(p, alone, p)
     less = np.round(observed / margin ** np.array(_POWERS), 9)
-    return WindowTest(_smallest_rank(less, others, among)[0], alone, p)
+    return WindowTest(_smallest_rank(less, others, among, weights)[0], alone, p)
 
 
 def appearance(
@@ -172,16 +174,17 @@ def shifts(reference: Float32s, window: Float32s, scale: Scale) -> Shifts:
 
 
 def _smallest_rank(
-    observed: Float64s, others: Float64s, among: npt.NDArray[np.int64]
+    observed: Float64s, others: Float64s, among: npt.NDArray[np.int64], weights: tuple[int, ...]
 ) -> tuple[float, npt.NDArray[np.int64]]:
     """The p of the smallest of a labelling's ranks, each divided by its weight, and the ranks (J,) of the observed one.
 
     `others`: the statistics (R, J) of the other labellings, `among`: their ranks without the observed one.
     """
-    ranks = 1 + (others >= observed).sum(axis=0)
-    theirs = among[:, _COUNTED] + (observed >= others)[:, _COUNTED]
-    smallest = (theirs / _SHARES).min(axis=1)
-    return float((1 + (smallest <= (ranks[_COUNTED] / _SHARES).min()).sum()) / (1 + len(others))), ranks
+    ranks, counted = 1 + (others >= observed).sum(axis=0), np.flatnonzero(weights)
+    shares = np.array(weights)[counted]
+    theirs = among[:, counted] + (observed >= others)[:, counted]
+    smallest = (theirs / shares).min(axis=1)
+    return float((1 + (smallest <= (ranks[counted] / shares).min()).sum()) / (1 + len(others))), ranks
 
 
 def _blocks(columns: Float64s, scale: Scale) -> Blocks:
@@ -190,7 +193,8 @@ def _blocks(columns: Float64s, scale: Scale) -> Blocks:
     last = count - scale.strangers
     first = last - scale.features
     classes = columns[:, 2 * count :] / np.sqrt(np.maximum(columns[:, 2 * count :].mean(axis=0), 1e-12))
-    squared = [part for part in (columns[:, :first], classes) if np.ptp(part, axis=0).any()]
+    blocks = columns[:, :first], classes, columns[:, first:last] * bool(scale.weights[_FEATURES])
+    squared = [part for part in blocks if part.size and np.ptp(part, axis=0).any()]
     standard = columns[:, count : 2 * count]
     return Blocks(squared, standard[:, :last], standard[:, last:], WEIGHTS[-1])
 

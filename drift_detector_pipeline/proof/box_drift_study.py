@@ -29,7 +29,7 @@ from drift_detector_pipeline.drift.boxes.phi import (
 )
 from drift_detector_pipeline.drift.boxes.signals import BoxSignals
 from drift_detector_pipeline.drift.boxes.worth import estimate_worth, learn_worth, map50_of, usual_of
-from drift_detector_pipeline.drift.permutation import labellings_of, test_window
+from drift_detector_pipeline.drift.permutation import labellings_of, scale_of, test_window
 from drift_detector_pipeline.drift.reference import one_blas_thread
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
@@ -120,25 +120,14 @@ class Rows:
         return np.concatenate([self.boxes[row] for row in rows.tolist()])
 
     def _permuted(self, reference: Indices, size: int, columns: Any, seed: int) -> Test:
-        whole = box_scale(self._parameters)
-        scale = whole._replace(
-            centre=whole.centre[columns], spread=whole.spread[columns],
-            whitener=_whitener(self._parameters, columns), features=0,
-        ) if not columns.all() else whole  # fmt: skip
+        known, some = self._parameters, np.flatnonzero(columns)
+        part = scale_of(known.centre[some], known.covariance[np.ix_(some, some)])
+        scale = box_scale(known) if columns.all() else part
         one_class: Labels = self.predicted if columns.all() else np.zeros(len(self.predicted), np.int64)
-        known = labellings_of(
+        ways = labellings_of(
             self.scores[reference][:, columns], one_class[reference], self._classes + 1, size, scale, seed=seed
         )
-        return lambda rows: test_window(known, self.scores[rows][:, columns], one_class[rows]).p
-
-
-def _whitener(parameters: BoxParameters, columns: Any) -> Float32s:
-    chosen = np.flatnonzero(columns)
-    part = parameters._replace(
-        centre=parameters.centre[chosen], covariance=parameters.covariance[np.ix_(chosen, chosen)],
-        contents=parameters.contents._replace(weights=parameters.contents.weights[:, :0]),
-    )  # fmt: skip
-    return box_scale(part).whitener
+        return lambda rows: test_window(ways, self.scores[rows][:, columns], one_class[rows]).p
 
 
 def _welch(one: Float64s, other: Float64s) -> float:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Boxes, Float32s, Labels
+from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.drift.boxes.phi import BoxParameters, box_phi, fit_box_scores, predicted_classes
 from drift_detector_pipeline.drift.boxes.signals import BoxSignals, BoxTwin
 from drift_detector_pipeline.drift.boxes.worth import Usual, Worth, learn_worth, usual_of
@@ -38,9 +39,13 @@ class BoxReference(NamedTuple):
 def learn_boxes(
     clean: BoxSignals, truth: Sequence[Boxes], twins: Sequence[BoxTwin], classes: Sequence[str]
 ) -> BoxLearned:
-    """Learn scores, the estimate of mAP50 and causes. Raises ValueError if there is too little to learn from."""
-    parameters = fit_box_scores(clean, truth, twins, classes)
-    worth = learn_worth(clean, truth, twins, len(classes))
+    """Learn scores, the estimate of mAP50 and causes. Raises ValueError if there is too little to learn from.
+
+    Faults of pipelines teach causes alone, unless there are no corruptions.
+    """
+    corrupted = [twin for twin in twins if twin.kind not in FAULTS] or list(twins)
+    parameters = fit_box_scores(clean, truth, corrupted, classes)
+    worth = learn_worth(clean, truth, corrupted, len(classes))
     return BoxLearned(parameters, worth, _causes(clean, truth, twins, parameters, len(classes)))
 
 

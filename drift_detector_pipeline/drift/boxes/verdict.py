@@ -26,6 +26,7 @@ from drift_detector_pipeline.drift.verdict import (
     level_of,
 )
 
+_NAMES = {"distance": "looks", "features": "boxes"}  # of permutation.STATISTICS
 LEAST = 100  # reference images; of fewer nobody can tell how often this very reference gives false notices
 
 
@@ -84,11 +85,17 @@ def judge_boxes(
     moved = shifts(reference.scores, window.scores, labellings.scale)
     columns = describe_box_scores(reference.learned.parameters)
     return BoxVerdict(
-        level_of(tested.p, map50.likely_loss, limits), len(window.scores), tested.p, tested.p_average, tested.p_values,
+        level_of(tested.p, map50.likely_loss, limits), len(window.scores), tested.p, tested.p_average,
+        _named(tested.p_values),
         promise_of(reference, limits), channels_of(columns, BOX_CHANNELS, moved, mix, tested.p_values["classes"]),
         map50, reference.usual.map50, len(reference.scores), mix, _carriers(reference, labellings.scale, window.scores),
         cause=_cause(reference, window, names) if noticed else None,
     )  # fmt: skip
+
+
+def _named(p_values: dict[str, float]) -> dict[str, float]:
+    """By what they are about here."""
+    return {_NAMES.get(name, name): p for name, p in p_values.items() if name != "strangers"}
 
 
 def _cause(reference: BoxReference, window: Window, names: list[str]) -> Cause | None:
