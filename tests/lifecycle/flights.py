@@ -56,7 +56,7 @@ class Flights:
     def close(self):
         """End all of it."""
         self._source.stdin.close()
-        self._source.wait(30)
+        self._source.wait(300)
         self._source.stdout.close()
 
 

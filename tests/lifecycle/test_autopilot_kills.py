@@ -17,7 +17,8 @@ from drift_detector_pipeline.lifecycle.watching.alarms import alarms
 from drift_detector_pipeline.release.registry import champion, history, open_version, promote, register
 from drift_detector_pipeline.serving.request_log import RequestLog
 
-NAMES, WORDS = ("basket", "return"), ["lifecycle=heal"]
+# A try that was cut off counts in the week's budget, too; here it is not to run out.
+NAMES, WORDS = ("basket", "return"), ["lifecycle=heal", "lifecycle.tries_a_week=1000"]
 
 
 @pytest.fixture(scope="module")
