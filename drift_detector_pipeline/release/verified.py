@@ -66,9 +66,9 @@ def _answers(artefact: Artefact) -> str:
     boxes = artefact.task == BOXES
     try:
         say = open_box_executable(artefact).say if boxes else open_executable(artefact).say
-        together: tuple[Any, ...] = say(images)
+        together: list[Any] = [*say(images)]
         started = time.perf_counter()
-        alone = [tuple(say(images[place : place + 1])) for place in range(_IMAGES)]
+        alone = [[*say(images[place : place + 1])] for place in range(_IMAGES)]
     except Exception as error:  # of a runtime: its errors have no common class
         raise DataError(f"{artefact.folder}: {artefact.file} does not answer: {str(error)[:200]}") from error
     spent_ms = 1000 * (time.perf_counter() - started) / _IMAGES
