@@ -20,7 +20,7 @@ LONGEST_OUT_OF_SIGHT_S = 1.0  # then a thing is forgotten, and has a new number 
 _LEAST_OVERLAP, _LEAST_OVERLAP_OF_FAINT = 0.2, 0.5  # IoU of a box with where a thing should be
 _GROWN = 2.5  # times its sides, a box overlaps with what has jumped beside it
 # Deviations as shares of a thing's side: of a measured box, of what a frame adds to place and speed. With the growth
-# above, chosen among 24 on scenes of proof/video_tracking.py whose seeds it does not report.
+# above, chosen among 24 on scenes of proof/video_tracking.py with other seeds: they suit such scenes.
 _OF_MEASURING, _OF_PLACE, _OF_SPEED = 1 / 20, 1 / 40, 1 / 80
 _OF_FIRST_SPEED = 1 / 8  # a frame; how fast a new thing is, nobody knows
 

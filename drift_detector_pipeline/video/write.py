@@ -24,7 +24,7 @@ Codec = Literal["h264", "vp9"]
 SUFFIX: dict[Codec, str] = {"h264": ".mp4", "vp9": ".webm"}
 _ENCODER: dict[Codec, str] = {"h264": "libx264", "vp9": "libvpx-vp9"}
 # Constant quality, 43 dB of a street, at 5 ms a frame of 768 x 432 px. Without mbtree: with it the same frames
-# gave other bytes in one run of five, by what lay in memory (x264 165 beside a decoder; never with no-asm=1).
+# gave other bytes in 1 to 40 of 60 runs (x264 165 beside a decoder; never with no-asm=1); files are twice as large.
 _OPTIONS: dict[Codec, dict[str, str]] = {
     "h264": {"crf": "23", "preset": "veryfast", "mbtree": "0", "threads": "1"},
     "vp9": {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "5", "threads": "1"},
