@@ -1,9 +1,8 @@
-"""A way through a network of boxes, a module of torch, and through a copy of it that has adapted to some images.
+"""A way through a network of boxes, a module of torch.
 
 In: a module, and uint8 (N, S, S, 3) views. Out: `BoxOutputs`. Read by the detector.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +12,6 @@ from torch import nn
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.drift.boxes.signals import BoxOutputs
-from drift_detector_pipeline.drift.scores.adapted import adapts, blended_statistics
 from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.networks.boxes.found import Found
 
@@ -42,16 +40,6 @@ class BoxModuleForward:
             handle.remove()
         early, features = (one.cpu().numpy() for one in seen)
         return BoxOutputs(found, early, features)
-
-    def adapted(self, views: Pixels) -> "BoxModuleForward | None":
-        """The same way through a copy with statistics of uint8 (n, S, S, 3); None if there are none to adapt."""
-        if not adapts(self.module):
-            return None
-        with torch.autocast(self._device.type, enabled=False):
-            statistics = blended_statistics(self.module, self._inputs(views))
-        twin = copy.deepcopy(self.module)
-        twin.load_state_dict(statistics, strict=False)
-        return BoxModuleForward(twin, *self._scale, self._infer)
 
     @torch.inference_mode()
     def _run(self, views: Pixels) -> list[Found]:
