@@ -58,6 +58,7 @@ class Augmentation(Section):
     twins: Twins = Twins()
     mix: Literal["mixup", "cutmix"] | None = None  # with another training image, labels by share; see `mixing`
     mix_alpha: Annotated[float, Field(gt=0)] = 1.0  # shares are drawn from Beta(alpha, alpha); 1: all equally likely
+    flip_down: bool = False  # of boxes: mirror top and bottom, half of the time
     scale_jitter: Fraction = 0.0  # of boxes: an image is shown larger or smaller by up to this share; 0: off
     mosaic: Annotated[float, Field(ge=0, le=1)] = 0.0  # of boxes: share of training images that show four; 0: off
 

@@ -77,6 +77,8 @@ def _changed(scene: Scene, how: Augmentation, rng: np.random.Generator) -> Scene
         scene = _cropped(scene, how.min_area, rng)
     if how.flip and rng.random() < 0.5:
         scene = _mirrored(scene)
+    if how.flip_down and rng.random() < 0.5:
+        scene = _upside_down(scene)
     if any(strength for _, strength in how.colour_jitter):
         planes = torch.from_numpy(np.array(scene.pixels, order="C")).permute(2, 0, 1)[None]
         jittered = jitter_colours(planes, how.colour_jitter, rng)
@@ -115,6 +117,13 @@ def _mirrored(scene: Scene) -> Scene:
     x0, y0, x1, y1 = scene.boxes.boxes.T
     boxes = np.stack([width - x1, y0, width - x0, y1], axis=1)
     return Scene(scene.pixels[:, ::-1], scene.boxes._replace(boxes=boxes))
+
+
+def _upside_down(scene: Scene) -> Scene:
+    height = scene.pixels.shape[0]
+    x0, y0, x1, y1 = scene.boxes.boxes.T
+    boxes = np.stack([x0, height - y1, x1, height - y0], axis=1)
+    return Scene(scene.pixels[::-1], scene.boxes._replace(boxes=boxes))
 
 
 def _placed(scene: Scene, side_px: int, jitter: float, rng: np.random.Generator) -> Scene:

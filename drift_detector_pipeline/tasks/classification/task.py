@@ -35,9 +35,9 @@ class Mixed(NamedTuple):
 
 def check_data(data: Data) -> None:
     """Raise ConfigError if the augmentation asks for what only boxes have."""
-    for name in ("scale_jitter", "mosaic"):
+    for name in ("flip_down", "scale_jitter", "mosaic"):
         if value := getattr(data.augmentation, name):
-            raise ConfigError(f"data.augmentation.{name}={value}: is for boxes; leave it 0")
+            raise ConfigError(f"data.augmentation.{name}={value}: is for boxes; leave it off")
 
 
 def view(

@@ -12,7 +12,14 @@ from drift_detector_pipeline.tasks.task import View
 
 SIDE = 96
 OFF = {"min_area": 1.0, "shift_px": 0, "flip": False}
-ALL = {"min_area": 0.4, "shift_px": 0, "flip": True, "scale_jitter": 0.5, "colour_jitter": ColourJitter(brightness=0.3)}
+ALL = {
+    "min_area": 0.4,
+    "shift_px": 0,
+    "flip": True,
+    "flip_down": True,
+    "scale_jitter": 0.5,
+    "colour_jitter": ColourJitter(brightness=0.3),
+}
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
 
 
@@ -69,7 +76,9 @@ def test_what_is_switched_off_changes_nothing():
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("changes", [{"flip": True}, {"min_area": 0.3}, {"scale_jitter": 0.6}, ALL])
+@pytest.mark.parametrize(
+    "changes", [{"flip": True}, {"flip_down": True}, {"min_area": 0.3}, {"scale_jitter": 0.6}, ALL]
+)
 def test_boxes_lie_on_what_they_mark_after_every_change(seed, changes):
     pixels, boxes = scene(seed)
     seen, found = view(pixels, boxes, how(**changes), np.random.default_rng(seed))
