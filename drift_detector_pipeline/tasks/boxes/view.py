@@ -127,11 +127,7 @@ def _upside_down(scene: Scene) -> Scene:
 
 
 def _placed(scene: Scene, side_px: int, jitter: float, rng: np.random.Generator) -> Scene:
-    """In the square: in the corner as in inference, or with jitter smaller or larger and somewhere."""
-    if not jitter:
-        height, width = scene.pixels.shape[:2]
-        boxes = scene.boxes._replace(boxes=into(scene.boxes.boxes, height, width, side_px))
-        return Scene(letterbox(np.ascontiguousarray(scene.pixels), side_px), boxes)
+    """Somewhere in the square, with jitter smaller or larger: what always lies alike is learned by heart."""
     scene = _window(_scaled(scene, side_px, _factor(jitter, rng)), side_px, side_px, rng)
     height, width = scene.pixels.shape[:2]
     top, left = int(rng.integers(0, side_px - height + 1)), int(rng.integers(0, side_px - width + 1))

@@ -68,11 +68,19 @@ def test_inference_shows_all_of_an_image_with_its_boxes():
         assert len(found.labels) == 4
 
 
-def test_what_is_switched_off_changes_nothing():
+def test_what_is_switched_off_changes_nothing_but_where_the_image_lies():
     pixels, boxes = scene()
-    plain, trained = view(pixels, boxes, View(SIDE, None), None), view(pixels, boxes, how(), np.random.default_rng(3))
-    assert torch.equal(plain[0], trained[0])
-    assert np.allclose(plain[1].boxes, trained[1].boxes)
+    plain, where = view(pixels, boxes, View(SIDE, None), None), set()
+    for seed in range(9):
+        seen, found = view(pixels, boxes, how(), np.random.default_rng(seed))
+        moved = (found.boxes - plain[1].boxes).round().astype(int)
+        left, top = moved[0, :2].tolist()
+        assert np.allclose(found.boxes, plain[1].boxes + np.array([left, top, left, top]), atol=1e-4)
+        assert torch.equal(seen, torch.roll(plain[0], (top, left), (0, 1)))  # only border is rolled over
+        where.add((left, top))
+    assert len(where) > 1
+    square = np.ascontiguousarray(pixels[:40, :40])
+    assert torch.equal(*(view(square, None, one, np.random.default_rng(3))[0] for one in (View(SIDE, None), how())))
 
 
 @pytest.mark.parametrize("seed", range(12))
