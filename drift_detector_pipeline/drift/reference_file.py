@@ -75,7 +75,7 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
     try:
         facts: dict[str, Any] = json.loads((folder / FACTS).read_bytes())
         content = (folder / FILE).read_bytes()
-        if facts.get("task") == "boxes":
+        if isinstance(facts, dict) and facts.get("task") == "boxes":
             raise DataError(
                 f"{folder / FACTS}: a reference of boxes, of which only make drift and drift/boxes can judge"
             )

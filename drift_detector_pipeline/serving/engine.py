@@ -64,7 +64,8 @@ class Engine:
     @property
     def why_no_drift(self) -> str:
         """Why nothing is said about drift, as the export put it."""
-        return str(self.artefact.facts.get("drift", "exported without a drift reference"))
+        without = "exported from a run without `fit` images, so nothing can be said about drift"
+        return str(self.artefact.facts.get("drift", without))
 
     @property
     def finds_boxes(self) -> bool:

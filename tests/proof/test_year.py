@@ -132,7 +132,7 @@ def test_in_a_month_a_change_is_noticed_named_healed_and_undone_when_it_is_over(
     with contextlib.chdir(tmp_path):
         digits("data/processed/digits")
         report = live(Beginning("digits", 0))
-        assert (tmp_path / report["folder"] / "year.html").read_text().count("<table>") == 3
+        assert (tmp_path / report["folder"] / "year.html").read_text().count("<table>") == 4
         json.dumps(report)
     [spell] = report["spells"]
     assert spell["delay"] <= 20 and spell["alert_delay"] <= 40 and spell["named"] == "contrast"
