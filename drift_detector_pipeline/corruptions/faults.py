@@ -38,6 +38,7 @@ class Fault(NamedTuple):
         return tuple(range(1, len(self.strengths) + 1))
 
 
+MOVING = ("framing", "orientation")  # groups of faults after which a thing is no longer where it was
 FAULTS: dict[str, Fault] = {
     "swapped_channels": Fault("colour", tones.swap_channels, inverse="swapped_channels"),
     "yuv_as_rgb": Fault("colour", tones.to_yuv, inverse="rgb_as_yuv"),

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.images.decode import Side
+from drift_detector_pipeline.images.decode import Side, upright_sides
 from drift_detector_pipeline.images.decode_many import decode_files
 from drift_detector_pipeline.images.model_input import inference_crop
-
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 
 
 class Stored(NamedTuple):
@@ -36,8 +34,7 @@ def read_stored(
         if one.pixels is None:
             unreadable[name] = str(one.problem)
         else:
-            width, height = one.size[::-1] if one.orientation in _TURNED else one.size
-            yield name, Stored(one.pixels, height, width)
+            yield name, Stored(one.pixels, *upright_sides(one.size, one.orientation))
 
 
 def read_crops(

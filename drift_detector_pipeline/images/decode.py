@@ -57,8 +57,13 @@ class Picture(NamedTuple):
     @property
     def upright(self) -> tuple[int, int]:
         """Height and width in px of the image as people see it."""
-        width, height = self.size
-        return (width, height) if self.orientation in _TURNED else (height, width)
+        return upright_sides(self.size, self.orientation)
+
+
+def upright_sides(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Height and width of an image as people see it, from its width and height in the file and EXIF's orientation."""
+    width, height = size
+    return (width, height) if orientation in _TURNED else (height, width)
 
 
 def decode(content: bytes, stored_side_px: int, side: Side = "shorter") -> Pixels:

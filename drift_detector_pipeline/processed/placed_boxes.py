@@ -12,6 +12,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Boxes
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.decode import upright_sides
 from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
 EVERY_CLASS = -1  # label of a box to be ignored whatever is found there
@@ -25,7 +26,6 @@ TURNED = "pictures that EXIF turns and whose boxes were given as in the file: bo
 OTHER_SIZE = "pictures of another size than their annotation says: the pixels were believed"
 
 _ROUNDING_PX = 0.01  # beyond the border, or short of a pixel, that comes of rounded annotations
-_SWAPPED = (5, 6, 7, 8)  # EXIF orientations that make rows of columns
 
 
 class Lie(NamedTuple):
@@ -38,7 +38,8 @@ class Lie(NamedTuple):
     @property
     def upright(self) -> tuple[int, int]:
         """Width and height in px once it is turned."""
-        return self.size[::-1] if self.orientation in _SWAPPED else self.size
+        height, width = upright_sides(self.size, self.orientation)
+        return width, height
 
 
 def place(given: ImageBoxes, lie: Lie, labels: Mapping[str, int]) -> tuple[Boxes, Counter[str]]:

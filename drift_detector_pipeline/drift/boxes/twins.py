@@ -11,13 +11,12 @@ import numpy as np
 from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.corrupt import KINDS
-from drift_detector_pipeline.corruptions.faults import FAULTS, change, family_of, levels_of
+from drift_detector_pipeline.corruptions.faults import FAULTS, MOVING, change, family_of, levels_of
 from drift_detector_pipeline.drift.boxes.signals import BoxForward, BoxTwin, by_sides, read_box_signals, sides_of
 
 IMAGES = 40  # of each kind and severity: a detector takes 65 ms an image, and a mean of so many says enough
 FAULT_IMAGES = 20  # of each fault and level: enough to tell it from others
-_MOVING = ("framing", "orientation")
-CHANGES: tuple[str, ...] = (*KINDS, *(fault for fault in FAULTS if family_of(fault) not in _MOVING))
+CHANGES: tuple[str, ...] = (*KINDS, *(fault for fault in FAULTS if family_of(fault) not in MOVING))
 
 
 def make_box_twins(

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from drift_detector_pipeline.arrays import Boxes, Pixels
-from drift_detector_pipeline.corruptions.faults import FAULTS
+from drift_detector_pipeline.corruptions.faults import FAULTS, MOVING
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.networks.boxes import catalog as networks
 from drift_detector_pipeline.settings import Data
@@ -30,7 +30,6 @@ from drift_detector_pipeline.tasks.task import Answer, Caption, Cell, Task
 MAP50 = Headline("map50", larger_is_better=True, is_share=True)
 SHOWN = 0.5  # score from which a box is drawn and counted where there is room for one threshold only
 COLUMNS = ("label", "score", "x0", "y0", "x1", "y1")
-_MOVING = ("framing", "orientation")  # faults after which a box is no longer where it was
 
 
 def check_data(data: Data) -> None:
@@ -46,7 +45,7 @@ def check_data(data: Data) -> None:
             word = "null" if needed is None else needed
             raise ConfigError(f"data.augmentation.{name}={value}: not for boxes ({why}); leave it {word}")
     kind = how.twins.kind
-    if kind in FAULTS and FAULTS[kind].group in _MOVING:
+    if kind in FAULTS and FAULTS[kind].group in MOVING:
         raise ConfigError(f"data.augmentation.twins.kind={kind}: moves pixels without their boxes; take another kind")
 
 
