@@ -17,7 +17,8 @@ from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.modeling.card import card
 from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.labels import predict
-from drift_detector_pipeline.modeling.loaders import load_batches, training_requests
+from drift_detector_pipeline.modeling.loaders import load_batches
+from drift_detector_pipeline.modeling.order import training_requests
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.runs.receipts import read_receipt
