@@ -207,9 +207,9 @@ def test_a_run_gone_in_the_middle_and_one_with_workers_end_with_the_same_bits(na
 @pytest.mark.parametrize("tile_px", ["null", "48"])
 def test_a_frame_of_a_video_has_the_boxes_of_the_same_image(run, tmp_path, tile_px):
     pytest.importorskip("av", reason="needs the extra: pip install -e '.[video]'")
+    from drift_detector_pipeline.frames.read import open_video
+    from drift_detector_pipeline.frames.write import video_writer
     from drift_detector_pipeline.video.predicted import predict_video
-    from drift_detector_pipeline.video.read import open_video
-    from drift_detector_pipeline.video.write import video_writer
 
     sources = [picture_of(number) for number in range(11)]
     with video_writer(tmp_path / "drawn.mp4", Fraction(10)) as writer:
