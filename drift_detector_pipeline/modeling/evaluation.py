@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.commands import refuse_others
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import DataError
@@ -63,7 +64,7 @@ def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overri
         paths=[processed.images.paths[index] for index in indices],
         targets=found.targets,
         answers=trained.task.answer(found.outputs, trained.classes),
-        picture=lambda place: trained.task.view(processed.images[int(indices[place])], None, trained.look, None)[0].numpy(),
+        picture=lambda place: _picture(trained, processed.images[int(indices[place])]),
     )  # fmt: skip
     target = write_evaluation(folder / "evaluation" / split, evaluation, trained.task)
     _say(facts, metrics, trained.task.headline, target)
@@ -109,9 +110,7 @@ def _surroundings(folder: Path, processed: Processed, trained: Trained, machine:
         "data": str(processed.folder),
         "data_fingerprint": processed.fingerprint,
         "img_size": trained.img_size,
-        **(
-            {"k_frames": trained.clip.k_frames, "sources_from": processed.manifest.sources_from} if trained.clip else {}
-        ),
+        **_of_clips(trained, processed),
         "command": this_command(),
         "when": now(),
         "device": machine.device.type,
@@ -120,6 +119,17 @@ def _surroundings(folder: Path, processed: Processed, trained: Trained, machine:
         "threads": machine.threads,
         "packages": package_versions(),
     }
+
+
+def _of_clips(trained: Trained, processed: Processed) -> dict[str, Any]:
+    if trained.clip is None:
+        return {}
+    return {"k_frames": trained.clip.k_frames, "sources_from": processed.manifest.sources_from}
+
+
+def _picture(trained: Trained, stored: Pixels) -> Pixels:
+    view: Pixels = trained.task.view(stored, None, trained.look, None)[0].numpy()
+    return view
 
 
 def _as_training_said(receipt: Receipt, split: str, weights: str, metrics: Metrics) -> dict[str, object] | None:

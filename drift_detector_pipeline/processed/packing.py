@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from drift_detector_pipeline.arrays import Boxes, Pixels
+from drift_detector_pipeline.arrays import Boxes, ClipTruth, Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.processed.splits import SPLITS, some_of
@@ -161,8 +161,11 @@ class PackedImages:
         return np.stack([self._heights, self._widths], axis=1)
 
     def target(self, index: int) -> Any:
-        """The truth about an image: its label, or its `Boxes` in px of the image as stored."""
-        return int(self.labels[index]) if self.boxes is None else self.boxes[index]
+        """The truth about an image: its label, or its `Boxes` in px of the image as stored; of a clip `ClipTruth`."""
+        if self.boxes is not None:
+            return self.boxes[index]
+        label = int(self.labels[index])
+        return label if self.sources is None else ClipTruth(label, self.sources[index])
 
     def indices(self, split: str, limit: int | None = None) -> npt.NDArray[np.int64]:
         """Positions of the images of a split, ascending; with a limit, of `some_of` them."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from drawn_clips import CLASSES, frames_of, pack_clips
 
+from drift_detector_pipeline.arrays import ClipTruth
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.processed.manifest import deciding_settings, find_whole, open_processed
 from drift_detector_pipeline.processed.packing import IMAGES, INDEX, PackedImages
@@ -29,7 +30,7 @@ def test_a_packed_clip_is_its_frames_with_source_and_label(data: Data) -> None:
     assert images[7].shape == (12, 48, 64, 3) and not images[7].flags.writeable
     assert (images[7] == frames_of("still", 3, 1)).all()
     assert images.paths[7] == "still/s3_c01.mp4" and images.sources[7] == "s3"
-    assert opened.classes[images.target(7)] == "still" and images.frames.tolist() == [12] * 12
+    assert images.target(7) == ClipTruth(CLASSES.index("still"), "s3") and images.frames.tolist() == [12] * 12
     assert opened.task == "clips" and opened.classes == list(CLASSES)
     assert opened.manifest.images_by_split == {"train": 8, "fit": 0, "val": 4}
     again: PackedImages = pickle.loads(pickle.dumps(images))
