@@ -14,7 +14,7 @@ from drift_detector_pipeline.frames.moments import clips_of
 from drift_detector_pipeline.frames.pieces import cut
 from drift_detector_pipeline.images.crops import Stored
 from drift_detector_pipeline.images.named_files import ImageFile
-from drift_detector_pipeline.raw.formats.clips import is_footage, natural
+from drift_detector_pipeline.raw.formats.clips import ARRAY, VIDEOS, natural
 from drift_detector_pipeline.raw.formats.survey import is_picture
 from drift_detector_pipeline.raw.listing import Footage, Listing, RawImage
 
@@ -79,7 +79,7 @@ def _of_frames(one: ImageFile) -> Path | None:
 
 
 def _is_one(one: ImageFile, unreadable: dict[str, str]) -> bool:
-    if is_footage(one.file.name) and one.file.is_file():
+    if one.file.suffix.lower() in {*VIDEOS, ARRAY} and one.file.is_file():
         return True
     unreadable[one.name] = "no video, .npz or picture" if one.file.exists() else "no such file"
     return False
