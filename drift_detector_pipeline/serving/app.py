@@ -183,7 +183,7 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         source: Source = "",
         scores: Annotated[bool, Query(description="what drift is tested on, too")] = False,
     ) -> Response:
-        """Answer one image or several, or each frame of a short video: a file as the body, a form, or base64 in JSON."""
+        """Answer one image or several, or a short video frame by frame: as the body, a form, or base64 in JSON."""
         return await _answer(service, request, scores=scores)
 
 

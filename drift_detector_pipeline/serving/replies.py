@@ -121,7 +121,9 @@ def of_video(watched: Watched, threshold: float) -> dict[str, Any]:
     frames = list[dict[str, Any]]()
     for seen in watched.frames:
         said = _answer(seen.answered, scores=False)
-        line = {"frame": seen.number, "seconds": seen.seconds} | {name: said[name] for name in said if name not in _SIZE}
+        line = {"frame": seen.number, "seconds": seen.seconds} | {
+            name: said[name] for name in said if name not in _SIZE
+        }
         numbering.number(line)
         frames.append(line)
     height, width = watched.one[0].image

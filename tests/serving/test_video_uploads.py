@@ -1,8 +1,8 @@
 """A short video sent to a service: every frame answered as an image is, limits before decoding, nobody else held up."""
 
-import io
-import json
+import hashlib
 import sqlite3
+import sys
 import threading
 import time
 
@@ -144,8 +144,6 @@ def test_one_frame_of_a_video_is_a_row_of_the_log(client, service, webm):
     service.service.log.flush(5)
     with sqlite3.connect(service.settings.database.removeprefix("sqlite:///")) as opened:
         rows = opened.execute("select image_sha256 from request where source = 'film'").fetchall()
-    import hashlib
-
     assert rows == [(hashlib.sha256(webm).digest(),)]
 
 
@@ -176,7 +174,5 @@ def test_a_model_of_labels_says_one_for_each_frame(models, tmp_path):
 
 
 def test_without_pyav_the_sentence_names_the_extra(client, webm, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "av", None)
     assert "pip install -e '.[video]'" in problem_of(client.post("/predict", content=webm), 415)

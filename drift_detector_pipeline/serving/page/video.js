@@ -90,7 +90,9 @@ function filmPlayer(file, answer, draw) {
     trouble.textContent = "This browser cannot play the file; the buttons lead through its frames.";
     player.hidden = true;
   });
-  follow(player, (seconds) => show(frameAt(answer.frames, seconds)));
+  follow(player, (seconds) => {
+    if (!player.seeking) show(frameAt(answer.frames, seconds)); // else it is on its way to where a button leads
+  });
   const steps = element("p", { className: "steps" }, step(-1, "◀ one frame"), step(1, "one frame ▶"));
   const screen = element("div", { className: "screen" }, player, canvas);
   screen.style.aspectRatio = `${answer.width} / ${answer.height}`;
