@@ -15,6 +15,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import PipelineError
+from drift_detector_pipeline.frames.read import Limits
 from drift_detector_pipeline.release.artefact import MANIFEST, REFERENCE
 from drift_detector_pipeline.serving.batcher import Answered, Batcher
 from drift_detector_pipeline.serving.decoding import Decoder, Prepared, thumbnail_of
@@ -29,7 +30,6 @@ from drift_detector_pipeline.serving.rows import ModelFacts, Row, StoredVerdict
 from drift_detector_pipeline.serving.trial import Shadow, Taken, Trials
 from drift_detector_pipeline.serving.videos import Videos, Watched
 from drift_detector_pipeline.settings_in_use import Serving
-from drift_detector_pipeline.video.read import Limits
 
 
 class Asker(NamedTuple):

@@ -17,11 +17,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.frames.read import BrokenVideoError, Frame, Limits, Video, open_video
 from drift_detector_pipeline.serving.batcher import Answered
 from drift_detector_pipeline.serving.engine import Crop, Engine
 from drift_detector_pipeline.serving.judging import be_nice
 from drift_detector_pipeline.serving.problems import RequestError
-from drift_detector_pipeline.video.read import BrokenVideoError, Frame, Limits, Video, open_video
 
 GROUP = 4  # frames that are asked about together
 WAITING = 4  # videos that wait while one is watched

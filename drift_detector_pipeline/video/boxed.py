@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.frames.read import BrokenVideoError, Frame, Video, open_video
+from drift_detector_pipeline.frames.write import SUFFIX, Codec, video_writer
 from drift_detector_pipeline.video.draw import drawn
 from drift_detector_pipeline.video.lines import Line, append_lines, read_lines, whole_lines
 from drift_detector_pipeline.video.numbering import Numbering
-from drift_detector_pipeline.video.read import BrokenVideoError, Frame, Video, open_video
-from drift_detector_pipeline.video.write import SUFFIX, Codec, video_writer
 
 LINES = "boxes.jsonl"
 
