@@ -61,6 +61,7 @@ class BoxesBody(BaseModel):
     height: int = Field(description="px of the image, as people see it")
     width: int
     boxes: list[BoxBody] = Field(description="best first, at most 100, scores of 0.05 and more")
+    scores: list[ScoreBody] | None = Field(None, description="only with ?scores=true")
 
 
 class FrameBoxBody(BoxBody):
@@ -138,10 +139,11 @@ def as_json(value: dict[str, Any], status: int = 200) -> Response:
 def _answer(answered: Answered, *, scores: bool) -> dict[str, Any]:
     classes, chances = answered.engine.artefact.classes, answered.probabilities
     if answered.found is not None:
-        return _boxes(answered.found, answered)
-    order = np.argsort(-chances, kind="stable")[:TOP].tolist()
-    top = [{"label": classes[place], "probability": float(chances[place])} for place in order]
-    found = {**top[0], "top3": top}
+        found = _boxes(answered.found, answered)
+    else:
+        order = np.argsort(-chances, kind="stable")[:TOP].tolist()
+        top = [{"label": classes[place], "probability": float(chances[place])} for place in order]
+        found = {**top[0], "top3": top}
     if scores and answered.phi is not None:
         found["scores"] = answered.engine.explain(answered.phi)
     return found

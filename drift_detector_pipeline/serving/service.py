@@ -230,9 +230,10 @@ class Service:
         """Log one answer; never waits, never raises."""
         engine, chances = answered.engine, answered.probabilities
         best = int(chances.argmax())
-        phi = b"" if answered.phi is None else answered.phi.astype("<f4").tobytes()
         milliseconds = 1000 * (time.perf_counter() - asker.started)
-        row = Row(time.time(), asker.request_id, asker.source, sha256, best, float(chances[best]), milliseconds, phi)
+        row = Row(
+            time.time(), asker.request_id, asker.source, sha256, best, float(chances[best]), milliseconds, answered.kept
+        )
         sampled = self.settings.thumbnails > random.random()
         self.log.put(engine.log_id, row, thumbnail_of(crop) if sampled else None)
         self.judge.saw(engine, asker.source, sha256, crop)
