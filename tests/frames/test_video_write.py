@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from drawn_video import av, scene
 
-from drift_detector_pipeline.video.read import open_video
-from drift_detector_pipeline.video.write import SUFFIX, video_writer
+from drift_detector_pipeline.frames.read import open_video
+from drift_detector_pipeline.frames.write import SUFFIX, video_writer
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CODECS = sorted(SUFFIX)
