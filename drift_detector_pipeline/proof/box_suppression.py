@@ -50,7 +50,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         inside = Path(place) / "inside.onnx"
         add_suppression(artefact.folder / artefact.file, inside, artefact.overlap or 0.5)
-        found = measure(open_box_executable(artefact), open_session(inside, "onnxruntime", artefact.precision, 1), crops)
+        found = measure(
+            open_box_executable(artefact), open_session(inside, "onnxruntime", artefact.precision, 1), crops
+        )
     about = {
         "when": now(), "command": "python -m drift_detector_pipeline.proof.box_suppression ARTEFACT FOLDER",
         "model": artefact.name, "side_px": artefact.side_px, "images": len(crops), "tries": TRIES,
