@@ -97,11 +97,11 @@ def _grouped(images: Sequence[RawImage]) -> Iterator[tuple[RawImage, Footage]]:
 
 
 def _frames(folder: str, pictures: Sequence[RawImage]) -> Footage:
-    names = sorted((PurePosixPath(picture.path).name for picture in pictures), key=_natural)
+    names = sorted((PurePosixPath(picture.path).name for picture in pictures), key=natural)
     return Footage(folder, pictures=tuple(names))
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """Numbers in names count as numbers: frame 2 comes before frame 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
