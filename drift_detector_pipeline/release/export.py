@@ -6,7 +6,7 @@ a reference belongs to what computes, not to weights.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,8 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
+from drift_detector_pipeline.drift.boxes.detector import BoxModel
+from drift_detector_pipeline.drift.boxes.signals import BoxOutputs
 from drift_detector_pipeline.drift.build_reference import World, detector_of
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.signals import Forward, Outputs
@@ -36,6 +38,7 @@ from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of
 from drift_detector_pipeline.release.artefact import BOXES, CARD, MANIFEST, MODEL, SECOND_LOOK, Artefact, write_artefact
 from drift_detector_pipeline.release.beside import rows_beside, say_through, tensorrt
+from drift_detector_pipeline.release.box_executable import open_box_executable
 from drift_detector_pipeline.release.box_export import examine, export_boxes
 from drift_detector_pipeline.release.executable import Executable, open_executable
 from drift_detector_pipeline.release.graph import export_model, export_second_look
@@ -223,17 +226,27 @@ def _describe(folder: Path, source: Source, served: Trial, rows: list[Row]) -> A
 
 def _learn_drift(artefact: Artefact, source: Source) -> str:
     """Build the reference through the file that is served; why there is none, or ""."""
-    if source.boxes:
-        return "No reference, so nothing is said about drift; of boxes it is measured with the run: make drift"
     with progress_bar(total=None, title="drift reference", unit="image") as bar:
         try:
-            model = _Counted(open_executable(artefact), bar.update)
-            detector = detector_of(model, source.trained, source.processed, source.world)
+            detector = detector_of(_way(artefact, bar.update), source.trained, source.processed, source.world)
         except DataError as error:
             log.warning("%s. The folder will answer, and say nothing about drift", error)
             return f"No reference, so nothing is said about drift: {error}"
     detector.save(artefact.folder)
     return ""
+
+
+def _way(artefact: Artefact, count: Callable[[int], Any]) -> Any:
+    """The way through the file that is served, whose images are counted."""
+    if artefact.task != BOXES:
+        return _Counted(open_executable(artefact), count)
+    executable = open_box_executable(artefact)
+
+    def forward(views: Pixels) -> BoxOutputs:
+        count(len(views))
+        return executable(views)
+
+    return BoxModel(forward, executable.identity)
 
 
 class _Counted:

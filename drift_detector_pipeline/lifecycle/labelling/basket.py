@@ -156,7 +156,7 @@ def _choose(
     rows: Sequence[StoredRow], facts: ModelFacts, models: Path, settings: Limits, seed: int, known: set[str]
 ) -> list[Choice]:
     reference = _reference(facts, models) if settings.random < 1 else None
-    scores = None if reference is None else scores_of(rows, reference.scores.shape[1])[0]
+    scores = None if reference is None else scores_of(rows, reference.scores.shape[1])
     seen = {place for place, row in enumerate(rows) if row.image_sha256.hex() in known}
     return choose(scores, reference, len(rows), settings.images, settings.random, seed=seed, known=seen)
 
