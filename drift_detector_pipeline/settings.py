@@ -4,6 +4,7 @@ Read by config.py, which fills and checks it, and by every stage that is given a
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
@@ -191,6 +192,29 @@ class Wandb(Section):
     log_freq: Positive  # optimizer steps between two values of a batch
 
 
+class Mlflow(Section):
+    """Where MLflow keeps a run. Decides nothing about the bits."""
+
+    enabled: bool = False
+    tracking_uri: Annotated[str, Field(pattern="^[^@]+$")] = "sqlite:///outputs/mlflow.db"  # a file, or a server
+    project: Annotated[str, Field(min_length=1, max_length=500)] = "drift_detector_pipeline"  # an experiment there
+    run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    registered_model: Annotated[str, Field(min_length=1)] | None = None  # gets the best model as a new version
+    log_freq: Positive = 10  # optimizer steps between two values of a batch
+
+
+class Trackio(Section):
+    """Where trackio keeps a run. Decides nothing about the bits."""
+
+    enabled: bool = False
+    folder: FilePath = Path("outputs/trackio")
+    server_url: Annotated[str, Field(pattern=r"^https?://[^@?]+$")] | None = None  # of one's own, not the folder
+    project: Annotated[str, Field(pattern=r"^[\w-]+$")] = "drift_detector_pipeline"
+    run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    python: FilePath | None = None  # of the environment that has trackio
+    log_freq: Positive = 10  # optimizer steps between two values of a batch
+
+
 class Drift(Section):
     """How a window of images is judged. Decides nothing about training."""
 
@@ -221,6 +245,8 @@ class Settings(Section):
     training: Training
     run: Run
     wandb: Wandb
+    mlflow: Mlflow
+    trackio: Trackio
     drift: Drift
     watch: Watch
     predict: Predict

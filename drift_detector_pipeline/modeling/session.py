@@ -41,7 +41,9 @@ from drift_detector_pipeline.runs.checkpoints import (
 from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.runs.folders import identify, run_folder
 from drift_detector_pipeline.runs.machine import Machine, from_first
+from drift_detector_pipeline.runs.tracking.mlflow_tracking import mlflow_tracker
 from drift_detector_pipeline.runs.tracking.tracker import AllOf, FileTracker, NoTracker, Row, Tracker, columns
+from drift_detector_pipeline.runs.tracking.trackio_tracking import trackio_tracker
 from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_id, wandb_tracker
 from drift_detector_pipeline.settings import Settings
 from drift_detector_pipeline.tasks.catalog import task_named
@@ -251,9 +253,12 @@ def _tracker(
     if not machine.is_first:
         return NoTracker()
     weight_bytes = sum(tensor.nbytes for tensor in network.module.state_dict().values())
+    run_id = wandb_id(progress.started, folder, identity)
     return AllOf(
         FileTracker(folder, progress.history, progress.step, task.headline),
-        wandb_tracker(settings, folder, wandb_id(progress.started, folder, identity), weight_bytes),
+        wandb_tracker(settings, folder, run_id, weight_bytes),
+        mlflow_tracker(settings, folder, run_id, weight_bytes),
+        trackio_tracker(settings, folder, run_id, weight_bytes),
     )
 
 
