@@ -172,6 +172,7 @@ class Run(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     precision: Literal["auto", "fp32", "bf16"]
     threads: Positive | Literal["auto"]
+    bits: Literal["default", "portable"] = "default"  # portable: the same on any x86-64 with AVX2; see `portable`
     resume: str | None
     checkpoint_every: Positive
 
