@@ -37,7 +37,7 @@ def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Gene
     view = resized(cut(stored, box), side_px, "bilinear")
     if how.shift_px:
         view = _shift(view, how.shift_px, rng)
-    if how.flip and rng.random() < 0.5:
+    if how.flip is True and rng.random() < 0.5:
         view = view.flip(-1)
     view = rand_augment(view, how.rand_augment, rng)
     view = jitter_colours(view, how.colour_jitter, rng)

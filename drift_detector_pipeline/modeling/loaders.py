@@ -28,7 +28,7 @@ from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.settings import Data, Twins
 from drift_detector_pipeline.tasks.task import Target, Task
 
-_AUGMENTATION, _MIXING, _TWINS, _MOSAIC = 1, 3, 4, 5  # independent random streams; order.py has 0 and 2
+_AUGMENTATION, _MIXING, _TWINS, _MOSAIC, _SIDES = 1, 3, 4, 5, 6  # independent random streams; order.py has 0 and 2
 _MIX = {"mixup": mixup, "cutmix": cutmix}
 _PREFETCH = 4  # batches ahead of time, for each worker
 
@@ -145,6 +145,8 @@ class _BatchMaker(Dataset[_Made]):
             view, target = self._task.assemble([self._stored(int(one)) for one in (key[0], *partners)], how, rng)
         else:
             view, target = self._task.view(*self._stored(key[0]), how, rng)
+        if self._augmentation.flip == "alternating" and mirrored(self._seed, epoch, key):
+            view = view.flip(-2)
         if self._augmentation.twins.kind is None:
             return view, target
         return drawn_twin(
@@ -157,6 +159,16 @@ class _BatchMaker(Dataset[_Made]):
 
     def _stored(self, index: int) -> tuple[Pixels, Target]:
         return self._images[index], self._images.target(index)
+
+
+def mirrored(seed: int, epoch: int, key: tuple[int, ...]) -> bool:
+    """Whether an alternating flip mirrors an image in this epoch: which one of two epochs it is, is the image's own.
+
+    After Jordan 2024 (arXiv 2404.00498): no two epochs in a row show the same side, as independent draws do half of the
+    time.
+    """
+    first = np.random.default_rng((_SIDES, seed, *key)).random() < 0.5
+    return bool(first ^ (epoch % 2 == 1))
 
 
 def drawn_twin(view: torch.Tensor, twins: Twins, rng: np.random.Generator) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.modeling.loaders import load_batches
+from drift_detector_pipeline.modeling.loaders import load_batches, mirrored
 from drift_detector_pipeline.modeling.order import Request, epoch_order, evaluation_requests, training_requests
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.settings import ColourJitter, RandAugment, Twins
@@ -158,6 +158,24 @@ def test_an_image_looks_different_in_each_epoch_and_seed_and_the_same_again(data
     assert len(set(first.values())) >= len(first) - 1
 
 
+def test_an_alternating_flip_shows_each_image_from_the_other_side_in_every_epoch(data, images):
+    still = data.augmentation.model_copy(update={"min_area": 1.0, "shift_px": 0, "flip": "alternating"})
+    sides = {}
+    asked = list(requests(images))
+    shown = batches(data.model_copy(update={"augmentation": still}), images, iter(asked))
+    for request, batch in zip(asked, shown, strict=True):
+        for index, view in zip(request.indices.tolist(), batch.images, strict=True):
+            sides.setdefault(index, {})[request.epoch] = view
+    firsts = set()
+    for index, seen in sides.items():
+        for epoch, view in seen.items():
+            assert torch.equal(view, seen[min(seen)] if (epoch - min(seen)) % 2 == 0 else seen[min(seen)].flip(-1))
+            assert mirrored(1, epoch, (index,)) != mirrored(1, epoch + 1, (index,))
+        firsts.add(mirrored(1, 0, (index,)))
+    assert firsts == {True, False}
+    assert any(len(seen) > 1 for seen in sides.values())
+
+
 def test_a_view_does_not_depend_on_the_batch_it_is_in(data, images):
     def views(batch_size):
         asked = list(requests(images, batch_size=batch_size, sizes_px=[SIDE]))
@@ -206,6 +224,7 @@ def test_evaluation_shows_the_inference_crop_in_stored_order(workers, data, imag
 
 COLOURS = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 OPTIONS = {
+    "alternating": {"flip": "alternating"},
     "colour_jitter": {"colour_jitter": ColourJitter(**COLOURS)},
     "rand_augment": {"rand_augment": RandAugment(operations=2, magnitude=9)},
     "mixup": {"mix": "mixup"},
