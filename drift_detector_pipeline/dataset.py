@@ -125,7 +125,7 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
         classes=entries.classes,
         counts=entries.counts(),
         images=entries.images.total(),
-        settings=deciding_settings(data),
+        settings=deciding_settings(data, listing.task),
         source=Source(
             path=str(raw) if raw else "scikit-learn's loaddigits",
             sha256=archives_sha256(archives) if archives else entries.content_sha256(),

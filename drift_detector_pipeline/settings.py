@@ -82,11 +82,14 @@ class Data(Section):
     raw_path: FilePath | None  # archive or folder; null only for the embedded digits
     source_url: str | None  # public address of the archive
     source_archives: list[SourceArchive] = Field(default=[])  # or of several, fetched into the folder raw_path
-    format: Literal["imagefolder", "voc", "coco", "kitti", "yolo"] | None = None  # of the source; None: found by itself
+    format: Literal["imagefolder", "voc", "coco", "kitti", "yolo", "clips"] | None = None  # None: found by itself
     processed_path: FilePath
     stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images, with boxes the longer
     img_size: Annotated[int, Field(ge=8, le=2048)]  # side of the model input
     dataloader_workers: Annotated[int, Field(ge=0, le=256)]
+    clip_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0  # of clips: longer videos are cut into such
+    stored_frames: Annotated[int, Field(ge=1, le=512)] = 32  # of clips: most frames of one that are stored
+    k_frames: Annotated[int, Field(ge=1, le=512)] = 8  # of clips: frames of one that a model sees at once
     val_fraction: Fraction
     fit_fraction: Fraction
     max_bad_images: Annotated[int, Field(ge=0)]

@@ -17,6 +17,7 @@ CPU_SECONDS = {
     "tests/corruptions": 40,
     "tests/deploy": 150,
     "tests/drift": 450,
+    "tests/frames": 40,
     "tests/images": 10,
     "tests/lifecycle": 400,
     "tests/modeling": 450,

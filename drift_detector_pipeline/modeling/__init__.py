@@ -1,5 +1,6 @@
 """Batches -> weights -> worth; labels for anybody's images.
 
+order              which images a batch holds, as a function of (seed, epoch)
 loaders            batches as a function of (seed, epoch, image)
 interruption       SIGTERM and Ctrl-C as a polite request
 optimization       optimizer by name, learning rate by step

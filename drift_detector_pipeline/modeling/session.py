@@ -22,15 +22,9 @@ from drift_detector_pipeline.config import Composed
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, ResumeError
 from drift_detector_pipeline.modeling.interruption import Interruption
-from drift_detector_pipeline.modeling.loaders import (
-    Batch,
-    Request,
-    evaluation_requests,
-    in_parts,
-    load_batches,
-    training_requests,
-)
+from drift_detector_pipeline.modeling.loaders import Batch, load_batches
 from drift_detector_pipeline.modeling.optimization import build_optimizer
+from drift_detector_pipeline.modeling.order import Request, evaluation_requests, in_parts, training_requests
 from drift_detector_pipeline.modeling.preconditions import check_batch_of_one, check_images
 from drift_detector_pipeline.modeling.tracing import Profiler, open_profiler
 from drift_detector_pipeline.networks.models import Network, build, parameter_count, seed_everything
@@ -245,7 +239,7 @@ def save_result(session: Session, name: str) -> None:
         data = session.settings.data
         description = describe(
             session.settings.model, session.network, session.data.classes, data.img_size, data.stored_side_px,
-            session.machine.precision, session.data.task,
+            session.machine.precision, session.data.task, session.task.cut(data),
         )  # fmt: skip
         save_weights(session.folder / name, session.result.state_dict(), description)
 

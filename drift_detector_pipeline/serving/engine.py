@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.drift.boxes.detector import BoxDetector
@@ -20,7 +21,7 @@ from drift_detector_pipeline.drift.scores.phi import Score, phi
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
 from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import decode_picture
+from drift_detector_pipeline.images.decode import Side, decode_picture, fit
 from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.networks.boxes.found import Found
@@ -77,10 +78,22 @@ class Engine:
 
     def view(self, content: bytes) -> Crop:
         """Decode an image file and cut what the model is given. Raises DataError if it is no complete image."""
-        picture = decode_picture(content, self.artefact.stored_side_px, "longer" if self.finds_boxes else "shorter")
+        picture = decode_picture(content, self.artefact.stored_side_px, self._side)
+        return self._cut(picture.pixels, picture.upright)
+
+    def view_frame(self, pixels: Pixels) -> Crop:
+        """The same of a decoded frame (H, W, 3), upright, as `make predict` looks at it."""
+        height, width = pixels.shape[:2]
+        return self._cut(fit(Image.fromarray(pixels), self.artefact.stored_side_px, self._side), (height, width))
+
+    @property
+    def _side(self) -> Side:
+        return "longer" if self.finds_boxes else "shorter"
+
+    def _cut(self, stored: Pixels, image: tuple[int, int]) -> Crop:
+        height, width = stored.shape[:2]
         cut = letterbox if self.finds_boxes else inference_crop
-        height, width = picture.pixels.shape[:2]
-        return Crop(cut(picture.pixels, self.artefact.side_px), picture.upright, (height, width))
+        return Crop(cut(stored, self.artefact.side_px), image, (height, width))
 
     def prepare(self, content: bytes) -> Pixels:
         """The pixels of `view`: uint8 (px, px, 3)."""

@@ -12,10 +12,10 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
+from drift_detector_pipeline.frames.read import open_video
 from drift_detector_pipeline.modeling.interruption import caught
 from drift_detector_pipeline.modeling.named import WEIGHTS, check_images, check_weights
 from drift_detector_pipeline.settings_in_use import Predict
-from drift_detector_pipeline.video.read import open_video
 
 _OF_THE_MACHINE = ("run.device", "run.precision", "run.threads")
 _OF_BOXES = ("predict.threshold", "predict.tile_px", "predict.codec")

@@ -67,7 +67,8 @@ async function labelShown(file, answer) {
 }
 
 async function showAnswer(file, answer) {
-  place("answers").prepend(await (answer.boxes ? boxesShown : labelShown)(file, answer));
+  const shown = answer.frames ? filmShown : answer.boxes ? boxesShown : labelShown;
+  place("answers").prepend(await shown(file, answer));
   while (place("answers").children.length > MOST_SHOWN) place("answers").lastChild.remove();
 }
 
@@ -93,16 +94,30 @@ async function judgeTogether(files) {
   where.replaceChildren(...gauge(said, "Together"));
 }
 
+async function watchAll(videos) {
+  for (const [number, file] of videos.entries()) {
+    place("status").textContent = `Watching ${file.name} …`;
+    const said = await ask("/predict", file);
+    await showAnswer(file, said.answers[0]);
+    const words = `${said.answers[0].frames.length} frames of ${file.name} answered.`;
+    place("status").textContent = videos.length > 1 ? `${words} ${number + 1} of ${videos.length} videos.` : words;
+  }
+}
+
 async function take(files) {
-  const images = [...files].filter((file) => file.type.startsWith("image/") || !file.type);
-  if (!images.length) {
-    place("status").textContent = "None of these is an image.";
+  const videos = [...files].filter(isVideo);
+  const images = [...files].filter((file) => !isVideo(file) && (file.type.startsWith("image/") || !file.type));
+  if (!images.length && !videos.length) {
+    place("status").textContent = "None of these is an image or a video.";
     return;
   }
   place("status").textContent = "One moment …";
   try {
-    await answerAll(images);
-    await judgeTogether(images);
+    if (images.length) {
+      await answerAll(images);
+      await judgeTogether(images);
+    }
+    await watchAll(videos);
   } catch (error) {
     place("status").textContent = error.message;
   }

@@ -1,7 +1,8 @@
 """A video file from anywhere -> its frames, one after another, upright.
 
 In: a file, or its bytes. Out: `Frame`s, numbered as they are decoded: what the header says of their number is a claim.
-Read by boxed.py and by whatever takes uploads; no PyTorch. Needs PyAV: an extra, as its wheel holds encoders under GPL.
+Read by video/boxed.py and by whatever takes uploads; no PyTorch. Needs PyAV: an extra, as its wheel holds encoders
+under GPL.
 """
 
 from collections.abc import Iterator
