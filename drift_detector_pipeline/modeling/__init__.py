@@ -14,6 +14,7 @@ train              batches -> outputs/<date>/<time>/, killed and continued to th
 trained            a weight file ready to compute with
 evaluation_report  the files of an evaluation
 evaluation         what a run's model is worth, as numbers and one page
+clip_files         files -> clips, cut as training data was
 labels             labels for anybody's images
 named              is what a command names there? before PyTorch is imported
 evaluate           make evaluate

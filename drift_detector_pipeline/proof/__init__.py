@@ -23,6 +23,8 @@ training_speed      make bench
 scale               make bench_scale
 precision_accuracy  make bench_accuracy
 box_networks        make bench_boxes
+clips_tuned         the last stage of a network learned on clips
+clips               make bench_clips
 container_speed     make docker_bench
 load_material       image files and artefacts, drawn
 servers             a server as a group of processes, and what it costs

@@ -70,7 +70,7 @@ def add_suppression(graph: Path, target: Path, overlap: float) -> None:
     `which` is image, class and place of each; up to MOST of a class are left, not of an image.
     """
     model = onnx.load(graph)
-    constants = {
+    constants: dict[str, Any] = {
         "most": np.array([MOST], np.int64), "overlap": np.array([overlap], np.float32),
         "least": np.array([LEAST_SCORE], np.float32), "pair": np.array([0, 2], np.int64),
     }  # fmt: skip

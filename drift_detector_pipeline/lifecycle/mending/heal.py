@@ -41,8 +41,9 @@ from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 from drift_detector_pipeline.processed.roles import MOST_REFERENCE, crops_of, roles_of
 from drift_detector_pipeline.release.admitted import identified
 from drift_detector_pipeline.release.artefact import MODELS, read_artefact
-from drift_detector_pipeline.release.export import Source, export_source, one_core, open_source
+from drift_detector_pipeline.release.export import export_source
 from drift_detector_pipeline.release.registry import register
+from drift_detector_pipeline.release.source import Source, one_core, open_source
 from drift_detector_pipeline.runs.facts import git_state, now, this_command
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings import valid_keys

@@ -27,8 +27,9 @@ from drift_detector_pipeline.lifecycle.mending.joined import Joined, join_labels
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.release.admitted import identified
 from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
-from drift_detector_pipeline.release.export import export_source, one_core, open_source
+from drift_detector_pipeline.release.export import export_source
 from drift_detector_pipeline.release.registry import register
+from drift_detector_pipeline.release.source import one_core, open_source
 from drift_detector_pipeline.runs.receipts import FINAL, Receipt, read_receipt
 from drift_detector_pipeline.settings import Settings, Twins, valid_keys
 from drift_detector_pipeline.settings_in_use import Export, Retrain
