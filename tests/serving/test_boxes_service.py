@@ -115,12 +115,13 @@ def test_several_images_and_crops_are_answered_together(client, root, service):
         "datatype": "UINT8",
         "data": np.stack(crops).ravel().tolist(),
     }
-    [output] = client.post(f"/v2/models/{name}/infer", json={"inputs": [asked]}).json()["outputs"]
+    output, phi = client.post(f"/v2/models/{name}/infer", json={"inputs": [asked]}).json()["outputs"]
     rows = np.array(output["data"]).reshape(output["shape"])
+    assert phi["shape"] == [3, len(service.service.engine.scores)]
     assert output["name"] == "boxes" and rows.shape[0] == 3 and rows.shape[2] == 6
     assert [int((one[:, 4] >= 0.05).sum()) for one in rows] == [len(one["boxes"]) for one in alone]
     facts = client.get(f"/v2/models/{name}").json()["outputs"]
-    assert facts == [{"name": "boxes", "shape": [-1, -1, 6], "datatype": "FP32"}]
+    assert facts[0] == {"name": "boxes", "shape": [-1, -1, 6], "datatype": "FP32"} and len(facts) == 2
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,12 @@ def test_images_at_hand_are_judged_as_make_drift_would_and_scores_are_told(clien
 def test_a_monitor_names_why_a_stream_of_boxes_has_changed(judged, service):
     """From the rows alone: it has no image and no PyTorch."""
     database = service.settings.database
-    words = [f"monitor.database={database}", f"monitor.models_path={service.folder.parent}", "monitor.once=true"]
+    words = [
+        f"monitor.database={database}",
+        f"monitor.models_path={service.folder.parent}",
+        "monitor.once=true",
+        "monitor.cause_images=16",
+    ]
     settings = load_section(Monitor, words)
     assert watch_log(settings, "", threading.Event()) == 0
     with closing(RequestLog(database)) as log:
