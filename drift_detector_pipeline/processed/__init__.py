@@ -15,4 +15,5 @@ box_facts      what boxes a data set holds, in numbers
 box_charts     ... and in pictures
 box_report     ... and with the boxes drawn
 data_report    what a data set holds, in pictures
+croissant      ... and as metadata that machines read
 """
