@@ -282,6 +282,9 @@ hub_push: $(INSTALLED) ## Weights, receipt and card to the Hugging Face Hub, pri
 croissant: process_data ## The processed data as Croissant metadata, for catalogues and mlcroissant: ARGS="data=cifar10"
 	@$(MODULE).processed.croissant $(ARGS)
 
+course_report: $(INSTALLED) ## A report from a course's template: word limits, figures, open questions, and one page: FILE=reports/README.md
+	@$(MODULE).course_report "$$FILE"
+
 sbom: $(INSTALLED) ## What the lock pins, as CycloneDX JSON: reports/sbom.json, or ARGS=FILE
 	@$(MODULE).deploy.sbom $(or $(ARGS),reports/sbom.json)
 
@@ -295,7 +298,7 @@ check_signature: ## Is the receipt still the one that was signed? RUN=outputs/DA
 	@ssh-keygen -Y check-novalidate -n drift-detector-pipeline -f "$(KEY)" -s "$(RUN)/run.json.sig" <"$(RUN)/run.json"
 
 ##@ Code
-.PHONY: test lint format docs check coverage card hub_push croissant sbom sign check_signature lock clean help
+.PHONY: test lint format docs check coverage card hub_push croissant course_report sbom sign check_signature lock clean help
 # A file's tests stay in one process, for what they share; files go out in the order of tests/conftest.py.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(DEVELOPED) ## Run the tests that take seconds; ARGS="-m ''" runs all, ARGS="-k resume" some

@@ -87,6 +87,7 @@ COMMANDS = {
     ),
     "autopilot": _Command("lifecycle.autopilot", "what the policy says about open alarms: lifecycle=heal"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
+    "course-report": _Command("course_report", "a report from a course's template, checked, as one page: FILE"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
 }
