@@ -19,3 +19,18 @@ class Boxes(NamedTuple):
     boxes: Float32s  # (M, 4) x0 y0 x1 y1 in px, half-open: the last column of pixels inside is x1 - 1
     labels: Labels  # (M,)
     ignore: Flags  # (M,): neither to be found nor wrong to find; nothing is learned there
+
+
+class ClipCut(NamedTuple):
+    """How a video becomes clips, and a clip what a model is shown."""
+
+    clip_seconds: float  # longer videos are cut into such
+    stored_frames: int  # most frames of a clip that are kept, evenly spread in time
+    k_frames: int  # of these, as many as a model sees at once
+
+
+class ClipTruth(NamedTuple):
+    """What is known of a clip."""
+
+    label: int  # number of its class
+    source: str  # the video that it comes from; clips of one are alike

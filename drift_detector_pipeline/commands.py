@@ -1,13 +1,17 @@
 """The words of a command: which run it is about, which images, which words are its own and which are settings.
 
-In: sys.argv. Out: a `Command`. Read by every command that takes more than settings.
+In: sys.argv. Out: a `Command`. Read by every command that takes more than settings; by those that go on until somebody
+stops them, how that is told.
 """
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.files import is_there
@@ -52,6 +56,22 @@ def refuse_others(overrides: Sequence[str], allowed: Sequence[str], says: str) -
                 raise ConfigError(f"{word}: no such word; did you mean {typed[0]}?")
             further = f"; further words may be {', '.join(f'{one}=...' for one in order)}" if order else ""
             raise ConfigError(f"{word}: {says}{further}")
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that is set when this process is interrupted or terminated: what is under way is finished first.
+
+    Only in a process's main thread.
+    """
+    stop, before = threading.Event(), dict[signal.Signals, Any]()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _own_words(words: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:

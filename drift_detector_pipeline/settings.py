@@ -4,6 +4,7 @@ Read by config.py, which fills and checks it, and by every stage that is given a
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
@@ -82,11 +83,14 @@ class Data(Section):
     raw_path: FilePath | None  # archive or folder; null only for the embedded digits
     source_url: str | None  # public address of the archive
     source_archives: list[SourceArchive] = Field(default=[])  # or of several, fetched into the folder raw_path
-    format: Literal["imagefolder", "voc", "coco", "kitti", "yolo"] | None = None  # of the source; None: found by itself
+    format: Literal["imagefolder", "voc", "coco", "kitti", "yolo", "clips"] | None = None  # None: found by itself
     processed_path: FilePath
     stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images, with boxes the longer
     img_size: Annotated[int, Field(ge=8, le=2048)]  # side of the model input
     dataloader_workers: Annotated[int, Field(ge=0, le=256)]
+    clip_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0  # of clips: longer videos are cut into such
+    stored_frames: Annotated[int, Field(ge=1, le=512)] = 32  # of clips: most frames of one that are stored
+    k_frames: Annotated[int, Field(ge=1, le=512)] = 8  # of clips: frames of one that a model sees at once
     val_fraction: Fraction
     fit_fraction: Fraction
     max_bad_images: Annotated[int, Field(ge=0)]
@@ -189,6 +193,29 @@ class Wandb(Section):
     log_freq: Positive  # optimizer steps between two values of a batch
 
 
+class Mlflow(Section):
+    """Where MLflow keeps a run. Decides nothing about the bits."""
+
+    enabled: bool = False
+    tracking_uri: Annotated[str, Field(pattern="^[^@]+$")] = "sqlite:///outputs/mlflow.db"  # a file, or a server
+    project: Annotated[str, Field(min_length=1, max_length=500)] = "drift_detector_pipeline"  # an experiment there
+    run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    registered_model: Annotated[str, Field(min_length=1)] | None = None  # gets the best model as a new version
+    log_freq: Positive = 10  # optimizer steps between two values of a batch
+
+
+class Trackio(Section):
+    """Where trackio keeps a run. Decides nothing about the bits."""
+
+    enabled: bool = False
+    folder: FilePath = Path("outputs/trackio")
+    server_url: Annotated[str, Field(pattern=r"^https?://[^@?]+$")] | None = None  # of one's own, not the folder
+    project: Annotated[str, Field(pattern=r"^[\w-]+$")] = "drift_detector_pipeline"
+    run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    python: FilePath | None = None  # of the environment that has trackio
+    log_freq: Positive = 10  # optimizer steps between two values of a batch
+
+
 class Drift(Section):
     """How a window of images is judged. Decides nothing about training."""
 
@@ -219,6 +246,8 @@ class Settings(Section):
     training: Training
     run: Run
     wandb: Wandb
+    mlflow: Mlflow
+    trackio: Trackio
     drift: Drift
     watch: Watch
     predict: Predict

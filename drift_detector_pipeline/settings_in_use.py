@@ -40,6 +40,10 @@ class Serving(Section):
     in_flight: Positive  # requests at once
     max_upload_mb: Annotated[float, Field(gt=0, le=1000)]  # of one request's body
     max_megapixels: Annotated[float, Field(gt=0, le=100)]  # of one image, as its header says
+    max_video_seconds: Annotated[float, Field(gt=0, le=3600)] = 20.0  # of one video, as its header says and as it plays
+    max_video_frames: Annotated[int, Field(ge=1, le=100_000)] = 600  # the same
+    max_video_megapixels: Annotated[float, Field(gt=0, le=36)] = 9.0  # of a frame
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5  # score from which on a box of a video begins a thing
     keep_crops: bool  # of the newest windows, in memory, for the second look
     retention_days: Annotated[float, Field(gt=0)] | None  # of rows of the log; null: kept
     thumbnails: Annotated[float, Field(ge=0, le=1)]  # share of images whose picture is kept

@@ -17,6 +17,7 @@ CPU_SECONDS = {
     "tests/corruptions": 40,
     "tests/deploy": 150,
     "tests/drift": 450,
+    "tests/frames": 40,
     "tests/images": 10,
     "tests/lifecycle": 400,
     "tests/modeling": 450,
@@ -33,6 +34,7 @@ CPU_SECONDS = {
     "tests/tasks": 40,
     "tests/tasks/boxes": 60,
     "tests/tasks/classification": 40,
+    "tests/tasks/clips": 10,
     "tests/video": 40,
 }
 TOO_MUCH = 10  # times the budget: a machine without wide vector units takes three or four times as long

@@ -18,14 +18,18 @@ reference_file   the same as a file
 preparation      a person's images -> crops
 reading          a window of any size through the network, a chunk at a time
 verdict          how loud, what moved, how accurate, which images show it
+detecting        what every detector is to whoever uses it
+kept_rows        what is kept of an image, as bytes and back
 verdict_words    the same in sentences
 inverse          a fault that its inverse undoes, and the accuracy of what was said before
+way_through      anybody's model -> a function that drift is measured through
 thumbnails       a few typical images of the reference
 detector         all of it in Python, for anybody's model
 boxes/           the same for a network of boxes
 build_reference  make drift_reference
 stream/          images one after another -> an alarm with a guarantee
 report           a verdict as JSON and as one page
+kinds            detectors of labels and of boxes behind one door
 __main__         make drift
 watch            make watch
 demo/            four folders, four verdicts, one picture

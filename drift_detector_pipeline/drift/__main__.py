@@ -8,27 +8,21 @@ few images, 1 an error.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.drift.boxes.verdict import BoxVerdict
-from drift_detector_pipeline.drift.boxes.verdict_words import box_summary
-from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.detecting import AnyVerdict
+from drift_detector_pipeline.drift.kinds import detector_of_run, write_page_of
 from drift_detector_pipeline.drift.preparation import Album
-from drift_detector_pipeline.drift.report import write_report
-from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Level, Limits, Verdict
-from drift_detector_pipeline.drift.verdict_words import summary
+from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Level, Limits
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import is_there
-from drift_detector_pipeline.images.named_files import ImageFile, image_files
-from drift_detector_pipeline.modeling.named import check_images, check_weights
+from drift_detector_pipeline.images.named_files import image_files
+from drift_detector_pipeline.modeling.named import check_images, check_weights, newest_run
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.settings import Drift, Run
-
-if TYPE_CHECKING:
-    from drift_detector_pipeline.modeling.trained import Trained
 
 _ALLOWED = (
     "run.device",
@@ -49,11 +43,11 @@ def main() -> int:
     if not any(command.images):
         raise ConfigError("name images: make drift RUN=outputs/DATE/TIME IMAGES=FOLDER")
     set_up_logging()
-    verdict = judge_images(command.target or _newest(), command.images, command.overrides)
+    verdict = judge_images(command.target or newest_run(), command.images, command.overrides)
     return EXIT_STATUS[verdict.level]
 
 
-def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) -> Verdict | BoxVerdict:
+def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) -> AnyVerdict:
     """Judge the files that `images` name and write the report.
 
     Raises a PipelineError if there is no file, no reference, or it is another model's.
@@ -71,42 +65,13 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
             raise DataError(f"{' '.join(images)}: no files there; name a folder, a pattern, files or an archive")
         trained = open_trained(folder / "final_model.safetensors", machine)
         facts: dict[str, Any] = {"run": str(folder), "named": list(images), "command": this_command(), "when": now()}
-        of = _of_boxes if trained.task.name == "boxes" else _of_labels
-        verdict, words, album, report = of(folder, trained, limits, found, facts)
-    _say(verdict.level, words, album, report)
+        detector = detector_of_run(folder, trained)
+        detector.limits = limits
+        album = detector.album([image.file for image in found], [image.name for image in found])
+        verdict = detector.check_album(album)
+        report = write_page_of(folder / "drift", verdict, album, detector, facts)  # opens some images again
+    _say(verdict.level, detector.words.summary(verdict), album, report)
     return verdict
-
-
-def _of_labels(
-    folder: Path, trained: "Trained", limits: Limits, found: Sequence[ImageFile], facts: dict[str, Any]
-) -> tuple[Verdict, list[str], Album, Path]:
-    detector = DriftDetector.load(folder, trained.network.module)
-    detector.limits = limits
-    album = detector.album([image.file for image in found], [image.name for image in found])
-    verdict = detector.check_album(album)
-    report = write_report(folder / "drift", verdict, album, detector, facts)  # opens some images again
-    return verdict, summary(verdict), album, report
-
-
-def _of_boxes(
-    folder: Path, trained: "Trained", limits: Limits, found: Sequence[ImageFile], facts: dict[str, Any]
-) -> tuple[BoxVerdict, list[str], Album, Path]:
-    from drift_detector_pipeline.drift.boxes.build import box_model_of  # brings torch
-    from drift_detector_pipeline.drift.boxes.detector import BoxDetector
-    from drift_detector_pipeline.drift.boxes.report import write_box_report
-
-    detector = BoxDetector.load(folder, box_model_of(trained))
-    detector.limits = limits
-    album = detector.album([image.file for image in found], [image.name for image in found])
-    verdict = detector.check_album(album)
-    report = write_box_report(folder / "drift", verdict, album, detector, facts)
-    return verdict, box_summary(verdict), album, report
-
-
-def _newest() -> Path:
-    from drift_detector_pipeline.runs.receipts import newest_finished
-
-    return newest_finished()
 
 
 def _say(level: Level, words: Sequence[str], album: Album, report: Path) -> None:

@@ -6,15 +6,15 @@ In: a finished run and its processed data. Out: `<run>/reference.npz` and `<run>
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from drift_detector_pipeline.arrays import Labels, Pixels
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.drift.boxes.build import box_detector_of
+from drift_detector_pipeline.drift.boxes.build import box_detector_of, box_model_of
 from drift_detector_pipeline.drift.boxes.detector import BoxDetector
-from drift_detector_pipeline.drift.detector import DriftDetector, Model
+from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.reference_file import FACTS, FILE
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.modeling.trained import Trained, open_trained
@@ -25,10 +25,7 @@ from drift_detector_pipeline.runs.machine import prepared
 from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt
 from drift_detector_pipeline.settings import Run
 
-AnyDetector: TypeAlias = DriftDetector | BoxDetector
-
 _ALLOWED = ("run.device", "run.threads")
-BOXES = "boxes"
 LEAST_BOXES = 20  # images of `fit` and of `ref`; the verdict says what is lost with fewer than a hundred
 
 
@@ -41,18 +38,14 @@ def main() -> int:
     return 0
 
 
-def build_reference(folder: Path, overrides: list[str]) -> AnyDetector:
+def build_reference(folder: Path, overrides: list[str]) -> DriftDetector | BoxDetector:
     """Learn on `fit`, describe `ref`, save both in the run's folder. Raises a PipelineError if something is missing."""
     receipt, started = read_receipt(folder), time.perf_counter()
     refuse_others(overrides, _ALLOWED, "the rest is in the receipt")
     run, processed = load_section(Run, ["run.precision=fp32", *overrides]), receipt.data()
     with prepared(run) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)
-        if trained.task.name == BOXES:
-            roles = roles_of(processed, LEAST_BOXES)
-            detector: AnyDetector = box_detector_of(trained, processed, roles, _facts(trained, processed, roles))
-        else:
-            detector = detector_of(trained.network.module, trained, processed)
+        detector = detector_of(_model_of(trained), trained, processed)
     detector.save(folder)
     _say(folder, detector, time.perf_counter() - started)
     return detector
@@ -65,12 +58,17 @@ class World(NamedTuple):
     labels: Labels | None  # (N,); None: nobody knows
 
 
-def detector_of(model: Model, trained: Trained, processed: Processed, world: World | None = None) -> DriftDetector:
+def detector_of(
+    model: Any, trained: Trained, processed: Processed, world: World | None = None
+) -> DriftDetector | BoxDetector:
     """Learn the training world of `trained` as `model` sees it: its own module, or a file it was exported to.
 
-    Drift is measured from `world`, or from the images that processed/roles.py has for it. Raises DataError if there are
-    too few images or nothing can be learned from them.
+    Drift is measured from `world`, or from the images that processed/roles.py has for it. Where boxes are found the
+    model is a `BoxModel`. Raises DataError if there are too few images or nothing can be learned from them.
     """
+    if trained.task.name == BoxDetector.task:
+        roles = roles_of(processed, LEAST_BOXES)
+        return box_detector_of(model, trained, processed, roles, _facts(trained, processed, roles))
     roles = roles_of(processed)
     labels, side = processed.images.labels, trained.img_size
     facts = _facts(trained, processed, roles)
@@ -82,6 +80,10 @@ def detector_of(model: Model, trained: Trained, processed: Processed, world: Wor
     )  # fmt: skip
 
 
+def _model_of(trained: Trained) -> Any:
+    return box_model_of(trained) if trained.task.name == BoxDetector.task else trained.network.module
+
+
 def _facts(trained: Trained, processed: Processed, roles: Roles) -> dict[str, Any]:
     return {
         "weights_sha256": trained.sha256, "data_fingerprint": processed.fingerprint, "pool_images": len(roles.pool),
@@ -89,7 +91,7 @@ def _facts(trained: Trained, processed: Processed, roles: Roles) -> dict[str, An
     }  # fmt: skip
 
 
-def _say(folder: Path, detector: AnyDetector, seconds: float) -> None:
+def _say(folder: Path, detector: DriftDetector | BoxDetector, seconds: float) -> None:
     if isinstance(detector, BoxDetector):
         worth = "mAP50", 100 * detector.reference.usual.map50
     else:

@@ -9,59 +9,68 @@ In: a model and images as uint8 (m, H, W, 3) or as paths. Out: a `Verdict`. Noth
 is needed. Read by the command line and the study.
 """
 
-import hashlib
-import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from drift_detector_pipeline.arrays import Float32s, Labels, Pixels
+from drift_detector_pipeline.arrays import Float32s, Float64s, Labels, Pixels
+from drift_detector_pipeline.drift.detecting import KEPT_FACTS, Detector, Rows, Sure, Watchable, Words, watchable_of
 from drift_detector_pipeline.drift.inverse import asker
+from drift_detector_pipeline.drift.kept_rows import scores_from
 from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import (
     CHUNK,
     Album,
     Images,
     Preparation,
-    Window,
     all_readable,
-    open_images,
     preparation_from,
+    refuse_shared,
 )
-from drift_detector_pipeline.drift.reading import read_chunks
-from drift_detector_pipeline.drift.reference import Reference, learn, one_blas_thread, refer
+from drift_detector_pipeline.drift.reading import Reading, judging, read_chunks
+from drift_detector_pipeline.drift.reference import (
+    Reference,
+    View,
+    evidence_of,
+    learn,
+    one_blas_thread,
+    predictions,
+    refer,
+    view_of,
+)
 from drift_detector_pipeline.drift.reference_file import load_reference, save_reference
-from drift_detector_pipeline.drift.scores.signals import Forward, Layers, Outputs, read_signals
+from drift_detector_pipeline.drift.scores.phi import Score, describe_scores, missing, phi
+from drift_detector_pipeline.drift.scores.signals import Forward, Layers, read_signals
 from drift_detector_pipeline.drift.thumbnails import typical_images
 from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
-from drift_detector_pipeline.drift.verdict import AskAgain, Limits, Verdict, checked_limits, judge, labellings_for
+from drift_detector_pipeline.drift.verdict import AskAgain, Limits, Verdict, judge, labellings_for
+from drift_detector_pipeline.drift.verdict_words import LABEL_WORDS
+from drift_detector_pipeline.drift.way_through import Model, way_through
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 
-if TYPE_CHECKING:
-    from torch import nn
-
-MOST_SHARED = 0.1  # of the reference that may be among `fit`, too
 BUILD_AGAIN = "make drift_reference RUN=..., or DriftDetector.build(...).save(...)"
 
-Model: TypeAlias = "nn.Module | Callable[[Pixels], Outputs]"
 
-
-class DriftDetector:
+class DriftDetector(Detector):
     """Knows one model's training world and says whether a window of images looks like it.
 
     The reference's scores, identity of the model and classes are fixed.
     """
 
+    task: ClassVar[str | None] = None
+    words: ClassVar[Words] = LABEL_WORDS
+
     def __init__(
         self, reference: Reference, forward: Forward, classes: list[str], preparation: Preparation,
         *, identity: str, thumbnails: list[tuple[str, bytes]], facts: dict[str, Any],
     ) -> None:  # fmt: skip
-        self.reference, self.forward, self.classes, self.preparation = reference, forward, classes, preparation
-        self.identity, self.thumbnails, self.facts = identity, thumbnails, facts
+        self._reference, self.forward, self.classes, self.preparation = reference, forward, classes, preparation
+        self._identity, self.thumbnails, self.facts = identity, thumbnails, facts
         self._limits = Limits()
         self._labellings: dict[tuple[int, Limits], Labellings] = {}
 
@@ -87,9 +96,9 @@ class DriftDetector:
             side_px = min(fit_images.shape[1:3])
         named = (layers.early, layers.classifier) if layers else (None, None)
         preparation = Preparation(side_px, stored_side_px or side_px, tuple(mean), tuple(std), *named)
-        forward, identity = _way_through(model, preparation)
+        forward, identity = way_through(model, preparation)
         fit, ref = (all_readable(images, preparation) for images in (fit_images, ref_images))
-        _refuse_shared(fit, ref)
+        refuse_shared(fit, ref)
         if not kinds:
             raise DataError(f"kinds: none given, so there is nothing to learn from; name some of {', '.join(CHANGES)}")
         try:
@@ -116,13 +125,28 @@ class DriftDetector:
         )  # fmt: skip
 
     @property
-    def limits(self) -> Limits:
-        """What is asked of verdicts; may be set at any time. Raises ConfigError if nothing could be noticed."""
-        return self._limits
+    def reference(self) -> Reference:
+        """Everything that is known; may be exchanged for a part of it."""
+        return self._reference
 
-    @limits.setter
-    def limits(self, limits: Limits) -> None:
-        self._limits = checked_limits(limits)
+    @reference.setter
+    def reference(self, reference: Reference) -> None:
+        self._reference = reference
+
+    @property
+    def identity(self) -> str:
+        """Changes with the model."""
+        return self._identity
+
+    @property
+    def columns(self) -> list[Score]:
+        """Name, channel and group of each of the S scores."""
+        return describe_scores(self.reference.learned.parameters)
+
+    @property
+    def watchable(self) -> Watchable:
+        """What a stream may watch."""
+        return watchable_of(self.reference.learned)
 
     def save(self, folder: str | Path) -> None:
         """Write reference.npz and reference.json into `folder`, which need not exist."""
@@ -150,7 +174,7 @@ class DriftDetector:
             raise DataError(
                 f"{folder}: damaged ({type(error).__name__}: {error}); build it again: {BUILD_AGAIN}"
             ) from error
-        forward, identity = _way_through(model, preparation)
+        forward, identity = way_through(model, preparation)
         if identity != built_for:
             raise ModelError(
                 f"{folder}: built for the model {built_for}, not for {identity}; build it again for this model: "
@@ -164,14 +188,6 @@ class DriftDetector:
         Raises DataError if `images` are neither uint8 (m, H, W, 3) nor a list of paths.
         """
         return self.check_album(self.album(images))
-
-    def open(self, images: Images, names: Sequence[str] | None = None) -> Window:
-        """Decode and crop a few images; arrays are named by their place. Raises DataError as `check` does."""
-        return open_images(images, self.preparation, names)
-
-    def album(self, images: Images, names: Sequence[str] | None = None) -> Album:
-        """Any number of images, to be opened a chunk at a time. Raises DataError as `check` does."""
-        return Album(images, self.preparation, names)
 
     def check_album(self, album: Album) -> Verdict:
         """Judge what `album` gives, in bounded memory. Raises DataError if the model gives no finite numbers for it."""
@@ -188,13 +204,14 @@ class DriftDetector:
         return self._check_chunks(chunks, lambda places: crops[list(places)])
 
     def check_scores(
-        self, scores: Float32s, predicted: Labels, *, ask_again: AskAgain = lambda looks_changed: None
-    ) -> Verdict:
+        self, scores: Float32s, predicted: Labels, sure: Sequence[Sure] | None = None,
+        *, ask_again: AskAgain = lambda looks_changed: None, names: Sequence[str] = (),
+    ) -> Verdict:  # fmt: skip
         """Judge images whose scores (m, S), as `scores.phi` gives them, and predicted classes (m,) are known.
 
-        `ask_again` takes a second look at the images after a notice, as `inverse.asker` does; without it the accuracy
-        of a changed window is less certain than it seems. Raises DataError if shapes do not fit, a score is not finite
-        or a class not in 0..K-1.
+        `ask_again` takes a second look at the images after a notice, as `asker` does; without it the accuracy of a
+        changed window is less certain than it seems. `names` are of all images; `sure` is of boxes and of no use here.
+        Raises DataError if shapes do not fit, a score is not finite or a class not in 0..K-1.
         """
         columns, scores = self.reference.scores.shape[1], np.asarray(scores)
         numbers = scores.ndim == 2 and scores.dtype.kind in "fiu" and np.isfinite(scores).all()
@@ -208,7 +225,47 @@ class DriftDetector:
             if (labellings := self._labellings.get(key)) is None:
                 labellings = labellings_for(self.reference, len(self.classes), len(scores), self.limits)
                 self._labellings = {key: labellings}
-            return judge(self.reference, labellings, scores, predicted, self.classes, self.limits, ask_again)
+            said = judge(self.reference, labellings, scores, predicted, self.classes, self.limits, ask_again)
+        return said._replace(carrier_names=tuple(names[place] for place in said.carriers if names))
+
+    def rows_of(self, crops: Pixels) -> Rows:
+        """The rows of uint8 (m, S, S, 3) crops, as `open` gives them. Raises DataError for numbers that do not fit."""
+        with judging():
+            signals = read_signals(crops, self.forward)
+        with one_blas_thread():
+            return Rows(phi(signals, self.reference.learned.parameters), predictions(signals))
+
+    def rows_from(self, kept: Sequence[bytes], predicted: Labels) -> Rows:
+        """Rows from the bytes that a service keeps of each image, and its predicted class. Raises DataError as well."""
+        return Rows(scores_from(kept, self.reference.scores.shape[1]), predicted)
+
+    def risks(self, rows: Rows) -> Float64s:
+        """The probability that each prediction is wrong, (m,)."""
+        with one_blas_thread():
+            return evidence_of(rows.scores, self.reference.learned, self._view).risks
+
+    def world_risks(self) -> Float64s:
+        """The same of the reference images, (n,)."""
+        return self.risks(Rows(self.reference.scores, self.reference.predicted))
+
+    def asker(self, crops: Pixels) -> AskAgain:
+        """A second look at uint8 (m, S, S, 3) crops of a window: by undoing a fault, or by an adapted copy."""
+        unread = Reading(len(crops), np.zeros((0, 0), np.float32), np.zeros(0, np.int64), 0, None)
+        return asker(self.reference, unread, lambda places: crops[list(places)], self.forward)
+
+    def about(self) -> dict[str, Any]:
+        """What is asked of a verdict, and which reference it compares with."""
+        reference = self.reference
+        own = {
+            "identity": self.identity, "images": len(reference.scores), "accuracy": reference.known.accuracy,
+            "labelled": reference.labelled, "missing": missing(reference.learned.parameters),
+        }  # fmt: skip
+        kept = {name: self.facts[name] for name in KEPT_FACTS if name in self.facts}
+        return {"limits": self.limits._asdict(), "reference": own | kept}
+
+    @cached_property
+    def _view(self) -> View:
+        return view_of(self.reference.learned.parameters)
 
     def _check_chunks(self, chunks: Iterable[Pixels], crops_of: Callable[[Sequence[int]], Pixels]) -> Verdict:
         parameters, least = self.reference.learned.parameters, self.limits.min_images
@@ -227,37 +284,6 @@ def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int)
             + (f" in {found.min()}..{found.max()}" if found.dtype.kind in "iu" and found.size else "")
         )
     return found.astype(np.int64)
-
-
-def _refuse_shared(fit: Pixels, ref: Pixels) -> None:
-    """A few images that appear twice in a data set do no harm; the same images for both do."""
-    of_fit, of_ref = ({hashlib.sha256(image.tobytes()).digest() for image in images} for images in (fit, ref))
-    shared = len(of_fit & of_ref)
-    if shared > MOST_SHARED * len(of_ref):
-        raise DataError(
-            f"ref_images: {shared} of {len(of_ref)} are among fit_images, too; what was learned from them would take "
-            "them for more usual than new ones: give others"
-        )
-
-
-def _way_through(model: Model, preparation: Preparation) -> tuple[Forward, str]:
-    if (torch := sys.modules.get("torch")) and isinstance(model, torch.nn.Module):
-        return _way_through_module(model, preparation)
-    if not isinstance(identity := getattr(model, "identity", None), str):
-        raise ModelError("model: a callable must have an attribute `identity`, a text that changes with the model")
-    return model, identity
-
-
-def _way_through_module(module: "nn.Module", preparation: Preparation) -> tuple[Forward, str]:
-    from drift_detector_pipeline.drift.scores.module_forward import through  # nothing else here needs torch
-    from drift_detector_pipeline.networks.tensors_hash import tensors_hash
-
-    given = preparation.classifier
-    layers = None if given is None else Layers(preparation.early or (), given)
-    try:
-        return through(module, preparation.mean, preparation.std, layers), tensors_hash(module.state_dict())
-    except ValueError as error:
-        raise ModelError(str(error)) from error
 
 
 def _named_classes(names: object, reference: Reference) -> list[str]:

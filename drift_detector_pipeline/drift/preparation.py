@@ -4,6 +4,7 @@ In: uint8 (m, H, W, 3) or paths. Out: a `Window` of crops, all of one side, or a
 a time. Read by detector.py.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -20,6 +21,7 @@ from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 
 LARGEST_PX = 2**14  # side of an image; more is no image but damage
+MOST_SHARED = 0.1  # of the reference that may be among `fit`, too
 CHUNK = 1024  # images that are held at a time: 154 MB of 224 px
 Images = Pixels | Sequence[str | Path]
 Shape = Literal["crop", "letterbox"]
@@ -143,6 +145,17 @@ def all_readable(images: Images, preparation: Preparation) -> Pixels:
         name, why = next(iter(window.unreadable.items()))
         raise DataError(f"{name}: {why}; a detector is built from readable images only")
     return window.crops
+
+
+def refuse_shared(fit: Pixels, ref: Pixels) -> None:
+    """Raise DataError if many images are among both: a few that appear twice in a data set do no harm."""
+    of_fit, of_ref = ({hashlib.sha256(image.tobytes()).digest() for image in images} for images in (fit, ref))
+    shared = len(of_fit & of_ref)
+    if shared > MOST_SHARED * len(of_ref):
+        raise DataError(
+            f"ref_images: {shared} of {len(of_ref)} are among fit_images, too; what was learned from them would take "
+            "them for more usual than new ones: give others"
+        )
 
 
 def _checked_array(images: Pixels) -> Pixels:

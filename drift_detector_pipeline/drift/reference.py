@@ -111,7 +111,7 @@ def learn(
     copies = _learn_copies(clean, labels, twins, looks, [_for_accuracy(scores, view)[1] for scores in (own, *theirs)])
     pairs = [(twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True) if twin.kind in taught]
     bound = steepest(parameters, own, pairs)
-    moves = _moves(own, taught, twins, theirs)
+    moves = weakest_moves(own, [one for one in changes if one.kind in taught])
     return Learned(parameters, accuracy, learn_causes(usual, changes), copies, moves, bound)
 
 
@@ -197,11 +197,12 @@ def mistakes(signals: Signals, labels: Labels) -> npt.NDArray[np.bool_]:
     return np.asarray(predictions(signals) != labels)
 
 
-def _moves(clean: Float32s, kinds: set[str], twins: Sequence[Twin], scores: Sequence[Float32s]) -> Moves:
-    weakest = {kind: min(twin.severity for twin in twins if twin.kind == kind) for kind in kinds}
-    pairs = [pair for pair in zip(twins, scores, strict=True) if pair[0].severity == weakest.get(pair[0].kind)]
-    means = [values.mean(axis=0) - clean[twin.rows].mean(axis=0) for twin, values in pairs]
-    return Moves(np.array([twin.kind for twin, _ in pairs], dtype=np.str_), np.array(means).reshape(-1, clean.shape[1]))
+def weakest_moves(clean: Float32s, changes: Sequence[Change]) -> Moves:
+    """Where each kind of change moves scores (N, S) when it is weakest."""
+    weakest = {one.kind: min(other.level for other in changes if other.kind == one.kind) for one in changes}
+    chosen = [one for one in changes if one.level == weakest[one.kind]]
+    means = [one.scores.mean(axis=0) - clean[one.rows].mean(axis=0) for one in chosen]
+    return Moves(np.array([one.kind for one in chosen], dtype=np.str_), np.array(means).reshape(-1, clean.shape[1]))
 
 
 class View(NamedTuple):

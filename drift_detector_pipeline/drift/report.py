@@ -19,7 +19,6 @@ from drift_detector_pipeline.drift.cause import MIX, Cause
 from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Album, Window
-from drift_detector_pipeline.drift.scores.phi import missing
 from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict
 from drift_detector_pipeline.drift.verdict_words import as_json, summary
@@ -56,7 +55,7 @@ def write_report(
         page = report_page(verdict, window, detector, facts)
         write_atomically(folder / "report.html", page.encode("utf-8", "backslashreplace"))
         files = {"unreadable": window.unreadable}
-        write_json(folder / "verdict.json", as_json(verdict) | files | about(detector) | facts)
+        write_json(folder / "verdict.json", as_json(verdict) | files | detector.about() | facts)
     return final_name(folder) / "report.html"
 
 
@@ -67,17 +66,12 @@ def report_page(verdict: Verdict, window: Album | Window | None, detector: Drift
     return fill_page(
         "drift.html",
         title=_MIXED if mixed else _TITLES[verdict.level], verdict=verdict, words=summary(verdict)[1:],
-        facts=facts, about=about(detector),
+        facts=facts, about=detector.about(),
         command=shlex.join(facts["command"]), unreadable={} if window is None else window.unreadable,
         pictures=window is not None, pairs=_pairs(verdict, window, detector),
         seen=words_for(cause.kind).seen if _shows(cause) else None,
         strangers=_strangers(verdict, window),
     )  # fmt: skip
-
-
-def about(detector: DriftDetector) -> dict[str, Any]:
-    """What was asked of a verdict, and which reference it compares with."""
-    return {"limits": detector.limits._asdict(), "reference": _reference_facts(detector)}
 
 
 def _pairs(verdict: Verdict, window: Album | Window | None, detector: DriftDetector) -> list[CarrierPair]:
@@ -145,13 +139,3 @@ def _small(crop: Pixels) -> Pixels:
     image = Image.fromarray(crop)
     image.thumbnail((_TILE_PX, _TILE_PX), Image.Resampling.BICUBIC)
     return np.asarray(image)
-
-
-def _reference_facts(detector: DriftDetector) -> dict[str, Any]:
-    reference = detector.reference
-    own = {
-        "identity": detector.identity, "images": len(reference.scores), "accuracy": reference.known.accuracy,
-        "labelled": reference.labelled, "missing": missing(reference.learned.parameters),
-    }  # fmt: skip
-    kept = ("fit_images", "weights_sha256", "data_fingerprint", "sha256")
-    return own | {name: detector.facts[name] for name in kept if name in detector.facts}

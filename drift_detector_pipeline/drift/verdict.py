@@ -108,6 +108,11 @@ class Verdict(NamedTuple):
     strangers: tuple[int, ...] = ()  # places of the images likeliest to be of no known class, likeliest first
     images_for_strangers: int | None = None  # so many, as these are, would show it; None: no lean that way, or no hope
 
+    @property
+    def worth(self) -> Estimate | None:
+        """Accuracy."""
+        return self.accuracy
+
 
 def checked_limits(limits: Limits) -> Limits:
     """Return them. Raises ConfigError if one is out of range, or what stands out in one statistic is never noticed."""

@@ -3,11 +3,13 @@
 In: a `Verdict`. Out: sentences, the most important first; what verdict.json holds. Read by the report and the command.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drift_detector_pipeline.drift.accuracy import Estimate
-from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
+from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN, Cause
 from drift_detector_pipeline.drift.cause_words import in_words, remedy, words_for
+from drift_detector_pipeline.drift.detecting import Words
 from drift_detector_pipeline.drift.permutation import STATISTICS
 from drift_detector_pipeline.drift.verdict import CERTAIN, Channel, Verdict
 
@@ -52,6 +54,31 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "mix": None if verdict.mix is None else {"reference": verdict.mix[0], "window": verdict.mix[1]},
     }
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def from_json(plain: Mapping[str, Any], likely_loss: float | None) -> Verdict:
+    """Undo `as_json`."""
+    accuracy = plain["accuracy"]
+    found = accuracy and Estimate(**accuracy, likely_loss=likely_loss or 0.0)
+    return Verdict(**values_of(plain, Verdict._fields) | {"accuracy": found})
+
+
+def values_of(plain: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    """The parts that verdicts of all kinds have, as they were before they went through JSON."""
+    own = {name: plain[name] for name in fields}
+    tuples = {name: tuple(value) for name, value in own.items() if isinstance(value, list)}
+    mix, cause = own["mix"], own["cause"]
+    return own | tuples | {
+        "channels": tuple(Channel(*(one[name] for name in Channel._fields)) for one in own["channels"]),
+        "cause": cause and cause_from(cause),
+        "mix": mix and (mix["reference"], mix["window"]),
+    }  # fmt: skip
+
+
+def cause_from(plain: Mapping[str, Any]) -> Cause:
+    """A cause from plain values."""
+    own = {name: plain[name] for name in Cause._fields}
+    return Cause(**own | {name: tuple(map(tuple, own[name])) for name in ("alternatives", "mix")})
 
 
 def _first(verdict: Verdict) -> str:
@@ -103,3 +130,6 @@ def _of_accuracy(now: Estimate, before: float, labelled: bool) -> str:
 
 def _accuracy_as_json(found: Estimate) -> dict[str, Any]:
     return {name: getattr(found, name) for name in ("accuracy", "low", "high", "known", "by_copy", "undone")}
+
+
+LABEL_WORDS = Words("accuracy", summary, as_json, from_json)

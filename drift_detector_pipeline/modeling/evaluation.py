@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.commands import refuse_others
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.modeling.evaluation_report import seen_in, write_evaluation
-from drift_detector_pipeline.modeling.loaders import evaluation_requests, load_batches
+from drift_detector_pipeline.modeling.loaders import load_batches
+from drift_detector_pipeline.modeling.order import evaluation_requests
 from drift_detector_pipeline.modeling.trained import Trained, open_trained, precision_of
 from drift_detector_pipeline.modeling.views import outputs_of_views
 from drift_detector_pipeline.processed.manifest import Processed
@@ -25,7 +27,7 @@ from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepa
 from drift_detector_pipeline.runs.receipts import Receipt, read_receipt
 from drift_detector_pipeline.settings import Data, Run
 from drift_detector_pipeline.tasks.headline import Headline
-from drift_detector_pipeline.tasks.task import Evaluation, Metrics, Output, Target, View
+from drift_detector_pipeline.tasks.task import Evaluation, Metrics, Output, Target
 
 _ALLOWED = ("run.device", "run.precision", "run.threads", "data.processed_path", "data.dataloader_workers")
 
@@ -63,13 +65,12 @@ def evaluate(
     metrics = trained.task.measure(found.outputs, found.targets)
     facts["training"] = _as_training_said(receipt, split, weights, metrics) if views == "1" else None
     facts |= {f"seconds_{part}": round(getattr(found, f"seconds_{part}"), 3) for part in ("total", "forward")}
-    how = View(trained.img_size, None)
     evaluation = Evaluation(
         facts, metrics, trained.classes,
         paths=[processed.images.paths[index] for index in indices],
         targets=found.targets,
         answers=trained.task.answer(found.outputs, trained.classes),
-        picture=lambda place: trained.task.view(processed.images[int(indices[place])], None, how, None)[0].numpy(),
+        picture=lambda place: _picture(trained, processed.images[int(indices[place])]),
     )  # fmt: skip
     target = write_evaluation(
         folder / "evaluation" / (split + f"_{views}_views" * (views != "1")), evaluation, trained.task
@@ -122,6 +123,7 @@ def _surroundings(folder: Path, processed: Processed, trained: Trained, machine:
         "data": str(processed.folder),
         "data_fingerprint": processed.fingerprint,
         "img_size": trained.img_size,
+        **_of_clips(trained, processed),
         "command": this_command(),
         "when": now(),
         "device": machine.device.type,
@@ -130,6 +132,17 @@ def _surroundings(folder: Path, processed: Processed, trained: Trained, machine:
         "threads": machine.threads,
         "packages": package_versions(),
     }
+
+
+def _of_clips(trained: Trained, processed: Processed) -> dict[str, Any]:
+    if trained.clip is None:
+        return {}
+    return {"k_frames": trained.clip.k_frames, "sources_from": processed.manifest.sources_from}
+
+
+def _picture(trained: Trained, stored: Pixels) -> Pixels:
+    view: Pixels = trained.task.view(stored, None, trained.look, None)[0].numpy()
+    return view
 
 
 def _as_training_said(receipt: Receipt, split: str, weights: str, metrics: Metrics) -> dict[str, object] | None:

@@ -18,9 +18,14 @@ from drift_detector_pipeline.tasks.task import Metrics, Output, Target, Task
 
 
 def model_input(batch: Batch, network: Network, machine: Machine) -> torch.Tensor:
-    """Move uint8 images to the device and normalise them: float32 (B, 3, S, S) in the machine's memory layout."""
+    """Move uint8 images to the device and normalise them: float32 (B, 3, S, S) in the machine's memory layout.
+
+    Of clips (B, k, 3, S, S), each frame as an image.
+    """
     images = batch.images.to(machine.device, non_blocking=True)
-    return normalize(images, network.mean, network.std).contiguous(memory_format=machine.memory_format)
+    flat = images.flatten(0, -4)
+    made = normalize(flat, network.mean, network.std).contiguous(memory_format=machine.memory_format)
+    return made if images.dim() == flat.dim() else made.view(*images.shape[:-3], *made.shape[1:])
 
 
 @torch.inference_mode()

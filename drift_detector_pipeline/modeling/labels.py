@@ -25,6 +25,7 @@ from drift_detector_pipeline.files import final_name, new_folder, spreadsheet_ro
 from drift_detector_pipeline.images.crops import Stored, read_stored
 from drift_detector_pipeline.images.named_files import ImageFile, image_files
 from drift_detector_pipeline.images.tiles import Tile, tiles
+from drift_detector_pipeline.modeling.clip_files import read_clips
 from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.trained import Trained, open_trained, outputs_of, precision_of
 from drift_detector_pipeline.networks.weights import read_description
@@ -32,7 +33,7 @@ from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
 from drift_detector_pipeline.settings import Run
 from drift_detector_pipeline.settings_in_use import Predict
-from drift_detector_pipeline.tasks.task import Answer, FurtherFiles, Task, View
+from drift_detector_pipeline.tasks.task import Answer, FurtherFiles, Task
 
 _ALLOWED = (
     "run.device", "run.precision", "run.threads", "predict.threshold", "predict.tile_px", "predict.pictures",
@@ -62,12 +63,13 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
         if (recorded, machine.precision) == ("bf16", "fp32"):
             log.warning("%s: its run computed in bf16, here it is fp32; probabilities differ a little", file)
         trained = open_trained(file, machine)
-        check_for_task(how, trained.task)
+        check_for_task(how, trained.task, trained.classes)
         unreadable = dict[str, str]()
         count = _write(partial, _predictions(trained, machine, found, how, unreadable), trained, how)
         if not count:
             first = "".join(f"; {name}: {why}" for name, why in list(unreadable.items())[:1])
-            raise DataError(f"{' '.join(images)}: no image among {len(found)} files{first}")
+            what = "image" if trained.clip is None else "clip"
+            raise DataError(f"{' '.join(images)}: no {what} among {len(found)} files{first}")
         write_json(partial / "summary.json", _summary(trained, machine, count, unreadable))
     return Predicted(final_name(partial), count, len(unreadable))
 
@@ -81,18 +83,25 @@ class _Image(NamedTuple):
     answers: list[Answer]  # of the first tiles
 
 
-def check_for_task(how: Predict, task: Task) -> None:
-    """Raise ConfigError if a word asks for what only models of boxes can do."""
+def check_for_task(how: Predict, task: Task, classes: Sequence[str]) -> None:
+    """Raise ConfigError if a word asks for what models of this task, or of more than two classes, cannot do."""
     for name in ("threshold", "tile_px"):
-        if task.join is None and (value := getattr(how, name)) is not None:
+        if task.join is not None or (value := getattr(how, name)) is None:
+            continue
+        if name == "tile_px" or task.decide is None:
             raise ConfigError(f"predict.{name}={value}: is for models of boxes; this one is for {task.name}")
+        if len(classes) != 2:
+            raise ConfigError(f"predict.{name}={value}: is for models of two classes; this one has {len(classes)}")
 
 
 def _predictions(
     trained: Trained, machine: Machine, found: Sequence[ImageFile], how: Predict, unreadable: dict[str, str]
 ) -> Iterator[tuple[_Image, Answer]]:
     """Yield each image and its answer, in order; add the others to `unreadable`."""
-    stored = read_stored(found, side_of(trained, how), trained.task.stored_side, unreadable)
+    if trained.clip is None:
+        stored = read_stored(found, side_of(trained, how), trained.task.stored_side, unreadable)
+    else:
+        stored = read_clips(found, trained.clip, trained.stored_side_px, unreadable)
     yield from answers_of(trained, machine, stored, how)
     for name, why in unreadable.items():
         log.warning("%s: %s", name, why)
@@ -108,13 +117,13 @@ def answers_of(
 ) -> Iterator[tuple[_Image, Answer]]:
     """Yield each of the named images, and its answer in px of the image as people see it, in order."""
     images = (
-        _Image(name, one, tiles(one.pixels.shape[0], one.pixels.shape[1], how.tile_px), []) for name, one in stored
+        _Image(name, one, tiles(one.pixels.shape[-3], one.pixels.shape[-2], how.tile_px), []) for name, one in stored
     )
     parts = ((image, tile) for image in images for tile in image.tiles)
-    view = View(trained.img_size, None)
     while group := list(itertools.islice(parts, trained.task.batch)):
-        crops = [trained.task.view(_cut(image, tile), None, view, None)[0].numpy() for image, tile in group]
-        outputs = outputs_of(trained, batch_of(crops), machine)
+        views = [trained.task.view(_cut(image, tile), None, trained.look, None) for image, tile in group]
+        known = [target for _, target in views if target is not None]  # of clips, how many frames of a view they fill
+        outputs = outputs_of(trained, batch_of([view.numpy() for view, _ in views], known or None), machine)
         for (image, _), answer in zip(group, trained.task.answer(outputs, trained.classes), strict=True):
             image.answers.append(answer)
             if len(image.answers) == len(image.tiles):
@@ -122,15 +131,17 @@ def answers_of(
 
 
 def _cut(image: _Image, tile: Tile) -> Pixels:
-    return image.stored.pixels[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
+    return image.stored.pixels[..., tile.top : tile.top + tile.height, tile.left : tile.left + tile.width, :]
 
 
 def _on_image(image: _Image, trained: Trained, how: Predict) -> Answer:
     """What is said of an image's parts, in terms of the whole image as people see it."""
     task, size = trained.task, (image.stored.height, image.stored.width)
     if len(image.tiles) == 1:
-        stored = image.stored.pixels.shape[:2]
+        stored = image.stored.pixels.shape[-3:-1]
         answer = task.on_image(image.answers[0], size, trained.img_size, stored=stored)
+        if task.decide is not None and how.threshold is not None:
+            return task.decide(answer, trained.classes, how.threshold)
         return answer if task.join is None else task.join([(answer, Tile(0, 0, *size[::-1]))], size, how.threshold)
     assert task.join is not None
     parts = [

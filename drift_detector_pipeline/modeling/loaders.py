@@ -1,16 +1,17 @@
 """Batches whose content is a function of (seed, epoch, image): nothing to save, nothing to restore.
 
-Sample order = f(seed, epoch); augmentation and twins = f(seed, epoch, image); partners to mix with = f(seed, epoch).
+Augmentation, frames of a clip and twins = f(seed, epoch, image); sample order and partners to mix with: order.py.
 Worker processes only share the work, so any number of them gives the same batches. B: images of a batch. Fed by
-processed/packing.py and a task, read by modeling/session.py and evaluation.py.
+processed/packing.py, order.py and a task, read by modeling/session.py and evaluation.py.
 """
 
 import atexit
 import itertools
+import math
 import multiprocessing
 import signal
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,12 +24,12 @@ from drift_detector_pipeline.corruptions.faults import change
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.augmentation import mirrored
 from drift_detector_pipeline.images.mixing import cutmix, mixup
-from drift_detector_pipeline.processed.class_balance import balanced_draw
+from drift_detector_pipeline.modeling.order import Request
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.settings import Data, Twins
-from drift_detector_pipeline.tasks.task import Target, Task, View
+from drift_detector_pipeline.tasks.task import Target, Task
 
-_ORDER, _AUGMENTATION, _PARTNERS, _MIXING, _TWINS, _MOSAIC, _SIDES = 0, 1, 2, 3, 4, 5, 6  # independent random streams
+_AUGMENTATION, _MIXING, _TWINS, _MOSAIC, _SIDES = 1, 3, 4, 5, 6  # independent random streams; order.py has 0 and 2
 _MIX = {"mixup": mixup, "cutmix": cutmix}
 _PREFETCH = 4  # batches ahead of time, for each worker
 
@@ -36,68 +37,13 @@ _PREFETCH = 4  # batches ahead of time, for each worker
 class Batch(NamedTuple):
     """Images of one step and the truth about them."""
 
-    images: torch.Tensor  # uint8 (B, 3, S, S), channels last in memory
+    images: torch.Tensor  # uint8 (B, 3, S, S), of clips (B, k, 3, S, S), channels last in memory
     targets: list[Target] | None = None  # plain JSON, one each; None: nobody knows the truth
 
 
-def batch_of(crops: Sequence[Pixels]) -> Batch:
-    """A batch of images (S, S, 3) of which nobody knows the truth."""
-    return Batch(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2))
-
-
-class Request(NamedTuple):
-    """Which images a batch holds and how they are made."""
-
-    indices: npt.NDArray[np.int64]  # (B,)
-    side_px: int
-    epoch: int | None  # None: the inference crop, nothing random
-    repeats: npt.NDArray[np.int64]  # (B,): how often each image was drawn before in this epoch
-    partners: npt.NDArray[np.int64]  # (B, 3): the image to mix with, and two more where a view shows four
-
-
-def epoch_order(indices: npt.NDArray[np.int64], seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Return `indices` (N,) in the random order of an epoch."""
-    return np.random.default_rng((_ORDER, seed, epoch)).permutation(indices)
-
-
-def training_requests(
-    indices: npt.NDArray[np.int64], *, seed: int, first_step: int, batch_size: int, sizes_px: list[int],
-    rank: int = 0, processes: int = 1, balance_by: npt.NDArray[np.int64] | None = None,
-) -> Iterator[Request]:  # fmt: skip
-    """Yield the batches from global step `first_step` to the end of the last epoch, `len(sizes_px)` epochs in all.
-
-    A step takes `batch_size * processes` images of the epoch's order, and each process its own part of them; what
-    does not fill a step is left out, other images each epoch. `balance_by`: labels of `indices`, to show each class
-    equally often; None: each image once.
-    """
-    per_step = batch_size * processes
-    steps = len(indices) // per_step
-    for epoch in range(first_step // steps, len(sizes_px)):
-        drawn, repeats, partners = _epoch(indices, seed, epoch, balance_by)
-        for step in range(first_step % steps if epoch == first_step // steps else 0, steps):
-            start = step * per_step + rank * batch_size
-            part = slice(start, start + batch_size)
-            yield Request(drawn[part], sizes_px[epoch], epoch, repeats[part], partners[part])
-
-
-def in_parts(requests: Iterable[Request], parts: int) -> Iterator[Request]:
-    """Yield each batch as `parts` smaller ones of equal size."""
-    for request in requests:
-        size = len(request.indices) // parts
-        for start in range(0, size * parts, size):
-            part = slice(start, start + size)
-            yield request._replace(
-                indices=request.indices[part], repeats=request.repeats[part], partners=request.partners[part]
-            )
-
-
-def evaluation_requests(
-    indices: npt.NDArray[np.int64], *, batch_size: int, side_px: int, rank: int = 0, processes: int = 1
-) -> Iterator[Request]:
-    """Yield the batches of a split in its stored order; every `processes`-th batch belongs to this process."""
-    for start in range(rank * batch_size, len(indices), batch_size * processes):
-        part = indices[start : start + batch_size]
-        yield Request(part, side_px, None, np.zeros_like(part), np.stack([part] * 3, axis=1))
+def batch_of(crops: Sequence[Pixels], targets: Sequence[Target] | None = None) -> Batch:
+    """A batch of images (S, S, 3) or clips (k, S, S, 3), and what is known of them; None: nobody knows the truth."""
+    return Batch(_channels_first(torch.from_numpy(np.stack(crops))), None if targets is None else list(targets))
 
 
 def load_batches(
@@ -113,8 +59,8 @@ def load_batches(
         return iter(())
     places = None
     if workers and not pin:
-        side_px = max(first.side_px, data.img_size)
-        places = _shared(_PREFETCH * workers + 1, len(first.indices) * side_px**2 * 3)
+        largest = task.look(data, max(first.side_px, data.img_size)).shape
+        places = _shared(_PREFETCH * workers + 1, len(first.indices) * math.prod(largest))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as was asked for
         loader = DataLoader(
@@ -135,47 +81,34 @@ def load_batches(
     return _received(made, places)
 
 
-def _epoch(
-    indices: npt.NDArray[np.int64], seed: int, epoch: int, balance_by: npt.NDArray[np.int64] | None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Images in an epoch's order, how often each was drawn before, and three partners: the same in other orders."""
-    if balance_by is None:
-        drawn, repeats = epoch_order(indices, seed, epoch), np.zeros_like(indices)
-    else:
-        positions, repeats = balanced_draw(balance_by, np.random.default_rng((_ORDER, seed, epoch)))
-        drawn = indices[positions]
-    partners = np.random.default_rng((_PARTNERS, seed, epoch)).permutation(drawn)
-    third = len(partners) // 3
-    return drawn, repeats, np.stack([np.roll(partners, -shift) for shift in (0, third, 2 * third)], axis=1)
-
-
 class _Made(NamedTuple):
     """A batch on its way, most often from a worker process."""
 
-    images: torch.Tensor | None  # uint8 (B, S, S, 3); None: they lie in the memory that is shared with this process
+    images: torch.Tensor | None  # uint8 (B, *shape); None: they lie in the memory that is shared with this process
     targets: list[Target]
     number: int
-    side_px: int
+    shape: tuple[int, ...]  # of one view
 
 
 class _BatchMaker(Dataset[_Made]):
     def __init__(self, images: PackedImages, task: Task, data: Data, seed: int, places: torch.Tensor | None) -> None:
-        self._images, self._task, self._augmentation = images, task, data.augmentation
+        self._images, self._task, self._data, self._augmentation = images, task, data, data.augmentation
         self._seed, self._places = seed, places
 
     def __getitem__(self, numbered: tuple[int, Request]) -> _Made:
         number, request = numbered
         made = self._items(request)
         views, targets = [view for view, _ in made], [target for _, target in made]
-        if self._places is None or len(views) * request.side_px**2 * 3 > self._places.shape[1]:
-            return _Made(default_collate(views), targets, number, request.side_px)
-        torch.stack(views, out=_place(self._places, number, len(views), request.side_px))
-        return _Made(None, targets, number, request.side_px)
+        shape = tuple(views[0].shape)
+        if self._places is None or len(views) * math.prod(shape) > self._places.shape[1]:
+            return _Made(default_collate(views), targets, number, shape)
+        torch.stack(views, out=_place(self._places, number, len(views), shape))
+        return _Made(None, targets, number, shape)
 
     def _items(self, request: Request) -> list[tuple[torch.Tensor, Target]]:
-        """The images of a batch as uint8 (S, S, 3), each with the truth about it."""
+        """The views of a batch, each with the truth about it."""
         if request.epoch is None:
-            how = View(request.side_px, None)
+            how = self._task.look(self._data, request.side_px)
             return [self._task.view(*self._stored(int(index)), how, None) for index in request.indices]
         drawn = [_key(index, repeat) for index, repeat in zip(request.indices, request.repeats, strict=True)]
         items = [
@@ -206,7 +139,8 @@ class _BatchMaker(Dataset[_Made]):
     def _view(
         self, key: tuple[int, ...], epoch: int, side_px: int, partners: npt.NDArray[np.int64]
     ) -> tuple[torch.Tensor, Target]:
-        rng, how = np.random.default_rng((_AUGMENTATION, self._seed, epoch, *key)), View(side_px, self._augmentation)
+        rng = np.random.default_rng((_AUGMENTATION, self._seed, epoch, *key))
+        how = self._task.look(self._data, side_px, self._augmentation)
         if self._shows_four(key, epoch):
             assert self._task.assemble is not None
             view, target = self._task.assemble([self._stored(int(one)) for one in (key[0], *partners)], how, rng)
@@ -231,12 +165,17 @@ class _BatchMaker(Dataset[_Made]):
 
 
 def drawn_twin(view: torch.Tensor, twins: Twins, rng: np.random.Generator) -> torch.Tensor:
-    """A training view, uint8 (S, S, 3), or with the settings' share its twin at one of their levels: by `rng` alone."""
+    """A training view, uint8 (S, S, 3), or with the settings' share its twin at one of their levels: by `rng` alone.
+
+    Of a clip (k, S, S, 3) all frames are changed alike.
+    """
     assert twins.kind is not None
     if rng.random() >= twins.share:
         return view
     level, key = int(rng.choice(twins.levels)), int(rng.integers(2**31))
-    return torch.from_numpy(change(view.numpy()[None], twins.kind, level, keys=[key], seed=_TWINS)[0])
+    frames = view.numpy().reshape(-1, *view.shape[-3:])
+    changed = change(frames, twins.kind, level, keys=[key] * len(frames), seed=_TWINS)
+    return torch.from_numpy(changed.reshape(view.shape))
 
 
 def _key(index: np.int64, repeat: np.int64 | int = 0) -> tuple[int, ...]:
@@ -261,9 +200,14 @@ def _shared(places: int, size: int) -> torch.Tensor:
     return room
 
 
-def _place(places: torch.Tensor, number: int, count: int, side_px: int) -> torch.Tensor:
-    """Where the images of a batch lie: uint8 (count, S, S, 3)."""
-    return places[number % len(places), : count * side_px**2 * 3].view(count, side_px, side_px, 3)
+def _place(places: torch.Tensor, number: int, count: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """Where the views of a batch lie: uint8 (count, *shape)."""
+    return places[number % len(places), : count * math.prod(shape)].view(count, *shape)
+
+
+def _channels_first(views: torch.Tensor) -> torch.Tensor:
+    """(B, S, S, 3) -> (B, 3, S, S) and (B, k, S, S, 3) -> (B, k, 3, S, S), nothing moved in memory."""
+    return views.movedim(-1, -3)
 
 
 def _received(made: Iterator[_Made], places: torch.Tensor | None) -> Iterator[Batch]:
@@ -272,8 +216,8 @@ def _received(made: Iterator[_Made], places: torch.Tensor | None) -> Iterator[Ba
         images = batch.images
         if images is None:
             assert places is not None
-            images = _place(places, batch.number, len(batch.targets), batch.side_px).clone()
-        yield Batch(images.permute(0, 3, 1, 2), batch.targets)
+            images = _place(places, batch.number, len(batch.targets), batch.shape).clone()
+        yield Batch(_channels_first(images), batch.targets)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -10,7 +10,7 @@ from drift_detector_pipeline.modeling.inference import predict_outputs
 from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.session import Session
 from drift_detector_pipeline.runs.tracking.tracker import SamplePrediction
-from drift_detector_pipeline.tasks.task import Answer, Output, Target, Task, View
+from drift_detector_pipeline.tasks.task import Answer, Output, Target, Task
 
 COUNT = 16
 
@@ -20,11 +20,12 @@ def sample_predictions(session: Session) -> list[SamplePrediction]:
     data, task = session.data, session.task
     split = data.images.indices("val")
     chosen = split[np.linspace(0, len(split) - 1, min(COUNT, len(split))).round().astype(np.int64)].tolist()
-    how = View(session.settings.data.img_size, None)
+    how = task.look(session.settings.data, session.settings.data.img_size)
     views = [task.view(data.images[index], data.images.target(index), how, None) for index in chosen]
     outputs = list[Output]()
     for start in range(0, len(views), task.batch):
-        batch = batch_of([view.numpy() for view, _ in views[start : start + task.batch]])
+        part = views[start : start + task.batch]
+        batch = batch_of([view.numpy() for view, _ in part], [target for _, target in part])
         outputs.extend(predict_outputs(session.result, batch, session.network, session.machine, task))
     return [
         _sample(task, view.numpy(), target, answer, data.classes)

@@ -23,16 +23,9 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, ResumeError
 from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.modeling.interruption import Interruption
-from drift_detector_pipeline.modeling.loaders import (
-    Batch,
-    Request,
-    batch_of,
-    evaluation_requests,
-    in_parts,
-    load_batches,
-    training_requests,
-)
+from drift_detector_pipeline.modeling.loaders import Batch, batch_of, load_batches
 from drift_detector_pipeline.modeling.optimization import build_optimizer
+from drift_detector_pipeline.modeling.order import Request, evaluation_requests, in_parts, training_requests
 from drift_detector_pipeline.modeling.preconditions import check_batch_of_one, check_images
 from drift_detector_pipeline.modeling.tracing import Profiler, open_profiler
 from drift_detector_pipeline.networks.models import Network, build, parameter_count, seed_everything
@@ -49,7 +42,9 @@ from drift_detector_pipeline.runs.checkpoints import (
 from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.runs.folders import identify, run_folder
 from drift_detector_pipeline.runs.machine import Machine, from_first
+from drift_detector_pipeline.runs.tracking.mlflow_tracking import mlflow_tracker
 from drift_detector_pipeline.runs.tracking.tracker import AllOf, FileTracker, NoTracker, Row, Tracker, columns
+from drift_detector_pipeline.runs.tracking.trackio_tracking import trackio_tracker
 from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_id, wandb_tracker
 from drift_detector_pipeline.settings import Settings
 from drift_detector_pipeline.tasks.catalog import task_named
@@ -249,7 +244,7 @@ def save_result(session: Session, name: str) -> None:
         data = session.settings.data
         description = describe(
             session.settings.model, session.network, session.data.classes, data.img_size, data.stored_side_px,
-            session.machine.precision, session.data.task,
+            session.machine.precision, session.data.task, session.task.cut(data),
         )  # fmt: skip
         save_weights(session.folder / name, session.result.state_dict(), description)
 
@@ -271,9 +266,12 @@ def _tracker(
     if not machine.is_first:
         return NoTracker()
     weight_bytes = sum(tensor.nbytes for tensor in network.module.state_dict().values())
+    run_id = wandb_id(progress.started, folder, identity)
     return AllOf(
         FileTracker(folder, progress.history, progress.step, task.headline),
-        wandb_tracker(settings, folder, wandb_id(progress.started, folder, identity), weight_bytes),
+        wandb_tracker(settings, folder, run_id, weight_bytes),
+        mlflow_tracker(settings, folder, run_id, weight_bytes),
+        trackio_tracker(settings, folder, run_id, weight_bytes),
     )
 
 

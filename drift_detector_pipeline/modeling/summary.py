@@ -13,7 +13,14 @@ from pathlib import Path
 
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.runs.receipts import FINAL, Receipt, compare_facts, newest_finished, read_receipt
+from drift_detector_pipeline.runs.receipts import (
+    FINAL,
+    Receipt,
+    compare_facts,
+    newest_finished,
+    read_receipt,
+    sources_words,
+)
 from drift_detector_pipeline.runs.tracking.tracker import Row
 
 _USAGE = 'name a report and at least one run: make summary ARGS="reports/NAME.json RUN RUN"; or one run alone'
@@ -45,6 +52,7 @@ def describe(receipt: Receipt) -> str:
         "where": receipt.where,
         "commit": f"{receipt.git.commit}{' with changes' if receipt.git.dirty else ''}",
         "data": f"`{receipt.data_fingerprint[:16]}`",
+        **({"sources of the clips": sources_words(receipt.sources_from)} if receipt.sources_from else {}),
         "weights": f"`{receipt.weights_sha256[FINAL]}`",
         "overrides": f"`{' '.join(receipt.overrides)}`",
     }

@@ -10,15 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from drift_detector_pipeline.arrays import ClipCut
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.modeling.inference import predict_outputs
 from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.networks.models import Network
-from drift_detector_pipeline.networks.weights import load_model, read_description
+from drift_detector_pipeline.networks.weights import clip_cut, load_model, read_description
 from drift_detector_pipeline.runs.machine import Machine
 from drift_detector_pipeline.tasks.catalog import task_named
-from drift_detector_pipeline.tasks.task import Output, Task
+from drift_detector_pipeline.tasks.task import Output, Task, View
 
 
 class Trained(NamedTuple):
@@ -32,6 +33,12 @@ class Trained(NamedTuple):
     img_size: int
     file: Path
     sha256: str  # of the file
+    clip: ClipCut | None = None  # of clips, how they are cut; None: it is about images
+
+    @property
+    def look(self) -> View:
+        """How an item is looked at."""
+        return View(self.img_size, None, self.clip and self.clip.k_frames)
 
 
 def open_trained(file: Path, machine: Machine) -> Trained:
@@ -43,13 +50,18 @@ def open_trained(file: Path, machine: Machine) -> Trained:
         network = Network(module, tuple(shape["mean"]), tuple(shape["std"]), None)
         network.module.to(machine.device).to(memory_format=machine.memory_format)
         sizes = int(shape["stored_side_px"]), int(shape["img_size"])
-        return Trained(task, network, header["architecture"], list(header["classes"]), *sizes, file, file_hash(file))
+        cut = clip_cut(header)
+        if (cut is not None) != task.over_time:
+            raise ModelError(f"{file}: is for {task.name} and {'says' if cut else 'does not say'} how clips are cut")
+        return Trained(
+            task, network, header["architecture"], list(header["classes"]), *sizes, file, file_hash(file), cut
+        )
     except (KeyError, TypeError) as error:
         raise ModelError(f"{file}: its header lacks {error}; it was not written by this pipeline") from error
 
 
 def outputs_of(trained: Trained, batch: Batch, machine: Machine) -> Sequence[Output]:
-    """Return what the model says of at most `task.batch` images.
+    """Return what the model says of at most `task.batch` images or clips.
 
     Raises ModelError if there is something that is no finite number.
     """

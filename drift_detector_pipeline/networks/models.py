@@ -28,13 +28,14 @@ from drift_detector_pipeline.networks.pretrained import (
     preprocessing_in,
     weight_file,
 )
+from drift_detector_pipeline.networks.wheel import LITE0, create_lite0
 from drift_detector_pipeline.settings import Model
 
 
 class Network(NamedTuple):
     """A model and what it expects of its input."""
 
-    module: nn.Module  # float32 (N, 3, S, S) -> logits (N, K)
+    module: nn.Module  # float32 (N, 3, S, S) -> logits (N, K); what a task makes of it
     mean: tuple[float, ...]  # of pixel values in 0..1
     std: tuple[float, ...]
     pretrained_sha256: str | None  # of `model.pretrained_path`
@@ -46,8 +47,10 @@ def create(name: str, classes: int, side_px: int, options: dict[str, Any], *, pr
     try:
         if name in own:
             return own[name](classes, **options)
+        if name == LITE0:
+            return create_lite0(classes, options, pretrained=pretrained)
         if not timm.is_model(name):
-            near = difflib.get_close_matches(name.split(".")[0], [*timm.list_models(), *own], n=5, cutoff=0)
+            near = difflib.get_close_matches(name.split(".")[0], [*timm.list_models(), *own, LITE0], n=5, cutoff=0)
             raise ModelError(f"model.name={name}: no such timm model; the nearest are {', '.join(near)}")
         if _has_fixed_input(name):
             options = {"img_size": side_px} | options
@@ -95,8 +98,9 @@ def build(
         raise ModelError(f"model.num_classes={settings.num_classes}, but the data has {classes} classes; leave it null")
     module = making(settings.name, classes, side_px, settings.options, pretrained=settings.pretrained)
     checking(module, settings.name, classes, side_px)
-    expects, sha256 = _start(module, settings)
-    freeze(module, settings.frozen_stages)
+    of_images: nn.Module = getattr(module, "frame", module)  # of clips it is a part: what others train is for images
+    expects, sha256 = _start(of_images, settings)
+    freeze(of_images, settings.frozen_stages)
     mean, std = tuple(expects.get("mean", IMAGENET_MEAN)), tuple(expects.get("std", IMAGENET_STD))
     return Network(module, mean, std, sha256)
 

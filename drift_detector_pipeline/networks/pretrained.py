@@ -24,7 +24,7 @@ from drift_detector_pipeline.errors import ModelError
 # Where training programs keep a state dict among other things; the first that is there is taken, and said.
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "ema_state_dict", "ema", "model_state_dict", "net")
 # What wrappers put before each name: several processes, compiled modules, modules that hold the network.
-_WRAPPERS = {"module", "_orig_mod", "model", "backbone", "net", "network", "encoder"}
+_WRAPPERS = {"module", "_orig_mod", "model", "backbone", "net", "network", "encoder", "frame"}
 _FINAL = "final_model.safetensors"  # of a run's folder, see runs/folders.py
 _COUNTER = "num_batches_tracked"  # BatchNorm has it since PyTorch 0.4.1
 

@@ -15,23 +15,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from drift_detector_pipeline.arrays import ClipCut
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.networks.models import Network, create
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 from drift_detector_pipeline.settings import Model
 
-LARGEST_PX = 2048  # side of an image, as in settings.py
+LARGEST_PX, MOST_FRAMES, LONGEST_S = 2048, 512, 3600  # side of an image; of a clip; as in settings.py
 _HEADER = "model"  # one key only: safetensors writes several in no fixed order, which would change the hash
 
 
 def describe(
     settings: Model, network: Network, classes: list[str], img_size: int, stored_side_px: int, precision: str,
-    task: str | None = None,
+    task: str | None = None, clip: ClipCut | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """What the header of a weight file says: architecture, classes, preprocessing and what it was evaluated in.
 
     `task` is left out where it is what files from before there were tasks are about: equal weights keep their hash.
+    `clip`: of a network for clips, how they are cut.
     """
     return ({"task": task} if task else {}) | {
         "architecture": settings.name,
@@ -43,6 +45,7 @@ def describe(
             "img_size": img_size,
             "mean": list(network.mean),
             "std": list(network.std),
+            **(clip._asdict() if clip else {}),
         },
     }
 
@@ -87,6 +90,13 @@ def read_description(path: Path) -> dict[str, Any]:
     description = read_header(path)
     _check_description(path, description)
     return description
+
+
+def clip_cut(description: Mapping[str, Any]) -> ClipCut | None:
+    """How a description says that clips are cut; None: its model is for images."""
+    shape = description["preprocessing"]
+    named = [shape.get(name) for name in ClipCut._fields]
+    return None if named == [None] * len(named) else ClipCut(*named)
 
 
 def pack_tensors(tensors: Mapping[str, torch.Tensor], header: dict[str, Any]) -> bytes:
@@ -135,11 +145,19 @@ def _check_description(path: Path, description: Mapping[str, Any]) -> None:
             "stored_side_px, img_size": all(type(side) is int and 0 < side <= LARGEST_PX for side in sides),
             "mean": _three_numbers(shape["mean"]),
             "std": _three_numbers(shape["std"]) and all(value > 0 for value in shape["std"]),
+            "cut of clips": _possible_cut(clip_cut(description)),
         }
     except (KeyError, TypeError) as error:
         raise _unreadable(path, error) from error
     if wrong := [name for name, holds in right.items() if not holds]:
         raise _unreadable(path, ValueError(f"its header has an impossible {wrong[0]}"))
+
+
+def _possible_cut(cut: ClipCut | None) -> bool:
+    if cut is None:
+        return True
+    counts = all(type(count) is int and 0 < count <= MOST_FRAMES for count in (cut.stored_frames, cut.k_frames))
+    return counts and isinstance(cut.clip_seconds, int | float) and 0 < cut.clip_seconds <= LONGEST_S
 
 
 def _three_numbers(values: object) -> bool:

@@ -10,6 +10,7 @@ freshness      does a processed folder still show its source?
 digits         scikit-learn's digits as a source
 placed_boxes   boxes as annotated -> boxes of the stored picture
 entries        images, splits and truth -> what is packed, counted
+told           what people are told of it
 duplicates     images that appear twice
 box_facts      what boxes a data set holds, in numbers
 box_charts     ... and in pictures

@@ -68,9 +68,12 @@ def _in_lines(folder: Path, name: str) -> str | None:
 def _in_images(folder: Path) -> str | None:
     """The first image that differs or is not there to its end; None if nothing is found."""
     try:
-        paths, _, _, heights, widths, _ = read_index(folder)
-        sizes = [int(height) * int(width) * 3 for height, width in zip(heights, widths, strict=True)]
-    except (DataError, ValueError):
+        paths, _, _, heights, widths, _, *clips = read_index(folder)
+        frames = clips[1] if clips else ["1"] * len(paths)
+        sizes = [
+            int(t) * int(height) * int(width) * 3 for t, height, width in zip(frames, heights, widths, strict=True)
+        ]
+    except (DataError, ValueError, IndexError):
         return f"{INDEX} is damaged"
     expected = _checksums(folder, IMAGES) or []
     trusted = "" if expected else f", going by {INDEX}"  # which nothing vouches for

@@ -63,6 +63,8 @@ class Manifest:
     notes: dict[str, int] | None = None  # what reading and placing the truth left out, mended or cut -> how often
 
     class_ids: list[int] | None = None  # the source's own numbers of `classes`, as COCO has; None: it has none
+    sources_from: str | None = None  # of clips, how sources are known: "listed", "named" or "unknown"
+    sources: dict[str, int] | None = None  # of clips: different sources by split
 
     @property
     def images_by_split(self) -> dict[str, int]:
@@ -70,7 +72,14 @@ class Manifest:
         return self.split_images or {split: sum(classes.values()) for split, classes in self.counts.items()}
 
 
-_LATER = {"task", "split_images", "notes", "class_ids"}  # not in folders whose truth is labels
+_LATER = {
+    "task",
+    "split_images",
+    "notes",
+    "class_ids",
+    "sources_from",
+    "sources",
+}  # not in folders whose truth is labels
 
 
 class Processed(NamedTuple):
@@ -125,8 +134,9 @@ def find_manifest(data: Data) -> Manifest | str:
     files = FILES if manifest.task == "boxes" else FILES - {BOXES}
     if missing := sorted(name for name in files if not (data.processed_path / name).exists()):
         return f"{missing[0]} is missing"
-    if manifest.settings != deciding_settings(data):
-        return f"it was made with {_difference(manifest.settings, deciding_settings(data))}"
+    wanted = deciding_settings(data, manifest.task)
+    if manifest.settings != wanted:
+        return f"it was made with {_difference(manifest.settings, wanted)}"
     return manifest
 
 
@@ -144,11 +154,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, {k: v for k, v in values.items() if v is not None or k not in _LATER})
 
 
-def deciding_settings(data: Data) -> dict[str, object]:
-    """The settings that decide what a processed folder holds."""
-    return data.model_dump(include={"name", "stored_side_px", "val_fraction", "fit_fraction"}) | (
-        {"format": data.format} if data.format else {}
-    )
+def deciding_settings(data: Data, task: str | None = None) -> dict[str, object]:
+    """The settings that decide what a processed folder of this task holds."""
+    names = {"name", "stored_side_px", "val_fraction", "fit_fraction"}
+    if "clips" in (task, data.format):
+        names |= {"clip_seconds", "stored_frames"}
+    return data.model_dump(include=names) | ({"format": data.format} if data.format else {})
 
 
 def _read(folder: Path) -> dict[str, Any] | None:

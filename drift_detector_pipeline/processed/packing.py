@@ -1,7 +1,8 @@
 """Processed images on disk: one flat file of uint8 pixels, one index, read by memory map without decoding.
 
-    images.bin   the images' rows one after another, each (H, W, 3) uint8
-    index.csv    path,split,label,height,width,offset: one line per image, in the order of images.bin
+    images.bin   the images' rows one after another, each (H, W, 3) uint8; of clips, the frames in order
+    index.csv    path,split,label,height,width,offset: one line per image, in the order of images.bin; of clips also
+                 source,frames: a clip is that many frames of one size
     boxes.csv    image,x0,y0,x1,y1,label,ignore: one line per box, images by their place in the index; only where the
                  truth is boxes, and the index's labels are then NO_LABEL
     .checksums   CRC-32 of each line and each image, for integrity.py; earlier versions pass over hidden files
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from drift_detector_pipeline.arrays import Boxes, Pixels
+from drift_detector_pipeline.arrays import Boxes, ClipTruth, Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.processed.splits import SPLITS, some_of
@@ -28,17 +29,19 @@ from drift_detector_pipeline.processed.splits import SPLITS, some_of
 IMAGES, INDEX, BOXES, CHECKSUMS = "images.bin", "index.csv", "boxes.csv", ".checksums"
 NO_LABEL = -1  # of an image whose truth is boxes
 _COLUMNS = ("path", "split", "label", "height", "width", "offset")
+_CLIP_COLUMNS = ("source", "frames")
 _BOX_COLUMNS = ("image", "x0", "y0", "x1", "y1", "label", "ignore")
 
 
 class Entry(NamedTuple):
-    """One packed image."""
+    """One packed image, or clip."""
 
     path: str  # in the source
     split: str  # one of splits.SPLITS
     label: int  # index into the manifest's classes, or NO_LABEL
-    pixels: Pixels  # (H, W, 3)
+    pixels: Pixels  # (H, W, 3); of a clip (T, H, W, 3)
     boxes: Boxes | None = None  # in px of `pixels`; of all images of a source or of none
+    source: str | None = None  # of a clip: what it was taken from; of all or of none
 
 
 def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
@@ -52,10 +55,12 @@ def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
         (folder / INDEX).open("w", newline="", encoding="utf-8", errors="surrogateescape") as index,
     ):
         rows = csv.writer(index, lineterminator="\n")
-        rows.writerow(_COLUMNS)
-        for entry in entries:
-            height, width, _ = entry.pixels.shape
-            rows.writerow([entry.path, entry.split, entry.label, height, width, offset])
+        for number, entry in enumerate(entries):
+            clip = [entry.source, len(entry.pixels)] if entry.source is not None else []
+            if not number:
+                rows.writerow([*_COLUMNS, *_CLIP_COLUMNS[: len(clip)]])
+            height, width, _ = entry.pixels.shape[-3:]
+            rows.writerow([entry.path, entry.split, entry.label, height, width, offset, *clip])
             pixels = entry.pixels.tobytes()
             images.write(pixels)
             digest.update(pixels)
@@ -116,10 +121,11 @@ class PackedBoxes:
 
 
 class PackedImages:
-    """The images of a processed folder, as views into the memory map.
+    """The images or clips of a processed folder, as views into the memory map.
 
-    `len(packed)` images; `packed[i]` is a read-only uint8 (H, W, 3) view; `labels` is int64 (N,), `paths` and
-    `splits` are lists of N strings; `boxes` is None unless the truth is boxes.
+    `len(packed)` images; `packed[i]` is a read-only uint8 (H, W, 3) view, of a clip (T, H, W, 3); `labels` is int64
+    (N,), `paths` and `splits` are lists of N strings; `boxes` is None unless the truth is boxes. Of clips `sources` is
+    a list of N strings, and `frames`, the T of each, int64 (N,); elsewhere they are None.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -128,8 +134,10 @@ class PackedImages:
         self.paths, self.splits = list(columns[0]), list(columns[1])
         try:
             self.labels: npt.NDArray[np.int64] = np.array(columns[2], dtype=np.int64)
-            self._heights, self._widths, self._offsets = (np.array(column, dtype=np.int64) for column in columns[3:])
-        except (ValueError, OverflowError) as error:
+            self._heights, self._widths, self._offsets = (np.array(column, dtype=np.int64) for column in columns[3:6])
+            self.sources = list(columns[6]) if len(columns) > 6 else None
+            self.frames = np.array(columns[7], dtype=np.int64) if self.sources is not None else None
+        except (ValueError, OverflowError, IndexError) as error:
             raise DataError(f"{folder / INDEX}: damaged ({error}); run: make process_data") from error
         self.boxes = PackedBoxes(folder / BOXES, len(self)) if (folder / BOXES).exists() else None
         self._bytes = np.asarray(np.memmap(folder / IMAGES, dtype=np.uint8, mode="r"))  # plain: faster to slice
@@ -142,16 +150,22 @@ class PackedImages:
 
     def __getitem__(self, index: int) -> Pixels:
         height, width, offset = self._heights[index], self._widths[index], self._offsets[index]
-        return self._bytes[offset : offset + height * width * 3].reshape(height, width, 3)
+        if self.frames is None:
+            return self._bytes[offset : offset + height * width * 3].reshape(height, width, 3)
+        frames = self.frames[index]
+        return self._bytes[offset : offset + frames * height * width * 3].reshape(frames, height, width, 3)
 
     @property
     def sides(self) -> npt.NDArray[np.int64]:
-        """Height and width of each image in px: (N, 2)."""
+        """Height and width of each image, or frame of a clip, in px: (N, 2)."""
         return np.stack([self._heights, self._widths], axis=1)
 
     def target(self, index: int) -> Any:
-        """The truth about an image: its label, or its `Boxes` in px of the image as stored."""
-        return int(self.labels[index]) if self.boxes is None else self.boxes[index]
+        """The truth about an image: its label, or its `Boxes` in px of the image as stored; of a clip `ClipTruth`."""
+        if self.boxes is not None:
+            return self.boxes[index]
+        label = int(self.labels[index])
+        return label if self.sources is None else ClipTruth(label, self.sources[index])
 
     def indices(self, split: str, limit: int | None = None) -> npt.NDArray[np.int64]:
         """Positions of the images of a split, ascending; with a limit, of `some_of` them."""

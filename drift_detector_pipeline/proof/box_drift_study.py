@@ -96,7 +96,7 @@ class Rows:
 
     def __init__(self, parts: Sequence[BoxSignals], parameters: BoxParameters, classes: int) -> None:
         self.scores = np.concatenate([box_phi(one, parameters) for one in parts])
-        self.predicted = np.concatenate([predicted_classes(one, parameters, classes) for one in parts])
+        self.predicted = np.concatenate([predicted_classes(one.found, parameters, classes) for one in parts])
         self.boxes = [found.scores for one in parts for found in one.found]
         self._parameters, self._classes = parameters, classes
 

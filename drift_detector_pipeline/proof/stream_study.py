@@ -18,6 +18,7 @@ from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import FAMILIES
+from drift_detector_pipeline.drift.detecting import watchable_of
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.drift.reference import Learned, learn, mistakes, one_blas_thread, predictions, refer
@@ -139,7 +140,7 @@ def _never(images: Any) -> Any:
 
 
 def _false_notices(material: Material, learned: Learned, numbers: dict[str, int]) -> dict[str, Any]:
-    channels = channels_of(learned)
+    channels = channels_of(watchable_of(learned))
     values = np.concatenate(
         [channel_values(*_scored(part, learned), channels) for part in (material.ref, material.pool)]
     )
@@ -225,7 +226,7 @@ def _others(
     material: Material, learned: Learned, numbers: dict[str, int]
 ) -> dict[str, Any]:  # fmt: skip
     """Delays of other methods, and how many clean images they take to a false alarm."""
-    channels = channels_of(learned)
+    channels = channels_of(watchable_of(learned))
 
     def values(signals: Signals) -> Float32s:
         return channel_values(*_scored(signals, learned), channels)

@@ -38,8 +38,9 @@ from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.modeling import inference
-from drift_detector_pipeline.modeling.loaders import evaluation_requests, load_batches, training_requests
+from drift_detector_pipeline.modeling.loaders import load_batches
 from drift_detector_pipeline.modeling.optimization import build_optimizer
+from drift_detector_pipeline.modeling.order import evaluation_requests, training_requests
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.models import Network, build
 from drift_detector_pipeline.processed.manifest import open_processed

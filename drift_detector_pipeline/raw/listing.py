@@ -7,7 +7,7 @@ folder are meant stands here, too: one for data sets, predictions and drift.
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 from drift_detector_pipeline.errors import DataError
 
@@ -15,6 +15,11 @@ _CLUTTER = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r", "@eadir", "$recycle.bin",
     "system volume information",
 }  # fmt: skip
+
+
+# How sources of clips are known: clips.csv names them; names of files and folders do; or not at all, and then every
+# file counts as one, two of which may show the same.
+SourcesFrom = Literal["listed", "named", "unknown"]
 
 
 class RawBox(NamedTuple):
@@ -45,8 +50,19 @@ class RawImage(NamedTuple):
     key: str  # the path below the split folder in NFC, what the hash is taken of
 
 
+class Footage(NamedTuple):
+    """Where the frames of a clip are."""
+
+    file: str  # below the source's root, with forward slashes: a video, an .npz, or a folder of pictures
+    start: float | None = None  # seconds since the first frame; None: the whole file, to be cut if it is long
+    end: float | None = None  # seconds since the first frame; None: as long as clips are, or to its end
+    frames: int | None = None  # how many there are, as far as is known without decoding
+    pictures: tuple[str, ...] = ()  # of a folder: their names in order
+    listed: bool = False  # named as a clip, so that only a very long one is cut
+
+
 class Listing(NamedTuple):
-    """The images of a source, sorted by path, and what was left out."""
+    """The images of a source, sorted by path, and what was left out; of clips, one `RawImage` a clip."""
 
     root: Path
     images: list[RawImage]
@@ -58,6 +74,9 @@ class Listing(NamedTuple):
     class_names: tuple[str, ...] = ()  # in the order of their labels; of task "boxes" alone
     class_ids: tuple[int, ...] = ()  # the source's own numbers of class_names; (): it has none
     notes: Mapping[str, int] = {}  # what reading left out or mended -> how often
+    clips: Mapping[str, Footage] = {}  # of each image, by its path; of task "clips" alone, like the two below
+    sources: Mapping[str, str] = {}  # path -> what it was taken from: two clips of one source are never independent
+    sources_from: SourcesFrom | None = None
 
 
 def is_clutter(path: Path) -> bool:

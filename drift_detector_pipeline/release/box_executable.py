@@ -4,7 +4,7 @@ In: an `Artefact` whose task is boxes. Out: a `BoxExecutable`. Read by the servi
 boxes of places; which of thousands are one and the same is decided here, in NumPy, as in training: suppression inside
 a graph has no fixed shapes, and other runtimes break ties otherwise.
 
-A: places, K: classes.
+A: places, K: classes, C and D: features.
 """
 
 from typing import NamedTuple
@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
+from drift_detector_pipeline.drift.boxes.signals import BoxOutputs
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.networks.boxes.found import Found, found
 from drift_detector_pipeline.release.artefact import Artefact
 from drift_detector_pipeline.release.executable import FILLED, Session, check_images, open_session
 
-BOX_NAMES = ("places", "chances")
+BOX_NAMES = ("places", "chances", "early", "features")
 
 
 class SaidOfPlaces(NamedTuple):
@@ -25,6 +26,8 @@ class SaidOfPlaces(NamedTuple):
 
     places: Float32s  # (N, A, 4), boxes in px of the view
     chances: Float32s  # (N, A, K), in 0..1
+    early: Float32s | None = None  # (N, C) means over space of the backbone's finest maps; None in older files
+    features: Float32s | None = None  # (N, D) of its coarsest ones
 
 
 class BoxExecutable:
@@ -39,18 +42,26 @@ class BoxExecutable:
         check_images(images, self.side_px)
         size = FILLED if self._fill else len(images)
         parts = [self._part(images[start : start + size], size) for start in range(0, len(images), size)]
-        return SaidOfPlaces(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        return SaidOfPlaces(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
     def find(self, images: Pixels) -> list[Found]:
         """What is found in each image, best first, in px of the view."""
-        said = self.say(images)
-        return [found(*one, self.side_px, self._overlap) for one in zip(said.places, said.chances, strict=True)]
+        return list(self(images).found)
 
-    def _part(self, images: Pixels, size: int) -> SaidOfPlaces:
+    def __call__(self, images: Pixels) -> BoxOutputs:
+        """What is found, and what drift reads of the same pass."""
+        said = self.say(images)
+        where = [found(*one, self.side_px, self._overlap) for one in zip(said.places, said.chances, strict=True)]
+        nothing = np.zeros((len(images), 0), np.float32)
+        return BoxOutputs(
+            where, nothing if said.early is None else said.early, nothing if said.features is None else said.features
+        )
+
+    def _part(self, images: Pixels, size: int) -> dict[str, Float32s]:
         batch = np.zeros((size, *images.shape[1:]), np.uint8)
         batch[: len(images)] = images
         said = self._session({"images": batch})
-        return SaidOfPlaces(*(said[name][: len(images)] for name in BOX_NAMES))
+        return {name: said[name][: len(images)] for name in BOX_NAMES if name in said}
 
 
 def open_box_executable(artefact: Artefact, threads: int = 1) -> BoxExecutable:

@@ -101,14 +101,16 @@ def changed(answers: Sequence[Found], own: Sequence[Found]) -> float:
 
 
 class _Places(nn.Module):
-    """uint8 (N, S, S, 3) -> boxes (N, A, 4) in px and chances (N, A, K) of all places."""
+    """uint8 (N, S, S, 3) -> boxes (N, A, 4) in px and chances (N, A, K) of all places, and what drift reads."""
 
     def __init__(self, network: Yolox, scale: Scale) -> None:
         super().__init__()
         self.network, self._scale = network, scale
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.network.raw(normalized(images, self._scale))
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        maps = self.network.backbone(normalized(images, self._scale))
+        means = (one.float().mean(dim=(2, 3)) for one in (maps[0], maps[-1]))  # as drift/boxes/module_forward.py
+        return *self.network.raw_from(maps), *means
 
 
 def _through(graph: nn.Module) -> SaysPlaces:

@@ -108,7 +108,7 @@ def _write_composed(folder: Path, composed: Composed) -> None:
 def _deciding_data(data: Data) -> dict[str, object]:
     """What of `data` decides the bits of the weights; `cutout_px` has been noted from its first day."""
     later: dict[str, Any] = data.model_dump(
-        mode="json", include={"img_size", "augmentation", "balance", "limit"}, exclude_defaults=True
+        mode="json", include={"img_size", "augmentation", "balance", "limit", "k_frames"}, exclude_defaults=True
     )
     return later | {"augmentation": later["augmentation"] | {"cutout_px": data.augmentation.cutout_px}}
 

@@ -69,6 +69,7 @@ class Receipt(_Part):
     where: str  # host, container, or the image's name
     processed_path: str
     data_fingerprint: str
+    sources_from: str | None = None  # of clips: "listed", "named" or "unknown"; the last may leak
     packages: dict[str, str]
     python: str
     seed: int
@@ -175,6 +176,12 @@ class Receipt(_Part):
             ) from error
 
 
+def sources_words(sources_from: str) -> str:
+    """How it is known which clips belong together, for people."""
+    known = {"listed": "listed in clips.csv", "named": "told by names of folders and files"}
+    return known.get(sources_from, "unknown: figures may leak")
+
+
 def write_receipt(folder: Path, facts: Mapping[str, object]) -> None:
     """Write run.json, the last file of a finished run."""
     hashes = {name: file_hash(folder / name) for name in WEIGHT_FILES}
@@ -189,6 +196,7 @@ def environment_facts(settings: Settings, data: Processed, machine: Machine) -> 
         "where": os.environ.get("PIPELINE_IMAGE") or ("container" if Path("/.dockerenv").exists() else "host"),
         "processed_path": str(data.folder),
         "data_fingerprint": data.fingerprint,
+        **({"sources_from": data.manifest.sources_from} if data.manifest.sources_from else {}),
         "packages": package_versions(),
         "python": sys.version.split()[0],
         "seed": settings.run.seed,

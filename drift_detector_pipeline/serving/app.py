@@ -3,6 +3,7 @@
 In: a `Service`. Out: an ASGI application, admission.py outermost. Read by __main__.py and by the tests.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,9 +26,9 @@ from drift_detector_pipeline.serving.keys import Keys
 from drift_detector_pipeline.serving.metrics import CONTENT_TYPE
 from drift_detector_pipeline.serving.problems import MEDIA_TYPE, ProblemBody, RequestError, documented
 from drift_detector_pipeline.serving.protocol import asker_of, routes
-from drift_detector_pipeline.serving.replies import PredictBody, as_json, predicted
-from drift_detector_pipeline.serving.service import Service
-from drift_detector_pipeline.serving.uploads import images_of
+from drift_detector_pipeline.serving.replies import PredictBody, as_json, body, of_video, predicted
+from drift_detector_pipeline.serving.service import Asker, Service
+from drift_detector_pipeline.serving.uploads import images_of, video_in
 
 PAGE = Path(__file__).parent / "page"
 _BODY = ("malformed", "key", "slow", "large", "busy", "stopping")  # what may happen to any request with a body
@@ -51,6 +52,13 @@ _IMAGES = {
                 }
             },
         },
+    }
+}
+_FILE = {"schema": {"type": "string", "format": "binary"}}
+_VIDEO_TOO = {
+    "requestBody": {
+        "required": True,
+        "content": {**_IMAGES["requestBody"]["content"], "video/mp4": _FILE, "video/webm": _FILE},  # type: ignore[dict-item]
     }
 }
 Source = Annotated[
@@ -148,21 +156,34 @@ def _shortcut(app: FastAPI, service: Service) -> App:
 
 async def _answer(service: Service, request: Request, *, scores: bool) -> Response:
     asker = asker_of(request)
-    answers = await service.predict(await images_of(request), asker)
+    contents = await images_of(request)
+    if (video := video_in(contents)) is not None:
+        return await _watch(service, request, asker, video)
+    answers = await service.predict(contents, asker)
     milliseconds = 1000 * (time.perf_counter() - asker.started)
     return as_json(predicted(answers, asker.request_id, milliseconds, scores=scores))
 
 
-def _add_answers(app: FastAPI, service: Service) -> None:
-    problems = documented(*_BODY, "type", "image", "value")
+async def _watch(service: Service, request: Request, asker: Asker, video: bytes) -> Response:
+    watched = await service.watch(video, asker, request.is_disconnected)
 
-    @app.post("/predict", tags=["Answers"], response_model=PredictBody, responses=problems, openapi_extra=_IMAGES)
+    def reply() -> Response:
+        said, engine = of_video(watched, service.settings.threshold), watched.frames[0].answered.engine
+        return as_json(body(engine, asker.request_id, 1000 * (time.perf_counter() - asker.started), [said]))
+
+    return await asyncio.to_thread(reply)  # thousands of boxes would hold up everybody
+
+
+def _add_answers(app: FastAPI, service: Service) -> None:
+    problems = documented(*_BODY, "type", "image", "video", "value")
+
+    @app.post("/predict", tags=["Answers"], response_model=PredictBody, responses=problems, openapi_extra=_VIDEO_TOO)
     async def predict(
         request: Request,
         source: Source = "",
         scores: Annotated[bool, Query(description="what drift is tested on, too")] = False,
     ) -> Response:
-        """Label one image or several: the bytes of a file as the body, a form with several, or base64 in JSON."""
+        """Answer one image or several, or a short video frame by frame: as the body, a form, or base64 in JSON."""
         return await _answer(service, request, scores=scores)
 
 

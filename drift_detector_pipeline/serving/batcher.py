@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
+from drift_detector_pipeline.drift.kept_rows import kept_of
 from drift_detector_pipeline.networks.boxes.found import Found
 from drift_detector_pipeline.serving.engine import MOST, Answers, Crop, Engine
 from drift_detector_pipeline.serving.problems import RequestError
@@ -27,6 +28,11 @@ class Answered(NamedTuple):
     phi: Float32s | None  # (S,)
     found: Found | None = None  # in px of the crop; None of a model that says labels
     crop: Crop | None = None  # that it was asked about; None if that was sent as it is
+
+    @property
+    def kept(self) -> bytes:
+        """What the log keeps of it for verdicts; nothing of a model without reference."""
+        return b"" if self.phi is None else kept_of(self.phi, self.found)
 
 
 class _Job(NamedTuple):

@@ -13,9 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.inverse import asker
-from drift_detector_pipeline.drift.reading import Reading
+from drift_detector_pipeline.drift.detecting import Detector
 from drift_detector_pipeline.drift.verdict import Again
 from drift_detector_pipeline.serving.rows import StoredRow
 from drift_detector_pipeline.serving.verdicts import LookAgain
@@ -74,7 +72,7 @@ class Crops:
         self._bytes_of[source] = self._bytes_of.get(source, 0) + size
 
 
-def look_at_crops(crops: Crops, detector: DriftDetector) -> LookAgain:
+def look_at_crops(crops: Crops, detector: Detector) -> LookAgain:
     """A second look at windows, by undoing a fault or by an adapted copy, as `verdicts.judge_windows` takes it.
 
     It gives None, and so leaves the estimate to the scores, if less than LEAST_SHARE of the images is still there, or
@@ -83,9 +81,8 @@ def look_at_crops(crops: Crops, detector: DriftDetector) -> LookAgain:
     return partial(_look, crops, detector)
 
 
-def _look(crops: Crops, detector: DriftDetector, rows: Sequence[StoredRow], looks_changed: bool) -> Again | None:
+def _look(crops: Crops, detector: Detector, rows: Sequence[StoredRow], looks_changed: bool) -> Again | None:
     found = crops.of(rows).crops
     if len(found) < max(detector.limits.min_images, LEAST_SHARE * len(rows)):
         return None
-    unread = Reading(len(found), np.zeros((0, 0), np.float32), np.zeros(0, np.int64), 0, None)
-    return asker(detector.reference, unread, lambda places: found[list(places)], detector.forward)(looks_changed)
+    return detector.asker(found)(looks_changed)

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.verdict_words import as_json as verdict_as_json
+from drift_detector_pipeline.drift.detecting import Detector
+from drift_detector_pipeline.drift.kinds import words_of
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.serving.crops import Crops
 from drift_detector_pipeline.serving.engine import Engine
@@ -46,8 +46,9 @@ class VerdictBody(BaseModel):
     counted: bool = Field(description="false: a look on demand, which keeps no promise about false notices")
     level: str = Field(description="quiet, notice, alert, or too few images")
     p: float | None
-    accuracy: float | None = Field(description="estimated, in 0..1")
-    low: float | None = Field(description="of its 90 % interval")
+    accuracy: float | None = Field(description="estimated, in 0..1; null of a model that finds boxes")
+    map50: float | None = Field(description="the same of a model that finds boxes: estimated mAP50")
+    low: float | None = Field(description="of the 90 % interval of either")
     high: float | None
     by_copy: bool = Field(
         description="an adapted copy saw the images; else detail.accuracy.undone names what was undone of them, or the "
@@ -85,12 +86,12 @@ def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[
         """Judge the images of this request, or with ?last=256 and no body those answered last; nobody counts it."""
         engine, detector = _watched(service.engine_for(source))
         if last is None:
-            found = await _look_at_images(service, await images_of(request), asker_of(request))
+            found, detector = await _look_at_images(service, await images_of(request), asker_of(request))
         else:
             await service.judge.run(lambda: service.log.flush(1.0))
             rows = await service.judge.run(lambda: asked(lambda: service.log.newest(engine.log_id, last, source)))
             found = await service.judge.look(rows, detector)
-        return as_json(_looked(found, source or ""))
+        return as_json(_looked(found, source or "", detector))
 
     return router
 
@@ -121,7 +122,7 @@ def _addstored(router: APIRouter, service: Service) -> None:
         return Response(text, media_type="text/html", headers={"content-security-policy": _PAGE_POLICY})
 
 
-def _watched(engine: Engine) -> tuple[Engine, DriftDetector]:
+def _watched(engine: Engine) -> tuple[Engine, Detector]:
     """A model and its detector. Raises RequestError if it has none."""
     if engine.detector is None:
         raise RequestError("unable", engine.why_no_drift)
@@ -136,7 +137,7 @@ def asked(ask: Callable[[], _Result]) -> _Result:
         raise RequestError("unknown" if _UNKNOWN in str(error) else "log", str(error)) from error
 
 
-async def _look_at_images(service: Service, contents: list[bytes], asker: Asker) -> Look:
+async def _look_at_images(service: Service, contents: list[bytes], asker: Asker) -> tuple[Look, Detector]:
     found = await service.read(contents, asker.source)
     engine = found[0][1].engine
     detector = engine.detector
@@ -146,11 +147,10 @@ async def _look_at_images(service: Service, contents: list[bytes], asker: Asker)
     rows = list[StoredRow]()
     for place, (prepared, answered) in enumerate(found, 1):
         crops.put("", prepared.sha256, prepared.crop.pixels)
-        best, phi = int(answered.probabilities.argmax()), answered.phi
-        scores = b"" if phi is None else phi.astype("<f4").tobytes()
+        best, scores = int(answered.probabilities.argmax()), answered.kept
         chance = float(answered.probabilities[best])
         rows.append(StoredRow(place, 0.0, engine.log_id, str(place), "", prepared.sha256, best, chance, 0.0, scores))
-    return await service.judge.look(rows, detector, crops)
+    return await service.judge.look(rows, detector, crops), detector
 
 
 def stored(verdict: StoredVerdict, *, with_detail: bool) -> dict[str, Any]:
@@ -158,16 +158,22 @@ def stored(verdict: StoredVerdict, *, with_detail: bool) -> dict[str, Any]:
     plain = {name: getattr(verdict, name) for name in VerdictBody.model_fields if name in StoredVerdict._fields}
     at = datetime.datetime.fromtimestamp(verdict.at, datetime.UTC).isoformat(timespec="seconds")
     own = {"at": at, "summary": verdict.detail.get("summary", []), "report": f"/drift/{verdict.id}/report"}
+    own |= _by_measure(words_of(verdict.detail.get("task")).measure, verdict.accuracy)
     return {**plain, **own, "detail": verdict.detail if with_detail else None}
 
 
-def _looked(look: Look, source: str) -> dict[str, Any]:
-    detail = verdict_as_json(look.verdict)
-    found = look.verdict.accuracy
+def _looked(look: Look, source: str, detector: Detector) -> dict[str, Any]:
+    detail = detector.words.as_json(look.verdict)
+    found = look.verdict.worth
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {
         "id": None, "at": now, "source": source, "images": look.verdict.images, "repeated": look.repeated,
         "counted": False, "level": look.verdict.level, "p": look.verdict.p,
-        "accuracy": found and found.accuracy, "low": found and found.low, "high": found and found.high,
+        **_by_measure(detector.words.measure, found and found.accuracy),
+        "low": found and found.low, "high": found and found.high,
         "by_copy": bool(found and found.by_copy), "summary": detail["summary"], "report": None, "detail": detail,
     }  # fmt: skip
+
+
+def _by_measure(measure: str, value: float | None) -> dict[str, float | None]:
+    return {name: value if name == measure else None for name in ("accuracy", "map50")}

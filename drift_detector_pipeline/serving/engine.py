@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
+from drift_detector_pipeline.drift.boxes.detector import BoxDetector
+from drift_detector_pipeline.drift.boxes.phi import box_phi
+from drift_detector_pipeline.drift.boxes.signals import BoxOutputs, box_signals
+from drift_detector_pipeline.drift.detecting import Detector
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.scores.phi import Score, describe_scores, phi
+from drift_detector_pipeline.drift.kinds import load_detector
+from drift_detector_pipeline.drift.scores.phi import Score, phi
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
 from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import decode_picture
+from drift_detector_pipeline.images.decode import Side, decode_picture, fit
 from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.networks.boxes.found import Found
@@ -46,14 +52,12 @@ class Crop(NamedTuple):
 class Engine:
     """A model that answers. An image's answer has the same bits alone and in any batch."""
 
-    def __init__(
-        self, artefact: Artefact, executable: Executable | BoxExecutable, detector: DriftDetector | None
-    ) -> None:
+    def __init__(self, artefact: Artefact, executable: Executable | BoxExecutable, detector: Detector | None) -> None:
         self.artefact, self.executable, self.detector = artefact, executable, detector
         self.log_id = 0  # its number in the request log, once it is registered
         self.model = artefact.sha256[artefact.file][:NAME_LETTERS]
         self.version = version_of(artefact.folder)  # now: the folder may be replaced while this answers
-        self.scores = describe_scores(detector.reference.learned.parameters) if detector else list[Score]()
+        self.scores = detector.columns if detector else list[Score]()
         self._sorted = None if detector is None else np.sort(detector.reference.scores, axis=0)
 
     @property
@@ -74,10 +78,22 @@ class Engine:
 
     def view(self, content: bytes) -> Crop:
         """Decode an image file and cut what the model is given. Raises DataError if it is no complete image."""
-        picture = decode_picture(content, self.artefact.stored_side_px, "longer" if self.finds_boxes else "shorter")
+        picture = decode_picture(content, self.artefact.stored_side_px, self._side)
+        return self._cut(picture.pixels, picture.upright)
+
+    def view_frame(self, pixels: Pixels) -> Crop:
+        """The same of a decoded frame (H, W, 3), upright, as `make predict` looks at it."""
+        height, width = pixels.shape[:2]
+        return self._cut(fit(Image.fromarray(pixels), self.artefact.stored_side_px, self._side), (height, width))
+
+    @property
+    def _side(self) -> Side:
+        return "longer" if self.finds_boxes else "shorter"
+
+    def _cut(self, stored: Pixels, image: tuple[int, int]) -> Crop:
+        height, width = stored.shape[:2]
         cut = letterbox if self.finds_boxes else inference_crop
-        height, width = picture.pixels.shape[:2]
-        return Crop(cut(picture.pixels, self.artefact.side_px), picture.upright, (height, width))
+        return Crop(cut(stored, self.artefact.side_px), image, (height, width))
 
     def prepare(self, content: bytes) -> Pixels:
         """The pixels of `view`: uint8 (px, px, 3)."""
@@ -86,13 +102,22 @@ class Engine:
     def answer(self, crops: Pixels) -> Answers:
         """Answer uint8 (N, px, px, 3). Raises ValueError if shapes do not fit the reference."""
         if isinstance(self.executable, BoxExecutable):
-            return _where(self.executable.find(crops), len(self.artefact.classes))
+            return self._where(crops, self.executable(crops))
         said = self.executable.say(crops)
-        if self.detector is None:
+        if not isinstance(self.detector, DriftDetector):
             return Answers(said.probabilities, None)
         early = np.zeros((len(crops), 0), np.float32) if said.early is None else said.early
         signals = Signals(pixel_scores(crops), early, said.features, said.logits)
         return Answers(said.probabilities, phi(signals, self.detector.reference.learned.parameters))
+
+    def _where(self, crops: Pixels, said: BoxOutputs) -> Answers:
+        found = list(said.found)
+        best = np.zeros((len(found), len(self.artefact.classes)), np.float32)
+        for row, one in zip(best, found, strict=True):
+            np.maximum.at(row, one.labels, one.scores)
+        if not isinstance(self.detector, BoxDetector):
+            return Answers(best, None, found)
+        return Answers(best, box_phi(box_signals(crops, said), self.detector.reference.learned.parameters), found)
 
     def explain(self, row: Float32s) -> list[dict[str, Any]]:
         """The scores (S,) of an image by name; `rank` is the share of the training world's images that have less.
@@ -134,8 +159,8 @@ def open_engine(folder: Path) -> Engine:
     artefact = read_artefact(folder)
     executable = open_box_executable(artefact) if artefact.task == BOXES else open_executable(artefact, seldom=True)
     detector = None
-    if isinstance(executable, Executable) and REFERENCE in artefact.sha256:
-        detector = DriftDetector.load(folder, _watched(artefact, executable))
+    if REFERENCE in artefact.sha256:
+        detector = load_detector(folder, artefact.task, _watched(artefact, executable))
     engine = Engine(artefact, executable, detector)
     try:
         for images in (1, MOST):
@@ -145,13 +170,7 @@ def open_engine(folder: Path) -> Engine:
     return engine
 
 
-def _where(found: list[Found], classes: int) -> Answers:
-    best = np.zeros((len(found), classes), np.float32)
-    for row, one in zip(best, found, strict=True):
-        np.maximum.at(row, one.labels, one.scores)
-    return Answers(best, None, found)
-
-
-def _watched(artefact: Artefact, executable: Executable) -> Executable:
+def _watched(artefact: Artefact, executable: Executable | BoxExecutable) -> Executable | BoxExecutable:
     """The way that second looks take, beside requests: ONNX Runtime takes several threads, OpenVINO's request one."""
-    return executable if artefact.runtime == "onnxruntime" else open_executable(artefact, seldom=True)
+    alone = artefact.runtime == "onnxruntime" or isinstance(executable, BoxExecutable)
+    return executable if alone else open_executable(artefact, seldom=True)

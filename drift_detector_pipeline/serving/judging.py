@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log as console
-from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.detecting import Detector
 from drift_detector_pipeline.errors import PipelineError
 from drift_detector_pipeline.serving.crops import Crops, look_at_crops
 from drift_detector_pipeline.serving.engine import Engine
@@ -88,7 +88,7 @@ class Judge:
         if self._fresh[engine] >= self._settings.window:
             self._due.set()
 
-    async def look(self, rows: Sequence[StoredRow], detector: DriftDetector, crops: Crops | None = None) -> Look:
+    async def look(self, rows: Sequence[StoredRow], detector: Detector, crops: Crops | None = None) -> Look:
         """Judge rows without counting it, with a second look at their images as far as they are there."""
         own = self._crops if crops is None else crops
         look_again = look_at_crops(own, detector)
@@ -127,10 +127,12 @@ class Judge:
 
     def _show(self, engine: Engine, verdict: StoredVerdict) -> None:
         if engine is self._answering:
-            estimate = (verdict.accuracy, verdict.low, verdict.high)
-            self._metrics.show_verdict(engine.model, verdict.level, verdict.p, estimate)
+            self._metrics.show_verdict(engine.model, verdict.level, verdict.p)
+            if engine.detector is not None:
+                measure, estimate = engine.detector.words.measure, (verdict.accuracy, verdict.low, verdict.high)
+                self._metrics.show_worth(measure, estimate)
         elif engine in self._canaries:  # the estimate has no label, and is the champion's
-            self._metrics.show_verdict(engine.model, verdict.level, verdict.p, (None, None, None))
+            self._metrics.show_verdict(engine.model, verdict.level, verdict.p)
 
 
 def be_nice() -> None:

@@ -112,7 +112,7 @@ def _request_batch(rows: Sequence[StoredRow], facts: ModelFacts, schema: "pa.Sch
     columns |= {"at": _times(rows), "label": [facts.classes[row.predicted] for row in rows]}
     arrays = {name: pa.array(columns[name], schema.field(name).type) for name in columns}
     if facts.scores:
-        scores, _ = scores_of(rows, len(facts.scores))
+        scores = scores_of(rows, len(facts.scores))
         arrays["phi"] = pa.FixedSizeListArray.from_arrays(pa.array(scores.ravel()), len(facts.scores))
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 

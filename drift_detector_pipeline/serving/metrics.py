@@ -37,9 +37,12 @@ class Metrics:
         )
         self.level = Gauge("drift_level", "Newest counted verdict: 0 quiet, 1 notice, 2 alert", ("model",), **own)
         self.p = Gauge("drift_p", "p of the newest counted verdict", ("model",), **own)
-        self.accuracy = Gauge(
-            "drift_accuracy_estimate", "Estimated accuracy in 0..1, and its 90 % interval", ("bound",), **own
-        )
+        self.worth = {
+            measure: Gauge(
+                f"drift_{measure}_estimate", f"Estimated {said} in 0..1, and its 90 % interval", ("bound",), **own
+            )
+            for measure, said in (("accuracy", "accuracy"), ("map50", "mAP50 of a model that finds boxes"))
+        }
         self.verdicts = Counter("drift_verdicts_total", "Counted verdicts", ("level",), **own)
         self.info = Gauge("drift_model_info", "1 for the model that answers", ("model", "sha256"), **own)
 
@@ -56,18 +59,21 @@ class Metrics:
         self.info.clear()
         self.info.labels(model, sha256).set(1)
 
-    def show_verdict(self, model: str, level: str, p: float | None, estimate: Sequence[float | None]) -> None:
-        """Say the newest counted verdict; `estimate` is accuracy, low, high in 0..1."""
+    def show_verdict(self, model: str, level: str, p: float | None) -> None:
+        """Say the newest counted verdict."""
         self.level.labels(model).set(LEVELS.get(level, 0))
         if p is not None:
             self.p.labels(model).set(p)
+
+    def show_worth(self, measure: str, estimate: Sequence[float | None]) -> None:
+        """Say how well the model does by that verdict: estimate, low, high in 0..1."""
         for bound, value in zip(("estimate", "low", "high"), estimate, strict=True):
             if value is not None:
-                self.accuracy.labels(bound).set(value)
+                self.worth[measure].labels(bound).set(value)
 
     def forget_verdict(self) -> None:
         """Say nothing of drift until there is a verdict on the model that answers now."""
-        for gauge in (self.level, self.p, self.accuracy):
+        for gauge in (self.level, self.p, *self.worth.values()):
             gauge.clear()
 
     def text(self) -> bytes:

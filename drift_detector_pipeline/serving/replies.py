@@ -13,9 +13,13 @@ from starlette.responses import Response
 
 from drift_detector_pipeline.networks.boxes.found import Found
 from drift_detector_pipeline.serving.batcher import Answered
+from drift_detector_pipeline.serving.engine import Engine
+from drift_detector_pipeline.serving.videos import Watched
 from drift_detector_pipeline.tasks.boxes.answers import answer, on_image
+from drift_detector_pipeline.video.numbering import Numbering
 
 TOP = 3
+_SIZE = ("height", "width")  # a video says them once
 
 
 class Share(BaseModel):
@@ -57,25 +61,74 @@ class BoxesBody(BaseModel):
     height: int = Field(description="px of the image, as people see it")
     width: int
     boxes: list[BoxBody] = Field(description="best first, at most 100, scores of 0.05 and more")
+    scores: list[ScoreBody] | None = Field(None, description="only with ?scores=true")
+
+
+class FrameBoxBody(BoxBody):
+    """The same in a frame of a video."""
+
+    track: int | None = Field(description="the same thing has the same number in all frames; null: too faint to follow")
+
+
+class FrameBody(BaseModel):
+    """What is said of one frame: boxes, or a label with its probability and the likeliest classes."""
+
+    frame: int = Field(ge=0)
+    seconds: float = Field(ge=0, description="since the first frame")
+    boxes: list[FrameBoxBody] | None = None
+    label: str | None = None
+    probability: float | None = None
+    top3: list[Share] | None = None
+
+
+class VideoBody(BaseModel):
+    """What is said of a short video."""
+
+    height: int = Field(description="px of a frame, as a player shows it")
+    width: int
+    frames: list[FrameBody] = Field(min_length=1)
+    problem: str | None = Field(description="why there are no more frames, if the file could not be read to its end")
 
 
 class PredictBody(BaseModel):
-    """What is said of a request's images, in their order."""
+    """What is said of a request's images, in their order, or of its video."""
 
     model: str = Field(description="first 12 hexadecimal digits of the SHA-256 of the file that computed all of this")
     request_id: str
     milliseconds: float = Field(ge=0, description="in the service, from the first byte of the request on")
-    answers: list[AnswerBody | BoxesBody] = Field(description="labels or boxes, whichever the model says")
+    answers: list[AnswerBody | BoxesBody | VideoBody] = Field(description="labels or boxes, as the model says; a video")
 
 
 def predicted(answers: list[Answered], request_id: str, milliseconds: float, *, scores: bool) -> dict[str, Any]:
     """A `PredictBody`."""
+    said = [_answer(one, scores=scores) for one in answers]
+    return body(answers[0].engine, request_id, milliseconds, said)
+
+
+def body(engine: Engine, request_id: str, milliseconds: float, answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """A `PredictBody` around answers."""
     return {
-        "model": answers[0].engine.model,
+        "model": engine.model,
         "request_id": request_id,
         "milliseconds": round(milliseconds, 3),
-        "answers": [_answer(one, scores=scores) for one in answers],
+        "answers": answers,
     }
+
+
+def of_video(watched: Watched, threshold: float) -> dict[str, Any]:
+    """A `VideoBody`; a box begins a thing from the score `threshold` on. Takes a while: not for an event loop."""
+    engine = watched.frames[0].answered.engine
+    numbering = Numbering(watched.rate, threshold, engine.artefact.classes)
+    frames = list[dict[str, Any]]()
+    for seen in watched.frames:
+        said = _answer(seen.answered, scores=False)
+        line = {"frame": seen.number, "seconds": seen.seconds} | {
+            name: said[name] for name in said if name not in _SIZE
+        }
+        numbering.number(line)
+        frames.append(line)
+    height, width = watched.one[0].image
+    return {"height": height, "width": width, "frames": frames, "problem": watched.problem}
 
 
 def as_json(value: dict[str, Any], status: int = 200) -> Response:
@@ -86,10 +139,11 @@ def as_json(value: dict[str, Any], status: int = 200) -> Response:
 def _answer(answered: Answered, *, scores: bool) -> dict[str, Any]:
     classes, chances = answered.engine.artefact.classes, answered.probabilities
     if answered.found is not None:
-        return _boxes(answered.found, answered)
-    order = np.argsort(-chances, kind="stable")[:TOP].tolist()
-    top = [{"label": classes[place], "probability": float(chances[place])} for place in order]
-    found = {**top[0], "top3": top}
+        found = _boxes(answered.found, answered)
+    else:
+        order = np.argsort(-chances, kind="stable")[:TOP].tolist()
+        top = [{"label": classes[place], "probability": float(chances[place])} for place in order]
+        found = {**top[0], "top3": top}
     if scores and answered.phi is not None:
         found["scores"] = answered.engine.explain(answered.phi)
     return found

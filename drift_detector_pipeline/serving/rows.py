@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from drift_detector_pipeline.arrays import Float32s, Labels
-from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.arrays import Float32s
+from drift_detector_pipeline.drift.detecting import Detector, Rows
+from drift_detector_pipeline.drift.kept_rows import scores_from
 
 
 class Row(NamedTuple):
@@ -25,7 +26,7 @@ class Row(NamedTuple):
     predicted: int  # place of the class
     probability: float  # 0..1
     milliseconds: float  # from request to answer; in the shadow, of computing alone
-    phi: bytes  # float32, little-endian, S of them
+    phi: bytes  # as drift/kept_rows.py has it: S float32; of boxes also how sure each is
     shadow: bool = False  # answered beside the answer that was given, by a model on trial
 
 
@@ -79,7 +80,7 @@ class StoredVerdict(NamedTuple):
     counted: bool  # one of the disjoint windows; else a look on demand, which keeps no promise about false notices
     level: str
     p: float | None  # None: too few images
-    accuracy: float | None
+    accuracy: float | None  # of boxes mAP50
     low: float | None
     high: float | None
     by_copy: bool  # the accuracy was asked of an adapted copy, which saw the images; else see `undone` of the detail
@@ -94,12 +95,11 @@ def once(rows: Sequence[AnyRow]) -> list[AnyRow]:
     return list(found.values())
 
 
-def scores_of(rows: Sequence[AnyRow], columns: int) -> tuple[Float32s, Labels]:
-    """Scores (m, S) and predicted classes (m,). Raises DataError if a row has other than S = `columns` scores."""
-    if wrong := next((row for row in rows if len(row.phi) != 4 * columns), None):
-        raise DataError(
-            f"request {wrong.request_id}: {len(wrong.phi)} bytes of scores where this reference needs {4 * columns}; "
-            "judge with the detector of the model that answered"
-        )
-    scores = np.frombuffer(b"".join(row.phi for row in rows), "<f4").reshape(len(rows), columns)
-    return scores.astype(np.float32), np.array([row.predicted for row in rows], dtype=np.int64)
+def rows_of(rows: Sequence[AnyRow], detector: Detector) -> Rows:
+    """What a detector judges. Raises DataError if a row has other scores than those of its reference."""
+    return detector.rows_from([row.phi for row in rows], np.array([row.predicted for row in rows], dtype=np.int64))
+
+
+def scores_of(rows: Sequence[AnyRow], columns: int) -> Float32s:
+    """Scores (m, S) alone, of labels or of boxes. Raises DataError if a row has other than S = `columns` scores."""
+    return scores_from([row.phi for row in rows], columns, boxes=True)

@@ -4,9 +4,10 @@ In: bytes of images. Out: answers, each logged; verdicts in the background. Read
 """
 
 import asyncio
+import hashlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +15,11 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import PipelineError
+from drift_detector_pipeline.frames.read import Limits
 from drift_detector_pipeline.release.artefact import MANIFEST, REFERENCE
 from drift_detector_pipeline.serving.batcher import Answered, Batcher
 from drift_detector_pipeline.serving.decoding import Decoder, Prepared, thumbnail_of
-from drift_detector_pipeline.serving.engine import Engine, open_engine
+from drift_detector_pipeline.serving.engine import Crop, Engine, open_engine
 from drift_detector_pipeline.serving.following import Followed, Follower, places_of
 from drift_detector_pipeline.serving.judging import Judge
 from drift_detector_pipeline.serving.kept import KeptImages
@@ -26,6 +28,7 @@ from drift_detector_pipeline.serving.problems import RequestError
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts, Row, StoredVerdict
 from drift_detector_pipeline.serving.trial import Shadow, Taken, Trials
+from drift_detector_pipeline.serving.videos import Videos, Watched
 from drift_detector_pipeline.settings_in_use import Serving
 
 
@@ -56,6 +59,7 @@ class Service:
         self._follower = None if followed is None else Follower(followed, self.exchange)
         self._following: asyncio.Task[None] | None = None
         self.decoder = Decoder(int(settings.max_megapixels * 1e6))
+        self.videos = Videos(_video_limits(settings))
         self.judge = Judge(log, self.metrics, settings)
         self.kept = _kept_images(settings)
         self._swapping = asyncio.Lock()
@@ -92,6 +96,7 @@ class Service:
         if self.shadow is not None:
             await self.shadow.stop()
         self.decoder.stop()
+        await asyncio.to_thread(self.videos.stop)
         await self.judge.stop()
         await asyncio.to_thread(self.log.close)
         if self.kept:
@@ -105,6 +110,23 @@ class Service:
             if self.kept:
                 self.kept.put(prepared.sha256, content)
         return [answered for _, answered in found]
+
+    async def watch(self, content: bytes, asker: Asker, gone: Callable[[], Awaitable[bool]]) -> Watched:
+        """Answer every frame of a short video, all by the same model; one of them, drawn at random, is logged.
+
+        Raises RequestError as `Videos.watch` does.
+        """
+        engine = self.engine_for(asker.source)
+
+        async def ask(crop: Crop) -> Answered:
+            return _checked((await self.batcher.answer(crop.pixels, engine, pinned=True))._replace(crop=crop))
+
+        watched = await self.videos.watch(content, engine, ask, gone)
+        crop, answered = watched.one
+        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(content).digest())
+        self._keep(crop.pixels, sha256, answered, asker)
+        self.metrics.images.labels(engine.model).inc(len(watched.frames) - 1)
+        return watched
 
     def engine_for(self, source: str | None) -> Engine:
         """Who answers a source."""
@@ -208,15 +230,21 @@ class Service:
         """Log one answer; never waits, never raises."""
         engine, chances = answered.engine, answered.probabilities
         best = int(chances.argmax())
-        phi = b"" if answered.phi is None else answered.phi.astype("<f4").tobytes()
         milliseconds = 1000 * (time.perf_counter() - asker.started)
-        row = Row(time.time(), asker.request_id, asker.source, sha256, best, float(chances[best]), milliseconds, phi)
+        row = Row(
+            time.time(), asker.request_id, asker.source, sha256, best, float(chances[best]), milliseconds, answered.kept
+        )
         sampled = self.settings.thumbnails > random.random()
         self.log.put(engine.log_id, row, thumbnail_of(crop) if sampled else None)
         self.judge.saw(engine, asker.source, sha256, crop)
         self.metrics.images.labels(engine.model).inc()
         if self.shadow is not None and asker.source not in self._canaries:
             self.shadow.take(Taken(crop, sha256, answered, asker.request_id, asker.source))
+
+
+def _video_limits(settings: Serving) -> Limits:
+    pixels = int(settings.max_video_megapixels * 1e6)
+    return Limits(settings.max_video_frames, settings.max_video_seconds, pixels)
 
 
 def _kept_images(settings: Serving) -> KeptImages | None:

@@ -1,19 +1,18 @@
 """Verdicts on their way into the database and back, nothing lost.
 
-In: a `Verdict`. Out: a row of the table `verdict`; the same `Verdict` again. Read by verdicts.py, the service and
-log_export.py.
+In: a verdict of any kind. Out: a row of the table `verdict`; the same verdict again. Read by verdicts.py, the service
+and log_export.py.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, insert, select
 
-from drift_detector_pipeline.drift.accuracy import Estimate
-from drift_detector_pipeline.drift.cause import Cause
-from drift_detector_pipeline.drift.verdict import Again, Channel, Verdict
-from drift_detector_pipeline.drift.verdict_words import as_json
+from drift_detector_pipeline.drift.detecting import AnyVerdict, Detector
+from drift_detector_pipeline.drift.kinds import words_of
+from drift_detector_pipeline.drift.verdict import Again
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.serving.database import VERDICTS_LOCK, asking, writing
 from drift_detector_pipeline.serving.request_log import RequestLog, sources_of
@@ -24,10 +23,11 @@ _PIECE = 1000  # verdicts that are read at a time, some 5 kB each
 _COLUMNS = tuple(verdict.c[name] for name in StoredVerdict._fields)
 
 
-def as_stored(said: Verdict, about: Mapping[str, Any]) -> dict[str, Any]:
-    """A verdict as verdict.json has it, `about` it, and the likely loss, which that leaves out."""
-    loss = None if said.accuracy is None else said.accuracy.likely_loss
-    found: dict[str, Any] = as_json_gives({**as_json(said), **about, "likely_loss": loss})
+def as_stored(said: AnyVerdict, detector: Detector) -> dict[str, Any]:
+    """A verdict as verdict.json has it, what its detector is, and the likely loss, which that leaves out."""
+    loss = None if said.worth is None else said.worth.likely_loss
+    own = {"likely_loss": loss, **({} if detector.task is None else {"task": detector.task})}
+    found: dict[str, Any] = as_json_gives({**detector.words.as_json(said), **detector.about(), **own})
     return found
 
 
@@ -36,30 +36,18 @@ def as_json_gives(value: Any) -> Any:
     return json.loads(json.dumps(value, allow_nan=False))
 
 
-def verdict_of(stored: StoredVerdict) -> Verdict:
+def verdict_of(stored: StoredVerdict) -> AnyVerdict:
     """Undo `as_stored`."""
-    plain = {name: stored.detail[name] for name in Verdict._fields}
-    accuracy, cause, mix = plain["accuracy"], plain["cause"], plain["mix"]
-    tuples = {name: tuple(value) for name, value in plain.items() if isinstance(value, list)}
-    return Verdict(**plain | tuples | {
-        "channels": tuple(Channel(**channel) for channel in plain["channels"]),
-        "accuracy": accuracy and Estimate(**accuracy, likely_loss=stored.detail["likely_loss"]),
-        "cause": cause and _cause_of(cause),
-        "mix": mix and (mix["reference"], mix["window"]),
-    })  # fmt: skip
+    found: AnyVerdict = words_of(stored.detail.get("task")).from_json(stored.detail, stored.detail["likely_loss"])
+    return found
 
 
 def again_of(stored: StoredVerdict) -> Again | None:
     """What a second look at the images told; None if there was none, or it told nothing."""
     said = verdict_of(stored)
-    if said.accuracy is None or not (said.accuracy.by_copy or said.accuracy.undone):
+    if said.worth is None or not (said.worth.by_copy or said.worth.undone):
         return None
-    return Again(said.accuracy, said.cause if said.accuracy.undone else None)
-
-
-def _cause_of(plain: Mapping[str, Any]) -> Cause:
-    own = {name: plain[name] for name in Cause._fields}
-    return Cause(**own | {name: tuple(map(tuple, own[name])) for name in ("alternatives", "mix")})
+    return Again(said.worth, said.cause if said.worth.undone else None)
 
 
 class Span(NamedTuple):

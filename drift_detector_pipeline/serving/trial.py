@@ -15,6 +15,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log as console
+from drift_detector_pipeline.drift.kept_rows import kept_of
 from drift_detector_pipeline.release.registry import open_version
 from drift_detector_pipeline.serving.batcher import Answered
 from drift_detector_pipeline.serving.engine import MOST, Answers, Engine, open_engine
@@ -145,7 +146,8 @@ class Shadow:
     def _keep(self, taken: Taken, said: Answers, place: int, milliseconds: float) -> None:
         chances = said.probabilities[place]
         best = int(chances.argmax())
-        phi = b"" if said.phi is None else said.phi[place].astype("<f4").tobytes()
+        found = None if said.found is None else said.found[place]
+        phi = b"" if said.phi is None else kept_of(said.phi[place], found)
         row = Row(
             time.time(), taken.request_id, taken.source, taken.sha256, best, float(chances[best]), milliseconds, phi,
             shadow=True,

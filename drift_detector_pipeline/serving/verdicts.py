@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.report import about, report_page
-from drift_detector_pipeline.drift.verdict import Again, AskAgain, Limits, Verdict
+from drift_detector_pipeline.drift.detecting import AnyVerdict, Detector
+from drift_detector_pipeline.drift.kinds import page_of
+from drift_detector_pipeline.drift.verdict import Again, AskAgain, Limits
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.serving.request_log import RequestLog
-from drift_detector_pipeline.serving.rows import AnyRow, StoredRow, StoredVerdict, once, scores_of
+from drift_detector_pipeline.serving.rows import AnyRow, StoredRow, StoredVerdict, once, rows_of
 from drift_detector_pipeline.serving.stored_verdicts import (
     again_of,
     as_json_gives,
@@ -37,7 +37,7 @@ LookAgain = Callable[[Sequence[StoredRow], bool], Again | None]
 class Look(NamedTuple):
     """A verdict on some rows that nobody counts."""
 
-    verdict: Verdict
+    verdict: AnyVerdict
     repeated: int  # rows that were left out, as their image had been judged
 
 
@@ -46,7 +46,7 @@ def nothing_more(rows: Sequence[StoredRow], looks_changed: bool) -> None:
 
 
 def judge_windows(
-    log: RequestLog, model_id: int, detector: DriftDetector, *, window: int, look_again: LookAgain = nothing_more
+    log: RequestLog, model_id: int, detector: Detector, *, window: int, look_again: LookAgain = nothing_more
 ) -> list[StoredVerdict]:
     """Judge every window of `window` rows that is full and was not judged yet; return what was said of each.
 
@@ -62,23 +62,22 @@ def judge_windows(
     return found
 
 
-def look_at(rows: Sequence[AnyRow], detector: DriftDetector, ask_again: AskAgain = lambda looks_changed: None) -> Look:
+def look_at(rows: Sequence[AnyRow], detector: Detector, ask_again: AskAgain = lambda looks_changed: None) -> Look:
     """Judge any rows, of the log or of images at hand: a look on demand, stored nowhere and counted by nobody."""
     chosen = once(rows)
-    scores, predicted = scores_of(chosen, detector.reference.scores.shape[1])
-    said = detector.check_scores(scores, predicted, ask_again=ask_again)
-    names = tuple(chosen[place].request_id for place in said.carriers)
-    return Look(said._replace(carrier_names=names), len(rows) - len(chosen))
+    names = [row.request_id for row in chosen]
+    said = detector.check_scores(*rows_of(chosen, detector), ask_again=ask_again, names=names)
+    return Look(said, len(rows) - len(chosen))
 
 
-def judge_again(log: RequestLog, verdict_id: int, detector: DriftDetector) -> Verdict:
+def judge_again(log: RequestLog, verdict_id: int, detector: Detector) -> AnyVerdict:
     """Judge a stored window once more from its rows: the same verdict to the bit.
 
     What a second look at the images told is taken as it was stored. Raises DataError if rows of the window were
     deleted, ModelError if the detector is another one.
     """
     stored = stored_verdict(log, verdict_id)
-    if (own := as_json_gives(about(detector)["reference"])) != stored.detail["reference"]:
+    if (own := as_json_gives(detector.about()["reference"])) != stored.detail["reference"]:
         raise ModelError(f"verdict {verdict_id}: judged with the reference {stored.detail['reference']}, not {own}")
     rows = log.rows(stored.model_id, stored.first_request, stored.last_request, stored.source)
     if len(rows) != stored.images + stored.repeated:
@@ -90,7 +89,7 @@ def judge_again(log: RequestLog, verdict_id: int, detector: DriftDetector) -> Ve
     return look_at(rows, _asked_as(stored, detector), lambda looks_changed: known).verdict
 
 
-def report_of(log: RequestLog, verdict_id: int, detector: DriftDetector) -> str:
+def report_of(log: RequestLog, verdict_id: int, detector: Detector) -> str:
     """The report of a stored verdict as HTML: words, numbers, the reference's pictures; none of the window's.
 
     It needs the stored verdict alone, not its rows.
@@ -101,21 +100,21 @@ def report_of(log: RequestLog, verdict_id: int, detector: DriftDetector) -> str:
     named = [f"{window} of {stored.source or 'any source'}", f"{stored.repeated} repeated images left out"]
     about_it = {"run": f"{facts.name} {facts.sha256[:12]}", "named": named[: 1 + bool(stored.repeated)]}
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(stored.at))
-    return report_page(verdict_of(stored), None, _asked_as(stored, detector), {**about_it, "when": when, "command": []})
+    return page_of(verdict_of(stored), None, _asked_as(stored, detector), {**about_it, "when": when, "command": []})
 
 
-def _judged(rows: Sequence[StoredRow], detector: DriftDetector, look_again: LookAgain) -> StoredVerdict:
+def _judged(rows: Sequence[StoredRow], detector: Detector, look_again: LookAgain) -> StoredVerdict:
     chosen = once(rows)
     said, repeated = look_at(rows, detector, partial(look_again, chosen))
-    found = said.accuracy
+    found = said.worth
     return StoredVerdict(
         0, time.time(), rows[0].model_id, rows[0].source, rows[0].id, rows[-1].id, said.images, repeated, True,
         said.level, said.p, found and found.accuracy, found and found.low, found and found.high,
-        found is not None and found.by_copy, as_stored(said, about(detector)),
+        found is not None and found.by_copy, as_stored(said, detector),
     )  # fmt: skip
 
 
-def _asked_as(stored: StoredVerdict, detector: DriftDetector) -> DriftDetector:
+def _asked_as(stored: StoredVerdict, detector: Detector) -> Detector:
     """The same detector under the limits of back then."""
     asked = copy.copy(detector)
     asked.limits = Limits(**stored.detail["limits"])

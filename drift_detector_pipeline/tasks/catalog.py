@@ -3,9 +3,10 @@
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.tasks.boxes.task import BOXES
 from drift_detector_pipeline.tasks.classification.task import CLASSIFICATION
+from drift_detector_pipeline.tasks.clips.task import CLIPS
 from drift_detector_pipeline.tasks.task import Task
 
-TASKS = {task.name: task for task in (CLASSIFICATION, BOXES)}
+TASKS = {task.name: task for task in (CLASSIFICATION, BOXES, CLIPS)}
 
 
 def task_named(name: str | None) -> Task:

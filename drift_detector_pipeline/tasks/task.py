@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import ClipCut, Pixels
 from drift_detector_pipeline.images.decode import Side
 from drift_detector_pipeline.images.tiles import Tile
 from drift_detector_pipeline.settings import Augmentation, Data, Training
@@ -30,6 +30,13 @@ class View(NamedTuple):
 
     side_px: int
     augmentation: Augmentation | None  # None: as in inference, nothing random
+    frames: int | None = None  # k, where an item is a clip; None: it is an image
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a view: (S, S, 3), of a clip (k, S, S, 3)."""
+        image = (self.side_px, self.side_px, 3)
+        return image if self.frames is None else (self.frames, *image)
 
 
 class Metrics(Protocol):
@@ -69,7 +76,7 @@ class Evaluation(NamedTuple):
     paths: list[str]
     targets: list[Target]
     answers: list[Answer]
-    picture: Callable[[int], Pixels]  # the image at a place of these lists, as the model saw it
+    picture: Callable[[int], Pixels]  # the image, or clip, at a place of these lists, as the model saw it
 
 
 class Report(NamedTuple):
@@ -110,7 +117,10 @@ class Task(NamedTuple):
     check_data: Callable[[Data], None]
     """Raise ConfigError if settings of the data ask for what this task cannot do."""
     view: Callable[[Pixels, Target, View, np.random.Generator | None], tuple[torch.Tensor, Target]]
-    """Pixels (H, W, 3) and truth together -> uint8 (S, S, 3) and the truth of that view. The target may be None."""
+    """Pixels (H, W, 3) and truth together -> uint8 (S, S, 3) and the truth of that view. The target may be None.
+
+    Of clips (T, H, W, 3) -> (k, S, S, 3).
+    """
 
     blend: Callable[[Target, Target, float], Target] | None
     """The truth of two views mixed, the first with this share in 0..1; None: views of this task cannot be mixed."""
@@ -126,7 +136,7 @@ class Task(NamedTuple):
     loss: Callable[[Callable[..., Any], torch.Tensor, Sequence[Target], Training, torch.Tensor | None], torch.Tensor]
     """(forward, float32 (N, 3, S, S), targets, settings, class weights float32 (K,) or None) -> scalar.
 
-    Forward included: detectors compute their own loss.
+    Of clips (N, k, 3, S, S). Forward included: detectors compute their own loss.
     """
     infer: Callable[[nn.Module, torch.Tensor, Sequence[Target] | None], Sequence[Output]]
     """One output an item, on the CPU, whatever its neighbours.
@@ -151,5 +161,19 @@ class Task(NamedTuple):
     """(folder, classes, settings) -> what else a prediction writes there."""
     caption: Callable[[Answer, Target, Sequence[str]], Caption]
     draw: Callable[[Pixels, Answer, Target, Sequence[str]], Pixels]
-    """The image as people see it, with what can be drawn into it."""
+    """The image as people see it, with what can be drawn into it; of a clip a strip."""
     report: Callable[[Evaluation], Report]
+
+    decide: Callable[[Answer, Sequence[str], float], Answer] | None = None
+    """(answer, two classes, threshold) -> the answer if the class looked for needs that probability; None: no way."""
+
+    over_time: bool = False
+    """Whether an item is a clip, of which a view shows k frames."""
+
+    def cut(self, data: Data) -> ClipCut | None:
+        """How clips are cut by the settings; None: items are images."""
+        return ClipCut(data.clip_seconds, data.stored_frames, data.k_frames) if self.over_time else None
+
+    def look(self, data: Data, side_px: int, augmentation: Augmentation | None = None) -> View:
+        """How an item is looked at by the settings; without augmentation as in inference."""
+        return View(side_px, augmentation, data.k_frames if self.over_time else None)

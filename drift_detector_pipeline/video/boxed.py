@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.frames.read import BrokenVideoError, Frame, Video, open_video
+from drift_detector_pipeline.frames.write import SUFFIX, Codec, video_writer
 from drift_detector_pipeline.video.draw import drawn
 from drift_detector_pipeline.video.lines import Line, append_lines, read_lines, whole_lines
-from drift_detector_pipeline.video.read import BrokenVideoError, Frame, Video, open_video
-from drift_detector_pipeline.video.track import Tracker
-from drift_detector_pipeline.video.write import SUFFIX, Codec, video_writer
+from drift_detector_pipeline.video.numbering import Numbering
 
 LINES = "boxes.jsonl"
 
@@ -72,7 +72,7 @@ def _ask(
     known = whole_lines(lines, detector.batch)
     problems = list[str]()
     with open_video(video) as opened, _bar(opened, "boxes", len(known)) as bar:
-        tracker = _Numbering(float(opened.rate), score, detector.classes)
+        tracker = Numbering(float(opened.rate), score, detector.classes)
         for line in known:
             tracker.number(line)
         frames = _until_broken(opened, len(known), problems)
@@ -103,24 +103,6 @@ def _draw(video: Path, lines: Path, target: Path, codec: Codec, stopping: Callab
             bar.update()
             if stopping():
                 raise Stopped
-
-
-class _Numbering:
-    """The tracker, spoken to in lines; a line that has its numbers keeps them."""
-
-    def __init__(self, rate: float, score: float, classes: Sequence[str]) -> None:
-        self._tracker = Tracker(rate, score)
-        self._place = {name: place for place, name in enumerate(classes)}
-
-    def number(self, line: Line) -> None:
-        """Give each box of the line the number of its thing, or None."""
-        boxes = line.get("boxes", [])
-        labels = [self._place[box["label"]] for box in boxes]
-        numbers = self._tracker.update(
-            line["seconds"], [box["box"] for box in boxes], labels, [box["score"] for box in boxes]
-        )
-        for box, number in zip(boxes, numbers, strict=True):
-            box["track"] = number
 
 
 def _line(number: int, seconds: float, answer: Answer) -> Line:

@@ -34,7 +34,7 @@ def open_detector(file: Path, how: Predict, overrides: Sequence[str]) -> Iterato
     precision = precision_of(read_description(file).get("precision"))
     with prepared(load_section(Run, [f"run.precision={precision}", *overrides])) as machine:
         trained = open_trained(file, machine)
-        check_for_task(how, trained.task)
+        check_for_task(how, trained.task, trained.classes)
         yield _detector(trained, machine, how), _facts(trained, machine)
 
 

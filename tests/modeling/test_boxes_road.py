@@ -17,7 +17,8 @@ from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.modeling.card import card
 from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.labels import predict
-from drift_detector_pipeline.modeling.loaders import load_batches, training_requests
+from drift_detector_pipeline.modeling.loaders import load_batches
+from drift_detector_pipeline.modeling.order import training_requests
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.runs.receipts import read_receipt
@@ -56,6 +57,7 @@ def assert_same(first, second):
             assert all(np.array_equal(*pair) for pair in zip(boxes, others, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_any_number_of_workers_makes_the_same_views_and_boxes(workers, finished):
     whole = batches(finished, 0)
@@ -206,9 +208,9 @@ def test_a_run_gone_in_the_middle_and_one_with_workers_end_with_the_same_bits(na
 @pytest.mark.parametrize("tile_px", ["null", "48"])
 def test_a_frame_of_a_video_has_the_boxes_of_the_same_image(run, tmp_path, tile_px):
     pytest.importorskip("av", reason="needs the extra: pip install -e '.[video]'")
+    from drift_detector_pipeline.frames.read import open_video
+    from drift_detector_pipeline.frames.write import video_writer
     from drift_detector_pipeline.video.predicted import predict_video
-    from drift_detector_pipeline.video.read import open_video
-    from drift_detector_pipeline.video.write import video_writer
 
     sources = [picture_of(number) for number in range(11)]
     with video_writer(tmp_path / "drawn.mp4", Fraction(10)) as writer:

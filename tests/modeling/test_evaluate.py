@@ -190,6 +190,7 @@ def test_wrong_answers_are_marked_by_a_sign_and_the_right_class(copy):
     assert found["accuracy"] < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("split", "images", "says"), [("train", 114, "was trained on these images"), ("fit", 12, "")])
 def test_another_split_has_a_folder_of_its_own(split, images, says, copy):
     found = metrics_of(copy, split=split)

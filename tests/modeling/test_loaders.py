@@ -12,13 +12,8 @@ import torch
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.modeling.loaders import (
-    Request,
-    epoch_order,
-    evaluation_requests,
-    load_batches,
-    training_requests,
-)
+from drift_detector_pipeline.modeling.loaders import load_batches
+from drift_detector_pipeline.modeling.order import Request, epoch_order, evaluation_requests, training_requests
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.settings import ColourJitter, RandAugment, Twins
 from drift_detector_pipeline.tasks.classification.task import CLASSIFICATION

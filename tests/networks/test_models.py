@@ -33,6 +33,7 @@ def network(*overrides, classes=CLASSES, side_px=SIDE, seed=0):
     return build(load(["data=digits", *overrides]).settings.model, classes, side_px)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(group_choices()["model"]) - {"default", *BOXES}))
 def test_every_preset_is_a_network_for_images_of_64_px_and_changes_the_name_alone(name):
     settings, default = (load(["data=digits", *words]).settings.model for words in ([f"model={name}"], []))
@@ -317,6 +318,7 @@ def test_weights_of_a_timm_model_bring_the_normalisation_that_timm_gives_it(tmp_
     assert network("model.name=vit_tiny_patch16_224", f"model.pretrained_path={path}").mean == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "resnet18", "convnext_atto", "deit_tiny_distilled_patch16_224"])
 def test_only_the_head_starts_afresh_for_another_number_of_classes(name, tmp_path):
     source = module(f"model.name={name}", classes=7, seed=1).state_dict()

@@ -13,9 +13,9 @@ from conftest import ROOT
 from drawn_video import COLOURS, by_colour, scene, write_frames
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.frames.read import open_video
 from drift_detector_pipeline.video.boxed import LINES, Detector, Stopped, boxed, words
 from drift_detector_pipeline.video.lines import read_lines
-from drift_detector_pipeline.video.read import open_video
 
 DETECTOR = Detector(lambda frame: frame, by_colour, 8, list(COLOURS))
 FRAMES = 30

@@ -15,11 +15,11 @@ from PIL import Image
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.frames.read import open_video
 from drift_detector_pipeline.modeling.labels import predict
 from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.video.__main__ import main
 from drift_detector_pipeline.video.predicted import predict_video
-from drift_detector_pipeline.video.read import open_video
 
 HOW = load_section(Predict, [])
 FRAMES = 70  # two batches of a classification

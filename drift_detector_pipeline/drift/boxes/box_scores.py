@@ -11,6 +11,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Flags, Float32s, Float64s, Labels
 from drift_detector_pipeline.box_geometry import area
+from drift_detector_pipeline.drift.detecting import Sure
 from drift_detector_pipeline.networks.boxes.found import Found
 
 # name -> channel, the word for people; shares of classes follow, each under its class's name
@@ -46,7 +47,7 @@ def box_scores(found: Sequence[Found], sides: Sequence[tuple[int, int]], shown: 
     return np.array(rows, dtype=np.float32).reshape(len(found), len(BOX_SCORES) + len(shown.classes))
 
 
-def class_of(one: Found, shown: Shown, classes: int) -> int:
+def class_of(one: Found | Sure, shown: Shown, classes: int) -> int:
     """The class of most boxes that are shown, in doubt the surer one; `classes` if there is no box."""
     inside = one.scores >= shown.threshold
     if not inside.any():

@@ -20,13 +20,18 @@ from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import Roles
 
 
-def box_detector_of(trained: Trained, processed: Processed, roles: Roles, facts: dict[str, Any]) -> BoxDetector:
-    """Learn the training world of `trained`. Raises DataError if nothing can be learned from these images."""
+def box_detector_of(
+    model: BoxModel, trained: Trained, processed: Processed, roles: Roles, facts: dict[str, Any]
+) -> BoxDetector:  # fmt: skip
+    """Learn the training world of `trained` as `model` sees it: its own module, or a file it was exported to.
+
+    Raises DataError if nothing can be learned from these images.
+    """
     fit, ref = (views_of(processed, indices, trained.img_size) for indices in (roles.fit, roles.ref))
     log.info("%d fit and %d reference images, %d px", len(fit.views), len(ref.views), trained.img_size)
     return BoxDetector.build(
-        box_model_of(trained), fit, ref, classes=trained.classes, preparation=preparation_of(trained), facts=facts
-    )
+        model, fit, ref, classes=trained.classes, preparation=preparation_of(trained), facts=facts
+    )  # fmt: skip
 
 
 def box_model_of(trained: Trained) -> BoxModel:

@@ -20,10 +20,12 @@ from drift_detector_pipeline.drift.boxes.box_scores import (
     frequent_classes,
 )
 from drift_detector_pipeline.drift.boxes.signals import BoxSignals, BoxTwin
+from drift_detector_pipeline.drift.detecting import Sure
 from drift_detector_pipeline.drift.permutation import Scale, scale_of
 from drift_detector_pipeline.drift.scores.directions import Directions, direction_scores, fit_directions, fit_features
 from drift_detector_pipeline.drift.scores.phi import Score, image_folds
 from drift_detector_pipeline.drift.scores.pixels import PIXELS
+from drift_detector_pipeline.networks.boxes.found import Found
 from drift_detector_pipeline.tasks.boxes.matching import Said, best_threshold, match_class
 
 BOX_CHANNELS = (
@@ -89,9 +91,11 @@ def box_phi(signals: BoxSignals, parameters: BoxParameters) -> Float32s:
     return np.concatenate([signals.pixels, looks, contents, boxes], axis=1).astype(np.float32)
 
 
-def predicted_classes(signals: BoxSignals, parameters: BoxParameters, classes: int) -> Labels:
-    """The class of most boxes of each image, `classes` where there is none: (N,)."""
-    return np.array([class_of(one, parameters.shown, classes) for one in signals.found], dtype=np.int64)
+def predicted_classes(
+    found: Sequence[Found | Sure], parameters: BoxParameters, classes: int
+) -> Labels:  # fmt: skip
+    """The class of most boxes of each of N images, `classes` where there is none: (N,)."""
+    return np.array([class_of(one, parameters.shown, classes) for one in found], dtype=np.int64)
 
 
 def describe_box_scores(parameters: BoxParameters) -> list[Score]:

@@ -23,6 +23,7 @@ from drift_detector_pipeline.drift.boxes.reference import BoxLearned, BoxReferen
 from drift_detector_pipeline.drift.boxes.worth import Usual, Worth
 from drift_detector_pipeline.drift.causes import Causes
 from drift_detector_pipeline.drift.preparation import Preparation, preparation_from
+from drift_detector_pipeline.drift.reference import Moves
 from drift_detector_pipeline.drift.reference_file import FACTS, FILE
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically, write_json
@@ -50,11 +51,12 @@ def save_box_reference(
     arrays: dict[str, Any] = {
         f"scores.{name}": value for name, value in box_parameters_to_arrays(learned.parameters).items()
     }
-    parts = {"worth": learned.worth, "usual": reference.usual, "cause": learned.causes}
+    parts = {"worth": learned.worth, "usual": reference.usual, "cause": learned.causes, "moves": learned.moves}
     for part, values in parts.items():
         if values is not None:
             arrays |= {f"{part}.{name}": np.asarray(value) for name, value in values._asdict().items()}
     arrays |= {"phi": reference.scores, "predicted": reference.predicted.astype(np.int32)}
+    arrays |= {} if reference.expected is None else {"expected": reference.expected}
     arrays |= {
         "pictures": np.frombuffer(b"".join(pictures), np.uint8),
         "picture_bytes": np.array([len(one) for one in pictures], np.int64),
@@ -97,9 +99,11 @@ def _from_arrays(arrays: dict[str, Any], facts: dict[str, Any]) -> SavedBoxes:
         return {name: value.item() if value.ndim == 0 else value for name, value in values.items()}
 
     causes = Causes(**below("cause.")) if "cause.kinds" in arrays else None
-    learned = BoxLearned(box_parameters_from(below("scores.")), Worth(**plain(below("worth."))), causes)
+    moves = Moves(**below("moves.")) if "moves.kinds" in arrays else None
+    learned = BoxLearned(box_parameters_from(below("scores.")), Worth(**plain(below("worth."))), causes, moves)
     usual = Usual(**plain(below("usual.")))
-    reference = BoxReference(learned, arrays["phi"], arrays["predicted"].astype(np.int64), usual)
+    predicted = arrays["predicted"].astype(np.int64)
+    reference = BoxReference(learned, arrays["phi"], predicted, usual, arrays.get("expected"))
     ends = np.cumsum(arrays["picture_bytes"])
     pictures = [part.tobytes() for part in np.split(arrays["pictures"], ends)][:-1]
     return SavedBoxes(

@@ -39,39 +39,31 @@ def write_box_report(
         page = box_report_page(verdict, album, detector, facts)
         write_atomically(folder / "report.html", page.encode("utf-8", "backslashreplace"))
         files = {"unreadable": album.unreadable}
-        write_json(folder / "verdict.json", box_verdict_as_json(verdict) | files | _about(detector) | facts)
+        write_json(folder / "verdict.json", box_verdict_as_json(verdict) | files | detector.about() | facts)
     return final_name(folder) / "report.html"
 
 
-def box_report_page(verdict: BoxVerdict, album: Album, detector: BoxDetector, facts: dict[str, Any]) -> str:
-    """The page as HTML."""
+def box_report_page(
+    verdict: BoxVerdict, album: Album | None, detector: BoxDetector, facts: dict[str, Any]
+) -> str:  # fmt: skip
+    """The page as HTML; without an `album` no picture of its images was kept, and the training world's remain."""
     typical = [Picture("of the training world", jpeg_uri(one)) for one in detector.pictures[: len(verdict.carriers)]]
     return fill_page(
         "drift_boxes.html",
         title=_TITLES[verdict.level], verdict=verdict, words=box_summary(verdict)[1:], facts=facts,
-        about=_about(detector), command=shlex.join(facts["command"]), unreadable=album.unreadable,
+        about=detector.about(), command=shlex.join(facts["command"]),
+        unreadable={} if album is None else album.unreadable, pictures=album is not None,
         carriers=_carriers(verdict, album, detector), typical=typical,
         in_words={one.name: channel_in_words(one) for one in verdict.channels},
         threshold=detector.reference.learned.parameters.threshold,
     )  # fmt: skip
 
 
-def _carriers(verdict: BoxVerdict, album: Album, detector: BoxDetector) -> list[Picture]:
-    if not verdict.carriers:
+def _carriers(verdict: BoxVerdict, album: Album | None, detector: BoxDetector) -> list[Picture]:
+    if album is None or not verdict.carriers:
         return []
     views, threshold = album.crops_of(verdict.carriers), detector.reference.learned.parameters.threshold
     return [
         Picture(name, jpeg_uri(jpeg_of(with_boxes(view, found, detector.classes, threshold))))
         for name, view, found in zip(verdict.carrier_names, views, detector.found_in(views), strict=True)
     ]
-
-
-def _about(detector: BoxDetector) -> dict[str, Any]:
-    reference = detector.reference
-    own = {
-        "identity": detector.model.identity, "images": len(reference.scores), "map50": reference.usual.map50,
-        "map50_standard_error": reference.usual.error, "map50_error_left_out": reference.learned.worth.error,
-    }  # fmt: skip
-    kept = ("fit_images", "weights_sha256", "data_fingerprint", "sha256")
-    own |= {name: detector.facts[name] for name in kept if name in detector.facts}
-    return {"limits": detector.limits._asdict(), "reference": own}

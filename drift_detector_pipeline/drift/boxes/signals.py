@@ -63,11 +63,15 @@ def read_box_signals(views: Pixels, forward: BoxForward) -> BoxSignals:
     if not parts:
         raise ValueError("expected at least one image")
     early, features = (np.concatenate([part[place] for part in parts]) for place in (1, 2))
-    found = [one for part in parts for one in part.found]
-    if not (np.isfinite(early).all() and np.isfinite(features).all()):
+    return box_signals(views, BoxOutputs([one for part in parts for one in part.found], early, features))
+
+
+def box_signals(views: Pixels, said: BoxOutputs) -> BoxSignals:
+    """The signals of views of which all is said. Raises ValueError if a value is not finite."""
+    if not (np.isfinite(said.early).all() and np.isfinite(said.features).all()):
         raise ValueError("the model gives values that are not finite (nan or inf); its training may have diverged")
     sides = sides_of(views)
-    return BoxSignals(_pixels(views, sides), early, features, found, sides)
+    return BoxSignals(_pixels(views, sides), said.early, said.features, list(said.found), sides)
 
 
 def find_boxes(views: Pixels, forward: BoxForward) -> list[Found]:

@@ -50,6 +50,11 @@ class BoxVerdict(NamedTuple):
     unreadable: tuple[str, ...] = ()
     cause: Cause | None = None
 
+    @property
+    def worth(self) -> Estimate | None:
+        """MAP50."""
+        return self.map50
+
 
 class Window(NamedTuple):
     """m images as the network sees them."""

@@ -4,6 +4,7 @@ In: a `BoxVerdict`. Out: sentences, the most important first; what verdict.json 
 command.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from drift_detector_pipeline.drift.accuracy import Estimate
@@ -11,10 +12,12 @@ from drift_detector_pipeline.drift.boxes.reference import NOTHING
 from drift_detector_pipeline.drift.boxes.verdict import LEAST, BoxVerdict
 from drift_detector_pipeline.drift.cause import UNKNOWN
 from drift_detector_pipeline.drift.cause_words import in_words, remedy
+from drift_detector_pipeline.drift.detecting import Words
 from drift_detector_pipeline.drift.verdict import Channel
+from drift_detector_pipeline.drift.verdict_words import values_of
 
 # score -> what is said if it rises, and if it falls
-_WORDS: dict[str, tuple[str, str]] = {
+MOVES: dict[str, tuple[str, str]] = {
     "boxes": ("more boxes", "fewer boxes"),
     "nothing": ("more images without any box", "fewer images without any box"),
     "score_sum": ("more or surer boxes", "fewer or less sure boxes"),
@@ -67,8 +70,8 @@ def channel_in_words(channel: Channel) -> str:
         return f"{'more' if channel.shift > 0 else 'fewer'} {whose} ({100 * channel.shift:+.0f} points)"
     if channel.name == "classes":
         what = f"{'more' if channel.shift > 0 else 'less'} {channel.score.removeprefix('share of ')} among the boxes"
-    elif channel.score in _WORDS:
-        what = _WORDS[channel.score][channel.shift < 0]
+    elif channel.score in MOVES:
+        what = MOVES[channel.score][channel.shift < 0]
     else:
         changed = channel.score in _NO_SIDE or channel.name == "texture"
         what = f"{channel.name} {'changed' if changed else 'rose' if channel.shift > 0 else 'fell'}"
@@ -90,6 +93,13 @@ def box_verdict_as_json(verdict: BoxVerdict) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
+def from_json(plain: Mapping[str, Any], likely_loss: float | None) -> BoxVerdict:
+    """Undo `box_verdict_as_json`."""
+    found = plain["map50"]
+    map50 = found and Estimate(found["value"], found["low"], found["high"], likely_loss or 0.0, found["known"])
+    return BoxVerdict(**values_of(plain, BoxVerdict._fields) | {"map50": map50})
+
+
 def _first(verdict: BoxVerdict) -> str:
     p = f"(p = {verdict.p:.3g})"
     if verdict.level == "quiet":
@@ -108,3 +118,6 @@ def _of_worth(now: Estimate, verdict: BoxVerdict) -> str:
         f"mAP50 about {100 * now.accuracy:.0f} ({100 * now.low:.0f} to {100 * now.high:.0f}), {world}: "
         f"what drawing the true boxes in these {verdict.images} images would show, in 9 of 10 cases."
     )
+
+
+BOX_WORDS = Words("map50", box_summary, box_verdict_as_json, from_json)

@@ -25,6 +25,7 @@ from drift_detector_pipeline.corruptions.faults import family_of
 from drift_detector_pipeline.drift.accuracy import ODDS, Estimate
 from drift_detector_pipeline.drift.boxes.signals import BoxSignals, BoxTwin
 from drift_detector_pipeline.drift.copy_accuracy import bounds_for_another
+from drift_detector_pipeline.drift.detecting import Sure
 from drift_detector_pipeline.networks.boxes.found import Found
 from drift_detector_pipeline.tasks.boxes.matching import RECALLS, Matches, Said, average_precision, match_class
 
@@ -70,7 +71,7 @@ def map50_of(found: Sequence[Found], truth: Sequence[Boxes], classes: int) -> fl
     return _precision(_matches(found, truth, classes))
 
 
-def expected_map50(found: Sequence[Found], rates: Float32s) -> float:
+def expected_map50(found: Sequence[Found | Sure], rates: Float32s) -> float:
     """The mAP50 that follows from the scores of m images, if these are chances: 0..1."""
     labels = np.concatenate([one.labels for one in found])
     scores = np.concatenate([one.scores for one in found]).astype(np.float64)
@@ -79,6 +80,11 @@ def expected_map50(found: Sequence[Found], rates: Float32s) -> float:
         one for one, rate in zip(each, rates, strict=True) if max(one.sum() / _SEEN, rate * len(found) / _MUST_BE) >= 1
     ]
     return float(np.mean([_expected_precision(one) for one in counted])) if counted else 0.0
+
+
+def expected_of_each(found: Sequence[Found | Sure], rates: Float32s) -> Float32s:
+    """The same of each image alone: (m,)."""
+    return np.array([expected_map50([one], rates) for one in found], dtype=np.float32)
 
 
 def learn_worth(clean: BoxSignals, truth: Sequence[Boxes], twins: Sequence[BoxTwin], classes: int) -> Worth:
@@ -112,7 +118,7 @@ def usual_of(found: Sequence[Found], truth: Sequence[Boxes], worth: Worth, class
     return Usual(expected_map50(found, worth.rates), map50_of(found, truth, classes), error)
 
 
-def estimate_worth(found: Sequence[Found], usual: Usual, worth: Worth) -> Estimate:
+def estimate_worth(found: Sequence[Found | Sure], usual: Usual, worth: Worth) -> Estimate:
     """The mAP50 that these very images would show if their true boxes were known.
 
     Where they expect less, or more, than any change that was taught it is unknown: 0 to what it was.

@@ -5,9 +5,11 @@ In: what the detector knows at that image. Out: an `Alarm`. Read by the detector
 
 from typing import Any, Literal, NamedTuple
 
+from drift_detector_pipeline.drift.boxes.verdict_words import MOVES
 from drift_detector_pipeline.drift.stream.dependence import ALIKE
 
 Level = Literal["quiet", "notice", "alert"]
+ACCURACY = "accuracy"
 _SMALL = 0.5  # standard deviations: less is no direction
 
 
@@ -36,6 +38,7 @@ class Alarm(NamedTuple):
     error_before: float  # of the reference
     alike: float  # share of channels in which neighbours resemble each other, 0.5 if images are independent
     copies: int  # images equal to one shortly before them
+    measure: str = ACCURACY  # of which an error is what it lacks of 1
 
     @property
     def holds(self) -> bool:
@@ -52,10 +55,7 @@ def alarm_words(alarm: Alarm) -> list[str]:
         f"the training world{hurts}; noticed at image {alarm.image}{f', {alarm.name}' if alarm.name else ''}."
     ]
     words.append(f"What moved: {'; '.join(map(_in_words, alarm.channels))}.")
-    words.append(
-        f"Predicted errors since then {100 * alarm.error_now:.0f} %, in the training world "
-        f"{100 * alarm.error_before:.0f} %."
-    )
+    words.append(_of_errors(alarm))
     if alarm.copies:
         words.append(f"{alarm.copies} images are copies of earlier ones: false alarms are likelier than promised.")
     if alarm.alike >= ALIKE:
@@ -68,7 +68,8 @@ def alarm_words(alarm: Alarm) -> list[str]:
 
 def alarm_state(alarm: Alarm) -> dict[str, Any]:
     """The alarm as plain values, to be read again."""
-    return alarm._asdict() | {"channels": [moved._asdict() for moved in alarm.channels]}
+    plain = alarm._asdict() | {"channels": [moved._asdict() for moved in alarm.channels]}
+    return {name: value for name, value in plain.items() if (name, value) != ("measure", ACCURACY)}
 
 
 def alarm_from(state: dict[str, Any]) -> Alarm:
@@ -81,7 +82,17 @@ def alarm_json(alarm: Alarm) -> dict[str, Any]:
     return alarm_state(alarm) | {"holds": alarm.holds, "summary": alarm_words(alarm)}
 
 
+def _of_errors(alarm: Alarm) -> str:
+    if alarm.measure == ACCURACY:
+        now, before = 100 * alarm.error_now, 100 * alarm.error_before
+        return f"Predicted errors since then {now:.0f} %, in the training world {before:.0f} %."
+    now, before = 100 * (1 - alarm.error_now), 100 * (1 - alarm.error_before)
+    return f"By its scores mAP50 is about {now:.0f} since then, in the training world {before:.0f}."
+
+
 def _in_words(moved: Moved) -> str:
+    if moved.channel in MOVES and moved.sided:
+        return f"{MOVES[moved.channel][moved.move < 0]} ({moved.channel} {moved.move:+.1f} sd)"
     name = "" if moved.channel == moved.word else f"{moved.channel} "
     if moved.word == "labels":
         return "class mix"

@@ -9,13 +9,14 @@ Everything here was learned on `fit`, so stream and reference go through the sam
 image's numbers do not depend on which images came with it, to the bit: sums are taken score by score.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
-from drift_detector_pipeline.drift.reference import Learned
-from drift_detector_pipeline.drift.scores.phi import Parameters, describe_scores
+from drift_detector_pipeline.drift.detecting import Watchable
+from drift_detector_pipeline.drift.scores.phi import Score
 
 SIGNS = {"confidence": -1, "margin": -1, "feature_norm": -1}  # scores that fall as mistakes and novelty become likelier
 _AXIS = "axis of {}"  # of a kind of change; other kinds move along it, too
@@ -40,35 +41,34 @@ class Channels(NamedTuple):
     owners: Labels  # (Q,) to which channel each projection belongs
 
 
-def channels_of(learned: Learned) -> Channels:
+def channels_of(watched: Watchable) -> Channels:
     """Choose channels for a model and its image size."""
-    parameters = learned.parameters
-    scores = describe_scores(parameters)
-    spread = np.sqrt(parameters.covariance.diagonal().astype(np.float64))
+    scores, covariance = watched.columns, watched.covariance
+    spread = np.sqrt(covariance.diagonal().astype(np.float64))
     groups, words = (np.array([getattr(score, name) for score in scores]) for name in ("group", "channel"))
     found = list[tuple[Channel, Float64s]]()
-    for name in ("error", "energy", "novelty"):
+    signs = np.array([SIGNS.get(score.name, 1) for score in scores]) / spread
+    for name in watched.sums:
         own = (words == name) & (groups == "outputs")
-        signs = np.array([SIGNS.get(score.name, 1) for score in scores]) / spread
         found += [(Channel(name, name, False), _sum(own, signs))] if own.any() else []
+    if not watched.sums:
+        found += [_single(scores, place, spread) for place in np.flatnonzero(groups == "outputs").tolist()]
     for name in ("sharpness", "brightness", "contrast", "colour"):
         own = (words == name) & (groups == "pixels")
-        found += [(Channel(name, name, True), _whitened(own, parameters))] if own.any() else []
+        found += [(Channel(name, name, True), _whitened(own, covariance))] if own.any() else []
     looks = groups == "directions"
-    found.append((Channel("distance", "texture", True), _whitened(looks | (groups == "pixels"), parameters)))
+    found.append((Channel("distance", "texture", True), _whitened(looks | (groups == "pixels"), covariance)))
     if looks.any():
-        found.append((Channel("length", "texture", True), _whitened(looks, parameters)))
-    for place in np.flatnonzero(looks).tolist():
-        own = np.arange(len(scores)) == place
-        found.append((Channel(scores[place].name, scores[place].channel, False), _sum(own, 1 / spread)))
-    if learned.moves is not None:
-        axes = np.linalg.solve(parameters.covariance.astype(np.float64), learned.moves.means.T.astype(np.float64))
-        names = map(_AXIS.format, learned.moves.kinds.tolist())
+        found.append((Channel("length", "texture", True), _whitened(looks, covariance)))
+    found += [_single(scores, place, spread) for place in np.flatnonzero(looks).tolist()]
+    if watched.moves is not None:
+        axes = np.linalg.solve(covariance.astype(np.float64), watched.moves.means.T.astype(np.float64))
+        names = map(_AXIS.format, watched.moves.kinds.tolist())
         found += [(Channel(name, "texture", False), axis[:, None]) for name, axis in zip(names, axes.T, strict=True)]
     owners = np.concatenate([np.full(part.shape[1], number) for number, (_, part) in enumerate(found)])
     named = (*(channel for channel, _ in found), Channel(_LABELS, _LABELS, False))
     projections = np.concatenate([part for _, part in found], axis=1)
-    return Channels(named, parameters.centre.astype(np.float64), projections, owners)
+    return Channels(named, watched.centre.astype(np.float64), projections, owners)
 
 
 def channel_values(scores: Float32s, predicted: Labels, channels: Channels) -> Float32s:
@@ -100,9 +100,15 @@ def _sum(own: np.ndarray, weights: Float64s) -> Float64s:
     return np.where(own, weights, 0.0)[:, None]
 
 
-def _whitened(own: np.ndarray, parameters: Parameters) -> Float64s:
+def _single(scores: Sequence[Score], place: int, spread: Float64s) -> tuple[Channel, Float64s]:
+    """A score that is a channel of its own."""
+    own = np.arange(len(scores)) == place
+    return Channel(scores[place].name, scores[place].channel, False), _sum(own, 1 / spread)
+
+
+def _whitened(own: np.ndarray, covariance: Float32s) -> Float64s:
     """Projections of the scores in `own` (S,) whose length is their distance from clean images: (S, Q)."""
-    part = parameters.covariance[np.ix_(own, own)].astype(np.float64)
+    part = covariance[np.ix_(own, own)].astype(np.float64)
     weights = np.zeros((len(own), int(own.sum())))
     weights[own] = np.linalg.inv(np.linalg.cholesky(part)).T
     return weights

@@ -6,7 +6,7 @@
             print(alarm.level, alarm_words(alarm))
     watch.save("state.json")
 
-In: a `DriftDetector`; images or their scores. Out: an `Alarm` or None; a state as JSON. Read by the command and the
+In: a detector; images or their rows. Out: an `Alarm` or None; a state as JSON. Read by the command and the
 study. K: channels, m: images of a call.
 
 What is promised: P(any false notice within `horizon` images of all sources together) <= `alpha`, averaged over
@@ -26,12 +26,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from drift_detector_pipeline.arrays import Float32s, Float64s, Labels, Pixels
-from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
+from drift_detector_pipeline.drift.detecting import Detector, Rows, Sure
 from drift_detector_pipeline.drift.preparation import Images
-from drift_detector_pipeline.drift.reference import evidence_of, one_blas_thread, predictions, view_of
-from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import read_signals
 from drift_detector_pipeline.drift.stream.alarm import Alarm, Level, Moved
 from drift_detector_pipeline.drift.stream.bets import normal_scores
 from drift_detector_pipeline.drift.stream.change import change_of
@@ -58,17 +55,15 @@ class StreamLimits(NamedTuple):
 class StreamDetector:
     """Watches streams of images, one state a source, all against one reference."""
 
-    def __init__(self, detector: DriftDetector, limits: StreamLimits | None = None, seed: int = 0) -> None:
+    def __init__(self, detector: Detector, limits: StreamLimits | None = None, seed: int = 0) -> None:
         self.detector, self.limits, self.seed = detector, checked(limits or StreamLimits()), seed
-        reference, learned = detector.reference, detector.reference.learned
-        self._channels = channels_of(learned)
+        reference = detector.reference
+        self._channels = channels_of(detector.watchable)
         self.channels = tuple(channel.name for channel in self._channels.named)
         self.threshold = len(self.channels) * self.limits.horizon / self.limits.alpha
         self._bins = bins_of(channel_values(reference.scores, reference.predicted, self._channels), seed)
         self._scores = normal_scores(self._bins.gaps)
-        self._view = view_of(learned.parameters)
-        with one_blas_thread():
-            risks = evidence_of(reference.scores, learned, self._view).risks
+        risks = detector.world_risks()
         self._error, self._bound = float(risks.mean()), bound_of(risks, self.limits.tolerated_loss)
         self.sources: dict[str, Source] = {}
 
@@ -85,23 +80,14 @@ class StreamDetector:
         if window.unreadable:
             name, why = next(iter(window.unreadable.items()))
             raise DataError(f"{name}: {why}; nothing of this call was counted")
-        alarms = self.take(*self.scores_of(window.crops), source=source, groups=groups)
+        alarms = self.take(*self.detector.rows_of(window.crops), source=source, groups=groups)
         return alarms[-1] if alarms else None
 
-    def scores_of(self, crops: Pixels) -> tuple[Float32s, Labels]:
-        """Scores (m, S) and predicted classes (m,) of crops, as `DriftDetector.open` gives them."""
-        try:
-            signals = read_signals(crops, self.detector.forward)
-        except ValueError as error:
-            raise DataError(f"these images cannot be judged: {error}") from error
-        with one_blas_thread():
-            return phi(signals, self.detector.reference.learned.parameters), predictions(signals)
-
     def take(
-        self, scores: Float32s, predicted: Labels, *, source: str = "", groups: Sequence[str | None] | None = None,
-        names: Sequence[str] | None = None,
+        self, scores: Float32s, predicted: Labels, sure: Sequence[Sure] | None = None,
+        *, source: str = "", groups: Sequence[str | None] | None = None, names: Sequence[str] | None = None,
     ) -> list[Alarm]:  # fmt: skip
-        """Take images whose scores (m, S) and predicted classes (m,) are known; return their alarms, in order.
+        """Take images of which `Rows` are known, as the detector's `rows_of` gives them; return their alarms, in order.
 
         The same images give the same state to the bit, in one call or in many. Raises DataError if shapes do not fit or
         a score is not finite.
@@ -114,9 +100,7 @@ class StreamDetector:
         numbers = state.images + 1 + np.arange(len(values))
         luck = noise(_LUCK + zlib.crc32(f"{self.seed} {source}".encode()), numbers, len(self.channels) + 1)
         bins = places(values, luck[:, :-1], self._bins)
-        with one_blas_thread():
-            learned = self.detector.reference.learned
-            risks = evidence_of(scores, learned, self._view).risks.round(_DIGITS).tolist()
+        risks = self.detector.risks(Rows(scores, predicted, sure)).round(_DIGITS).tolist()
         keys, shown = groups or [None] * len(values), names or [""] * len(values)
         alarms = list[Alarm]()
         for place, (number, risk) in enumerate(zip(numbers.tolist(), risks, strict=True)):
@@ -167,7 +151,7 @@ class StreamDetector:
 
     @classmethod
     def load(
-        cls, path: str | Path, detector: DriftDetector, limits: StreamLimits | None = None, seed: int = 0
+        cls, path: str | Path, detector: Detector, limits: StreamLimits | None = None, seed: int = 0
     ) -> Self:  # fmt: skip
         """Continue from a saved state. Raises DataError or ConfigError as `restore` does."""
         watch = cls(detector, limits, seed)
@@ -216,7 +200,10 @@ class StreamDetector:
             first = change_of(bins[:, int(strength.argmax())], self._bins.gaps)
             since, low, high = (rows[place].image for place in (first.since, first.low, first.high))
             moved = self._moved(strength, bins[first.since :])
-            alarm = Alarm(level, source, rows[-1].image, name, moved, since, low, high, 0.0, self._error, 0.5, 0)
+            alarm = Alarm(
+                level, source, rows[-1].image, name, moved, since, low, high, 0.0, self._error, 0.5, 0,
+                self.detector.words.measure,
+            )  # fmt: skip
         error = float(np.mean([row.risk for row in rows if row.image >= since]))
         seen = state.dependence
         state.alarm = alarm._replace(error_now=error, alike=seen.alike, copies=seen.copies)

@@ -10,7 +10,8 @@ from typing import NoReturn
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log as console
-from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.detecting import Detector
+from drift_detector_pipeline.drift.kinds import load_detector
 from drift_detector_pipeline.drift.stream.detector import StreamLimits
 from drift_detector_pipeline.drift.verdict import Limits
 from drift_detector_pipeline.errors import DataError, ModelError, PipelineError
@@ -59,7 +60,7 @@ class Models:
             del self._open[next(iter(self._open))]
         return self._open[model_id]
 
-    def _look_for(self, model_id: int, facts: ModelFacts) -> DriftDetector | None:
+    def _look_for(self, model_id: int, facts: ModelFacts) -> Detector | None:
         """Open a detector, or say once why there is none."""
         if not facts.reference_sha256:
             console.info("model %d, %s, was exported without reference: not watched", model_id, facts.name)
@@ -77,10 +78,10 @@ class Models:
         return found
 
 
-def detector_of(facts: ModelFacts, place: Path) -> DriftDetector:
+def detector_of(facts: ModelFacts, place: Path) -> Detector:
     """The detector of a logged model. Raises DataError if its artefact is not below `place`, or is damaged."""
     artefact = read_artefact(find_artefact(facts.sha256, facts.reference_sha256, place))
-    detector = DriftDetector.load(artefact.folder, _Unseeing(artefact.identity))
+    detector = load_detector(artefact.folder, artefact.task, _Unseeing(artefact.identity))
     if (columns := detector.reference.scores.shape[1]) != len(facts.scores):
         raise DataError(f"{artefact.folder}: knows {columns} scores, and {len(facts.scores)} were logged")
     return detector

@@ -6,15 +6,13 @@ it was when it is called again; with monitor.once=true it ends at the end of the
 """
 
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
-from typing import Any
 
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command, refuse_others, stopping
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.console import set_up_logging
@@ -35,7 +33,7 @@ def main() -> int:
     """Watch until stopped, or until the end of the log."""
     set_up_logging()
     settings = settings_from(sys.argv[1:])
-    with _stopping() as stop:
+    with stopping() as stop:
         return watch_log(settings, os.environ.get(SECRET, ""), stop)
 
 
@@ -86,19 +84,6 @@ def _watch(watcher: Watcher, log: RequestLog, settings: Monitor) -> str:
             raise
         return str(error)
     return ""
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that is set when this process is interrupted or terminated: what is under way is finished first."""
-    stop, before = threading.Event(), dict[signal.Signals, Any]()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

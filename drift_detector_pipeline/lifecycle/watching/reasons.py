@@ -13,9 +13,7 @@ from typing import Any
 from sqlalchemy import update
 
 from drift_detector_pipeline.drift.cause import UNKNOWN
-from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.report import about
-from drift_detector_pipeline.drift.verdict import Verdict
+from drift_detector_pipeline.drift.detecting import AnyVerdict, Detector
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarms
 from drift_detector_pipeline.lifecycle.watching.streams import requests_of
 from drift_detector_pipeline.lifecycle.watching.watched import Stream, rows_with
@@ -29,7 +27,7 @@ _LOOKS = 4  # of images, twice, four times and eight times as many
 
 
 def name_causes(
-    log: RequestLog, stream: Stream, state: dict[str, Any], detector: DriftDetector, images: int
+    log: RequestLog, stream: Stream, state: dict[str, Any], detector: Detector, images: int
 ) -> list[AlarmRow]:  # fmt: skip
     """Find the cause of the open alarms of a stream that have none; return those that have one now.
 
@@ -40,20 +38,20 @@ def name_causes(
     found = list[AlarmRow]()
     for one in reversed(waiting):
         if (said := _judged(log, one, counted, detector, images)) is not None:
-            detail = {**one.detail, "verdict": as_stored(said, about(detector))}
+            detail = {**one.detail, "verdict": as_stored(said, detector)}
             found.append(one._replace(cause=cause_of(said), detail=detail))
             _store(log, found[-1])
     return found
 
 
-def cause_of(said: Verdict) -> str:
+def cause_of(said: AnyVerdict) -> str:
     """The kind; "unknown"; or two kinds at once, which no table of kinds has: "fog and contrast"."""
     if said.cause is None:
         return UNKNOWN
     return said.cause.kind if said.cause.second is None else f"{said.cause.kind} and {said.cause.second}"
 
 
-def _judged(log: RequestLog, one: AlarmRow, counted: list[int], detector: DriftDetector, images: int) -> Verdict | None:
+def _judged(log: RequestLog, one: AlarmRow, counted: list[int], detector: Detector, images: int) -> AnyVerdict | None:
     """The verdict of the first look that sees a change, or of the last one; None as long as rows are missing."""
     since, most, before = [request for request in counted if request >= one.since], images << (_LOOKS - 1), list[int]()
     for look in range(_LOOKS):

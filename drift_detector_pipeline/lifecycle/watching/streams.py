@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.console import log as console
-from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.detecting import Detector
+from drift_detector_pipeline.drift.kept_rows import fits
 from drift_detector_pipeline.drift.stream.alarm import Alarm, alarm_json
 from drift_detector_pipeline.drift.stream.detector import StreamDetector, StreamLimits
 from drift_detector_pipeline.drift.stream.source import REMEMBERED
 from drift_detector_pipeline.errors import PipelineError
 from drift_detector_pipeline.lifecycle.watching.alarms import RESTART, AlarmRow
-from drift_detector_pipeline.serving.rows import StoredRow, scores_of
+from drift_detector_pipeline.release.artefact import BOXES
+from drift_detector_pipeline.serving.rows import StoredRow, rows_of
 
 AT_ONCE = 1024  # rows of a step, at most
 SEEN = 256  # images among which a copy is found
@@ -49,7 +51,7 @@ class Step(NamedTuple):
 class Streams:
     """All streams of one model. It keeps nothing between steps."""
 
-    def __init__(self, model_id: int, detector: DriftDetector, limits: StreamLimits) -> None:
+    def __init__(self, model_id: int, detector: Detector, limits: StreamLimits) -> None:
         self.model_id, self.detector, self._limits = model_id, detector, limits
         self._watches = dict[StreamLimits, StreamDetector]()
 
@@ -58,8 +60,8 @@ class Streams:
         watch, state = self._opened(source, {} if before is None else before.state)
         memory, fitting = _Memory(state), [row for row in rows if self._fits(row)]
         fresh = memory.fresh_of(fitting)
-        scores, predicted = scores_of(fresh, self.detector.reference.scores.shape[1])
-        alarms = watch.take(scores, predicted, source=source, names=[row.request_id for row in fresh])
+        given = rows_of(fresh, self.detector)
+        alarms = watch.take(*given, source=source, names=[row.request_id for row in fresh])
         memory.images = watch.sources[source].images
         raised = [memory.row_of(alarm, self.model_id, fresh) for alarm in alarms]
         more = {"rows": len(rows), "repeated": len(fitting) - len(fresh), "unusable": len(rows) - len(fitting)}
@@ -69,9 +71,10 @@ class Streams:
         return Step(Kept(rows[-1].id, after), raised, more["repeated"], more["unusable"])
 
     def _fits(self, row: StoredRow) -> bool:
-        if len(row.phi) != 4 * self.detector.reference.scores.shape[1]:
+        columns = len(self.detector.columns)
+        if not fits(row.phi, columns, boxes=self.detector.task == BOXES):
             return False
-        finite = np.isfinite(np.frombuffer(row.phi, "<f4")).all()
+        finite = np.isfinite(np.frombuffer(row.phi, "<f4", columns)).all()
         return bool(finite) and 0 <= row.predicted < len(self.detector.classes)
 
     def _opened(self, source: str, state: dict[str, Any]) -> tuple[StreamDetector, dict[str, Any]]:

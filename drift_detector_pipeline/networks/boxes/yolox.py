@@ -63,8 +63,12 @@ class Yolox(nn.Module):
         return tuple(head.get_submodule("classes") for head in self.heads)
 
     def raw(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Boxes (N, A, 4) in px and chances (N, A, K) of all places: what an exported graph gives."""
-        _, boxes, logits = _decode(self._maps(images))
+        """Boxes (N, A, 4) in px and chances (N, A, K) of all places."""
+        return self.raw_from(self.backbone(images))
+
+    def raw_from(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same from the backbone's maps: what an exported graph gives, beside means of these."""
+        _, boxes, logits = _decode(self._heads(features))
         return boxes, _chances(logits)
 
     @torch.no_grad()
@@ -78,7 +82,10 @@ class Yolox(nn.Module):
 
     def _maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """What the heads say, float32 (N, 5 + K, S / stride, S / stride) for each stride."""
-        levels = self.neck(self.backbone(images))
+        return self._heads(self.backbone(images))
+
+    def _heads(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        levels = self.neck(features)
         return [head(level) for head, level in zip(self.heads, levels, strict=True)]
 
 

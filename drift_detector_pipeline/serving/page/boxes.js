@@ -25,11 +25,11 @@ function drawBoxes(canvas, image, answer, labels, least) {
   if (image) on.drawImage(image, 0, 0, canvas.width, canvas.height);
   on.font = "13px system-ui, sans-serif";
   on.lineWidth = 2;
-  for (const { label, score, box } of answer.boxes.filter((one) => one.score >= least).reverse()) {
+  for (const { label, score, box, track } of answer.boxes.filter((one) => one.score >= least).reverse()) {
     const [x0, y0, x1, y1] = box.map((value) => value * scale);
     on.strokeStyle = on.fillStyle = colourOf(label, labels);
     on.strokeRect(x0, y0, x1 - x0, y1 - y0);
-    const words = `${label} ${percent(score)}`;
+    const words = `${label}${track ? ` ${track}` : ""} ${percent(score)}`;
     const top = Math.max(0, y0 - 16);
     on.fillRect(x0 - 1, top, on.measureText(words).width + 6, 16);
     on.fillStyle = "#fff";

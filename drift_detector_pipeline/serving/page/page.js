@@ -67,7 +67,8 @@ async function labelShown(file, answer) {
 }
 
 async function showAnswer(file, answer) {
-  place("answers").prepend(await (answer.boxes ? boxesShown : labelShown)(file, answer));
+  const shown = answer.frames ? filmShown : answer.boxes ? boxesShown : labelShown;
+  place("answers").prepend(await shown(file, answer));
   while (place("answers").children.length > MOST_SHOWN) place("answers").lastChild.remove();
 }
 
@@ -93,16 +94,30 @@ async function judgeTogether(files) {
   where.replaceChildren(...gauge(said, "Together"));
 }
 
+async function watchAll(videos) {
+  for (const [number, file] of videos.entries()) {
+    place("status").textContent = `Watching ${file.name} …`;
+    const said = await ask("/predict", file);
+    await showAnswer(file, said.answers[0]);
+    const words = `${said.answers[0].frames.length} frames of ${file.name} answered.`;
+    place("status").textContent = videos.length > 1 ? `${words} ${number + 1} of ${videos.length} videos.` : words;
+  }
+}
+
 async function take(files) {
-  const images = [...files].filter((file) => file.type.startsWith("image/") || !file.type);
-  if (!images.length) {
-    place("status").textContent = "None of these is an image.";
+  const videos = [...files].filter(isVideo);
+  const images = [...files].filter((file) => !isVideo(file) && (file.type.startsWith("image/") || !file.type));
+  if (!images.length && !videos.length) {
+    place("status").textContent = "None of these is an image or a video.";
     return;
   }
   place("status").textContent = "One moment …";
   try {
-    await answerAll(images);
-    await judgeTogether(images);
+    if (images.length) {
+      await answerAll(images);
+      await judgeTogether(images);
+    }
+    await watchAll(videos);
   } catch (error) {
     place("status").textContent = error.message;
   }
@@ -112,9 +127,11 @@ async function take(files) {
 // ---- drift
 
 function estimate(verdict) {
-  const said = verdict.detail && verdict.detail.accuracy; // its sentence is in the summary, known or not
+  const { accuracy, map50 } = verdict.detail || {}; // their sentence is in the summary, known or not
+  const said = accuracy || map50;
   if (!said || said.known === false) return [];
-  return [element("meter", { min: 0, max: 1, value: said.accuracy, "aria-label": `Estimated accuracy ${percent(said.accuracy)}` })];
+  const [name, value] = accuracy ? ["accuracy", accuracy.accuracy] : ["mAP50", map50.value];
+  return [element("meter", { min: 0, max: 1, value, "aria-label": `Estimated ${name} ${percent(value)}` })];
 }
 
 function gauge(verdict, of) {

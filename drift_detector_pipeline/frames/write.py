@@ -1,7 +1,7 @@
 """Frames -> a file that plays in a browser.
 
 In: uint8 (H, W, 3) and the time of each. Out: H.264 in an MP4, which every browser plays and whose encoder is GPL, or
-VP9 in a WebM, which is free of that. Fed by boxed.py; no PyTorch.
+VP9 in a WebM, which is free of that. Fed by video/boxed.py; no PyTorch.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.files import disk_full_explained
-from drift_detector_pipeline.video.read import pyav
+from drift_detector_pipeline.frames.read import pyav
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

@@ -17,7 +17,7 @@ from conftest import ROOT
 from drawn_video import av, scene, write_frames
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.video.read import BrokenVideoError, Limits, open_video
+from drift_detector_pipeline.frames.read import BrokenVideoError, Limits, open_video
 
 ARCHIVE = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data")) / "videos_edge.tgz"
 
@@ -200,7 +200,7 @@ def test_a_small_file_of_huge_frames_is_refused_without_their_memory(tmp_path):
     code = (
         "import re, sys; from pathlib import Path; import av\n"
         "from drift_detector_pipeline.errors import DataError\n"
-        "from drift_detector_pipeline.video.read import Limits, open_video\n"
+        "from drift_detector_pipeline.frames.read import Limits, open_video\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
         "before = peak()\n"
         "try: open_video(Path(sys.argv[1]), Limits(pixels=2_000_000)).__enter__()\n"
@@ -215,7 +215,7 @@ def test_a_small_file_of_huge_frames_is_refused_without_their_memory(tmp_path):
 
 def test_reading_needs_no_torch(squares):
     code = (
-        "import sys; from pathlib import Path; from drift_detector_pipeline.video.read import open_video\n"
+        "import sys; from pathlib import Path; from drift_detector_pipeline.frames.read import open_video\n"
         "import drift_detector_pipeline.video.boxed\n"
         f"with open_video(Path({str(squares)!r})) as video: print(len(list(video.frames())), 'torch' in sys.modules)"
     )
@@ -226,7 +226,7 @@ def test_reading_needs_no_torch(squares):
 def test_without_pyav_a_sentence_says_what_to_install(squares):
     code = (
         "import sys; sys.modules['av'] = None\nfrom pathlib import Path\n"
-        "from drift_detector_pipeline.video.read import open_video\n"
+        "from drift_detector_pipeline.frames.read import open_video\n"
         f"open_video(Path({str(squares)!r})).__enter__()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -288,6 +288,7 @@ def test_frames_that_lie_on_their_side_are_turned_as_a_player_turns_them(edge):
     assert len({value > 0 for value in sky.values()}) == 1, sky  # one and the same scene, four ways to hold the phone
 
 
+@pytest.mark.slow
 def test_a_broken_file_gives_all_frames_before_the_break(edge):
     frames = []
     with open_video(edge / "corrupted.mp4") as video, pytest.raises(BrokenVideoError, match="readable up to frame 28"):

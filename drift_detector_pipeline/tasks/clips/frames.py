@@ -1,0 +1,37 @@
+"""Which frames of a clip are looked at, and what is said of them together.
+
+n frames that a clip has, k that a model is shown, K classes. Pure NumPy: a service answers by the same. Read by
+view.py, task.py and whatever answers about clips without torch.
+"""
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Float32s, Indices, Pixels
+
+
+def middles(n: int, k: int) -> Indices:
+    """Places of the middles of `k` equal parts of `n` frames, ascending, (k,): all frames once if there are fewer."""
+    if n <= k:
+        return np.arange(n)
+    return ((np.arange(k) + 0.5) * n / k).astype(np.int64)
+
+
+def drawn(n: int, k: int, rng: np.random.Generator) -> Indices:
+    """A place in each of `k` equal parts of `n` frames, ascending: Temporal Segment Networks, arXiv 1608.00859."""
+    if n <= k:
+        return np.arange(n)
+    return np.minimum(((np.arange(k) + rng.random(k)) * n / k).astype(np.int64), n - 1)
+
+
+def padded(frames: Pixels, k: int) -> Pixels:
+    """At most `k` frames (n, S, S, 3) with the last one again and again until there are: (k, S, S, 3)."""
+    return np.concatenate([frames, np.repeat(frames[-1:], k - len(frames), axis=0)])
+
+
+def said_together(logits: Float32s, frames: int | None = None) -> Float32s:
+    """Logits (K,) of a clip from those of its frames (k, K): the mean of the first `frames`, None: of all.
+
+    What a network with the pooling "mean" says, computed in float64 so that it depends on no order of adding up.
+    """
+    mean: Float32s = logits[:frames].mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
