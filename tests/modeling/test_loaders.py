@@ -159,20 +159,20 @@ def test_an_image_looks_different_in_each_epoch_and_seed_and_the_same_again(data
 
 
 def test_an_alternating_flip_shows_each_image_from_the_other_side_in_every_epoch(data, images):
-    still = data.augmentation.model_copy(update={"min_area": 1.0, "shift_px": 0, "flip": "alternating"})
-    sides = {}
+    still = data.augmentation.model_copy(update={"min_area": 1.0, "shift_px": 0, "flip": False})
+    turns = still.model_copy(update={"flip": "alternating"})
     asked = list(requests(images))
-    shown = batches(data.model_copy(update={"augmentation": still}), images, iter(asked))
-    for request, batch in zip(asked, shown, strict=True):
-        for index, view in zip(request.indices.tolist(), batch.images, strict=True):
-            sides.setdefault(index, {})[request.epoch] = view
-    firsts = set()
-    for index, seen in sides.items():
-        for epoch, view in seen.items():
-            assert torch.equal(view, seen[min(seen)] if (epoch - min(seen)) % 2 == 0 else seen[min(seen)].flip(-1))
-        firsts.add(torch.equal(seen[min(seen)], torch.from_numpy(inference_crop(images[index], SIDE)).permute(2, 0, 1)))
-    assert firsts == {True, False}  # some begin mirrored, some do not
-    assert any(len(seen) > 1 for seen in sides.values())
+    plain, turned = (
+        batches(data.model_copy(update={"augmentation": how}), images, iter(asked)) for how in (still, turns)
+    )
+    begins = {}
+    for request, before, after in zip(asked, plain, turned, strict=True):
+        for index, one, other in zip(request.indices.tolist(), before.images, after.images, strict=True):
+            mirrored = not torch.equal(one, other)
+            assert not mirrored or torch.equal(one.flip(-1), other)
+            begins.setdefault(index, set()).add(mirrored ^ (request.epoch % 2 == 1))
+    assert all(len(found) == 1 for found in begins.values())
+    assert {True} in begins.values() and {False} in begins.values()
 
 
 def test_a_view_does_not_depend_on_the_batch_it_is_in(data, images):
