@@ -97,8 +97,7 @@ def _lines(
 
 def _pieces(video: Path, clip_seconds: float) -> list[Footage]:
     """The clip that begins at each second in which a frame comes; those at the end are shorter."""
-    with open_video(video) as opened:
-        times, length = opened.packet_times()
+    times, length = frame_times(video)
     found = []
     for second in range(math.ceil(length) or 1):
         end = min(second + clip_seconds, max(length, second + 1e-3))
