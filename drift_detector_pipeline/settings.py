@@ -52,7 +52,7 @@ class Augmentation(Section):
 
     min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
     shift_px: Annotated[int, Field(ge=0)]  # largest shift in each direction, at the training size; 0: off
-    flip: bool | Literal["alternating"]  # mirror left and right, half of the time; or every other epoch; see `loaders`
+    flip: bool | Literal["alternating"]  # mirror left and right, half of the time; or every other epoch; see `mirrored`
     cutout_px: Annotated[int, Field(ge=0)] = 0  # side of a square that is covered, at the training size; 0: off
     colour_jitter: ColourJitter = ColourJitter()
     rand_augment: RandAugment = RandAugment()

@@ -46,6 +46,15 @@ def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Gene
     return view[0].permute(1, 2, 0)
 
 
+def mirrored(rng: np.random.Generator, epoch: int) -> bool:
+    """Whether an alternating flip mirrors an image in this epoch; `rng` is the image's, the same in every epoch.
+
+    After Jordan 2024 (arXiv 2404.00498): no two epochs in a row show the same side, as independent draws do half of the
+    time.
+    """
+    return bool((rng.random() < 0.5) ^ (epoch % 2 == 1))
+
+
 def _random_box(height: int, width: int, min_area: float, rng: np.random.Generator) -> Box:
     for _ in range(10):
         area = height * width * rng.uniform(min_area, 1)

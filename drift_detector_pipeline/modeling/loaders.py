@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.corruptions.faults import change
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.augmentation import mirrored
 from drift_detector_pipeline.images.mixing import cutmix, mixup
 from drift_detector_pipeline.modeling.order import Request
 from drift_detector_pipeline.processed.packing import PackedImages
@@ -145,7 +146,9 @@ class _BatchMaker(Dataset[_Made]):
             view, target = self._task.assemble([self._stored(int(one)) for one in (key[0], *partners)], how, rng)
         else:
             view, target = self._task.view(*self._stored(key[0]), how, rng)
-        if self._augmentation.flip == "alternating" and mirrored(self._seed, epoch, key):
+        if self._augmentation.flip == "alternating" and mirrored(
+            np.random.default_rng((_SIDES, self._seed, *key)), epoch
+        ):
             view = view.flip(-2)
         if self._augmentation.twins.kind is None:
             return view, target
@@ -159,16 +162,6 @@ class _BatchMaker(Dataset[_Made]):
 
     def _stored(self, index: int) -> tuple[Pixels, Target]:
         return self._images[index], self._images.target(index)
-
-
-def mirrored(seed: int, epoch: int, key: tuple[int, ...]) -> bool:
-    """Whether an alternating flip mirrors an image in this epoch: which one of two epochs it is, is the image's own.
-
-    After Jordan 2024 (arXiv 2404.00498): no two epochs in a row show the same side, as independent draws do half of the
-    time.
-    """
-    first = np.random.default_rng((_SIDES, seed, *key)).random() < 0.5
-    return bool(first ^ (epoch % 2 == 1))
 
 
 def drawn_twin(view: torch.Tensor, twins: Twins, rng: np.random.Generator) -> torch.Tensor:

@@ -18,4 +18,5 @@ box_report     ... and with the boxes drawn
 clip_leaks     clips of two splits that show the same
 clip_report    what clips a data set holds: sources, strips of frames
 data_report    what a data set holds, in pictures
+croissant      ... and as metadata that machines read
 """

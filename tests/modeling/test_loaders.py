@@ -12,7 +12,7 @@ import torch
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.modeling.loaders import load_batches, mirrored
+from drift_detector_pipeline.modeling.loaders import load_batches
 from drift_detector_pipeline.modeling.order import Request, epoch_order, evaluation_requests, training_requests
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.settings import ColourJitter, RandAugment, Twins
@@ -159,21 +159,20 @@ def test_an_image_looks_different_in_each_epoch_and_seed_and_the_same_again(data
 
 
 def test_an_alternating_flip_shows_each_image_from_the_other_side_in_every_epoch(data, images):
-    still = data.augmentation.model_copy(update={"min_area": 1.0, "shift_px": 0, "flip": "alternating"})
-    sides = {}
+    still = data.augmentation.model_copy(update={"min_area": 1.0, "shift_px": 0, "flip": False})
+    turns = still.model_copy(update={"flip": "alternating"})
     asked = list(requests(images))
-    shown = batches(data.model_copy(update={"augmentation": still}), images, iter(asked))
-    for request, batch in zip(asked, shown, strict=True):
-        for index, view in zip(request.indices.tolist(), batch.images, strict=True):
-            sides.setdefault(index, {})[request.epoch] = view
-    firsts = set()
-    for index, seen in sides.items():
-        for epoch, view in seen.items():
-            assert torch.equal(view, seen[min(seen)] if (epoch - min(seen)) % 2 == 0 else seen[min(seen)].flip(-1))
-            assert mirrored(1, epoch, (index,)) != mirrored(1, epoch + 1, (index,))
-        firsts.add(mirrored(1, 0, (index,)))
-    assert firsts == {True, False}
-    assert any(len(seen) > 1 for seen in sides.values())
+    plain, turned = (
+        batches(data.model_copy(update={"augmentation": how}), images, iter(asked)) for how in (still, turns)
+    )
+    begins = {}
+    for request, before, after in zip(asked, plain, turned, strict=True):
+        for index, one, other in zip(request.indices.tolist(), before.images, after.images, strict=True):
+            mirrored = not torch.equal(one, other)
+            assert not mirrored or torch.equal(one.flip(-1), other)
+            begins.setdefault(index, set()).add(mirrored ^ (request.epoch % 2 == 1))
+    assert all(len(found) == 1 for found in begins.values())
+    assert {True} in begins.values() and {False} in begins.values()
 
 
 def test_a_view_does_not_depend_on_the_batch_it_is_in(data, images):
