@@ -18,7 +18,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash, final_name, new_folder, write_atomically, write_json
-from drift_detector_pipeline.frames.read import open_video
+from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.modeling.clip_files import read_pieces
 from drift_detector_pipeline.modeling.labels import answers_of, check_for_task
 from drift_detector_pipeline.modeling.trained import Trained, open_trained, precision_of
