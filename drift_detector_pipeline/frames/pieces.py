@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.frames.read import open_video
+from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.raw.listing import Footage, Listing, RawImage
 
 _LONGEST_LISTED = 5  # times the length of a clip: longer than that a file that is named as a clip is cut like others
@@ -60,7 +60,6 @@ def _pieces(listing: Listing, path: str, clip_seconds: float) -> Iterator[tuple[
 def _measured(listing: Listing, file: str) -> tuple[list[float], float]:
     """When each frame of a video comes, and its length, in seconds; ([], 0) of one that is none."""
     try:
-        with open_video(listing.root / file) as video:
-            return video.packet_times()
+        return frame_times(listing.root / file)
     except DataError:
         return [], 0.0
