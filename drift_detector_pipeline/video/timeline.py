@@ -8,6 +8,7 @@ of that place in `make predict IMAGES=...` gets the same probabilities, to the l
 import csv
 import json
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -93,7 +94,7 @@ def _pieces(video: Path, clip_seconds: float) -> list[Footage]:
     found = []
     for second in range(math.ceil(length) or 1):
         end = min(second + clip_seconds, max(length, second + 1e-3))
-        if count := sum(second <= time < end for time in times):
+        if count := bisect_left(times, end) - bisect_left(times, second):
             found.append(Footage(str(video), float(second), end, count))
     return found or [Footage(str(video), 0.0, length, len(times))]
 
