@@ -19,7 +19,9 @@ stream_summary      what was found, in a few numbers
 stream_study        streams: false notices, delays, beginnings, cost
 drift_cost          make bench_drift
 log_cost            what the request log costs
+rates               images per second of the training loop, and of nothing but its step
 training_speed      make bench
+gpu_check           make gpu_check
 scale               make bench_scale
 precision_accuracy  make bench_accuracy
 box_networks        make bench_boxes
