@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.console import log
 from drift_detector_pipeline.drift.clips.build import shown
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.clips.groups import LEAST, of_sources, refuse_few
@@ -23,7 +24,7 @@ from drift_detector_pipeline.drift.verdict import Limits, Verdict
 from drift_detector_pipeline.images.named_files import ImageFile
 from drift_detector_pipeline.modeling.clip_files import read_clips
 from drift_detector_pipeline.modeling.trained import Trained
-from drift_detector_pipeline.raw.formats.clip_sources import sources_of
+from drift_detector_pipeline.raw.formats.clip_sources import sources_named
 from drift_detector_pipeline.raw.formats.clip_table import rows_of
 from drift_detector_pipeline.raw.formats.survey import nfc, survey
 from drift_detector_pipeline.raw.listing import RawImage
@@ -49,7 +50,7 @@ def judge_clips(
     for name, stored in read_clips(files, trained.clip, trained.stored_side_px, unreadable):
         names.append(name)
         clips.append(shown(stored.pixels, trained))
-    found = sources_among(names, words, block_minutes)
+    found = sources_among(names, words, block_minutes, trained.classes)
     refuse_few(found, " ".join(words), _MORE)
     with judging():
         signals = read_clip_signals(clips, detector.forward)
@@ -63,17 +64,22 @@ def judge_clips(
     return verdict, Window(frames, sources, unreadable)
 
 
-def sources_among(names: Sequence[str], words: Sequence[str], block_minutes: float | None) -> list[str]:
+def sources_among(
+    names: Sequence[str], words: Sequence[str], block_minutes: float | None, classes: Sequence[str] = ()
+) -> list[str]:
     """The source of each clip: what clips.csv says, its folder or its name; else its file, perhaps block by block.
 
-    A piece of a long video is named video.mp4#00012.000, by the second it begins at.
+    Folders that are called like one of `classes` say nothing. A piece of a long video is named video.mp4#00012.000, by
+    the second it begins at.
     """
     files = [name.partition("#")[0] for name in names]
     listed = _listed(words)
     known = {name: listed.get(nfc(Path(name).resolve().as_posix()), "") for name in dict.fromkeys(files)}
     if not all(known.values()):
-        images = [RawImage(name, "", None, f"clips/{_below(name, words)}") for name in known]
-        known = dict(sources_of(images)[0])
+        images = [RawImage(name, "", None, f"clips/{_below(name, words, classes)}") for name in known]
+        known, how = sources_named(images)
+        if how == "unknown" and len(known) > 1:
+            log.warning("what clips were taken from is not known, so each of %d files counts as a source", len(known))
     return [_block(known[file], name, block_minutes) for file, name in zip(files, names, strict=True)]
 
 
@@ -87,10 +93,11 @@ def _listed(words: Sequence[str]) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _below(name: str, words: Sequence[str]) -> str:
-    """A clip's path below the folder that was named, if it was one."""
+def _below(name: str, words: Sequence[str], classes: Sequence[str]) -> str:
+    """A clip's path below the folder that was named, if it was one, without folders that are called like classes."""
     inside = [word for word in words if Path(name).is_relative_to(word) and Path(name) != Path(word)]
-    return Path(name).relative_to(max(inside, key=len)).as_posix() if inside else Path(name).name
+    path = Path(name).relative_to(max(inside, key=len)) if inside else Path(Path(name).name)
+    return "/".join([*(part for part in path.parts[:-1] if part not in classes), path.name])
 
 
 def _block(source: str, name: str, minutes: float | None) -> str:
