@@ -123,7 +123,7 @@ data_report: process_data ## What the data holds: counts, balance, samples, imag
 	@$(MODULE).processed.data_report $(ARGS)
 
 ##@ Model
-.PHONY: train sweep reproduce summary profile tensorboard bench bench_accuracy bench_boxes bench_scale
+.PHONY: train sweep reproduce summary known_bits profile tensorboard bench bench_accuracy bench_boxes bench_clips bench_scale
 train: process_data ## Train: ARGS="data=folder data.raw_path=PATH training.epochs=5"
 	@$(MODULE).modeling.train $(ARGS)
 
@@ -143,6 +143,9 @@ predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jp
 summary: $(INSTALLED) ## Several finished runs as one JSON with mean and spread: ARGS="reports/NAME.json RUN RUN"
 	@$(MODULE).modeling.summary $(ARGS)
 
+known_bits: $(INSTALLED) ## Keep which bits the newest run has on this processor, beside those of others: RUN=outputs/DATE/TIME
+	@$(MODULE).runs.known_bits $(RUN)
+
 profile: process_data ## Where a training step's time goes: ARGS="+experiment=imagenette_fast", as for train
 	@$(MODULE).modeling.profile $(ARGS)
 
@@ -161,6 +164,9 @@ bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 see
 
 bench_boxes: $(INSTALLED) ## What the networks for boxes learn and cost on blood cells: reports/boxes_bccd.json; ARGS="yolox seed=1"
 	@$(MODULE).proof.box_networks $(ARGS)
+
+bench_clips: $(INSTALLED) ## What a split by clip claims too much beside one by source: ARGS="data.raw_path=fight300.tgz", to reports/clips_*.json
+	@$(MODULE).proof.clips $(ARGS)
 
 bench_scale: $(INSTALLED) ## Do time an image and memory stay flat from 1,000 to 100,000 images? reports/scale.json; ARGS="1000 10000"
 	@$(MODULE).proof.scale $(ARGS)

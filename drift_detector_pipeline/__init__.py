@@ -20,7 +20,7 @@ The road:
 
     raw/             an address or a folder -> files on disk, listed
     images/          bytes -> pixels -> model input
-    frames/          a video -> its frames, upright, and frames -> a video
+    frames/          videos -> frames, upright, and frames -> a video
     corruptions/     clean images as they may come one day
     processed/       what lies in data/processed, and which image plays which part
     dataset          raw -> processed, manifest last

@@ -61,6 +61,9 @@ COMMANDS = {
     "rollback": _Command("release.champions", "let the version before answer again: WHY", ("rollback",)),
     "models-push": _Command("release.shared", "send versions to the DVC remote: VERSION, or all", ("push",)),
     "models-pull": _Command("release.shared", "fetch versions from the DVC remote: VERSION, or all", ("pull",)),
+    "known-bits": _Command(
+        "runs.known_bits", "keep which bits a run has on this processor, beside those of others: RUN"
+    ),
     "runs": _Command("runs.listing", "finished runs side by side: RUN RUN, or all"),
     "gate": _Command("lifecycle.gating.gate", "may a candidate replace the champion? VERSION cause=fog severity=3"),
     "heal": _Command(

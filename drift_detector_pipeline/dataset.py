@@ -17,33 +17,32 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.files import disk_full_explained, exclusive, replaced_folder
-from drift_detector_pipeline.images.decode_many import decode_all
+from drift_detector_pipeline.frames.decode_clips import decode_clips
+from drift_detector_pipeline.frames.pieces import cut
+from drift_detector_pipeline.images.decode_many import Decoded, decode_all
 from drift_detector_pipeline.processed.class_balance import refuse_balance
 from drift_detector_pipeline.processed.digits import digits
 from drift_detector_pipeline.processed.entries import Entries
-from drift_detector_pipeline.processed.freshness import archives_sha256, stat_digest, why_stale
+from drift_detector_pipeline.processed.freshness import archives_sha256, content_of, stat_digest, why_stale
 from drift_detector_pipeline.processed.integrity import fingerprint_of
 from drift_detector_pipeline.processed.manifest import (
     CROISSANT,
     FILES,
     FORMAT,
     REPORT,
-    BadImage,
     Manifest,
     Source,
     deciding_settings,
     write_manifest,
 )
 from drift_detector_pipeline.processed.packing import write_packed
-from drift_detector_pipeline.processed.splits import SPLITS, assign
+from drift_detector_pipeline.processed.splits import SPLITS, assign, assign_sources
+from drift_detector_pipeline.processed.told import check_bad, tell
 from drift_detector_pipeline.raw.archives import archives_of, extract
 from drift_detector_pipeline.raw.fetch import ensure_raw, verify
 from drift_detector_pipeline.raw.formats.catalog import read
-from drift_detector_pipeline.raw.listing import Listing, is_clutter
+from drift_detector_pipeline.raw.listing import Listing
 from drift_detector_pipeline.settings import Data
-
-_IGNORED_LABELS = "files outside of class folders, links that lead nowhere or back"
-_IGNORED_BOXES = "pictures of parts that are not used or without annotation, and what is neither picture nor annotation"
 
 
 @exit_status
@@ -105,103 +104,74 @@ def _refuse_foreign(target: Path, raw: Path | None) -> None:
 def _build(folder: Path, data: Data, raw: Path | None) -> None:
     started, before = time.monotonic(), stat_digest(raw) if raw else ""
     archives = archives_of(raw) if raw else []
+    listed, decoded = _read(folder, data, raw, archives)
+    listing, splits = listed, list[str]()
+    if listed.task == "clips":
+        listing = cut(listed, data.clip_seconds)
+        decoded = decode_clips(listing, data.stored_side_px, data.stored_frames)
+        splits = assign_sources(listing.images, listing.sources, data.val_fraction, data.fit_fraction)
+    entries = Entries(listing, splits or assign(listing.images, data.val_fraction, data.fit_fraction), decoded)
+    packed_sha256 = write_packed(folder, entries)
+    check_bad(entries.bad, entries.images.total(), data, listing.task)
+    shutil.rmtree(folder / "extracted", ignore_errors=True)
+    source = Source(
+        path=str(raw) if raw else "scikit-learn's loaddigits",
+        sha256=archives_sha256(archives) if archives else content_of(listed, entries.hashes_of(listed)),
+        stat=before,
+    )
+    manifest = _manifest(data, listing, entries, source, fingerprint_of(packed_sha256, entries.classes))
+    write_manifest(folder, manifest)
+    tell(manifest, listing, time.monotonic() - started)
+
+
+def _read(folder: Path, data: Data, raw: Path | None, archives: Sequence[Path]) -> tuple[Listing, Iterator[Decoded]]:
+    """List the source, unpacked below `folder` if it comes in archives; images are decoded as they are asked for."""
     if raw is None:
-        listing, decoded = digits(data.stored_side_px)
-    else:
-        for archive in archives:
-            extract(archive, folder / "extracted")
-        listing = read(folder / "extracted" if archives else raw, raw, data.format)
-        decoded = decode_all(listing, data.stored_side_px)
+        return digits(data.stored_side_px)
+    for archive in archives:
+        extract(archive, folder / "extracted")
+    listing = read(folder / "extracted" if archives else raw, raw, data.format)
     _check_preset(data, listing)
     refuse_balance(data.balance, listing.task)
-    entries = Entries(listing, assign(listing.images, data.val_fraction, data.fit_fraction), decoded)
-    packed_sha256 = write_packed(folder, entries)
-    _check_bad(entries.bad, entries.images.total(), data, raw)
-    shutil.rmtree(folder / "extracted", ignore_errors=True)
-    boxes = listing.task is not None
-    manifest = Manifest(
+    return listing, decode_all(listing, data.stored_side_px)
+
+
+def _manifest(data: Data, listing: Listing, entries: Entries, source: Source, fingerprint: str) -> Manifest:
+    boxes, clips = listing.task == "boxes", listing.task == "clips"
+    return Manifest(
         format=FORMAT,
         name=data.name,
-        fingerprint=fingerprint_of(packed_sha256, entries.classes),
+        fingerprint=fingerprint,
         classes=entries.classes,
         counts=entries.counts(),
         images=entries.images.total(),
         settings=deciding_settings(data, listing.task),
-        source=Source(
-            path=str(raw) if raw else "scikit-learn's loaddigits",
-            sha256=archives_sha256(archives) if archives else entries.content_sha256(),
-            stat=before,
-        ),
+        source=source,
         bad_images=entries.bad,
         ignored_files=listing.ignored,
         unused_folders=listing.unused_folders,
         pillow=PIL.__version__,
         task=listing.task,
         split_images={split: entries.images[split] for split in SPLITS} if boxes else None,
-        notes=dict(sorted(entries.notes.items())) if boxes else None,
+        notes=dict(sorted(entries.notes.items())) if boxes or clips else None,
         class_ids=list(listing.class_ids) or None,
+        sources_from=listing.sources_from,
+        sources={split: len(entries.sources[split]) for split in SPLITS} if clips else None,
     )
-    write_manifest(folder, manifest)
-    _report(manifest, listing, time.monotonic() - started)
 
 
 def _check_preset(data: Data, listing: Listing) -> None:
     """Raise DataError, or warn, where images are to be stored as suits the other kind of truth."""
-    if data.name == "boxes" and listing.task is None:
+    if data.name == "boxes" and listing.task != "boxes":
         raise DataError(
             f"{data.raw_path}: holds no boxes in a layout of docs/boxes.md, but one folder per class; make it "
-            "data=folder, or name the layout: data.format=yolo"
+            f"data={listing.task or 'folder'}, or name the layout: data.format=yolo"
         )
     if data.name == "folder" and listing.task is not None:
         log.warning(
-            "%s: holds boxes; data=boxes stores images as suits them, data=folder at %d px",
-            data.raw_path, data.stored_side_px,
+            "%s: holds %s; data=%s stores images as suits them, data=folder at %d px",
+            data.raw_path, listing.task, listing.task, data.stored_side_px,
         )  # fmt: skip
-
-
-def _check_bad(bad: list[BadImage], images: int, data: Data, raw: Path | None) -> None:
-    for image in bad[:10]:
-        log.warning("%s: %s", image.path, image.reason)
-    if len(bad) > data.max_bad_images:
-        raise DataError(
-            f"{raw}: {len(bad)} files are no complete images (the first: {bad[0].path}), data.max_bad_images allows "
-            f"{data.max_bad_images}. Repair or remove them, or leave them out: data.max_bad_images={len(bad)}"
-        )
-    if not images:
-        raise DataError(f"{raw}: none of its {len(bad)} files is a complete image")
-
-
-def _report(manifest: Manifest, listing: Listing, seconds: float) -> None:
-    counts = ", ".join(f"{count:,} {split}" for split, count in manifest.images_by_split.items())
-    log.info("%s images of %d classes: %s (%.1f s)", f"{manifest.images:,}", len(manifest.classes), counts, seconds)
-    log.info("classes: %s", _some(manifest.classes))
-    if manifest.task:
-        boxes = ", ".join(f"{sum(of.values()):,} {split}" for split, of in manifest.counts.items())
-        log.info("boxes: %s", boxes)
-    for note, count in (manifest.notes or {}).items():
-        log.info("%s: %s", note, f"{count:,}")
-    if manifest.bad_images:
-        log.warning("%d bad images were left out; the manifest names them", len(manifest.bad_images))
-    if manifest.unused_folders:
-        what = "parts" if manifest.task else "folders"
-        log.warning("not used: the %s %s", what, ", ".join(manifest.unused_folders))
-    if ignored := [path for path in listing.ignored if not any(is_clutter(Path(part)) for part in path.split("/"))]:
-        log.info("not used: %s: %s", _IGNORED_BOXES if manifest.task else _IGNORED_LABELS, _some(ignored, 5))
-    if listing.empty_folders:
-        log.warning("no files in the class folders %s", _some(listing.empty_folders))
-    if hollow := [name for name in manifest.classes if not manifest.counts["train"][name]]:
-        what = "box" if manifest.task else "whole image"
-        log.warning("classes without a %s to train on: %s", what, _some(hollow))
-    if not manifest.images_by_split["val"]:
-        what = "there must be" if manifest.task else "a class needs"
-        log.warning("no image to validate on: %s at least two, or a part named val; training will refuse this", what)
-
-
-def _some(names: Sequence[str], most: int = 20) -> str:
-    """The names, or the first and the last of a list of more than `most`."""
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[: most - 1])}, ... {names[-1]} ({len(names):,} in all)"
 
 
 if __name__ == "__main__":

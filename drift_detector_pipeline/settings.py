@@ -52,7 +52,7 @@ class Augmentation(Section):
 
     min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
     shift_px: Annotated[int, Field(ge=0)]  # largest shift in each direction, at the training size; 0: off
-    flip: bool  # mirror left and right, half of the time
+    flip: bool | Literal["alternating"]  # mirror left and right, half of the time; or every other epoch; see `mirrored`
     cutout_px: Annotated[int, Field(ge=0)] = 0  # side of a square that is covered, at the training size; 0: off
     colour_jitter: ColourJitter = ColourJitter()
     rand_augment: RandAugment = RandAugment()
@@ -151,7 +151,7 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     optimizer: str
     optimizer_options: dict[str, Any]
-    scheduler: Literal["CosineAnnealingLR", "StepLR", "OneCycleLR", "none"]
+    scheduler: Literal["CosineAnnealingLR", "StepLR", "OneCycleLR", "linear", "none"]
     warmup_fraction: Fraction
     label_smoothing: Fraction
     gradient_clip_norm: Annotated[float, Field(gt=0)] | None
@@ -176,6 +176,7 @@ class Run(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     precision: Literal["auto", "fp32", "bf16"]
     threads: Positive | Literal["auto"]
+    bits: Literal["default", "portable"] = "default"  # portable: the same on any x86-64 with AVX2; see `portable`
     resume: str | None
     checkpoint_every: Positive
 

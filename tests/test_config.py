@@ -12,7 +12,7 @@ from drift_detector_pipeline import config, settings
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.settings import Run, Wandb
 
-OWN = (["data=folder"], ["data=boxes"])  # which name no source of their own
+OWN = (["data=folder"], ["data=boxes"], ["data=clips"])  # which name no source of their own
 
 
 def refusal(*overrides: str) -> str:

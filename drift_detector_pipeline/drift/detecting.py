@@ -12,10 +12,11 @@ from drift_detector_pipeline.arrays import Float32s, Float64s, Labels, Pixels
 from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.cause import Cause
 from drift_detector_pipeline.drift.preparation import Album, Images, Preparation, Window, open_images
-from drift_detector_pipeline.drift.reference import Moves
-from drift_detector_pipeline.drift.scores.phi import Score
+from drift_detector_pipeline.drift.reference import Learned, Moves
+from drift_detector_pipeline.drift.scores.phi import Score, describe_scores
 from drift_detector_pipeline.drift.verdict import AskAgain, Channel, Level, Limits, checked_limits
 
+SUMS = ("error", "energy", "novelty")  # channels of labels whose output scores count together
 KEPT_FACTS = ("fit_images", "weights_sha256", "data_fingerprint", "sha256")  # of a reference, in its verdicts
 
 
@@ -48,6 +49,12 @@ class Watchable(NamedTuple):
     covariance: Float32s  # (S, S) of them
     moves: Moves | None  # where known changes lead
     sums: tuple[str, ...]  # channels whose output scores count together; if there are none each score counts alone
+
+
+def watchable_of(learned: Learned) -> Watchable:
+    """What a stream may watch of what was learned of labels."""
+    parameters = learned.parameters
+    return Watchable(describe_scores(parameters), parameters.centre, parameters.covariance, learned.moves, SUMS)
 
 
 class AnyVerdict(Protocol):

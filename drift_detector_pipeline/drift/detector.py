@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels, Pixels
-from drift_detector_pipeline.drift.detecting import KEPT_FACTS, Detector, Rows, Sure, Watchable, Words
+from drift_detector_pipeline.drift.detecting import KEPT_FACTS, Detector, Rows, Sure, Watchable, Words, watchable_of
 from drift_detector_pipeline.drift.inverse import asker
 from drift_detector_pipeline.drift.kept_rows import scores_from
 from drift_detector_pipeline.drift.permutation import Labellings
@@ -33,7 +33,6 @@ from drift_detector_pipeline.drift.preparation import (
 )
 from drift_detector_pipeline.drift.reading import Reading, judging, read_chunks
 from drift_detector_pipeline.drift.reference import (
-    Learned,
     Reference,
     View,
     evidence_of,
@@ -54,7 +53,6 @@ from drift_detector_pipeline.drift.way_through import Model, way_through
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 
-SUMS = ("error", "energy", "novelty")  # channels whose output scores count together
 BUILD_AGAIN = "make drift_reference RUN=..., or DriftDetector.build(...).save(...)"
 
 
@@ -128,8 +126,12 @@ class DriftDetector(Detector):
 
     @property
     def reference(self) -> Reference:
-        """Everything that is known."""
+        """Everything that is known; may be exchanged for a part of it."""
         return self._reference
+
+    @reference.setter
+    def reference(self, reference: Reference) -> None:
+        self._reference = reference
 
     @property
     def identity(self) -> str:
@@ -272,12 +274,6 @@ class DriftDetector(Detector):
             return Verdict("too few images", found.images)
         ask_again = asker(self.reference, found, crops_of, self.forward)
         return self.check_scores(found.scores, found.predicted, ask_again=ask_again)._replace(copies=found.copies)
-
-
-def watchable_of(learned: Learned) -> Watchable:
-    """What a stream may watch of what was learned."""
-    parameters = learned.parameters
-    return Watchable(describe_scores(parameters), parameters.centre, parameters.covariance, learned.moves, SUMS)
 
 
 def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:

@@ -4,7 +4,7 @@ In: a saved reference and a way through its network, or a run. Out: a `Detector`
 commands, the service and the monitor, which know detectors by drift/detecting.py alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +46,29 @@ def detector_of_run(folder: Path, trained: "Trained") -> Detector:
 def words_of(task: str | None) -> Words:
     """The words for verdicts of a task's detectors."""
     return _KINDS[task].words
+
+
+class Told(NamedTuple):
+    """How well a network does, as a verdict told it."""
+
+    measure: str  # for people: "accuracy" or "mAP50"
+    value: float  # 0..1
+    low: float
+    high: float
+
+    def in_words(self) -> str:
+        """Such as "accuracy 58 % (32 to 81)"."""
+        value, low, high = (f"{100 * one:.0f}" for one in (self.value, self.low, self.high))
+        return f"{self.measure} {value}{' %' if self.measure == 'accuracy' else ''} ({low} to {high})"
+
+
+def told_by(plain: Mapping[str, Any]) -> Told | None:
+    """What a verdict, as `Words.as_json` gives it, tells of how well the network does; None if nothing."""
+    if found := plain.get("accuracy"):
+        return Told("accuracy", found["accuracy"], found["low"], found["high"])
+    if found := plain.get("map50"):
+        return Told("mAP50", found["value"], found["low"], found["high"])
+    return None
 
 
 def page_of(verdict: AnyVerdict, window: Album | None, detector: Detector, facts: dict[str, Any]) -> str:

@@ -49,6 +49,21 @@ class Frame(NamedTuple):
     pixels: Pixels  # (H, W, 3), upright
 
 
+class Picture(NamedTuple):
+    """A frame before it is made into an array, which costs as much as decoding it."""
+
+    number: int
+    pts: int
+    seconds: float
+    coded: "VideoFrame"
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width in px, upright."""
+        across = _quarters(self.coded) % 2
+        return (self.coded.width, self.coded.height) if across else (self.coded.height, self.coded.width)
+
+
 class BrokenVideoError(DataError):
     """The file cannot be read on from here; all frames before were given."""
 
@@ -87,6 +102,7 @@ class Video:
         self.rate = _rate(stream)  # frames a second, on average where they are not equally far apart
         self.time_base: Fraction = stream.time_base or 1 / self.rate  # seconds
         self._container, self._stream = container, stream
+        self._formatter = pyav().video.reformatter.VideoReformatter()  # kept: one a frame takes as long again
         self._check_claims()
 
     def frames(self, skip: int = 0) -> Iterator[Frame]:
@@ -95,8 +111,14 @@ class Video:
         Raises BrokenVideoError where the file cannot be read on, or ends before what its index promises; DataError
         where it has more than the limits allow.
         """
+        for picture in self.pictures():
+            if picture.number >= skip:
+                yield Frame(*picture[:3], self.upright(picture))
+
+    def pictures(self) -> Iterator[Picture]:
+        """As `frames`, for who wants few of them or small ones: see `upright`."""
         first = last = None
-        for number, (decoded, pixels) in enumerate(self._decoded(skip)):
+        for number, decoded in enumerate(self._decoded()):
             self._check(number, decoded)
             pts = decoded.pts if decoded.pts is not None else decoded.dts
             if last is not None and (pts is None or pts <= last):  # no time, or one that has been
@@ -106,17 +128,53 @@ class Video:
             seconds = float((pts - first) * self.time_base)
             if self.limits.seconds is not None and seconds > self.limits.seconds:
                 raise DataError(f"{self.name}: longer than {self.limits.seconds:g} s; cut it")
-            if pixels is not None:
-                yield Frame(number, pts, seconds, pixels)
+            yield Picture(number, pts, seconds, decoded)
 
-    def _decoded(self, skip: int) -> Iterator[tuple["VideoFrame", Pixels | None]]:
-        """Frames as FFmpeg gives them, and beyond the first `skip` as arrays."""
+    def upright(self, picture: Picture, sides: tuple[int, int] | None = None) -> Pixels:
+        """RGB as a player shows it: phones store frames lying on their side and say so.
+
+        sides: height and width in px to scale to, by the mean over areas in FFmpeg's exact arithmetic. Raises
+        BrokenVideoError if FFmpeg cannot convert the frame.
+        """
+        turns, options = _quarters(picture.coded), dict[str, int]()
+        if sides is not None:
+            height, width = sides[::-1] if turns % 2 else sides
+            kinds = pyav().video.reformatter.Interpolation
+            exact = kinds.AREA | kinds.ACCURATE_RND | kinds.BITEXACT
+            options = {"width": width, "height": height, "interpolation": int(exact)}
+        try:
+            pixels = self._formatter.reformat(picture.coded, format="rgb24", threads=1, **options).to_ndarray()
+        except _unreadable() as error:
+            raise BrokenVideoError(f"{self.name}: readable up to frame {picture.number} ({_reason(error)})") from error
+        return np.ascontiguousarray(np.rot90(pixels, turns))
+
+    def packet_times(self) -> tuple[list[float], float]:
+        """When each frame comes, in seconds since the first, sorted, and when the last one ends; without decoding.
+
+        Of a broken file those before the break. A video is read once: open it again for its frames.
+        """
+        times, step = list[int](), max(1, round(1 / self.rate / self.time_base))
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size and not packet.is_discard:
+                    pts = packet.pts if packet.pts is not None else packet.dts
+                    times.append(pts if pts is not None else (times[-1] + step if times else 0))
+        except _unreadable():
+            pass
+        if not times:
+            return [], 0.0
+        times = sorted(times)
+        *seconds, end = (float((pts - times[0]) * self.time_base) for pts in (*times, times[-1] + step))
+        return seconds, end
+
+    def _decoded(self) -> Iterator["VideoFrame"]:
+        """Frames as FFmpeg gives them."""
         packets = given = 0
         try:
             for packet in self._container.demux(self._stream):
                 packets += bool(packet.size)
                 for frame in packet.decode():
-                    yield frame, _upright(frame) if given >= skip else None
+                    yield frame
                     given += 1
         except _unreadable() as error:
             raise BrokenVideoError(f"{self.name}: readable up to frame {given} ({_reason(error)})") from error
@@ -186,9 +244,9 @@ def _rate(stream: "VideoStream") -> Fraction:
     return next((Fraction(rate) for rate in named if rate and _SLOWEST <= rate <= _FASTEST), _USUAL_RATE)
 
 
-def _upright(frame: "VideoFrame") -> Pixels:
-    """RGB as a player shows it: phones store frames lying on their side and say so."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+def _quarters(frame: "VideoFrame") -> int:
+    """Quarter turns, against the clock, that set a frame upright."""
+    return round(frame.rotation / 90)
 
 
 def _reason(error: Exception) -> str:

@@ -49,7 +49,7 @@ def decode_files(paths: Sequence[Path], stored_side_px: int, side: Side = "short
 
     In threads, so that it may be called from any script: new processes would run the script once more.
     """
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         yield from _on_all_cores(partial(_decode_if_readable, stored_side_px=stored_side_px, side=side), paths, pool)
 
 
@@ -64,7 +64,8 @@ def _on_all_cores(
                 yield found
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -75,7 +76,7 @@ def _processes(images: int) -> Iterator[Executor | None]:
         yield None
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(_cores(), context, initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(cores(), context, initializer=_follow_parent) as pool:
         try:
             yield pool
         except BrokenProcessPool as error:

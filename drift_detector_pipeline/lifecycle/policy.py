@@ -14,6 +14,7 @@ from typing import NamedTuple
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
+from drift_detector_pipeline.drift.kinds import told_by
 from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, Action, Decision
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, severity_of
 from drift_detector_pipeline.settings_in_use import Lifecycle
@@ -94,10 +95,8 @@ def _known(alarm: AlarmRow) -> list[str]:
     if alarm.cause is not None:
         severity = severity_of(alarm)
         said.append(f"cause {alarm.cause}" + ("" if severity is None else f", severity {severity:.1f}"))
-    accuracy = verdict.get("accuracy")
-    if accuracy:
-        low, value, high = (100 * accuracy[name] for name in ("low", "accuracy", "high"))
-        said.append(f"accuracy {value:.0f} % ({low:.0f} to {high:.0f})")
+    if told := told_by(verdict):
+        said.append(told.in_words())
     return said
 
 

@@ -23,8 +23,9 @@ def model_input(batch: Batch, network: Network, machine: Machine) -> torch.Tenso
     Of clips (B, k, 3, S, S), each frame as an image.
     """
     images = batch.images.to(machine.device, non_blocking=True)
-    made = normalize(images.flatten(0, -4), network.mean, network.std).contiguous(memory_format=machine.memory_format)
-    return made.unflatten(0, images.shape[:-3])
+    flat = images.flatten(0, -4)
+    made = normalize(flat, network.mean, network.std).contiguous(memory_format=machine.memory_format)
+    return made if images.dim() == flat.dim() else made.view(*images.shape[:-3], *made.shape[1:])
 
 
 @torch.inference_mode()

@@ -25,6 +25,7 @@ from drift_detector_pipeline.files import final_name, new_folder, spreadsheet_ro
 from drift_detector_pipeline.images.crops import Stored, read_stored
 from drift_detector_pipeline.images.named_files import ImageFile, image_files
 from drift_detector_pipeline.images.tiles import Tile, tiles
+from drift_detector_pipeline.modeling.clip_files import read_clips
 from drift_detector_pipeline.modeling.loaders import batch_of
 from drift_detector_pipeline.modeling.trained import Trained, open_trained, outputs_of, precision_of
 from drift_detector_pipeline.networks.weights import read_description
@@ -67,7 +68,8 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = ()) ->
         count = _write(partial, _predictions(trained, machine, found, how, unreadable), trained, how)
         if not count:
             first = "".join(f"; {name}: {why}" for name, why in list(unreadable.items())[:1])
-            raise DataError(f"{' '.join(images)}: no image among {len(found)} files{first}")
+            what = "image" if trained.clip is None else "clip"
+            raise DataError(f"{' '.join(images)}: no {what} among {len(found)} files{first}")
         write_json(partial / "summary.json", _summary(trained, machine, count, unreadable))
     return Predicted(final_name(partial), count, len(unreadable))
 
@@ -96,7 +98,10 @@ def _predictions(
     trained: Trained, machine: Machine, found: Sequence[ImageFile], how: Predict, unreadable: dict[str, str]
 ) -> Iterator[tuple[_Image, Answer]]:
     """Yield each image and its answer, in order; add the others to `unreadable`."""
-    stored = read_stored(found, side_of(trained, how), trained.task.stored_side, unreadable)
+    if trained.clip is None:
+        stored = read_stored(found, side_of(trained, how), trained.task.stored_side, unreadable)
+    else:
+        stored = read_clips(found, trained.clip, trained.stored_side_px, unreadable)
     yield from answers_of(trained, machine, stored, how)
     for name, why in unreadable.items():
         log.warning("%s: %s", name, why)

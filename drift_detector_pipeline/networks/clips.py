@@ -36,15 +36,16 @@ class OverTime(nn.Module):
         weighs = _weighing(clips, frames)
         logits, features = self._each(clips, weighs)
         shares = weighs / weighs.sum(1, keepdim=True)
-        said = (logits.float() * shares[..., None]).sum(1)
+        said: torch.Tensor = (logits.float() * shares[..., None]).sum(1)
         if self.pooling == "mean":
             return said
-        return said + self.deviation(_deviation(features.float(), shares))
+        moves: torch.Tensor = self.deviation(_deviation(features.float(), shares))
+        return said + moves
 
     def of_frames(self, clips: torch.Tensor) -> torch.Tensor:
         """Logits of each frame, (B, k, K)."""
-        said: torch.Tensor = self.frame(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
-        return said
+        said: torch.Tensor = self.frame(clips.flatten(0, 1))
+        return said.view(*clips.shape[:2], -1)
 
     def _each(self, clips: torch.Tensor, weighs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (B, k, K) and, where they count, features (B, k, D) of each frame; those of padding are 0.
@@ -54,10 +55,9 @@ class OverTime(nn.Module):
         shown = weighs.flatten() > 0
         images = clips.flatten(0, 1)
         everything = not self.training or bool(shown.all())
-        logits, features = self._through(images if everything else images[shown])
-        return tuple(  # type: ignore[return-value]
-            (part if everything else _spread(part, shown)).unflatten(0, weighs.shape) for part in (logits, features)
-        )
+        parts = self._through(images if everything else images[shown])
+        logits, features = parts if everything else (_spread(part, shown) for part in parts)
+        return logits.reshape(*weighs.shape, -1), features.reshape(*weighs.shape, -1)
 
     def _through(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits of images and what their last layer is given; of the mean the logits again."""
@@ -94,9 +94,10 @@ def check_over_time(module: nn.Module, name: str, classes: int, side_px: int) ->
 
 def _last(frame: nn.Module) -> nn.Linear:
     """The last linear layer, which is given the features. Raises ModelError if there is none."""
-    found: Any = frame.get_classifier() if hasattr(frame, "get_classifier") else None  # type: ignore[operator]
-    linear = [layer for layer in frame.modules() if isinstance(layer, nn.Linear)]
-    last = found if isinstance(found, nn.Linear) or hasattr(frame, "get_classifier") else (linear or [None])[-1]
+    if hasattr(frame, "get_classifier"):
+        last: Any = frame.get_classifier()  # type: ignore[operator]
+    else:
+        last = next((layer for layer in reversed(list(frame.modules())) if isinstance(layer, nn.Linear)), frame)
     if not isinstance(last, nn.Linear):
         raise ModelError(
             "model.options.pooling=mean_and_deviation: needs a network that ends in one linear layer, this one ends in "

@@ -10,10 +10,13 @@ freshness      does a processed folder still show its source?
 digits         scikit-learn's digits as a source
 placed_boxes   boxes as annotated -> boxes of the stored picture
 entries        images, splits and truth -> what is packed, counted
+told           what people are told of it
 duplicates     images that appear twice
 box_facts      what boxes a data set holds, in numbers
 box_charts     ... and in pictures
 box_report     ... and with the boxes drawn
+clip_leaks     clips of two splits that show the same
+clip_report    what clips a data set holds: sources, strips of frames
 data_report    what a data set holds, in pictures
 croissant      ... and as metadata that machines read
 """

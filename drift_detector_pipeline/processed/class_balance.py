@@ -50,7 +50,7 @@ def class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np
 
 def refuse_balance(balance: str, task: str | None) -> None:
     """Raise ConfigError for a way to balance classes where images have no class of their own."""
-    if balance != "none" and task is not None:
+    if balance != "none" and task == "boxes":
         raise ConfigError(
             f"data.balance={balance} makes up for classes of unequal numbers of images, but an image with boxes shows "
             "several classes at once; leave data.balance=none, and read the figures of each class"

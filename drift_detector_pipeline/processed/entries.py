@@ -1,7 +1,7 @@
 """Decoded images, their splits and the truth about them -> what is packed, and how much of what there is.
 
 In: a `Listing`, the split of each image, decoded images in the same order. Out: entries for packing.py one by one, and
-afterwards counts, notes, bad images and the hash of the content. Read by dataset.py.
+afterwards counts, notes, bad images and the hashes of files. Read by dataset.py.
 """
 
 from collections import Counter
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from drift_detector_pipeline.arrays import Boxes
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.decode_many import Decoded
-from drift_detector_pipeline.processed.freshness import content_of
 from drift_detector_pipeline.processed.manifest import BadImage
 from drift_detector_pipeline.processed.packing import NO_LABEL, Entry
 from drift_detector_pipeline.processed.placed_boxes import Lie, place
@@ -29,12 +28,13 @@ class Entries:
         self.images: Counter[str] = Counter()  # by split
         self.notes: Counter[str] = Counter(listing.notes)
         self._counts: Counter[tuple[str, int]] = Counter()
-        self._hashes: list[str] = []
+        self.hashes: list[str] = []  # of the file of each image, the bad ones included
+        self.sources: dict[str, set[str]] = {split: set() for split in SPLITS}  # of clips
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the images that are whole, once."""
         for image, split, found in zip(self._listing.images, self._splits, self._decoded, strict=True):
-            self._hashes.append(found.content_sha256)
+            self.hashes.append(found.content_sha256)
             try:
                 entry = self._entry(image, split, found)
             except DataError as error:
@@ -44,25 +44,36 @@ class Entries:
             yield entry
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Images of each split and class; where boxes are the truth, boxes to find."""
+        """Images, or clips, of each split and class; where boxes are the truth, boxes to find."""
         return {
             split: {name: self._counts[split, label] for label, name in enumerate(self.classes)} for split in SPLITS
         }
 
-    def content_sha256(self) -> str:
-        """Of the images and the truth about them, the bad ones included."""
-        return content_of(self._listing, self._hashes)
+    def hashes_of(self, listed: Listing) -> Iterator[str]:
+        """Of the file of each image; of clips that were cut, of each file of the listing before that."""
+        if listed.task != "clips":
+            return iter(self.hashes)
+        clips = (self._listing.clips[image.path].file for image in self._listing.images)
+        by_file = dict(zip(clips, self.hashes, strict=True))
+        return (by_file[listed.clips[image.path].file] for image in listed.images)
 
     def _entry(self, image: RawImage, split: str, found: Decoded) -> Entry:
         if found.pixels is None:
             raise DataError(found.problem or "")
-        if self._listing.task is None:
+        if self._listing.task != "boxes":
             label = self._labels[image.class_name]
             self._counts[split, label] += 1
-            return Entry(image.path, split, label, found.pixels)
+            return Entry(image.path, split, label, found.pixels, source=self._source(image, split))
         boxes = self._placed(image, found)
         self._counts.update((split, label) for label in boxes.labels[~boxes.ignore].tolist())
         return Entry(image.path, split, NO_LABEL, found.pixels, boxes)
+
+    def _source(self, image: RawImage, split: str) -> str | None:
+        if self._listing.task is None:
+            return None
+        source = self._listing.sources[image.path]
+        self.sources[split].add(source)
+        return source
 
     def _placed(self, image: RawImage, found: Decoded) -> Boxes:
         assert found.pixels is not None

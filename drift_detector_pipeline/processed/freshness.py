@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from drift_detector_pipeline.files import NOT_WRITABLE, file_hash
+from drift_detector_pipeline.frames.decode_clips import footage_hash
 from drift_detector_pipeline.processed.manifest import NOTHING, Manifest, find_whole, write_manifest
 from drift_detector_pipeline.raw.archives import archives_of
 from drift_detector_pipeline.raw.fetch import verify
 from drift_detector_pipeline.raw.formats.catalog import read
-from drift_detector_pipeline.raw.listing import Listing, everything_below
+from drift_detector_pipeline.raw.listing import Listing, RawImage, everything_below
 from drift_detector_pipeline.settings import Data
 
 
@@ -44,7 +45,10 @@ def content_sha256(raw: Path, layout: str | None) -> str:
     if archives := archives_of(raw):
         return archives_sha256(archives)
     listing = read(raw, None, layout)
-    return content_of(listing, (file_hash(listing.root / image.path) for image in listing.images))
+    if listing.task != "clips":
+        return content_of(listing, (file_hash(listing.root / image.path) for image in listing.images))
+    hashes = {clip.file: footage_hash(listing.root, clip) for clip in listing.clips.values()}
+    return content_of(listing, (hashes[listing.clips[image.path].file] for image in listing.images))
 
 
 def archives_sha256(archives: Sequence[Path]) -> str:
@@ -58,15 +62,24 @@ def archives_sha256(archives: Sequence[Path]) -> str:
 def content_of(listing: Listing, hashes: Iterable[str]) -> str:
     """SHA-256 over the paths of images, their `hashes`, and what is said of them.
 
-    A label stands in the path. Boxes stand in other files, whose bytes may change where no box does.
+    A label stands in the path. Boxes, and what is said of clips, stand in other files, whose bytes may change where
+    that does not. Clips are listed as files, not yet cut.
     """
     digest = hashlib.sha256()
     for image, sha256 in zip(listing.images, hashes, strict=True):
-        said = f" {image.in_val_folder} {listing.boxes[image.path]}" if listing.task else ""
-        digest.update(f"{image.path} {sha256}{said}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{image.path} {sha256}{_said(listing, image)}\n".encode("utf-8", "surrogateescape"))
     if listing.task:
-        digest.update(repr(listing.class_names).encode("utf-8", "surrogateescape"))
+        known = listing.sources_from if listing.task == "clips" else listing.class_names
+        digest.update(repr(known).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _said(listing: Listing, image: RawImage) -> str:
+    if listing.task == "clips":
+        return (
+            f" {image.in_val_folder} {image.class_name!r} {listing.sources[image.path]!r} {listing.clips[image.path]}"
+        )
+    return f" {image.in_val_folder} {listing.boxes[image.path]}" if listing.task else ""
 
 
 def stat_digest(raw: Path) -> str:

@@ -1,12 +1,12 @@
 """Which image plays which role: train, fit or val. Roles never mix.
 
 train is learned from; fit is labelled and never trained on (the drift part learns there); val measures.
-Pure functions of paths: an archive and a folder with the same files give the same split.
+Pure functions of paths: an archive and a folder with the same files give the same split. Of clips whole sources move.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 from drift_detector_pipeline.raw.listing import RawImage
 
@@ -37,6 +37,56 @@ def assign(images: Sequence[RawImage], val_fraction: float, fit_fraction: float)
         for index in fit:
             splits[index] = "fit"
     return splits
+
+
+def assign_sources(
+    images: Sequence[RawImage], sources: Mapping[str, str], val_fraction: float, fit_fraction: float
+) -> list[str]:
+    """Return the split of each clip: that of its source, so that no source is in two. `sources`: path -> source.
+
+    Fractions are of the clips of a class, met as nearly as whole sources can. Without a validation folder a class of
+    two sources or more has one in `val`, if sources of several classes leave that open; one at least stays in `train`.
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for image in images:
+        if not image.in_val_folder:
+            counts[sources[image.path]][image.class_name] += 1
+    rest, split_of = {one: counts[one] for one in sorted(counts, key=_digest)}, dict[str, str]()
+    if all(image.in_val_folder is None for image in images):
+        split_of = dict.fromkeys(_taken(rest, val_fraction, every_class=True), "val")
+        rest = {one: of_source for one, of_source in rest.items() if one not in split_of}
+    split_of |= dict.fromkeys(_taken(rest, fit_fraction, every_class=False), "fit")
+    return ["val" if image.in_val_folder else split_of.get(sources[image.path], "train") for image in images]
+
+
+def _taken(counts: Mapping[str, Counter[str]], fraction: float, every_class: bool) -> list[str]:
+    """Sources whose clips make up about `fraction` of those of each class, each taken if that comes nearer to it.
+
+    `counts`: source -> clips by class, in the order in which sources are tried. The last source of a class stays.
+    every_class: then one of each class is taken where it can be, however far that is from `fraction`.
+    """
+    wanted = {name: fraction * count for name, count in sum(counts.values(), Counter[str]()).items()}
+    left, taken = Counter(name for of_source in counts.values() for name in of_source), list[str]()
+
+    def nearer(source: str) -> bool:
+        return sum(abs(wanted[name]) - abs(wanted[name] - count) for name, count in counts[source].items()) > 0
+
+    def spare(source: str) -> bool:
+        return source not in taken and min(left[name] for name in counts[source]) > 1
+
+    def take(source: str) -> None:
+        taken.append(source)
+        left.subtract(counts[source].keys())
+        wanted.update({name: wanted[name] - count for name, count in counts[source].items()})
+
+    for source in counts:
+        if spare(source) and nearer(source):
+            take(source)
+    for name in sorted(wanted) if every_class else ():
+        candidates = [source for source in counts if name in counts[source] and spare(source)]
+        if candidates and not any(name in counts[source] for source in taken):
+            take(min(candidates, key=lambda source: counts[source].total()))
+    return taken
 
 
 def some_of(paths: Sequence[str], labels: Sequence[int], limit: int) -> list[int]:

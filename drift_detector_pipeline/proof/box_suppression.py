@@ -50,7 +50,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         inside = Path(place) / "inside.onnx"
         add_suppression(artefact.folder / artefact.file, inside, artefact.overlap or 0.5)
-        found = measure(open_box_executable(artefact), open_session(inside, "onnxruntime", artefact.precision, 1), crops)
+        found = measure(
+            open_box_executable(artefact), open_session(inside, "onnxruntime", artefact.precision, 1), crops
+        )
     about = {
         "when": now(), "command": "python -m drift_detector_pipeline.proof.box_suppression ARTEFACT FOLDER",
         "model": artefact.name, "side_px": artefact.side_px, "images": len(crops), "tries": TRIES,
@@ -68,7 +70,7 @@ def add_suppression(graph: Path, target: Path, overlap: float) -> None:
     `which` is image, class and place of each; up to MOST of a class are left, not of an image.
     """
     model = onnx.load(graph)
-    constants = {
+    constants: dict[str, Any] = {
         "most": np.array([MOST], np.int64), "overlap": np.array([overlap], np.float32),
         "least": np.array([LEAST_SCORE], np.float32), "pair": np.array([0, 2], np.int64),
     }  # fmt: skip

@@ -17,7 +17,7 @@ from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.lifecycle.gating.gate_images import changed_at_random, levels_near
 from drift_detector_pipeline.lifecycle.mending.frozen import freeze, predictions
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
-from drift_detector_pipeline.release.export import Source, one_core, open_source
+from drift_detector_pipeline.release.source import Source, one_core, open_source
 from drift_detector_pipeline.runs.facts import now, this_command
 
 CHANGES = {"fog": 3, "gaussian_noise": 3, "contrast": 3, "jpeg": 3, "dark": 2, "normalised_twice": 1}

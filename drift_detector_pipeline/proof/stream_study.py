@@ -18,7 +18,8 @@ from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import FAMILIES
-from drift_detector_pipeline.drift.detector import DriftDetector, watchable_of
+from drift_detector_pipeline.drift.detecting import watchable_of
+from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.drift.reference import Learned, learn, mistakes, one_blas_thread, predictions, refer
 from drift_detector_pipeline.drift.scores.module_forward import through

@@ -54,10 +54,11 @@ class Footage(NamedTuple):
     """Where the frames of a clip are."""
 
     file: str  # below the source's root, with forward slashes: a video, an .npz, or a folder of pictures
-    start: float = 0.0  # seconds since the first frame
-    end: float | None = None  # seconds since the first frame; None: to its end
+    start: float | None = None  # seconds since the first frame; None: the whole file, to be cut if it is long
+    end: float | None = None  # seconds since the first frame; None: as long as clips are, or to its end
     frames: int | None = None  # how many there are, as far as is known without decoding
     pictures: tuple[str, ...] = ()  # of a folder: their names in order
+    listed: bool = False  # named as a clip, so that only a very long one is cut
 
 
 class Listing(NamedTuple):

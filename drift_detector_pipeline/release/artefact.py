@@ -16,6 +16,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from drift_detector_pipeline.arrays import ClipCut
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash, write_json
 
@@ -24,7 +25,9 @@ VERSIONS = "versions"  # below models/: copies that nobody changes, see registry
 MANIFEST, CARD = "artefact.json", "MODEL_CARD.md"
 MODEL, INT8, SECOND_LOOK = "model.onnx", "model.int8.onnx", "second_look.onnx"
 REFERENCE = "reference.npz"
-BOXES = "boxes"  # the task, as tasks/catalog.py has it
+BOXES, CLIPS = "boxes", "clips"  # tasks, as tasks/catalog.py has them
+
+MOST_FRAMES = 512  # of a clip
 
 _HASH_LETTERS = 8
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
@@ -48,8 +51,18 @@ class Artefact(NamedTuple):
     sha256: dict[str, str]  # of every other file of the folder
     receipt_sha256: str
     facts: dict[str, Any]  # the measured table, preprocessing, versions: for the card and the page
-    task: str | None = None  # "boxes"; None, as in folders from before there were others: labels
+    task: str | None = None  # "boxes", "clips"; None, as in folders from before there were others: labels
     overlap: float | None = None  # of boxes: IoU above which two of a class are one
+    clip_seconds: float | None = None  # of clips: longer videos are cut into such
+    stored_frames: int | None = None  # of clips: most frames of one, evenly spread in time, that some are chosen from
+    k_frames: int | None = None  # of clips: these some, whose logits' mean is what is said of a clip
+
+    @property
+    def clip(self) -> ClipCut | None:
+        """How clips are cut; None of a model for images."""
+        if self.clip_seconds is None or self.stored_frames is None or self.k_frames is None:
+            return None
+        return ClipCut(self.clip_seconds, self.stored_frames, self.k_frames)
 
     @property
     def identity(self) -> str:
@@ -113,9 +126,10 @@ def _checked(artefact: Artefact) -> Artefact:
         "file": artefact.file in (MODEL, INT8) and artefact.file in artefact.sha256,
         "runtime": artefact.runtime in get_args(Runtime),
         "precision": artefact.precision in get_args(Precision),
-        "task": artefact.task in (None, BOXES),
-        "overlap": (artefact.overlap is None) == (artefact.task is None) and 0 < (artefact.overlap or 0.5) <= 1,
-        "classes": isinstance(artefact.classes, list) and len(artefact.classes) > (artefact.task is None),
+        "task": artefact.task in (None, BOXES, CLIPS),
+        "overlap": (artefact.overlap is None) == (artefact.task != BOXES) and 0 < (artefact.overlap or 0.5) <= 1,
+        "clip_seconds, stored_frames, k_frames": _cut_is_right(artefact),
+        "classes": isinstance(artefact.classes, list) and len(artefact.classes) > (artefact.task != BOXES),
         "side_px, stored_side_px": all(type(number) is int and number > 0 for number in numbers),
         "rows_independent": isinstance(artefact.rows_independent, bool),
         "facts": isinstance(artefact.facts, dict),
@@ -125,6 +139,14 @@ def _checked(artefact: Artefact) -> Artefact:
     if wrong := [name for name, holds in right.items() if not holds]:
         raise ValueError(f"an impossible {wrong[0]}")
     return artefact
+
+
+def _cut_is_right(artefact: Artefact) -> bool:
+    seconds, stored, shown = artefact.clip_seconds, artefact.stored_frames, artefact.k_frames
+    if artefact.task != CLIPS:
+        return (seconds, stored, shown) == (None, None, None)
+    counts = all(type(number) is int and 1 <= number <= MOST_FRAMES for number in (stored, shown))
+    return counts and isinstance(seconds, (int, float)) and 0 < seconds < float("inf")
 
 
 def _check_file(path: Path, expected: str) -> None:

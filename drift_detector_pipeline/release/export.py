@@ -6,12 +6,10 @@ a reference belongs to what computes, not to weights.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
 from drift_detector_pipeline.arrays import Pixels
@@ -20,7 +18,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.drift.boxes.detector import BoxModel
 from drift_detector_pipeline.drift.boxes.signals import BoxOutputs
-from drift_detector_pipeline.drift.build_reference import World, detector_of
+from drift_detector_pipeline.drift.build_reference import detector_of
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.signals import Forward, Outputs
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
@@ -32,19 +30,28 @@ from drift_detector_pipeline.files import (
     write_atomically,
 )
 from drift_detector_pipeline.modeling.card import card
-from drift_detector_pipeline.modeling.trained import Trained, open_trained
 from drift_detector_pipeline.networks.boxes.yolox import OVERLAP
-from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.processed.roles import crops_of
-from drift_detector_pipeline.release.artefact import BOXES, CARD, MANIFEST, MODEL, SECOND_LOOK, Artefact, write_artefact
+from drift_detector_pipeline.release.artefact import (
+    BOXES,
+    CARD,
+    CLIPS,
+    MANIFEST,
+    MODEL,
+    SECOND_LOOK,
+    Artefact,
+    write_artefact,
+)
 from drift_detector_pipeline.release.beside import rows_beside, say_through, tensorrt
 from drift_detector_pipeline.release.box_executable import open_box_executable
 from drift_detector_pipeline.release.box_export import examine, export_boxes
+from drift_detector_pipeline.release.clip_export import examine_clips, frame_network
 from drift_detector_pipeline.release.executable import Executable, open_executable
 from drift_detector_pipeline.release.graph import export_model, export_second_look
 from drift_detector_pipeline.release.parity import (
     HEAD,
     HEAD_OF_BOXES,
+    HEAD_OF_CLIPS,
     Asks,
     Exam,
     Row,
@@ -55,44 +62,13 @@ from drift_detector_pipeline.release.parity import (
     probabilities,
 )
 from drift_detector_pipeline.release.quantised import MOST_IMAGES as MOST_CALIBRATION
+from drift_detector_pipeline.release.source import Source, one_core, open_source
 from drift_detector_pipeline.release.trials import Trial, title, try_all
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
-from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
-from drift_detector_pipeline.runs.receipts import FINAL, Receipt, newest_finished, read_receipt
-from drift_detector_pipeline.settings import Run, valid_keys
+from drift_detector_pipeline.runs.machine import instruction_set
+from drift_detector_pipeline.runs.receipts import newest_finished
+from drift_detector_pipeline.settings import valid_keys
 from drift_detector_pipeline.settings_in_use import Export
-
-_MACHINE = ["run.device=cpu", "run.precision=fp32", "run.threads=1"]  # what is measured is one core
-
-
-class Source(NamedTuple):
-    """What is exported: a network, the run it comes from and the images that run was trained on."""
-
-    receipt: Receipt
-    processed: Processed
-    trained: Trained
-    world: World | None = None  # images to measure drift from in place of the run's own
-    papers: Mapping[str, bytes] = {}  # further files of the artefact, by name
-
-    @property
-    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and std of the network's input."""
-        return self.trained.network.mean, self.trained.network.std
-
-    @property
-    def boxes(self) -> bool:
-        """Whether boxes are found, rather than labels said."""
-        return self.trained.task.name == BOXES
-
-    def crops(self, split: str, most: int | None = None) -> tuple[Pixels, np.ndarray]:
-        """Crops and labels of a split, at random where there are more than `most`."""
-        places = self.processed.images.indices(split)
-        if most is not None and most < len(places):
-            places = np.sort(np.random.default_rng(0).permutation(places)[:most])
-        side = self.trained.img_size
-        if not len(places):
-            return np.zeros((0, side, side, 3), np.uint8), np.zeros(0, np.int64)
-        return crops_of(self.processed, places, side), self.processed.images.labels[places]
 
 
 @exit_status
@@ -117,21 +93,6 @@ def export_run(run: Path, export: Export) -> Artefact:
         return export_source(open_source(run, machine), export)
 
 
-@contextmanager
-def one_core() -> Iterator[Machine]:
-    """The machine that everything is measured on: one core, in float32."""
-    with prepared(load_section(Run, _MACHINE)) as machine:
-        yield machine
-
-
-def open_source(run: Path, machine: Machine) -> Source:
-    """The network of a finished run. Raises a PipelineError if something is missing or not the run's own."""
-    receipt = read_receipt(run)
-    trained = open_trained(run / FINAL, machine)
-    receipt.check_weights(trained.file, trained.sha256)
-    return Source(receipt, receipt.data(), trained)
-
-
 def export_source(source: Source, export: Export) -> Artefact:
     """The same for a network that is open already, on `one_core`, perhaps with other statistics than its run's."""
     target = export.path.resolve()
@@ -147,9 +108,13 @@ def _fill(folder: Path, source: Source, export: Export) -> Artefact:
     module, side = source.trained.network.module, source.trained.img_size
     log.info("%s: as ONNX", source.receipt.folder)
     exam: Asks
-    if source.boxes:
+    if source.task == BOXES:
         export_boxes(module, source.scale, side, folder / MODEL)
         exam, own = examine(source.trained, source.processed)
+        others = [tensorrt()] if export.compare else []
+    elif source.task == CLIPS:
+        export_model(frame_network(module), source.scale, side, folder / MODEL)
+        exam, own = examine_clips(source.trained, source.processed)
         others = [tensorrt()] if export.compare else []
     else:
         export_model(module, source.scale, side, folder / MODEL)
@@ -210,7 +175,7 @@ def _describe(folder: Path, source: Source, served: Trial, rows: list[Row]) -> A
         "run": str(receipt.folder),
         "weights_sha256": trained.sha256,
         "data_fingerprint": receipt.data_fingerprint,
-        "map50" if source.boxes else "accuracy": served.row.accuracy,
+        "map50" if source.task == BOXES else "accuracy": served.row.accuracy,
         "instruction_set": instruction_set(torch.device("cpu")),
         "versions": package_versions(),
         "command": this_command(),
@@ -220,12 +185,14 @@ def _describe(folder: Path, source: Source, served: Trial, rows: list[Row]) -> A
         folder, served.file, served.runtime, served.precision, trained.architecture, trained.classes,  # type: ignore[arg-type]
         trained.img_size, trained.stored_side_px, bool(served.row.rows_independent),
         {path.name: file_hash(path) for path in folder.iterdir()}, file_hash(receipt.file), facts,
-        BOXES if source.boxes else None, OVERLAP if source.boxes else None,
+        source.task, OVERLAP if source.task == BOXES else None, *(trained.clip or ()),
     )  # fmt: skip
 
 
 def _learn_drift(artefact: Artefact, source: Source) -> str:
     """Build the reference through the file that is served; why there is none, or ""."""
+    if source.task == CLIPS:
+        return "No reference, so nothing is said about drift; of clips it is measured with the run: make drift"
     with progress_bar(total=None, title="drift reference", unit="image") as bar:
         try:
             detector = detector_of(_way(artefact, bar.update), source.trained, source.processed, source.world)
@@ -277,7 +244,7 @@ def _about(artefact: Artefact) -> str:
 
 
 def _head(artefact: Artefact) -> Sequence[str]:
-    return HEAD_OF_BOXES if artefact.task == BOXES else HEAD
+    return {BOXES: HEAD_OF_BOXES, CLIPS: HEAD_OF_CLIPS}.get(artefact.task or "", HEAD)
 
 
 def _say(artefact: Artefact) -> None:

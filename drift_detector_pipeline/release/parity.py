@@ -129,6 +129,7 @@ def refusal(row: Row, own: Row, max_labels_changed: float, max_accuracy_lost: fl
 
 
 HEAD = ("", "accuracy (95 %)", "labels changed", "parity", "rows alone", "ms, 1", "ms, 8", "MB", "")
+HEAD_OF_CLIPS = (*HEAD[:2], "clips changed", *HEAD[3:5], "ms a frame, 1", "ms a frame, 8", *HEAD[7:])
 HEAD_OF_BOXES = ("", "mAP50 (95 %)", "boxes changed", *HEAD[3:])
 
 

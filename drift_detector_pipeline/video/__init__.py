@@ -7,6 +7,8 @@ draw       boxes and labels on a frame
 boxed      a video and a function that finds boxes -> the lines, and the video with all of it drawn in
 detector   a weight file -> such a function
 predicted  a weight file and a video -> a folder of predictions
+strip      what is said second by second as one picture
+timeline   the same of a model of clips: what happens when
 __main__   make predict VIDEO=...
 
 The first five need no PyTorch.

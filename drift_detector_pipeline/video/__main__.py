@@ -1,8 +1,8 @@
-"""`python -m drift_detector_pipeline.video RUN_OR_WEIGHTS VIDEO`: boxes on every frame of a video.
+"""`python -m drift_detector_pipeline.video RUN_OR_WEIGHTS VIDEO`: boxes on every frame, or what happens when.
 
 In: words. Out: `predictions/<date>_<time>/` beside the weights with boxes.jsonl, boxed.mp4 and, last, summary.json. A
 run that was stopped or killed goes on when the same command is given again. Of a classification: the label of each
-frame. `make predict VIDEO=...` is this.
+frame. Of clips: timeline.jsonl, .csv and .png, begun anew each time. `make predict VIDEO=...` is this.
 """
 
 import sys
@@ -37,14 +37,17 @@ def main() -> int:
         pass
     from drift_detector_pipeline.runs.receipts import newest_finished
     from drift_detector_pipeline.video.predicted import predict_video
+    from drift_detector_pipeline.video.timeline import is_over_time, predict_timeline
 
     set_up_logging()
     file = _weight_file(command.target or newest_finished(), weights)
     of_the_machine = [word for word in command.overrides if word.partition("=")[0] in _OF_THE_MACHINE]
+    over_time = is_over_time(file)
     with caught() as interruption:
-        done = predict_video(file, video, how, of_the_machine, lambda: interruption.signal is not None)
+        predict = predict_timeline if over_time else predict_video
+        done = predict(file, video, how, of_the_machine, lambda: interruption.signal is not None)
     if done is None:
-        log.warning("stopped; the same command goes on from here")
+        log.warning("stopped; the same command %s", "begins again" if over_time else "goes on from here")
         return interruption.exit_status
     print(f"{done.words}: {done.folder}/", file=sys.stderr)
     return 0

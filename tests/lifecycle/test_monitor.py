@@ -90,7 +90,7 @@ def test_the_cause_comes_with_the_accuracy_from_the_rows_since_the_change(log, a
     rows = log.rows(log.model, notice.since, 999)[:32]
     said = look_at(rows, detector).verdict
     verdict = notice.detail["verdict"]
-    assert verdict["accuracy"] == as_stored(said, {})["accuracy"] and verdict["images"] == 32
+    assert verdict["accuracy"] == as_stored(said, detector)["accuracy"] and verdict["images"] == 32
     assert verdict["accuracy"]["accuracy"] < 0.8 and verdict["carrier_names"]
     assert "remedy" in verdict["cause"] and notice.detail["alarm"]["level"] == "notice"
 

@@ -107,6 +107,28 @@ def test_the_stem_of_conv_small_whitens_smooth_patches_and_never_learns():
     torch.testing.assert_close(scaled.std((0, 2, 3), correction=0), torch.ones(12), atol=1e-2, rtol=0)
 
 
+def test_a_stem_that_looks_first_makes_patches_of_its_images_white_and_leaves_networks_that_do_not_alone():
+    found = module("model.name=conv_small", "model.options.whitening=images")
+    assert found.looks_first and not module("model.name=conv_small").looks_first
+    images = functional.interpolate(torch.randn(64, 3, 9, 9), (32, 32), mode="bilinear") + torch.randn(64, 1, 1, 1)
+    found.look_at(images)
+    white = functional.conv2d(images, found.stem.basis).transpose(0, 1).flatten(1)
+    strong = white.square().mean(1) > 0.5  # where there is more than noise
+    moments = white[strong] @ white[strong].T / white.shape[1]
+    torch.testing.assert_close(moments, torch.eye(int(strong.sum())), atol=0.2, rtol=0)
+    assert strong.sum() >= 3
+
+
+def test_without_a_scale_batchnorm_computes_what_a_scale_of_1_would():
+    bare, full = module("model.name=conv_small", "model.options.norm_scale=false"), module("model.name=conv_small")
+    assert {name for name in full.state_dict() if name not in bare.state_dict()} == {
+        f"groups.{group}.{place}.weight" for group in range(3) for place in (2, 5)
+    }
+    images = torch.randn(4, 3, 32, 32)
+    assert torch.equal(bare(images), full(images))
+    assert torch.equal(bare.eval()(images), full.eval()(images))
+
+
 def test_the_first_group_of_conv_small_can_be_frozen():
     found = module("model.name=conv_small", "model.options.channels=[8,8,8]", "model.frozen_stages=1")
     before = copy_of(found.state_dict())

@@ -45,7 +45,7 @@ from drift_detector_pipeline.lifecycle.gating.gate_images import (
 )
 from drift_detector_pipeline.lifecycle.gating.gate_page import Seen, changed_answers, write_gate_page
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
-from drift_detector_pipeline.lifecycle.gating.origin import data_of, named_artefact
+from drift_detector_pipeline.lifecycle.gating.origin import data_of, named_artefact, refuse_boxes
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, read_labels, split_labels
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.release.admitted import GATE, GATES, identified
@@ -124,8 +124,11 @@ def judge_gate(
 ) -> GateResult:  # fmt: skip
     """Ask both about the same images and write what came of it; the same question again has the answer it had.
 
-    Raises ConfigError if the two cannot be compared or the cause is no change that can be made.
+    Raises ConfigError if the two cannot be compared, as those that find boxes, or the cause is no change that can be
+    made.
     """
+    for one in (candidate, champion):
+        refuse_boxes(one, "a gate")
     if (candidate.classes, candidate.side_px) != (champion.classes, champion.side_px):
         raise ConfigError(f"{candidate.folder}: other classes or another input than {champion.folder}; not comparable")
     about = identified(candidate.folder), identified(champion.folder)

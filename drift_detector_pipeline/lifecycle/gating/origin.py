@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
-from drift_detector_pipeline.release.artefact import MANIFEST, MODELS, Artefact, newest_artefact
+from drift_detector_pipeline.release.artefact import BOXES, MANIFEST, MODELS, Artefact, newest_artefact
 from drift_detector_pipeline.release.chronicle import champion
 from drift_detector_pipeline.release.registry import champion_folder, open_version
 from drift_detector_pipeline.runs.facts import RECEIPT
@@ -31,6 +31,16 @@ def named_artefact(named: Path | None, place: Path = MODELS) -> Path:
         standing = champion(place)
         return champion_folder(standing, place) if standing else newest_artefact(place)
     return named if (named / MANIFEST).is_file() else open_version(str(named), place).folder
+
+
+def refuse_boxes(artefact: Artefact, what: str) -> None:
+    """Raise ConfigError if a model finds boxes, of which `what` cannot be done, with what can be done instead."""
+    if artefact.task == BOXES:
+        raise ConfigError(
+            f"{artefact.folder}: it finds boxes, and {what} is for models that say labels. Add images of the change, "
+            "with their true boxes, to the source and train again (make train, make export); make evaluate tells which "
+            "of two runs finds more, make promote FORCE=true adopts one"
+        )
 
 
 def run_of(artefact: Artefact) -> Path:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.drift.reference import Reference
 from drift_detector_pipeline.drift.reference_file import load_reference
-from drift_detector_pipeline.errors import DataError, exit_status
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import final_name, new_folder
 from drift_detector_pipeline.images.decode import ending_of
 from drift_detector_pipeline.lifecycle.labelling.basket_file import (
@@ -38,7 +39,7 @@ from drift_detector_pipeline.lifecycle.labelling.label_formats import write_task
 from drift_detector_pipeline.lifecycle.labelling.pictures import images_by_hash, read_checked
 from drift_detector_pipeline.lifecycle.labelling.stretch import Stretch, estimate_of, rows_of, since_alarm, stretch_of
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
-from drift_detector_pipeline.release.artefact import MODELS
+from drift_detector_pipeline.release.artefact import BOXES, MODELS, read_manifest
 from drift_detector_pipeline.release.registry import find_artefact
 from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -84,7 +85,8 @@ def make_basket(
     """Make a basket of the rows since an alarm's change, of its source; return its folder below `place`.
 
     `images`: a folder that may hold the images; without it, or for those that it lacks, the pictures of the log are
-    taken. Raises DataError if there is not one picture, or a file or the log cannot be read.
+    taken. Raises DataError if there is not one picture, or a file or the log cannot be read,
+    ConfigError if the model finds boxes.
     """
     return make_basket_of(log, since_alarm(alarm), images, settings, place=place, models=models)
 
@@ -108,6 +110,7 @@ def make_basket_of(
     """Make a basket of any rows of a model; else as `make_basket`."""
     rows = rows_of(log, stretch)
     facts = log.facts_of(stretch.model_id)
+    _refuse_boxes(facts, models)
     pictures = _pictures(log, rows, images)
     there = [row for row in rows if row.image_sha256 in pictures]
     if not there:
@@ -159,6 +162,16 @@ def _choose(
     scores = None if reference is None else scores_of(rows, reference.scores.shape[1])
     seen = {place for place, row in enumerate(rows) if row.image_sha256.hex() in known}
     return choose(scores, reference, len(rows), settings.images, settings.random, seed=seed, known=seen)
+
+
+def _refuse_boxes(facts: ModelFacts, models: Path) -> None:
+    """Raise ConfigError if the model finds boxes, as far as its artefact is here to tell."""
+    with suppress(DataError):
+        if read_manifest(find_artefact(facts.sha256, facts.reference_sha256, models)).task == BOXES:
+            raise ConfigError(
+                f"{facts.name} finds boxes, and a basket asks for labels. Draw the true boxes of some images of the "
+                "change in a tool of yours, add both to the source (make convert reads its layout) and train again"
+            )
 
 
 def _reference(facts: ModelFacts, models: Path) -> Reference | None:

@@ -32,7 +32,7 @@ from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.lifecycle.gating.gate import HEALED
 from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, changed_at_random, levels_near
-from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
+from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, refuse_boxes, run_of
 from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
@@ -41,8 +41,9 @@ from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 from drift_detector_pipeline.processed.roles import MOST_REFERENCE, crops_of, roles_of
 from drift_detector_pipeline.release.admitted import identified
 from drift_detector_pipeline.release.artefact import MODELS, read_artefact
-from drift_detector_pipeline.release.export import Source, export_source, one_core, open_source
+from drift_detector_pipeline.release.export import export_source
 from drift_detector_pipeline.release.registry import register
+from drift_detector_pipeline.release.source import Source, one_core, open_source
 from drift_detector_pipeline.runs.facts import git_state, now, this_command
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings import valid_keys
@@ -120,11 +121,12 @@ def heal(
 ) -> str:
     """Register a version of the artefact `champion` that has the statistics of recent `images`; return its name.
 
-    Raises ConfigError for a cause that cannot be healed, or if the copy gains nothing on labelled twins; ModelError for
-    a network without BatchNorm, DataError for too few images or if the champion's run is not here.
+    Raises ConfigError for boxes, for a cause that cannot be healed, or if the copy gains nothing on labelled twins;
+    ModelError for a network without BatchNorm, DataError for too few images or if the champion's run is not here.
     """
     refuse_cause(cause)
     artefact = read_artefact(champion)
+    refuse_boxes(artefact, "healing")
     recent = open_recent(images, Preparation(artefact.side_px, artefact.stored_side_px), settings)
     cells = [(cause, level) for level in levels_near(cause, severity)]
     with one_core() as machine:

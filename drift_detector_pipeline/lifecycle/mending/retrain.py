@@ -21,14 +21,15 @@ from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.errors import ConfigError, ResumeError, exit_status
 from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, levels_near
-from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
+from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, refuse_boxes, run_of
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, read_labels, split_labels
 from drift_detector_pipeline.lifecycle.mending.joined import Joined, join_labels
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.release.admitted import identified
 from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
-from drift_detector_pipeline.release.export import export_source, one_core, open_source
+from drift_detector_pipeline.release.export import export_source
 from drift_detector_pipeline.release.registry import register
+from drift_detector_pipeline.release.source import one_core, open_source
 from drift_detector_pipeline.runs.receipts import FINAL, Receipt, read_receipt
 from drift_detector_pipeline.settings import Settings, Twins, valid_keys
 from drift_detector_pipeline.settings_in_use import Export, Retrain
@@ -60,10 +61,11 @@ def retrain(
     """Train on, export and register; return the version's name.
 
     Of `labels` the half that is for training is learned from. A cause that is no change that can be made teaches
-    nothing. Raises ConfigError if there is nothing to learn then, ResumeError if training was stopped, DataError if the
-    champion's run or a labelled image is not here.
+    nothing. Raises ConfigError for boxes, or if there is nothing to learn then, ResumeError if training was stopped,
+    DataError if the champion's run or a labelled image is not here.
     """
     artefact = read_artefact(champion)
+    refuse_boxes(artefact, "training on")
     twins = twins_of(cause, severity, settings)
     own, _ = split_labels(labels)
     if twins.kind is None and not own:

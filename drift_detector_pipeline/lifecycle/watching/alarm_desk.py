@@ -15,6 +15,7 @@ from pathlib import Path
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.console import set_up_logging
+from drift_detector_pipeline.drift.kinds import told_by
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, acknowledge, alarms, silence_source, silences
 from drift_detector_pipeline.release.registry import name_of_user
@@ -132,8 +133,10 @@ def _yes(given: dict[str, str], name: str) -> bool:
 
 
 def _cells(one: AlarmRow) -> tuple[str, ...]:
-    accuracy = (one.detail.get("verdict") or {}).get("accuracy")
-    worth = f"{accuracy['accuracy']:.2f} ({accuracy['low']:.2f}-{accuracy['high']:.2f})" if accuracy else "-"
+    told = told_by(one.detail.get("verdict") or {})
+    worth = "-" if told is None else f"{told.value:.2f} ({told.low:.2f}-{told.high:.2f})"
+    if told is not None and told.measure != _HEAD[6]:
+        worth = f"{told.measure} {worth}"
     settled = "open" if one.acknowledged_at is None else f"{one.acknowledged_by}: {one.note}"
     cells = (str(one.id), one.level, one.source or "-", _time(one.at), str(one.since), one.cause or "-", worth, settled)
     return tuple(visible(cell).replace("\n", " ") for cell in cells)

@@ -133,7 +133,8 @@ def news_of(one: AlarmRow, model: Mapping[str, Any]) -> dict[str, Any]:
     words = [*one.detail["alarm"]["summary"], *verdict.get("summary", [])]
     plain = {name: value for name, value in one._asdict().items() if name != "detail"}
     about = {name: model[name] for name in ("name", "sha256", "reference_sha256", "runtime", "precision")}
-    return {**plain, "model": about, "accuracy": verdict.get("accuracy"), "summary": words}
+    worth = {"map50": verdict["map50"]} if "map50" in verdict else {"accuracy": verdict.get("accuracy")}
+    return {**plain, "model": about, **worth, "summary": words}
 
 
 def signature(body: bytes, secret: str) -> str:

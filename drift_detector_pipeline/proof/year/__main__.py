@@ -38,8 +38,8 @@ from drift_detector_pipeline.proof.year.reckoning import Year, reckon
 from drift_detector_pipeline.proof.year.spread import write_spread
 from drift_detector_pipeline.proof.year.world import MONTH, YEAR, Day, Spell, World, days, divide
 from drift_detector_pipeline.release.artefact import MODELS, read_artefact
-from drift_detector_pipeline.release.export import one_core, open_source
 from drift_detector_pipeline.release.registry import champion_folder, history, promote, register
+from drift_detector_pipeline.release.source import one_core, open_source
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import instruction_set
 from drift_detector_pipeline.serving.request_log import RequestLog

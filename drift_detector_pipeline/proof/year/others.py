@@ -25,7 +25,7 @@ from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.proof.year.learned import trained_for, trained_on
 from drift_detector_pipeline.proof.year.online_mmd import OnlineMmd
 from drift_detector_pipeline.proof.year.world import MIX, NOBODY, ORDER, STRANGERS, Day, Spell
-from drift_detector_pipeline.release.export import Source
+from drift_detector_pipeline.release.source import Source
 
 RUN_LENGTH = 5_000  # images to a false alarm that the online test is asked for: about one a year
 WAIT, WATCHED_AGAIN = 128, 128  # images labelled after its alarm, and more of them before it watches again

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.formats import coco, imagefolder, kitti, voc, yolo
+from drift_detector_pipeline.raw.formats import clips, coco, imagefolder, kitti, voc, yolo
 from drift_detector_pipeline.raw.formats.boxed import Classes, Found, Upright, checked, listing_of
 from drift_detector_pipeline.raw.formats.survey import Survey, survey
 from drift_detector_pipeline.raw.listing import Listing
@@ -47,12 +47,14 @@ LAYOUTS = {
 
 
 def read(source: Path, shown: Path | None = None, layout: str | None = None) -> Listing:
-    """List what lies below `source`; `layout` is a name of LAYOUTS, "imagefolder", or None: found by itself.
+    """List what lies below `source`; `layout` is a name of LAYOUTS, "imagefolder", "clips", or None: found by itself.
 
     Errors name `shown` instead, such as the archive that was unpacked. Raises DataError if several layouts fit, the one
     that is named does not, or something is wrong within it.
     """
     surveyed = survey(source, shown or source) if layout != "imagefolder" else None
+    if surveyed and (layout == "clips" or (layout is None and clips.fits(surveyed))):
+        return clips.read(surveyed)
     named = layout_of(surveyed, layout) if surveyed else None
     if surveyed is None or named is None:
         return imagefolder.read(source, shown)

@@ -127,9 +127,11 @@ async function take(files) {
 // ---- drift
 
 function estimate(verdict) {
-  const said = verdict.detail && verdict.detail.accuracy; // its sentence is in the summary, known or not
+  const { accuracy, map50 } = verdict.detail || {}; // their sentence is in the summary, known or not
+  const said = accuracy || map50;
   if (!said || said.known === false) return [];
-  return [element("meter", { min: 0, max: 1, value: said.accuracy, "aria-label": `Estimated accuracy ${percent(said.accuracy)}` })];
+  const [name, value] = accuracy ? ["accuracy", accuracy.accuracy] : ["mAP50", map50.value];
+  return [element("meter", { min: 0, max: 1, value, "aria-label": `Estimated ${name} ${percent(value)}` })];
 }
 
 function gauge(verdict, of) {

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.figures import drawable
@@ -66,7 +66,7 @@ def sources_chart(scores: Sequence[SourceScores]) -> Figure:
               edgecolor="black", hatch="////", label="wrong")  # fmt: skip
     axes.set_yticks(places, drawable([one.source for one in worst], _SHORT), fontsize=6)
     axes.set_xlabel("clips")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside upper center", ncols=2, fontsize=8, frameon=False)
     return figure
 

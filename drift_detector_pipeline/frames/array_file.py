@@ -1,0 +1,69 @@
+"""An .npz from anywhere -> the frames in it; what it would cost is read from its header first.
+
+In: a file, or its bytes, with an array `frames`, uint8 (T, H, W, 3), as numpy.savez and savez_compressed write it. Out:
+that array. Nothing is unpickled. Read by packing and by whatever takes uploads; no PyTorch.
+"""
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.frames.read import Limits
+
+MEMBER = "frames.npy"
+_MOST_BYTES = 1 << 30  # of an array, whatever else is allowed
+_HEADER_BYTES = 4096
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, OverflowError)
+
+
+def read_array(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "") -> Pixels:  # noqa: B008
+    """Read the frames of an .npz: uint8 (T, H, W, 3); `name` is what errors call it.
+
+    Raises DataError if it holds no such array, has no frame, or its header promises more than `limits` allow; their
+    seconds mean nothing here. An OSError of the file itself comes through.
+    """
+    name = name or str(source if isinstance(source, Path) else getattr(source, "name", "array"))
+    try:
+        with zipfile.ZipFile(source) as opened:
+            if MEMBER not in opened.namelist():
+                raise DataError(f"{name}: holds no array named frames; save it with numpy.savez(path, frames=...)")
+            shape = _checked(opened, limits, name)
+            with opened.open(MEMBER) as file:
+                _header(file)
+                pixels = np.frombuffer(file.read(math.prod(shape)), np.uint8)
+                if len(pixels) < math.prod(shape) or file.read(1):
+                    raise DataError(f"{name}: its array is not as long as its header says")
+            return pixels.reshape(shape)
+    except _UNREADABLE as error:
+        raise DataError(f"{name}: no whole .npz ({error})") from error
+
+
+def _checked(opened: zipfile.ZipFile, limits: Limits, name: str) -> tuple[int, ...]:
+    """The shape of the array, from its first bytes."""
+    with opened.open(MEMBER) as file:
+        shape, in_order, kind = _header(file)
+    if kind != np.uint8 or len(shape) != 4 or shape[3] != 3 or not in_order or not math.prod(shape):
+        raise DataError(f"{name}: its frames are {kind} {shape}; expected uint8 (T, H, W, 3), RGB, in C order")
+    frames, height, width, _ = shape
+    if limits.frames is not None and frames > limits.frames:
+        raise DataError(f"{name}: {frames} frames, more than {limits.frames}; leave some out")
+    if height * width > limits.pixels or math.prod(shape) > _MOST_BYTES:
+        raise DataError(
+            f"{name}: {frames} frames of {width} x {height} px are more than {limits.pixels:,} pixels a frame, or than "
+            f"{_MOST_BYTES >> 20} MiB in all; make it smaller"
+        )
+    return shape
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, Any]:
+    """Shape, whether it is in C order, and kind of an array, leaving `file` where its values begin."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, kind = read(file, max_header_size=_HEADER_BYTES)
+    return shape, not fortran, kind

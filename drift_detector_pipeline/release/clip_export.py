@@ -1,0 +1,115 @@
+"""A network of clips -> the graph of its single frames, and the clips that every file of it is asked about.
+
+In: a trained network and its processed data. Out: the network for one image, which graph.py exports as any classifier,
+and a `ClipExam`: what a clip is said to be is the mean of its frames' logits, taken outside, as in training. Read by
+export.py. N clips, M frames of all of them, K classes, S side in px.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from torch import nn
+
+from drift_detector_pipeline.arrays import Flags, Float32s, Indices, Labels, Pixels
+from drift_detector_pipeline.console import progress_bar
+from drift_detector_pipeline.drift.scores.module_forward import through
+from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.images.model_input import inference_crop
+from drift_detector_pipeline.modeling.trained import Trained
+from drift_detector_pipeline.networks.clips import OverTime
+from drift_detector_pipeline.processed.manifest import Processed
+from drift_detector_pipeline.release.beside import say_through
+from drift_detector_pipeline.release.executable import Executable, Session
+from drift_detector_pipeline.release.parity import MOST_IMAGES, Row, Says, milliseconds, rows_independent
+from drift_detector_pipeline.tasks.classification.metrics import probabilities
+from drift_detector_pipeline.tasks.clips.frames import middles, said_together
+from drift_detector_pipeline.tasks.clips.sources import by_source, interval
+
+_BATCH = 16
+
+
+class Views(NamedTuple):
+    """Clips as a model sees them, frame by frame."""
+
+    crops: Pixels  # (M, S, S, 3), those of the first clip, then those of the second
+    counts: list[int]  # N, adding up to M
+    labels: Labels  # (N,)
+    sources: list[str]  # N
+
+
+class ClipExam(NamedTuple):
+    """The clips that every way through the model is asked about."""
+
+    views: Views
+    expected: Float32s  # (N, K) probabilities of the network itself
+
+    def ask(self, name: str, session: Session, megabytes: float) -> Row:
+        """Ask a file in its runtime."""
+        return self.measure(name, Executable(session, "", self.views.crops.shape[1], None).say, megabytes)
+
+    def measure(self, name: str, says: Says, megabytes: float) -> Row:
+        """Compare what is said of clips with the truth and with the network; time single frames."""
+        found, crops = _asked(says, self.views, name), self.views.crops
+        predicted = found.argmax(axis=1)
+        right = predicted == self.views.labels
+        return Row(
+            name, len(right), float(np.abs(found - self.expected).max()),
+            float((predicted != self.expected.argmax(axis=1)).mean()), float(right.mean()),
+            *_interval(self.views.sources, right), rows_independent(says, crops), milliseconds(says, crops, 1),
+            milliseconds(says, crops, 8), megabytes,
+        )  # fmt: skip
+
+
+def frame_network(module: nn.Module) -> nn.Module:
+    """The network for a single frame. Raises ModelError if what is said of a clip is no mean over such."""
+    assert isinstance(module, OverTime)
+    if module.pooling != "mean":
+        raise ModelError(
+            f"model.options.pooling={module.pooling} cannot be exported: what it says of a clip is no mean over single "
+            "frames, which is what the files and the service compute; train with model.options.pooling=mean to serve it"
+        )
+    return module.frame
+
+
+def views_of(processed: Processed, places: Indices, trained: Trained) -> Views:
+    """What is looked at of some clips: the middles of k equal parts of each."""
+    assert trained.clip is not None
+    assert processed.images.sources is not None
+    side, crops, counts = trained.img_size, list[Pixels](), list[int]()
+    for place in places.tolist():
+        stored = processed.images[place]
+        shown = middles(len(stored), trained.clip.k_frames)
+        crops += [inference_crop(stored[frame], side) for frame in shown.tolist()]
+        counts.append(len(shown))
+    every = np.stack(crops) if crops else np.zeros((0, side, side, 3), np.uint8)
+    return Views(every, counts, processed.images.labels[places], [processed.images.sources[at] for at in places])
+
+
+def examine_clips(trained: Trained, processed: Processed) -> tuple[ClipExam, Row]:
+    """Ask the network itself, in PyTorch, about the clips of `val`; of very many, about some."""
+    assert trained.clip is not None
+    places = processed.images.indices("val")
+    some = np.random.default_rng(0).permutation(len(places))[: max(1, MOST_IMAGES // trained.clip.k_frames)]
+    views = views_of(processed, places[np.sort(some)], trained)
+    module, scale = frame_network(trained.network.module), (trained.network.mean, trained.network.std)
+    says = say_through(through(module, *scale))
+    exam = ClipExam(views, _asked(says, views, "the network itself"))
+    return exam, exam.measure("PyTorch fp32", says, trained.file.stat().st_size / 1e6)
+
+
+def _asked(says: Says, views: Views, title: str) -> Float32s:
+    """(N, K) probabilities of clips."""
+    parts = list[Float32s]()
+    with progress_bar(total=len(views.crops), title=title, unit="frame") as bar:
+        for start in range(0, len(views.crops), _BATCH):
+            parts.append(says(np.ascontiguousarray(views.crops[start : start + _BATCH])).logits)
+            bar.update(len(parts[-1]))
+    each = np.split(np.concatenate(parts), np.cumsum(views.counts)[:-1])
+    return probabilities(np.stack([said_together(one) for one in each])).astype(np.float32)
+
+
+def _interval(sources: list[str], right: Flags) -> tuple[float, float]:
+    """Where accuracy lies for other sources; anywhere, of a single one."""
+    scores = by_source(sources, right)
+    counts, hits = (np.array(column, dtype=np.int64) for column in zip(*((one.n, one.right) for one in scores)))  # noqa: B905
+    return interval(counts, hits) or (0.0, 1.0)
