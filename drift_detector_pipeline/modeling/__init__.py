@@ -24,6 +24,7 @@ predict            make predict
 reproduce          a receipt -> the same bits again?
 summary            a receipt as Markdown; several as one claim with its spread
 card               a receipt as a model card
+hub_push           weights, receipt and card to the Hugging Face Hub
 sweep/             several values of some settings -> a run each, a table and pictures
 profile/           a few training steps -> where their time goes, and what to try
 """
