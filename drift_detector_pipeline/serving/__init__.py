@@ -17,7 +17,9 @@ batcher           single crops -> batches of whatever waits; another model betwe
 decoding          bytes of unknown origin -> crops, in bounded memory
 metrics           what Prometheus may ask
 judging           windows of the log -> verdicts, beside the requests
-videos            a short video's bytes -> what is said of each frame, beside the requests
+lane              the way of everything that takes long to decode
+videos            a short video's bytes -> what is said of each frame
+clips             a clip's bytes -> what is said of it, and second by second
 trial             a model in the champion's shadow, others that answer single sources
 following         whoever is champion answers, within a second
 service           what lives as long as a service does
