@@ -31,6 +31,7 @@ protocol          the Open Inference Protocol, version 2
 drift_answers     the endpoints about drift
 shadow_answers    the endpoint about a model in the shadow
 app               all endpoints together
+asked_for         which model the environment asks for
 door              a listening socket that can be closed without losing anybody
 __main__          make serve
 """

@@ -7,15 +7,18 @@ import httpx
 import numpy as np
 import pytest
 from drawn_video import write_frames
-from running import running
+from running import process, running
 from small_artefact import SIDE_PX, make_clips_artefact, world
 
+from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.frames.moments import clips_of, small_frames
 from drift_detector_pipeline.frames.pieces import by_second
 from drift_detector_pipeline.frames.read import open_video
 from drift_detector_pipeline.images.model_input import inference_crop
+from drift_detector_pipeline.serving.asked_for import check_name, checkpoint_of
 from drift_detector_pipeline.serving.replies import PredictBody
 from drift_detector_pipeline.tasks.classification.metrics import probabilities
+from drift_detector_pipeline.tasks.clips.curve import decide
 from drift_detector_pipeline.tasks.clips.frames import middles, said_together
 
 RATE = 8
@@ -145,7 +148,28 @@ def test_an_array_is_for_a_model_of_clips(models, tmp_path):
     assert "for a model of clips" in problem_of(answer, 415)
 
 
-def test_a_threshold_and_a_number_of_frames_of_ones_own(service, tmp_path):
-    with running(service.folder, tmp_path, k_frames=2) as other:
-        [said] = httpx.post(f"{other.address}/predict", content=packed(FRAMES[:30])).json()["answers"]
+def test_of_two_classes_the_one_that_is_looked_for_is_said_from_the_threshold_on() -> None:
+    said = [{"label": "no_fight", "probability": 0.7}, {"label": "fight", "probability": 0.3}]
+    answer = {**said[0], "top3": said}
+    for threshold, label in ((0.2, "fight"), (0.3, "fight"), (0.4, "no_fight")):
+        assert decide(answer, ["fight", "no_fight"], threshold)["label"] == label
+
+
+@pytest.mark.slow
+def test_the_names_of_other_services_in_the_environment_are_known(service, tmp_path):
+    model = str(service.folder / "model.onnx")
+    environment = {"MODEL_CHECKPOINT": model, "MODEL_NAME": "stripes", "K_FRAMES": "2", "THRESHOLD": "0.25"}
+    with process(tmp_path / "nowhere", tmp_path, **environment) as (_, address):
+        [said] = httpx.post(f"{address}/predict", content=packed(FRAMES[:30])).json()["answers"]
     assert said["frames"] == 2
+
+
+def test_a_checkpoint_that_is_none_is_answered_with_the_command_that_makes_one(service, tmp_path):
+    assert checkpoint_of(str(service.folder)) == checkpoint_of(str(service.folder / "model.onnx")) == service.folder
+    (tmp_path / "final_model.safetensors").touch()
+    with pytest.raises(ConfigError, match=f"make export RUN={tmp_path}, then"):
+        checkpoint_of(str(tmp_path / "final_model.safetensors"))
+    with pytest.raises(ConfigError, match="no exported model"):
+        checkpoint_of(str(tmp_path / "nothing"))
+    with pytest.raises(ConfigError, match="MODEL_NAME=resnet18: the model that would answer is stripes"):
+        check_name("resnet18", service.service.engine)
