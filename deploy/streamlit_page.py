@@ -1,7 +1,7 @@
 """A page for those whose course asks for Streamlit: `python deploy/streamlit_page.py`, beside a running `make serve`.
 
-BACKEND_URL=http://127.0.0.1:8000 (or SERVICE=...) says where that is, SERVING_KEY a key if it wants one. The service's own
-page at / does more and is one process less. Streamlit's reports of usage are off: start it by this file.
+BACKEND_URL=http://127.0.0.1:8000 (or SERVICE=...) says where that is, SERVING_KEY a key if it wants one. The service's
+own page at / does more and is one process less. Streamlit's reports of usage are off: start it by this file.
 """
 
 import json

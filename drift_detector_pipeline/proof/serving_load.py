@@ -228,9 +228,11 @@ def _k6(server: Server, load: Load, place: Path, field: str, seconds: int) -> Fi
     if program is None:
         raise ConfigError("k6: no such program; install it with what developing needs: make requirements_dev")
     summary = place / "k6.json"
+    images = place / "images"
     given = {
-        "URL": f"{server.address}/predict", "IMAGES": place / "images", "COUNT": len([*(place / "images").iterdir()]), "CLIENTS": load.clients,
-        "DURATION": f"{seconds}s", "OBEY": "yes" if load.obey else "no", "FIELD": field, "SUMMARY": summary,
+        "URL": f"{server.address}/predict", "IMAGES": images, "COUNT": len([*images.iterdir()]),
+        "CLIENTS": load.clients, "DURATION": f"{seconds}s", "OBEY": "yes" if load.obey else "no", "FIELD": field,
+        "SUMMARY": summary,
     }  # fmt: skip
     words = [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
     command = [program, "run", "--no-usage-report", "--quiet", *words, str(_ROOT / "deploy" / "load" / "predict.js")]
