@@ -123,7 +123,7 @@ data_report: process_data ## What the data holds: counts, balance, samples, imag
 	@$(MODULE).processed.data_report $(ARGS)
 
 ##@ Model
-.PHONY: train sweep reproduce summary profile tensorboard bench bench_accuracy bench_boxes bench_clips bench_scale
+.PHONY: train sweep reproduce summary known_bits profile tensorboard bench bench_accuracy bench_boxes bench_clips bench_scale
 train: process_data ## Train: ARGS="data=folder data.raw_path=PATH training.epochs=5"
 	@$(MODULE).modeling.train $(ARGS)
 
@@ -142,6 +142,9 @@ predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jp
 
 summary: $(INSTALLED) ## Several finished runs as one JSON with mean and spread: ARGS="reports/NAME.json RUN RUN"
 	@$(MODULE).modeling.summary $(ARGS)
+
+known_bits: $(INSTALLED) ## Keep which bits the newest run has on this processor, beside those of others: RUN=outputs/DATE/TIME
+	@$(MODULE).runs.known_bits $(RUN)
 
 profile: process_data ## Where a training step's time goes: ARGS="+experiment=imagenette_fast", as for train
 	@$(MODULE).modeling.profile $(ARGS)
@@ -279,6 +282,15 @@ simulate_year: $(INSTALLED) ## A year of changes through the real service, monit
 card: $(INSTALLED) ## A finished run as a model card, from its receipt and what lies beside it: RUN=outputs/DATE/TIME
 	@$(MODULE).modeling.card "$(RUN)" $(ARGS)
 
+hub_push: $(INSTALLED) ## Weights, receipt and card to the Hugging Face Hub, private: RUN=outputs/DATE/TIME ARGS="repo=OWNER/NAME"
+	@$(MODULE).modeling.hub_push "$(RUN)" $(ARGS)
+
+croissant: process_data ## The processed data as Croissant metadata, for catalogues and mlcroissant: ARGS="data=cifar10"
+	@$(MODULE).processed.croissant $(ARGS)
+
+course_report: $(INSTALLED) ## A report from a course's template: word limits, figures, open questions, and one page: FILE=reports/README.md
+	@$(MODULE).course_report "$$FILE"
+
 sbom: $(INSTALLED) ## What the lock pins, as CycloneDX JSON: reports/sbom.json, or ARGS=FILE
 	@$(MODULE).deploy.sbom $(or $(ARGS),reports/sbom.json)
 
@@ -292,7 +304,7 @@ check_signature: ## Is the receipt still the one that was signed? RUN=outputs/DA
 	@ssh-keygen -Y check-novalidate -n drift-detector-pipeline -f "$(KEY)" -s "$(RUN)/run.json.sig" <"$(RUN)/run.json"
 
 ##@ Code
-.PHONY: test lint format docs check coverage card sbom sign check_signature lock clean help
+.PHONY: test lint format docs check coverage card hub_push croissant course_report sbom sign check_signature lock clean help
 # A file's tests stay in one process, for what they share; files go out in the order of tests/conftest.py.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(DEVELOPED) ## Run the tests that take seconds; ARGS="-m ''" runs all, ARGS="-k resume" some

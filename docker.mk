@@ -72,7 +72,7 @@ MOUNTS += $(foreach path,$(sort $(filter-out data data/% models models/% outputs
 	if_there,$(path),$(call inside,$(path))))
 
 ##@ Container
-.PHONY: docker_build docker_image ensure_host_dvc_cache
+.PHONY: docker_build docker_sbom docker_image ensure_host_dvc_cache
 docker_build: ## Build the image; print what its layers weigh; fail above 600 MB on top of base, PyTorch and CUDA
 	@$(CLIENT_MUST_BUILD)
 	@commit=$$(git rev-parse HEAD 2>/dev/null) || commit=; \
@@ -83,6 +83,11 @@ docker_build: ## Build the image; print what its layers weigh; fail above 600 MB
 	@$(DOCKER) history --no-trunc --human=false --format '{{.Size}}\t{{.CreatedBy}}' $(IMAGE) | \
 		$(DOCKER) run --rm --interactive --entrypoint python $(IMAGE) -m drift_detector_pipeline.deploy.container_size
 	@touch $(BUILT)
+
+docker_sbom: docker_image ## All packages of Python and Debian in the image, as CycloneDX JSON: reports/sbom_image.json, or ARGS=FILE
+	@mkdir -p "$(dir $(or $(ARGS),reports/sbom_image.json))"
+	@$(DOCKER) run --rm --entrypoint python $(IMAGE) -m drift_detector_pipeline.deploy.sbom installed >"$(or $(ARGS),reports/sbom_image.json)"
+	@echo "$(or $(ARGS),reports/sbom_image.json)"
 
 docker_image: ## Build the image if it is missing or older than what it holds
 	@if $(DOCKER) image inspect $(IMAGE) >/dev/null 2>&1; then $(MAKE) --silent $(BUILT); else $(MAKE) --silent docker_build; fi

@@ -39,6 +39,7 @@ Around it:
 
     deploy/          elsewhere than here: what a container does and weighs
     proof/           our own claims, measured, beside the methods of today
+    course_report    a report of a course, checked, and as one page
     quickstart       the first two minutes
     verify           what works on this machine
     cli              all commands under one name: drift-pipeline

@@ -40,6 +40,7 @@ COMMANDS = {
     "dataset": _Command("dataset", "raw archive or folder to packed images: data=cifar10"),
     "convert": _Command("convert", "boxes of one layout as a folder of another: FROM yolo, coco, voc or kitti"),
     "data-report": _Command("processed.data_report", "what the data holds, as one page", before="dataset"),
+    "croissant": _Command("processed.croissant", "the processed data as Croissant metadata", before="dataset"),
     "train": _Command("modeling.train", "train: data=folder data.raw_path=PATH training.epochs=5", before="dataset"),
     "sweep": _Command("modeling.sweep", "try values: training.learning_rate=1e-3,1e-2", before="modeling.sweep.data"),
     "reproduce": _Command("modeling.reproduce", "do a finished run again and compare the weights: RUN"),
@@ -48,6 +49,7 @@ COMMANDS = {
     "video": _Command("video", "boxes on every frame of a video, as lines and drawn: RUN street.mp4"),
     "summary": _Command("modeling.summary", "several finished runs as one JSON: reports/NAME.json RUN RUN"),
     "card": _Command("modeling.card", "a finished run as a model card: RUN"),
+    "hub-push": _Command("modeling.hub_push", "weights, receipt and card to the Hugging Face Hub: RUN repo=OWNER/NAME"),
     "profile": _Command("modeling.profile", "where a training step's time goes; words as for train", before="dataset"),
     "drift-demo": _Command("drift.demo", "see drift in one picture: RUN, or digits if there is no run"),
     "drift-reference": _Command("drift.build_reference", "learn what a run's training world looks like: RUN"),
@@ -59,6 +61,9 @@ COMMANDS = {
     "rollback": _Command("release.champions", "let the version before answer again: WHY", ("rollback",)),
     "models-push": _Command("release.shared", "send versions to the DVC remote: VERSION, or all", ("push",)),
     "models-pull": _Command("release.shared", "fetch versions from the DVC remote: VERSION, or all", ("pull",)),
+    "known-bits": _Command(
+        "runs.known_bits", "keep which bits a run has on this processor, beside those of others: RUN"
+    ),
     "runs": _Command("runs.listing", "finished runs side by side: RUN RUN, or all"),
     "gate": _Command("lifecycle.gating.gate", "may a candidate replace the champion? VERSION cause=fog severity=3"),
     "heal": _Command(
@@ -85,6 +90,7 @@ COMMANDS = {
     ),
     "autopilot": _Command("lifecycle.autopilot", "what the policy says about open alarms: lifecycle=heal"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
+    "course-report": _Command("course_report", "a report from a course's template, checked, as one page: FILE"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
     "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
 }

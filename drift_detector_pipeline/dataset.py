@@ -26,6 +26,7 @@ from drift_detector_pipeline.processed.entries import Entries
 from drift_detector_pipeline.processed.freshness import archives_sha256, content_of, stat_digest, why_stale
 from drift_detector_pipeline.processed.integrity import fingerprint_of
 from drift_detector_pipeline.processed.manifest import (
+    CROISSANT,
     FILES,
     FORMAT,
     REPORT,
@@ -96,7 +97,7 @@ def _refuse_foreign(target: Path, raw: Path | None) -> None:
     if not target.exists():
         return
     names = {path.name for path in target.iterdir() if not path.name.startswith(".")} if target.is_dir() else {"a file"}
-    if foreign := sorted(names - FILES - {REPORT}):
+    if foreign := sorted(names - FILES - {CROISSANT, REPORT}):
         raise DataError(f"{target}: holds {foreign[0]}, no processed data; choose another data.processed_path=PATH")
 
 

@@ -2,6 +2,7 @@
 
 PipelineError
 ├── ConfigError    a key, type or value in conf/ or on the command line
+│   └── TooLateError  what must be in the environment before a command starts; it then starts itself again
 ├── DataError      an archive, an image, a processed folder, a full disk
 ├── ModelError     an unknown model or optimizer, weights that do not fit
 ├── TrainingError  a loss that is not finite
@@ -13,9 +14,10 @@ Each message names the path or value, what was expected and the command that fix
 
 import errno
 import functools
+import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 # What acts on a terminal or hides what stands there: controls, directions of writing, odd ends of lines, and bytes that
 # are no UTF-8.
@@ -30,6 +32,14 @@ class PipelineError(Exception):
 
 class ConfigError(PipelineError):
     """A setting that cannot be used: unknown key, wrong type, value out of range."""
+
+
+class TooLateError(ConfigError):
+    """Names and values that libraries read when they are loaded, so that the command must start again with them."""
+
+    def __init__(self, reason: str, environment: Mapping[str, str]) -> None:
+        super().__init__(" ".join([reason, *(f"{name}={value}" for name, value in environment.items())]))
+        self.environment = environment
 
 
 class DataError(PipelineError):
@@ -64,13 +74,17 @@ def visible(text: str, *, names_only: bool = False) -> str:
 def exit_status(main: Callable[[], int]) -> Callable[[], int]:
     """Wrap a command so that a `PipelineError` becomes one message on stderr and exit status 1.
 
-    So does a file or folder that may not be read or written, wherever a command comes upon it.
+    So does a file or folder that may not be read or written, wherever a command comes upon it. A command that is to
+    start again does.
     """
 
     @functools.wraps(main)
     def command() -> int:
         try:
             return main()
+        except TooLateError as again:
+            sys.stdout.flush()
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **again.environment})  # noqa: S606
         except PipelineError as error:
             print(f"error: {visible(str(error), names_only=isinstance(error, DataError))}", file=sys.stderr)
         except OSError as error:

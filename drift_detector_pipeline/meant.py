@@ -60,12 +60,15 @@ _PEERS = {
     "conf conf_thres conf_threshold score_threshold score_thr threshold": "predict.threshold",
     "tile tile_size slice slice_size slice_height slice_width": "predict.tile_px",
     "use_wandb": "wandb.enabled",
-    "wandb_project": "wandb.project",
+    "wandb_project project": "wandb.project",
     "wandb_entity": "wandb.entity",
     "wandb_mode": "wandb.mode",
-    "wandb_name": "wandb.run_name",
+    "wandb_name run_name": "wandb.run_name",
     "wandb_tags": "wandb.tags",
-    "log_interval log_every log_every_n_steps logging_steps": "wandb.log_freq",
+    "use_mlflow": "mlflow.enabled",
+    "mlflow_tracking_uri tracking_uri": "mlflow.tracking_uri",
+    "mlflow_experiment experiment_name": "mlflow.project",
+    "log_freq log_interval log_every log_every_n_steps logging_steps": "wandb.log_freq",
     "fpr false_alarm_rate significance": "drift.alpha",
 }
 _VALUES = {
@@ -91,7 +94,12 @@ _W_AND_B = {
 }
 _OURS = {name: setting for names, setting in _PEERS.items() for name in names.split()}
 _ALIKE = 0.8  # of 1: letters in common, from which on a slip is no guess
-PATTERNS = {"run.device": "auto, cpu, mps, cuda or cuda:1", "data.name": "of letters, digits, dots, dashes and _"}
+PATTERNS = {
+    "run.device": "auto, cpu, mps, cuda or cuda:1",
+    "data.name": "of letters, digits, dots, dashes and _",
+    "mlflow.tracking_uri": "without a password; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are read",
+    "trackio.server_url": "an http address without a token; TRACKIO_WRITE_TOKEN is read",
+}
 FREE_FORM = ("model.options", "training.optimizer_options", "serving.canary")  # dictionaries whose keys others define
 
 

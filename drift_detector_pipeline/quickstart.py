@@ -13,6 +13,7 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.runs.known_bits import standing
 from drift_detector_pipeline.runs.receipts import FINAL, read_receipt
 
 
@@ -39,6 +40,7 @@ def main() -> int:
   Run        {outcome.folder}/
                run.json                 which exact bytes, settings and machine made this model
                final_model.safetensors  the weights, sha256 {receipt.weights_sha256[FINAL][:16]}...
+                                        {standing(receipt)}
                metrics.jsonl            one line per epoch
                train.log, tensorboard/, checkpoints/
 

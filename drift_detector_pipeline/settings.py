@@ -4,6 +4,7 @@ Read by config.py, which fills and checks it, and by every stage that is given a
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
@@ -51,7 +52,7 @@ class Augmentation(Section):
 
     min_area: Annotated[float, Field(gt=0, le=1)]  # smallest share of the image a random resized crop keeps; 1: off
     shift_px: Annotated[int, Field(ge=0)]  # largest shift in each direction, at the training size; 0: off
-    flip: bool  # mirror left and right, half of the time
+    flip: bool | Literal["alternating"]  # mirror left and right, half of the time; or every other epoch; see `mirrored`
     cutout_px: Annotated[int, Field(ge=0)] = 0  # side of a square that is covered, at the training size; 0: off
     colour_jitter: ColourJitter = ColourJitter()
     rand_augment: RandAugment = RandAugment()
@@ -150,7 +151,7 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     optimizer: str
     optimizer_options: dict[str, Any]
-    scheduler: Literal["CosineAnnealingLR", "StepLR", "OneCycleLR", "none"]
+    scheduler: Literal["CosineAnnealingLR", "StepLR", "OneCycleLR", "linear", "none"]
     warmup_fraction: Fraction
     label_smoothing: Fraction
     gradient_clip_norm: Annotated[float, Field(gt=0)] | None
@@ -175,6 +176,7 @@ class Run(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     precision: Literal["auto", "fp32", "bf16"]
     threads: Positive | Literal["auto"]
+    bits: Literal["default", "portable"] = "default"  # portable: the same on any x86-64 with AVX2; see `portable`
     resume: str | None
     checkpoint_every: Positive
 
@@ -189,6 +191,29 @@ class Wandb(Section):
     tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default=[])  # W&B's limit of a tag
     mode: Literal["auto", "online", "offline", "disabled"]
     log_freq: Positive  # optimizer steps between two values of a batch
+
+
+class Mlflow(Section):
+    """Where MLflow keeps a run. Decides nothing about the bits."""
+
+    enabled: bool = False
+    tracking_uri: Annotated[str, Field(pattern="^[^@]+$")] = "sqlite:///outputs/mlflow.db"  # a file, or a server
+    project: Annotated[str, Field(min_length=1, max_length=500)] = "drift_detector_pipeline"  # an experiment there
+    run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    registered_model: Annotated[str, Field(min_length=1)] | None = None  # gets the best model as a new version
+    log_freq: Positive = 10  # optimizer steps between two values of a batch
+
+
+class Trackio(Section):
+    """Where trackio keeps a run. Decides nothing about the bits."""
+
+    enabled: bool = False
+    folder: FilePath = Path("outputs/trackio")
+    server_url: Annotated[str, Field(pattern=r"^https?://[^@?]+$")] | None = None  # of one's own, not the folder
+    project: Annotated[str, Field(pattern=r"^[\w-]+$")] = "drift_detector_pipeline"
+    run_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    python: FilePath | None = None  # of the environment that has trackio
+    log_freq: Positive = 10  # optimizer steps between two values of a batch
 
 
 class Drift(Section):
@@ -221,6 +246,8 @@ class Settings(Section):
     training: Training
     run: Run
     wandb: Wandb
+    mlflow: Mlflow
+    trackio: Trackio
     drift: Drift
     watch: Watch
     predict: Predict

@@ -1,11 +1,16 @@
 """Not a test: a training of seconds on pictures with boxes that are drawn here."""
 
+import numpy as np
 from drawn_boxes import draw_source
+from PIL import Image
 from small_detectors import BACKBONE
 
 from drift_detector_pipeline.config import load
+from drift_detector_pipeline.corruptions.faults import change
 from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.drift.build_reference import build_reference
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.processed.manifest import open_processed
 
 
 def words(root, name="yolox", **changes):
@@ -24,3 +29,23 @@ def make_run(root):
     draw_source(root / "source", images=20)
     process(load(words(root)).settings.data)
     assert train(load([*words(root), f"hydra.run.dir={root}/run"])).exit_status == 0
+
+
+ROLES = {"data.val_fraction": 0.3, "data.fit_fraction": 0.4, "training.epochs": 6}
+
+
+def make_run_with_reference(root):
+    """A run with a reference; images of its val beside it, as they are and pale."""
+    draw_source(root / "source", images=80)
+    settings = load([*words(root, **ROLES), f"hydra.run.dir={root}/run"])
+    process(settings.settings.data)
+    assert train(settings).exit_status == 0
+    images = open_processed(settings.settings.data).images
+    for name in ("clean", "pale"):
+        (root / name).mkdir()
+    for index in images.indices("val").tolist():
+        pixels = np.array(images[index])
+        Image.fromarray(pixels).save(root / "clean" / f"{index}.png")
+        pale = change(pixels[None], "contrast", 5, keys=[index])[0]
+        Image.fromarray(pale).save(root / "pale" / f"{index}.png")
+    build_reference(root / "run", [])

@@ -12,7 +12,7 @@ from drift_detector_pipeline import config, settings
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.settings import Run, Wandb
 
-OWN = (["data=folder"], ["data=boxes"])  # which name no source of their own
+OWN = (["data=folder"], ["data=boxes"], ["data=clips"])  # which name no source of their own
 
 
 def refusal(*overrides: str) -> str:
@@ -328,6 +328,7 @@ def test_every_shipped_file_composes(overrides: list[str]) -> None:
     config.load([*overrides, "data.raw_path=x"] if overrides in OWN else overrides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", shipped(), ids=lambda overrides: str(overrides[0]))
 def test_every_key_of_the_schema_stands_in_conf_and_no_other(overrides: list[str]) -> None:
     composed = config.load([*overrides, "data.raw_path=x"] if overrides in OWN else overrides)
@@ -382,6 +383,7 @@ ODD_PATHS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ODD_PATHS)
 @pytest.mark.parametrize("key", ["data.raw_path", "run.resume"])
 def test_a_path_is_what_was_typed_whatever_letters_it_has(path: str, key: str) -> None:

@@ -529,6 +529,7 @@ def undisturbed(slow_tgz: Path, tmp_path_factory: pytest.TempPathFactory) -> str
     return str(manifest_of(process(settings))["fingerprint"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [pytest.param("extracting", marks=pytest.mark.slow), "packing", "replacing"])
 def test_killed_anywhere_the_next_one_ends_with_the_same_fingerprint(
     slow_tgz: Path, tmp_path: Path, data_of: DataOf, undisturbed: str, image_tgz: Path, moment: str

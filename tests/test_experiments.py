@@ -48,7 +48,7 @@ def shrunk(overrides, archive, tmp_path):
 
 
 def needs_path(overrides, archive):
-    return [f"data.raw_path={archive}"] if {"data=folder", "data=boxes"} & set(overrides) else []
+    return [f"data.raw_path={archive}"] if {"data=folder", "data=boxes", "data=clips"} & set(overrides) else []
 
 
 def assert_trains(overrides):

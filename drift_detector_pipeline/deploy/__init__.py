@@ -2,5 +2,5 @@
 
 entrypoint      what a container does before its command
 container_size  what its image weighs
-sbom            what the lock pins, for whoever asks what is inside
+sbom            what the lock pins or an image holds, for whoever asks what is inside
 """

@@ -1,13 +1,16 @@
-"""What the lock pins, as a software bill of materials: `python -m drift_detector_pipeline.deploy.sbom FILE`.
+"""What is inside, as a software bill of materials: `python -m drift_detector_pipeline.deploy.sbom FILE|installed`.
 
-In: requirements.txt, which the image is made of as well. Out: CycloneDX 1.6 as JSON, a component a pin with its hashes;
-the same lock and packages give the same bytes. Licences are what the packages that are installed here say.
+In: requirements.txt, which images are made of as well; or the packages of Python and Debian that are installed here,
+as in an image. Out: CycloneDX 1.6 as JSON, in the file that is named, or of what is installed on stdout; a component a
+pin with its hashes, or a package. The same packages give the same bytes. Licences are what installed packages say.
 """
 
 import json
 import re
 import sys
 import uuid
+from collections.abc import Iterator
+from email.parser import HeaderParser
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import write_json
 
 LOCK = Path(__file__).resolve().parents[2] / "requirements.txt"
+DEBIAN = Path("/var/lib/dpkg/status")
 _PIN = re.compile(
     r"^([a-z0-9][\w.-]*)(?:\[[^]]+\])?==([^ ;\\]+)(?: ; ([^\\\n]+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.M
 )
@@ -23,9 +27,12 @@ _PIN = re.compile(
 
 @exit_status
 def main() -> int:
-    """Write the bill of the lock to the file that is named."""
+    """Write the bill of the lock to the file that is named, or print that of what is installed."""
     if len(sys.argv) != 2:
         raise ConfigError("name one file: make sbom ARGS=reports/sbom.json")
+    if sys.argv[1] == "installed":
+        print(json.dumps(bill_of_installed(), indent=2))
+        return 0
     path = Path(sys.argv[1])
     try:
         bill = bill_of(LOCK.read_text(encoding="utf-8"))
@@ -42,6 +49,33 @@ def bill_of(lock: str) -> dict[str, Any]:
     components = [_component(*found.groups()) for found in _PIN.finditer(lock)]
     if not components:
         raise DataError(f"{LOCK}: pins nothing with a hash; make it again: make lock")
+    return _bill(components)
+
+
+def bill_of_installed(debian: Path = DEBIAN) -> dict[str, Any]:
+    """The bill of all Python packages of this environment, and of Debian's if `debian`, its list of them, is there."""
+    python = {(found.metadata["Name"].lower(), found.version) for found in metadata.distributions()}
+    packages = [("pypi", name, version, _licence(name, version)) for name, version in sorted(python)]
+    if debian.exists():
+        packages += [("deb/debian", *found, None) for found in _of_debian(debian.read_text(encoding="utf-8"))]
+    return _bill([_installed(*package) for package in packages])
+
+
+def _of_debian(status: str) -> Iterator[tuple[str, str]]:
+    """Names and versions of what dpkg has installed, from its file of paragraphs."""
+    for paragraph in status.split("\n\n"):
+        fields = HeaderParser().parsestr(paragraph)
+        if fields["Status"] == "install ok installed":
+            yield fields["Package"], fields["Version"]
+
+
+def _installed(kind: str, name: str, version: str, licence: str | None) -> dict[str, Any]:
+    reference = f"pkg:{kind}/{name}@{version}"
+    licences = {"licenses": [{"license": {"name": licence}}]} if licence else {}
+    return {"type": "library", "bom-ref": reference, "name": name, "version": version, "purl": reference} | licences
+
+
+def _bill(components: list[dict[str, Any]]) -> dict[str, Any]:
     name = "drift_detector_pipeline"
     return {
         "bomFormat": "CycloneDX",

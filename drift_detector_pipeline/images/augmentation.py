@@ -37,13 +37,22 @@ def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Gene
     view = resized(cut(stored, box), side_px, "bilinear")
     if how.shift_px:
         view = _shift(view, how.shift_px, rng)
-    if how.flip and rng.random() < 0.5:
+    if how.flip is True and rng.random() < 0.5:
         view = view.flip(-1)
     view = rand_augment(view, how.rand_augment, rng)
     view = jitter_colours(view, how.colour_jitter, rng)
     if how.cutout_px:
         _cut_out(view, how.cutout_px, rng)
     return view[0].permute(1, 2, 0)
+
+
+def mirrored(rng: np.random.Generator, epoch: int) -> bool:
+    """Whether an alternating flip mirrors an image in this epoch; `rng` is the image's, the same in every epoch.
+
+    After Jordan 2024 (arXiv 2404.00498): no two epochs in a row show the same side, as independent draws do half of the
+    time.
+    """
+    return bool((rng.random() < 0.5) ^ (epoch % 2 == 1))
 
 
 def _random_box(height: int, width: int, min_area: float, rng: np.random.Generator) -> Box:

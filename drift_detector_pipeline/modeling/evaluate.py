@@ -9,14 +9,14 @@ import sys
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import exit_status
-from drift_detector_pipeline.modeling.named import WEIGHTS, check_run
+from drift_detector_pipeline.modeling.named import VIEWS, WEIGHTS, check_run
 from drift_detector_pipeline.processed.splits import SPLITS
 
 
 @exit_status
 def main() -> int:
     """Evaluate the run named on the command line, or the newest finished one."""
-    command = read_command(sys.argv[1:], {"split": SPLITS, "weights": WEIGHTS})
+    command = read_command(sys.argv[1:], {"split": SPLITS, "weights": WEIGHTS, "views": VIEWS})
     if command.target:
         check_run(command.target)
     from drift_detector_pipeline.modeling.evaluation import evaluate

@@ -16,10 +16,11 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.commands import refuse_others
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.modeling.evaluation_report import write_evaluation
+from drift_detector_pipeline.modeling.evaluation_report import seen_in, write_evaluation
 from drift_detector_pipeline.modeling.loaders import load_batches
 from drift_detector_pipeline.modeling.order import evaluation_requests
-from drift_detector_pipeline.modeling.trained import Trained, open_trained, outputs_of, precision_of
+from drift_detector_pipeline.modeling.trained import Trained, open_trained, precision_of
+from drift_detector_pipeline.modeling.views import outputs_of_views
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
@@ -35,11 +36,15 @@ class _Outputs(NamedTuple):
     outputs: list[Output]  # N
     targets: list[Target]  # N
     seconds_total: float  # from the first request to the last output
-    seconds_forward: float  # of it, in `outputs_of`; the rest is waiting for images
+    seconds_forward: float  # of it, in `outputs_of_views`; the rest is waiting for images
 
 
-def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overrides: Sequence[str] = ()) -> Path:
+def evaluate(
+    folder: Path, *, split: str = "val", weights: str = "final", views: str = "1", overrides: Sequence[str] = ()
+) -> Path:  # fmt: skip
     """Evaluate a finished run on a split of its own data; return the folder of the report.
+
+    `views`: how often each image is looked at (views.py); all but 1 have a folder of their own.
 
     Raises a PipelineError if there is no receipt, the weights are not those it names, or the processed data is not
     what the run was trained on.
@@ -53,11 +58,12 @@ def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overri
     with prepared(run) as machine:
         trained = open_trained(folder / f"{weights}_model.safetensors", machine)
         receipt.check_weights(trained.file, trained.sha256)
-        found = _outputs(trained, machine, processed, data, indices)
+        found = _outputs(trained, machine, processed, data, indices, int(views))
         facts: dict[str, Any] = {"split": split, "weights": weights, "selected_on_val": weights == "best"}
+        facts |= {"views": int(views)} if views != "1" else {}
         facts |= _surroundings(folder, processed, trained, machine)
     metrics = trained.task.measure(found.outputs, found.targets)
-    facts["training"] = _as_training_said(receipt, split, weights, metrics)
+    facts["training"] = _as_training_said(receipt, split, weights, metrics) if views == "1" else None
     facts |= {f"seconds_{part}": round(getattr(found, f"seconds_{part}"), 3) for part in ("total", "forward")}
     evaluation = Evaluation(
         facts, metrics, trained.classes,
@@ -66,7 +72,9 @@ def evaluate(folder: Path, *, split: str = "val", weights: str = "final", overri
         answers=trained.task.answer(found.outputs, trained.classes),
         picture=lambda place: _picture(trained, processed.images[int(indices[place])]),
     )  # fmt: skip
-    target = write_evaluation(folder / "evaluation" / split, evaluation, trained.task)
+    target = write_evaluation(
+        folder / "evaluation" / (split + f"_{views}_views" * (views != "1")), evaluation, trained.task
+    )
     _say(facts, metrics, trained.task.headline, target)
     return target
 
@@ -80,7 +88,12 @@ def _settings(receipt: Receipt, overrides: Sequence[str]) -> tuple[Data, Run]:
 
 
 def _outputs(
-    trained: Trained, machine: Machine, processed: Processed, data: Data, indices: npt.NDArray[np.int64]
+    trained: Trained,
+    machine: Machine,
+    processed: Processed,
+    data: Data,
+    indices: npt.NDArray[np.int64],
+    views: int,
 ) -> _Outputs:
     """The split through the model, images made ahead of time by the run's own number of loader workers."""
     requests = evaluation_requests(indices, batch_size=trained.task.batch, side_px=trained.img_size)
@@ -93,7 +106,7 @@ def _outputs(
     with progress_bar(total=len(indices), title="evaluate", unit=" images") as bar:
         for batch in batches:
             began = time.perf_counter()
-            outputs.extend(outputs_of(trained, batch, machine))
+            outputs.extend(outputs_of_views(trained, batch, machine, views))
             forward += time.perf_counter() - began
             targets.extend(batch.targets or [])
             bar.update(len(batch.images))
@@ -142,7 +155,7 @@ def _as_training_said(receipt: Receipt, split: str, weights: str, metrics: Metri
 
 
 def _say(facts: dict[str, Any], metrics: Metrics, headline: Headline, target: Path) -> None:
-    words = metrics.words(f"{metrics.n:,} {facts['split']} images")
+    words = metrics.words(f"{metrics.n:,} {facts['split']} images{seen_in(facts)}")
     log.info("%s, %s weights: %s", facts["run"], facts["weights"], words)
     name, before = headline.name, facts["training"]
     if before and before["equal"]:

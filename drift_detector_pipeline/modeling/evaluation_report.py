@@ -7,7 +7,9 @@ replaced as a whole. Fed by evaluation.py; for people, and for whoever compares 
 import csv
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import disk_full_explained, exclusive, spreadsheet_row, write_atomically, write_json
@@ -37,6 +39,11 @@ def write_evaluation(target: Path, evaluation: Evaluation, task: Task) -> Path:
     return target
 
 
+def seen_in(facts: Mapping[str, Any]) -> str:
+    """In how many views each image was seen, where it is more than one."""
+    return f" in {facts['views']} views each" if "views" in facts else ""
+
+
 def _write(folder: Path, evaluation: Evaluation, task: Task) -> None:
     facts, report = evaluation.facts, task.report(evaluation)
     for name, png in report.pictures.items():
@@ -50,7 +57,7 @@ def _write(folder: Path, evaluation: Evaluation, task: Task) -> None:
         command=shlex.join(facts["command"]),
         metrics=evaluation.metrics,
         headline=task.headline,
-        words=evaluation.metrics.words(f"{evaluation.metrics.n:,} {facts['split']} images"),
+        words=evaluation.metrics.words(f"{evaluation.metrics.n:,} {facts['split']} images{seen_in(facts)}"),
         **report.page,
     )
     write_json(folder / "metrics.json", {**report.numbers, **facts, **report.details})

@@ -22,13 +22,14 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.corruptions.faults import change
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.augmentation import mirrored
 from drift_detector_pipeline.images.mixing import cutmix, mixup
 from drift_detector_pipeline.modeling.order import Request
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.settings import Data, Twins
 from drift_detector_pipeline.tasks.task import Target, Task
 
-_AUGMENTATION, _MIXING, _TWINS, _MOSAIC = 1, 3, 4, 5  # independent random streams; order.py has 0 and 2
+_AUGMENTATION, _MIXING, _TWINS, _MOSAIC, _SIDES = 1, 3, 4, 5, 6  # independent random streams; order.py has 0 and 2
 _MIX = {"mixup": mixup, "cutmix": cutmix}
 _PREFETCH = 4  # batches ahead of time, for each worker
 
@@ -145,6 +146,10 @@ class _BatchMaker(Dataset[_Made]):
             view, target = self._task.assemble([self._stored(int(one)) for one in (key[0], *partners)], how, rng)
         else:
             view, target = self._task.view(*self._stored(key[0]), how, rng)
+        if self._augmentation.flip == "alternating" and mirrored(
+            np.random.default_rng((_SIDES, self._seed, *key)), epoch
+        ):
+            view = view.flip(-2)
         if self._augmentation.twins.kind is None:
             return view, target
         return drawn_twin(

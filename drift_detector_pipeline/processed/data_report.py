@@ -1,7 +1,8 @@
 """What a data set holds, in pictures: `make data_report ARGS="data=cifar10"`.
 
 In: a processed folder. Out: data_report/{report.html,data_report.json} in it: counts, class balance, sizes, sample
-pictures, images that appear twice, and of boxes what box_report.py tells. Read by people before they train.
+pictures, images that appear twice, of boxes what box_report.py tells, of clips what clip_report.py does. Read by
+people before they train.
 """
 
 import sys
@@ -24,6 +25,7 @@ from drift_detector_pipeline.figures import drawable, figure_png
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.pages import data_uri, image_png, write_page
 from drift_detector_pipeline.processed.box_report import report_boxes
+from drift_detector_pipeline.processed.clip_report import report_clips
 from drift_detector_pipeline.processed.duplicates import EXACT, MANY, AlikePair, find_pairs, thumbnail
 from drift_detector_pipeline.processed.manifest import REPORT, Processed, open_processed
 from drift_detector_pipeline.processed.packing import PackedImages
@@ -49,9 +51,14 @@ def write_report(data: Processed, side_px: int) -> Path:
     """Write the report into the processed folder; return the page's path. `side_px`: the side of the model's input."""
     folder = data.folder / REPORT
     folder.mkdir(exist_ok=True)
-    pairs = find_pairs(_watched(data.images, "equal pixels"), _thumbnails(data.images), threshold=ALIKE)
+    pairs = _pairs(data)
     facts = _facts(data, pairs)
-    if data.task == "boxes":
+    if data.task == "clips":
+        clips = report_clips(data, _shown_classes(data))
+        facts |= {"clips": clips.facts}
+        template = "data_report_clips.html"
+        page = clips.page | {"balance": data_uri(figure_png(_balance(facts["counts"], "clips")))}
+    elif data.task == "boxes":
         boxes = report_boxes(data, side_px)
         facts |= {"boxes": boxes.facts, "unused_parts": data.manifest.unused_folders}
         template, page = "data_report_boxes.html", boxes.page
@@ -73,6 +80,13 @@ def write_report(data: Processed, side_px: int) -> Path:
     return folder / "report.html"
 
 
+def _pairs(data: Processed) -> list[AlikePair]:
+    """Images that look alike; clips are compared by clip_report.py, across splits alone."""
+    if data.task == "clips":
+        return []
+    return find_pairs(_watched(data.images, "equal pixels"), _thumbnails(data.images), threshold=ALIKE)
+
+
 def _labels_page(data: Processed, facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "balance": data_uri(figure_png(_balance(facts["counts"]))),
@@ -82,7 +96,7 @@ def _labels_page(data: Processed, facts: dict[str, Any]) -> dict[str, Any]:
 
 def _facts(data: Processed, pairs: list[AlikePair]) -> dict[str, Any]:
     images, counts = data.images, data.manifest.counts
-    shapes = [images[index].shape[:2] for index in range(len(images))]
+    shapes = [tuple(sides) for sides in images.sides.tolist()]
     across, within = list[AlikePair](), list[AlikePair]()
     for pair in pairs:
         (within if images.splits[pair.first] == images.splits[pair.second] else across).append(pair)
@@ -159,14 +173,14 @@ def _watched(images: PackedImages, title: str) -> Iterator[Pixels]:
             bar.update()
 
 
-def _balance(counts: dict[str, dict[str, int]]) -> Figure:
+def _balance(counts: dict[str, dict[str, int]], what: str = "images") -> Figure:
     """Bars: images of each class, one row of bars a split; of many classes without names, the largest first."""
     named = len(counts["train"]) <= NAMED
     figure = Figure(figsize=(7, (1 + 0.25 * min(len(counts["train"]), NAMED)) * len(counts)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(counts), 1, sharex=False))
     for axis, (split, of_split) in zip(axes, counts.items(), strict=True):
         sizes = list(of_split.values())
-        axis.set_title(f"{split}: {sum(sizes):,} images", loc="left", fontsize=10)
+        axis.set_title(f"{split}: {sum(sizes):,} {what}", loc="left", fontsize=10)
         if named:
             axis.bar_label(axis.barh(range(len(sizes)), sizes, color="0.6", edgecolor="0.2"), padding=2, fontsize=8)
             axis.set_yticks(range(len(sizes)), drawable(list(of_split), _LONGEST))
@@ -208,8 +222,13 @@ def _shown(pixels: Pixels) -> str:
 
 def _say(facts: dict[str, Any]) -> None:
     for split, counts in facts["counts"].items():
-        what = "boxes" if "boxes" in facts else "images"
+        what = "boxes" if "boxes" in facts else "clips" if "clips" in facts else "images"
         log.info("%-6s %7s %s in %d classes", split, f"{sum(counts.values()):,}", what, len(counts))
+    if "clips" in facts:
+        alike, compared = facts["clips"]["alike_across_splits"], facts["clips"]["compared"]
+        for split, count in compared.items():
+            log.info("%d of %d clips of %s look like a clip of another split", alike[split], count, split)
+        return
     log.info(
         "pairs of equal images: %d (%d across splits); of similar ones: %d (%d across splits)",
         facts["equal_pairs"], facts["equal_pairs_across_splits"],

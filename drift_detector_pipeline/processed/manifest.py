@@ -22,6 +22,7 @@ FORMAT = 1  # of the processed folder; another number in a manifest means: build
 MANIFEST = "manifest.json"
 FILES = {IMAGES, INDEX, BOXES, MANIFEST}  # the boxes only where they are the truth
 NOTHING = "no processed data"
+CROISSANT = "croissant.json"  # that croissant.py adds
 REPORT = "data_report"  # folder that data_report.py adds; it goes with the images it describes
 
 

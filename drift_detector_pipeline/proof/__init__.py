@@ -34,6 +34,7 @@ video_tracking      how often things in a video lose their numbers
 box_material        every image of the study of boxes through the network once
 box_drift_study     drift of boxes: false notices, power, mAP50 without true boxes
 box_suppression     which of many boxes are one: decided in the graph, or behind it
+served_boxes        the same from rows of a service: false notices of windows and streams, cost
 healing             what healing is worth
 year/               make simulate_year
 """

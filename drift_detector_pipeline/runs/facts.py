@@ -5,6 +5,7 @@ Imports nothing of ours. Read by whoever writes down where a result comes from.
 
 import datetime
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -23,6 +24,18 @@ def this_command() -> list[str]:
     """The command that runs now, as it can be typed again."""
     module = sys.modules["__main__"].__spec__
     return [Path(sys.executable).name, *(["-m", module.name] if module else [Path(sys.argv[0]).name]), *sys.argv[1:]]
+
+
+def processor() -> str:
+    """The processor's name as Linux tells it, with family and model number; elsewhere as Python does."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    told = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", text, re.MULTILINE))
+    if len(told) < 3:
+        return platform.machine()
+    return f"{told['model name'].strip()}, family {told['cpu family']} model {told['model']}"
 
 
 def package_versions() -> dict[str, str]:

@@ -43,6 +43,7 @@ def identify(settings: Settings, data: Processed, machine: Machine, pretrained_s
         "run.precision": machine.precision,
         "run.threads": machine.threads,
         "processes": machine.processes,
+        **({"run.bits": settings.run.bits} if settings.run.bits != "default" else {}),
     }
 
 

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import nn
 
 from drift_detector_pipeline.errors import ConfigError, TrainingError
+from drift_detector_pipeline.runs.portable import THREADS, is_portable, require_portable
 from drift_detector_pipeline.settings import Run
 
 # A machine that vanishes without closing its connections is given up after that; one that closes them, at once.
@@ -57,12 +58,16 @@ class Machine(NamedTuple):
 def prepared(run: Run) -> Iterator[Machine]:
     """Set up memory, threads, determinism and, under torchrun, the process group; undo threads and group afterwards.
 
-    Raises ConfigError if the device is not there.
+    Raises ConfigError if the device is not there, TooLateError if `run.bits` asks for another process.
     """
+    if run.bits == "portable":
+        require_portable(run)
+        run = run.model_copy(update={"device": "cpu", "precision": "fp32"})
     processes, local_rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
     device = _device(run.device, local_rank)
     threads_before = torch.get_num_threads()
-    threads = threads_before if run.threads == "auto" else run.threads
+    own_threads = THREADS if run.bits == "portable" else threads_before
+    threads = own_threads if run.threads == "auto" else run.threads
     torch.set_num_threads(threads)
     keep_freed_memory()
     _prefer_determinism()
@@ -113,6 +118,8 @@ def instruction_set(device: torch.device) -> str:
     """What the arithmetic depends on: the CPU's vector units, or the GPU's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    if is_portable():
+        return f"{platform.machine()} AVX2, portable"
     units = [torch.backends.cpu.get_cpu_capability()]
     units += ["avx512_bf16"] * torch.cpu._is_avx512_bf16_supported() + ["amx"] * torch.cpu._is_amx_tile_supported()
     return f"{platform.machine()} {' '.join(units)}"
@@ -122,6 +129,8 @@ def has_bf16_units(device: torch.device) -> bool:
     """Whether the device has units for bf16; a CPU without them may take fifty times as long for it as for fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if is_portable():
+        return False
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

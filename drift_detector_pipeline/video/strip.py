@@ -65,7 +65,7 @@ def _draw_one(
     axes.stairs(chances, _edges(said), color="black", baseline=None)
     for one, left, right in zip(said, _edges(said), _edges(said)[1:], strict=False):
         if one.answer["label"] == looked_for:
-            axes.axvspan(left, right, color="0.85", linewidth=0)
+            axes.axvspan(left, right, color="0.85", linewidth=0, zorder=0)
     axes.axhline(threshold, color="black", linestyle="--", linewidth=0.8)
     axes.set_ylabel(names[looked_for])
 

@@ -51,39 +51,31 @@ def predict_timeline(
     `overrides` are words of the `run` settings. Raises a PipelineError if the weights or the video cannot be read.
     """
     precision = precision_of(read_description(file).get("precision"))
-    with (
-        prepared(load_section(Run, [f"run.precision={precision}", *overrides])) as machine,
-        new_folder(file.parent / "predictions") as partial,
-    ):
+    said, problems = list[Second](), dict[str, str]()
+    with prepared(load_section(Run, [f"run.precision={precision}", *overrides])) as machine:
         trained = open_trained(file, machine)
         check_for_task(how, trained.task, trained.classes)
-        seconds, problems = _Pictures(), dict[str, str]()
+        lines = _lines(trained, machine, video, how, said, problems)
         try:
-            _write(partial, _lines(trained, machine, video, how, seconds, problems), stopping)
+            with new_folder(file.parent / "predictions") as partial:
+                _write(partial, lines, stopping)
+                if not said:
+                    raise DataError(f"{video}: {next(iter(problems.values()), 'no frame in it')}")
+                write_atomically(partial / "timeline.png", strip_png(said, trained.classes, how.threshold))
+                told = _told(said, problems)
+                write_json(partial / "summary.json", {**told, **_facts(trained, machine, video, how)})
         except Stopped:
             return None
-        if not seconds.said:
-            raise DataError(f"{video}: {next(iter(problems.values()), 'no frame in it')}")
-        write_atomically(partial / "timeline.png", strip_png(seconds.said, trained.classes, how.threshold))
-        told = _told(seconds.said, problems)
-        if told["problem"]:
-            log.warning("%s: %s", video, told["problem"])
-        write_json(partial / "summary.json", {**told, **_facts(trained, machine, video, how)})
+    if told["problem"]:
+        log.warning("%s: %s", video, told["problem"])
     counted = ", ".join(f"{name} {count}" for name, count in told["seconds_by_label"].items())
-    return Predicted(final_name(partial), f"{len(seconds.said)} s; {counted}")
-
-
-class _Pictures:
-    """What was said of each second so far."""
-
-    def __init__(self) -> None:
-        self.said: list[Second] = []
+    return Predicted(final_name(partial), f"{len(said)} s; {counted}")
 
 
 def _lines(
-    trained: Trained, machine: Machine, video: Path, how: Predict, seconds: _Pictures, problems: dict[str, str]
+    trained: Trained, machine: Machine, video: Path, how: Predict, said: list[Second], problems: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """A line a second, and its picture added to `seconds` where one is to be shown."""
+    """A line a second; what it says goes into `said`, too, with a picture where one is to be shown."""
     assert trained.clip is not None
     pieces = _pieces(video, trained.clip.clip_seconds)
     every = max(1, math.ceil(len(pieces) / _SHOWN))
@@ -92,7 +84,7 @@ def _lines(
     for image, answer in answers_of(trained, machine, stored, how):
         number, piece = int(image.name), where[image.name]
         shown = _small(image.stored.pixels) if number % every == 0 else None
-        seconds.said.append(Second(piece.start or 0.0, piece.end or 0.0, answer, shown))
+        said.append(Second(piece.start or 0.0, piece.end or 0.0, answer, shown))
         yield {"second": number, "start": piece.start, "end": piece.end, **answer}
 
 

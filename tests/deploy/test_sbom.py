@@ -2,11 +2,13 @@
 
 import json
 import re
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-from drift_detector_pipeline.deploy.sbom import bill_of
+from drift_detector_pipeline.deploy.sbom import bill_of, bill_of_installed
 from drift_detector_pipeline.errors import DataError
 
 LOCK = (ROOT / "requirements.txt").read_text()
@@ -40,3 +42,18 @@ def test_licences_and_markers_are_told() -> None:
 def test_a_lock_that_pins_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="pins nothing"):
         bill_of("numpy>=2\n")
+
+
+def test_what_is_installed_is_listed_debian_included_and_what_was_removed_is_not(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text(
+        "Package: libc6\nStatus: install ok installed\nVersion: 2.36-9\nDescription: C\n more: words\n\n"
+        "Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n"
+    )
+    bill = bill_of_installed(status)
+    references = [one["purl"] for one in bill["components"]]
+    assert f"pkg:pypi/numpy@{version('numpy')}" in references
+    assert [one for one in references if "deb/" in one] == ["pkg:deb/debian/libc6@2.36-9"]
+    assert len(references) == len(set(references))
+    assert bill == bill_of_installed(status)
+    assert not [one for one in bill_of_installed(tmp_path / "no Debian")["components"] if "deb/" in one["purl"]]

@@ -2,46 +2,21 @@
 
 import json
 
-import numpy as np
 import pytest
-from box_runs import words
-from drawn_boxes import draw_source
-from PIL import Image
+from box_runs import ROLES, make_run_with_reference, words
 
 from drift_detector_pipeline.config import load
-from drift_detector_pipeline.corruptions.faults import change
-from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.__main__ import judge_images
-from drift_detector_pipeline.drift.build_reference import build_reference
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.modeling.card import card
-from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.roles import roles_of
-
-ROLES = {"data.val_fraction": 0.3, "data.fit_fraction": 0.4, "training.epochs": 6}
 
 
 @pytest.fixture(scope="module")
 def run(made_once):
     """A run with a reference; images of its val beside it, as they are and pale."""
-    return made_once("boxes_with_reference", make)
-
-
-def make(root):
-    draw_source(root / "source", images=80)
-    settings = load([*words(root, **ROLES), f"hydra.run.dir={root}/run"])
-    process(settings.settings.data)
-    assert train(settings).exit_status == 0
-    images = open_processed(settings.settings.data).images
-    for name in ("clean", "pale"):
-        (root / name).mkdir()
-    for index in images.indices("val").tolist():
-        pixels = np.array(images[index])
-        Image.fromarray(pixels).save(root / "clean" / f"{index}.png")
-        pale = change(pixels[None], "contrast", 5, keys=[index])[0]
-        Image.fromarray(pale).save(root / "pale" / f"{index}.png")
-    build_reference(root / "run", [])
+    return made_once("boxes_with_reference", make_run_with_reference)
 
 
 @pytest.mark.slow

@@ -288,6 +288,7 @@ def test_frames_that_lie_on_their_side_are_turned_as_a_player_turns_them(edge):
     assert len({value > 0 for value in sky.values()}) == 1, sky  # one and the same scene, four ways to hold the phone
 
 
+@pytest.mark.slow
 def test_a_broken_file_gives_all_frames_before_the_break(edge):
     frames = []
     with open_video(edge / "corrupted.mp4") as video, pytest.raises(BrokenVideoError, match="readable up to frame 28"):

@@ -69,6 +69,7 @@ def test_a_frame_of_another_size_is_scaled_to_the_first(tmp_path):
     assert np.abs(frames[1].pixels.astype(int) - scene(1)).mean() < 4
 
 
+@pytest.mark.slow
 def test_it_says_its_colours_and_plays_before_it_is_whole(tmp_path):
     path = write(tmp_path / "x", [scene(n) for n in range(10)])
     content = path.read_bytes()

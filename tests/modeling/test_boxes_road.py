@@ -57,6 +57,7 @@ def assert_same(first, second):
             assert all(np.array_equal(*pair) for pair in zip(boxes, others, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_any_number_of_workers_makes_the_same_views_and_boxes(workers, finished):
     whole = batches(finished, 0)

@@ -119,17 +119,14 @@ def test_a_timeline_that_is_stopped_or_has_nothing_leaves_no_folder(weights, lon
     (tmp_path / "no.mp4").write_bytes(b"none")
     with pytest.raises(DataError, match=r"no\.mp4: no video that can be read"):
         predict_timeline(weights, tmp_path / "no.mp4", how, [], lambda: False)
-    assert not list((weights.parent / "predictions").glob("*")) if (weights.parent / "predictions").exists() else True
+    assert not (weights.parent / "predictions").exists()
 
 
-def test_what_is_readable_of_a_broken_video_is_told_and_the_rest_named(weights, long_video):
-    whole = long_video.read_bytes()
-    cut = long_video.with_name("cut.mkv")
+def test_what_is_readable_of_a_broken_video_is_told_and_the_rest_named(weights, tmp_path):
     frames = [frame for clip in range(4) for frame in frames_of("still", 7, clip, RATE)]
-    write_frames(cut.with_suffix(".webm"), frames, rate=RATE)
-    part = cut.with_suffix(".webm").read_bytes()
-    cut.write_bytes(part[: len(part) * 2 // 3])
-    assert whole
-    done = predict_timeline(weights, cut, load_section(Predict, []), [], lambda: False)
+    whole = write_frames(tmp_path / "whole.mkv", frames, rate=RATE, options={"g": "6"})
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    done = predict_timeline(weights, broken, load_section(Predict, []), [], lambda: False)
     summary = json.loads((done.folder / "summary.json").read_text())
     assert 0 < summary["seconds"] < 4

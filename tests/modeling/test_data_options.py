@@ -26,6 +26,7 @@ OPTIONS = {
     "data.limit": ["data.limit=150"],
     "data.augmentation.colour_jitter.brightness": ["data.augmentation.colour_jitter={brightness: 0.4, hue: 0.1}"],
     "data.augmentation.rand_augment.operations": ["data.augmentation.rand_augment.operations=2"],
+    "data.augmentation.flip": ["data.augmentation.flip=alternating"],
     "data.augmentation.mix": ["data.augmentation.mix=cutmix", "data.augmentation.mix_alpha=0.5"],
 }
 

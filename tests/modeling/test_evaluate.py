@@ -15,13 +15,18 @@ import torch
 from conftest import CLASSES, ci_environment, run_module
 from finished_runs import PRECISIONS, finished_run, own_copy
 
-from drift_detector_pipeline.config import load
+from drift_detector_pipeline.config import load, load_section
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError, ResumeError
 from drift_detector_pipeline.modeling.evaluate import main
 from drift_detector_pipeline.modeling.evaluation import evaluate
+from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.modeling.reproduce import reproduce
+from drift_detector_pipeline.modeling.trained import open_trained, outputs_of
+from drift_detector_pipeline.modeling.views import outputs_of_views
+from drift_detector_pipeline.runs.machine import prepared
 from drift_detector_pipeline.runs.receipts import read_receipt
+from drift_detector_pipeline.settings import Run
 from drift_detector_pipeline.tasks.headline import ACCURACY
 
 FILES = {
@@ -125,6 +130,32 @@ def test_metrics_json_says_what_was_evaluated_and_all_numbers_of_it(copy):
     assert 0 < found["seconds_forward"] <= found["seconds_total"]
 
 
+def test_more_views_are_the_mean_of_an_image_mirrored_and_moved_in_a_folder_of_their_own(copy):
+    with prepared(load_section(Run, ["run.device=cpu", "run.precision=fp32"])) as machine:
+        trained = open_trained(copy / "final_model.safetensors", machine)
+        images = torch.randint(0, 256, (5, 3, trained.img_size, trained.img_size), dtype=torch.uint8)
+        padded, side = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)], mode="reflect"), trained.img_size
+
+        def logits(pixels):
+            return np.stack(outputs_of(trained, Batch(torch.from_numpy(np.ascontiguousarray(pixels))), machine))
+
+        def both_sides(pixels):
+            return (logits(pixels) + logits(pixels[..., ::-1])) / 2
+
+        mean = both_sides(images.numpy())
+        moved = (both_sides(padded[..., :side, :side]) + both_sides(padded[..., 2:, 2:])) / 2
+        for views, expected in ((2, mean), (6, (mean + moved) / 2)):
+            found = outputs_of_views(trained, Batch(images), machine, views)
+            np.testing.assert_allclose(np.stack(found), expected, rtol=0, atol=1e-5)
+    plain, six = metrics_of(copy), metrics_of(copy, views="6")
+    assert (six["views"], six["n"], six["training"]) == (6, plain["n"], None)
+    assert six["loss"] != plain["loss"] and "views" not in plain
+    assert {folder.name for folder in (copy / "evaluation").iterdir() if folder.name[0] != "."} == {
+        "val",
+        "val_6_views",
+    }
+
+
 def test_the_table_of_predictions_has_every_image_and_gives_the_same_accuracy(copy):
     found = metrics_of(copy)
     with (copy / "evaluation" / "val" / "predictions.csv").open(encoding="utf-8") as file:
@@ -159,6 +190,7 @@ def test_wrong_answers_are_marked_by_a_sign_and_the_right_class(copy):
     assert found["accuracy"] < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("split", "images", "says"), [("train", 114, "was trained on these images"), ("fit", 12, "")])
 def test_another_split_has_a_folder_of_its_own(split, images, says, copy):
     found = metrics_of(copy, split=split)

@@ -48,6 +48,7 @@ def page_of(folder):
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 10, 21, 200])
 def test_any_number_of_classes_is_drawn(count, tmp_path):
     folder = write_evaluation(tmp_path / "evaluation" / "val", evaluation([f"class_{n:03}" for n in range(count)]))

@@ -158,6 +158,23 @@ def test_an_image_looks_different_in_each_epoch_and_seed_and_the_same_again(data
     assert len(set(first.values())) >= len(first) - 1
 
 
+def test_an_alternating_flip_shows_each_image_from_the_other_side_in_every_epoch(data, images):
+    still = data.augmentation.model_copy(update={"min_area": 1.0, "shift_px": 0, "flip": False})
+    turns = still.model_copy(update={"flip": "alternating"})
+    asked = list(requests(images))
+    plain, turned = (
+        batches(data.model_copy(update={"augmentation": how}), images, iter(asked)) for how in (still, turns)
+    )
+    begins = {}
+    for request, before, after in zip(asked, plain, turned, strict=True):
+        for index, one, other in zip(request.indices.tolist(), before.images, after.images, strict=True):
+            mirrored = not torch.equal(one, other)
+            assert not mirrored or torch.equal(one.flip(-1), other)
+            begins.setdefault(index, set()).add(mirrored ^ (request.epoch % 2 == 1))
+    assert all(len(found) == 1 for found in begins.values())
+    assert {True} in begins.values() and {False} in begins.values()
+
+
 def test_a_view_does_not_depend_on_the_batch_it_is_in(data, images):
     def views(batch_size):
         asked = list(requests(images, batch_size=batch_size, sizes_px=[SIDE]))
@@ -206,6 +223,7 @@ def test_evaluation_shows_the_inference_crop_in_stored_order(workers, data, imag
 
 COLOURS = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 OPTIONS = {
+    "alternating": {"flip": "alternating"},
     "colour_jitter": {"colour_jitter": ColourJitter(**COLOURS)},
     "rand_augment": {"rand_augment": RandAugment(operations=2, magnitude=9)},
     "mixup": {"mix": "mixup"},

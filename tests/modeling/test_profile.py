@@ -77,6 +77,7 @@ def of_rows(folder):
     return [{key: row[key] for key in row if key not in ("seconds", "images_per_second")} for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "profiler",
     [
@@ -118,6 +119,7 @@ def test_the_profiler_may_be_switched_on_and_off_between_two_pieces_of_a_run(set
     assert receipts.read_receipt(folder).weights_sha256 == receipts.read_receipt(plain).weights_sha256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_before_the_profiler", [False, True])
 def test_a_profiled_run_and_one_without_these_settings_are_reproduced(
     from_before_the_profiler, run, tmp_path, monkeypatch

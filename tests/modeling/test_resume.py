@@ -113,6 +113,7 @@ def test_another_seed_gives_other_bits(settings, undisturbed, tmp_path):
     assert read_receipt(folder).weights_sha256 != read_receipt(undisturbed).weights_sha256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing", "empty"])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(damage, settings, undisturbed, tmp_path, capsys):
     folder = tmp_path / "run"

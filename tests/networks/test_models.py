@@ -33,6 +33,7 @@ def network(*overrides, classes=CLASSES, side_px=SIDE, seed=0):
     return build(load(["data=digits", *overrides]).settings.model, classes, side_px)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(group_choices()["model"]) - {"default", *BOXES}))
 def test_every_preset_is_a_network_for_images_of_64_px_and_changes_the_name_alone(name):
     settings, default = (load(["data=digits", *words]).settings.model for words in ([f"model={name}"], []))
@@ -104,6 +105,28 @@ def test_the_stem_of_conv_small_whitens_smooth_patches_and_never_learns():
     assert out.shape == (64, 24, 31, 31)
     scaled = stem.scale(functional.conv2d(images, stem.basis))
     torch.testing.assert_close(scaled.std((0, 2, 3), correction=0), torch.ones(12), atol=1e-2, rtol=0)
+
+
+def test_a_stem_that_looks_first_makes_patches_of_its_images_white_and_leaves_networks_that_do_not_alone():
+    found = module("model.name=conv_small", "model.options.whitening=images")
+    assert found.looks_first and not module("model.name=conv_small").looks_first
+    images = functional.interpolate(torch.randn(64, 3, 9, 9), (32, 32), mode="bilinear") + torch.randn(64, 1, 1, 1)
+    found.look_at(images)
+    white = functional.conv2d(images, found.stem.basis).transpose(0, 1).flatten(1)
+    strong = white.square().mean(1) > 0.5  # where there is more than noise
+    moments = white[strong] @ white[strong].T / white.shape[1]
+    torch.testing.assert_close(moments, torch.eye(int(strong.sum())), atol=0.2, rtol=0)
+    assert strong.sum() >= 3
+
+
+def test_without_a_scale_batchnorm_computes_what_a_scale_of_1_would():
+    bare, full = module("model.name=conv_small", "model.options.norm_scale=false"), module("model.name=conv_small")
+    assert {name for name in full.state_dict() if name not in bare.state_dict()} == {
+        f"groups.{group}.{place}.weight" for group in range(3) for place in (2, 5)
+    }
+    images = torch.randn(4, 3, 32, 32)
+    assert torch.equal(bare(images), full(images))
+    assert torch.equal(bare.eval()(images), full.eval()(images))
 
 
 def test_the_first_group_of_conv_small_can_be_frozen():
@@ -295,6 +318,7 @@ def test_weights_of_a_timm_model_bring_the_normalisation_that_timm_gives_it(tmp_
     assert network("model.name=vit_tiny_patch16_224", f"model.pretrained_path={path}").mean == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "resnet18", "convnext_atto", "deit_tiny_distilled_patch16_224"])
 def test_only_the_head_starts_afresh_for_another_number_of_classes(name, tmp_path):
     source = module(f"model.name={name}", classes=7, seed=1).state_dict()

@@ -152,6 +152,7 @@ def test_what_stands_between_dollars_is_drawn_as_it_is() -> None:
     assert not label.get_parse_math()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, NAMED, NAMED + 1, 3000])
 def test_the_chart_has_a_largest_size(count: int, tmp_path: Path) -> None:
     counts = {f"class_{number}": number + 1 for number in range(count)}

@@ -244,6 +244,7 @@ def test_a_zip_whose_files_can_only_be_held_whole_is_refused(tmp_path: Path, met
         extract(growing(tmp_path / "a.zip", 1, 1000, method), tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tgz", "zip"])
 @pytest.mark.parametrize("files", [40, 1])
 def test_extracting_needs_no_memory_for_the_whole_archive_nor_for_a_file(tmp_path: Path, kind: str, files: int) -> None:

@@ -43,6 +43,7 @@ def pixels(number, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (number, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_the_file_finds_what_the_network_finds_in_any_number_of_images(file):
     images = pixels(5)
     run = BoxExecutable(open_session(file, "onnxruntime", "fp32"), "", SIDE_PX, 0.65)

@@ -3,36 +3,55 @@
 import base64
 import io
 import json
+import shutil
+import threading
+import time
+from contextlib import closing
 
 import httpx
 import numpy as np
 import pytest
-from box_runs import make_run
+from box_runs import make_run_with_reference
 from PIL import Image
 from running import running
 
 from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.lifecycle.gating.origin import refuse_boxes
+from drift_detector_pipeline.lifecycle.watching.alarm_desk import table
+from drift_detector_pipeline.lifecycle.watching.alarms import alarms
+from drift_detector_pipeline.lifecycle.watching.detectors import detector_of
+from drift_detector_pipeline.lifecycle.watching.monitor import watch_log
 from drift_detector_pipeline.modeling.labels import predict
 from drift_detector_pipeline.release.export import export_run
 from drift_detector_pipeline.serving.replies import PredictBody
-from drift_detector_pipeline.settings_in_use import Export
+from drift_detector_pipeline.serving.request_log import RequestLog
+from drift_detector_pipeline.serving.stored_verdicts import stored_verdict, verdict_of
+from drift_detector_pipeline.serving.verdicts import judge_again
+from drift_detector_pipeline.settings_in_use import Export, Monitor
 
 pytestmark = pytest.mark.slow  # a run is trained and exported first
 
+WINDOW = 32
 SETTINGS = ["export.max_labels_changed=1", "export.max_accuracy_lost=1"]
 
 
 @pytest.fixture(scope="module")
 def root(made_once):
-    """A folder with source/, processed/ and the run of a YOLOX; read only."""
-    return made_once("boxes_yolox", make_run)
+    """A folder with source/, processed/, the run of a YOLOX and images that it judges; read only."""
+    return made_once("boxes_with_reference", make_run_with_reference)
 
 
 @pytest.fixture(scope="module")
-def service(root, tmp_path_factory):
+def exported(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "boxes"
     export_run(root / "run", load_section(Export, [f"export.path={folder}", *SETTINGS]))
-    with running(folder, tmp_path_factory.mktemp("log")) as started:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(exported, tmp_path_factory):
+    with running(exported, tmp_path_factory.mktemp("log"), window=WINDOW) as started:
         yield started
 
 
@@ -96,25 +115,108 @@ def test_several_images_and_crops_are_answered_together(client, root, service):
         "datatype": "UINT8",
         "data": np.stack(crops).ravel().tolist(),
     }
-    [output] = client.post(f"/v2/models/{name}/infer", json={"inputs": [asked]}).json()["outputs"]
+    output, phi = client.post(f"/v2/models/{name}/infer", json={"inputs": [asked]}).json()["outputs"]
     rows = np.array(output["data"]).reshape(output["shape"])
+    assert phi["shape"] == [3, len(service.service.engine.scores)]
     assert output["name"] == "boxes" and rows.shape[0] == 3 and rows.shape[2] == 6
     assert [int((one[:, 4] >= 0.05).sum()) for one in rows] == [len(one["boxes"]) for one in alone]
     facts = client.get(f"/v2/models/{name}").json()["outputs"]
-    assert facts == [{"name": "boxes", "shape": [-1, -1, 6], "datatype": "FP32"}]
+    assert facts[0] == {"name": "boxes", "shape": [-1, -1, 6], "datatype": "FP32"} and len(facts) == 2
 
 
-def test_a_model_without_reference_answers_and_says_what_is_missing(client, picture):
-    assert client.post("/predict", content=picture.read_bytes(), headers={"X-Source": "camera"}).status_code == 200
-    said = client.get("/drift?source=camera")
-    assert said.status_code == 409 and "reference" in said.json()["detail"]
-    assert client.get("/model").json()["task"] == "boxes"
+@pytest.fixture(scope="module")
+def judged(service, root):
+    """32 pale images that were answered, and the counted verdict on them."""
+    with httpx.Client(base_url=service.address, timeout=60) as client:
+        for number in range(WINDOW):
+            content = pale(root, number)
+            assert client.post("/predict", content=content, headers={"X-Source": "camera"}).status_code == 200
+        for _ in range(600):
+            if found := client.get("/drift?source=camera&history=2").json()["newest"]:
+                return found
+            time.sleep(0.1)
+    raise AssertionError("no verdict in a minute")
+
+
+def pale(root, number):
+    """An image of the pale ones, each number another: they are fewer than a window."""
+    files = sorted((root / "pale").glob("*.png"))
+    pixels = np.asarray(Image.open(files[number % len(files)]).convert("RGB"))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[:, :: 1 if number < len(files) else -1].copy()).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def test_a_window_of_boxes_gets_one_verdict_with_map50_in_place_of_accuracy(client, judged, service):
+    assert judged["counted"] and judged["level"] in ("notice", "alert") and judged["images"] == WINDOW
+    assert judged["accuracy"] is None and judged["low"] <= judged["map50"] <= judged["high"]
+    assert any("mAP50" in one for one in judged["summary"]) and any("What moved" in one for one in judged["summary"])
+    page = client.get(judged["report"]).text
+    assert "mAP50" in page and "No picture of them was kept" in page
+    lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line[:1] != "#")
+    assert float(lines['drift_map50_estimate{bound="low"}']) == pytest.approx(judged["low"])
+    assert not [one for one in lines if one.startswith("drift_accuracy_estimate")]
+
+
+def test_it_is_repeated_to_the_bit_from_its_rows_by_the_service_and_by_who_sees_no_image(judged, service):
+    running_service = service.service
+    log, engine = running_service.log, running_service.engine
+    stored = stored_verdict(log, judged["id"])
+    assert judge_again(log, stored.id, engine.detector) == verdict_of(stored)
+    unseeing = detector_of(log.facts_of(engine.log_id), service.folder.parent)
+    assert judge_again(log, stored.id, unseeing) == verdict_of(stored)
+
+
+def test_images_at_hand_are_judged_as_make_drift_would_and_scores_are_told(client, root, service):
+    files = [("images", (str(number), pale(root, number), "image/png")) for number in range(20)]
+    said = client.post("/drift", files=files).json()
+    assert said["level"] in ("notice", "alert") and said["map50"] is not None and not said["counted"]
+    told = client.post("/predict?scores=true", content=pale(root, 0)).json()["answers"][0]["scores"]
+    assert [one["name"] for one in told] == [one.name for one in service.service.engine.detector.columns]
+    assert all(0 <= one["rank"] <= 1 for one in told)
+
+
+def test_a_monitor_names_why_a_stream_of_boxes_has_changed(judged, service):
+    """From the rows alone: it has no image and no PyTorch."""
+    database = service.settings.database
+    words = [
+        f"monitor.database={database}",
+        f"monitor.models_path={service.folder.parent}",
+        "monitor.once=true",
+        "monitor.cause_images=16",
+    ]
+    settings = load_section(Monitor, words)
+    assert watch_log(settings, "", threading.Event()) == 0
+    with closing(RequestLog(database)) as log:
+        found = [one for one in alarms(log) if one.source == "camera"]
+    assert found and found[-1].level == "notice" and found[-1].cause is not None
+    assert found[-1].detail["verdict"]["map50"] and found[-1].detail["alarm"]["measure"] == "map50"
+    assert "mAP50" in table(found)
+
+
+def test_a_model_without_reference_answers_and_says_what_is_missing(root, exported, tmp_path):
+    folder = tmp_path / "without"
+    shutil.copytree(exported, folder)
+    manifest = json.loads((folder / "artefact.json").read_text())
+    for name in ("reference.npz", "reference.json"):
+        (folder / name).unlink()
+        del manifest["sha256"][name]
+    (folder / "artefact.json").write_text(json.dumps(manifest))
+    with running(folder, tmp_path) as started, httpx.Client(base_url=started.address, timeout=60) as client:
+        assert client.post("/predict", content=pale(root, 0), headers={"X-Source": "camera"}).status_code == 200
+        said = client.get("/drift?source=camera")
+        assert said.status_code == 409 and "reference" in said.json()["detail"]
+        assert client.get("/model").json()["task"] == "boxes"
+
+
+@pytest.mark.parametrize("what", ["healing", "training on", "a gate"])
+def test_what_cannot_be_done_of_boxes_is_said_with_what_can(service, what):
+    with pytest.raises(ConfigError, match=f"it finds boxes, and {what} is for models that say labels. Add images"):
+        refuse_boxes(service.service.engine.artefact, what)
 
 
 def test_the_page_draws_boxes_and_a_slider_hides_some(picture, service):
     api = pytest.importorskip("playwright.sync_api")
-    import shutil
-
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("needs chromium: apt-get install chromium")

@@ -137,6 +137,7 @@ def test_a_champion_that_cannot_be_opened_is_refused_until_it_is_mended(place, t
         assert metric(service, "drift_champion_refused") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["{", "[]", '{"version": "../../etc"}'])
 def test_a_champion_json_that_is_none_changes_nothing(place, tmp_path, broken):
     here, names = place

@@ -46,6 +46,7 @@ class Destination(NamedTuple):
     environment: dict[str, str]  # all that the program sees
     options: dict[str, Any]  # for the program, of kinds that JSON has
     log_every: int  # steps
+    python: str = sys.executable  # what runs the program: an environment of its own where packages do not go together
 
 
 def mirror_to(destination: Destination, settings: Settings, run_id: str, weight_bytes: int) -> Tracker:
@@ -152,7 +153,7 @@ def _start_writer(destination: Destination) -> "subprocess.Popen[bytes]":
     destination.folder.mkdir(exist_ok=True)
     with (destination.folder / MESSAGES).open("ab") as messages:
         return subprocess.Popen(
-            [sys.executable, "-m", destination.module], env=destination.environment,
+            [destination.python, "-m", destination.module], env=destination.environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages, start_new_session=True,
         )  # fmt: skip
 

@@ -44,6 +44,8 @@ def check_data(data: Data) -> None:
         if value != needed:
             word = "null" if needed is None else needed
             raise ConfigError(f"data.augmentation.{name}={value}: not for boxes ({why}); leave it {word}")
+    if how.flip == "alternating":
+        raise ConfigError("data.augmentation.flip=alternating: not for boxes (they would stay); use true or false")
     kind = how.twins.kind
     if kind in FAULTS and FAULTS[kind].group in MOVING:
         raise ConfigError(f"data.augmentation.twins.kind={kind}: moves pixels without their boxes; take another kind")

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from drift_detector_pipeline.arrays import Flags, Indices
+from drift_detector_pipeline.tasks.classification.metrics import wilson_interval
 
 DRAWS = 2000
 _SEED = 0
@@ -51,11 +52,13 @@ def interval(counts: Indices, right: Indices, level: float = 0.95) -> tuple[floa
     """Where the accuracy over clips lies for other sources of this kind: cluster bootstrap; None of a single source.
 
     Expanded percentiles (Hesterberg 2015, The American Statistician 69:371): those of a t distribution, as with a few
-    dozen sources plain ones cover too seldom.
+    dozen sources plain ones cover too seldom. Where all clips are right, or none: Wilson's interval over sources.
     """
     groups = len(counts)
     if groups < 2:
         return None
+    if int(right.sum()) in (0, int(counts.sum())):  # nothing varies, so drawing tells nothing: sources as coins
+        return wilson_interval(groups * bool(right.sum()), groups, level)
     wide = math.sqrt(groups / (groups - 1)) * float(student.ppf((1 + level) / 2, groups - 1))
     tail = NormalDist().cdf(-wide)
     low, high = np.quantile(drawn_accuracies(counts, right), [tail, 1 - tail]).tolist()

@@ -23,6 +23,12 @@ def test_of_a_single_source_there_is_no_interval():
     assert found.interval_90 is None and "nothing is known of others" in found.words("2 val images")
 
 
+def test_a_perfect_score_of_few_sources_is_not_certain():
+    low, high = interval(np.full(6, 10), np.full(6, 10), 0.95)
+    assert (low, high) == (pytest.approx(0.61, abs=0.01), 1.0)
+    assert interval(np.full(6, 10), np.zeros(6, np.int64), 0.95) == pytest.approx((1 - high, 1 - low))
+
+
 def test_clips_that_repeat_each_other_tell_no_more_than_one_of_them():
     """Twenty sources of ten equal clips: the interval is that of twenty clips, three times as wide as of 200."""
     right = np.arange(20) % 4 > 0
