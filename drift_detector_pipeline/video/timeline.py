@@ -8,7 +8,6 @@ of that place in `make predict IMAGES=...` gets the same probabilities, to the l
 import csv
 import json
 import math
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash, final_name, new_folder, write_atomically, write_json
+from drift_detector_pipeline.frames.pieces import by_second
 from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.modeling.clip_files import read_pieces
 from drift_detector_pipeline.modeling.labels import answers_of, check_for_task
@@ -89,14 +89,8 @@ def _lines(
 
 
 def _pieces(video: Path, clip_seconds: float) -> list[Footage]:
-    """The clip that begins at each second in which a frame comes; those at the end are shorter."""
     times, length = frame_times(video)
-    found = []
-    for second in range(math.ceil(length) or 1):
-        end = min(second + clip_seconds, max(length, second + 1e-3))
-        if count := bisect_left(times, end) - bisect_left(times, second):
-            found.append(Footage(str(video), float(second), end, count))
-    return found or [Footage(str(video), 0.0, length, len(times))]
+    return by_second(str(video), times, length, clip_seconds)
 
 
 def _small(frames: Pixels) -> Pixels:
