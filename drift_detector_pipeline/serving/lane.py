@@ -6,16 +6,19 @@ about. Whoever sends a video gets a turn; some wait, more are told to come again
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
 
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.frames.read import Limits
 from drift_detector_pipeline.serving.batcher import Answered
 from drift_detector_pipeline.serving.engine import Crop, Engine
 from drift_detector_pipeline.serving.judging import be_nice
 from drift_detector_pipeline.serving.problems import RequestError
+from drift_detector_pipeline.settings_in_use import Serving
 
 NAME = "the video"  # what errors call a file that was sent
 GROUP = 4  # frames that are asked about together: an image waits for so many at most
@@ -84,3 +87,14 @@ class Lane:
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Do something in the thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+async def hash_of(content: bytes) -> bytes:
+    """SHA-256, not in the event loop."""
+    return await asyncio.to_thread(lambda: hashlib.sha256(content).digest())
+
+
+def limits_of(settings: Serving) -> Limits:
+    """What a video may cost."""
+    pixels = int(settings.max_video_megapixels * 1e6)
+    return Limits(settings.max_video_frames, settings.max_video_seconds, pixels)

@@ -173,3 +173,14 @@ def test_a_checkpoint_that_is_none_is_answered_with_the_command_that_makes_one(s
         checkpoint_of(str(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match="MODEL_NAME=resnet18: the model that would answer is stripes"):
         check_name("resnet18", service.service.engine)
+
+
+def test_the_open_inference_protocol_takes_clips_as_numbers(client, service):
+    clips = np.stack([small_frames(FRAMES[start : start + 4], SIDE_PX, 4) for start in (0, 9)])
+    given = {"name": "images", "datatype": "UINT8", "shape": list(clips.shape), "data": clips.ravel().tolist()}
+    [said] = client.post("/v2/models/stripes/infer", json={"inputs": [given]}).json()["outputs"]
+    assert (said["name"], said["shape"]) == ("probabilities", [2, 3])
+    expected_rows = np.concatenate([expected(service, clip) for clip in clips])
+    np.testing.assert_allclose(said["data"], expected_rows, rtol=1e-6)
+    other = client.post("/v2/models/stripes/infer", json={"inputs": [given | {"shape": [2, 4, SIDE_PX, SIDE_PX, 2]}]})
+    assert "or [n, k, S, S, 3]" in problem_of(other, 422)
