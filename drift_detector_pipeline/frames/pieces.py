@@ -5,13 +5,14 @@ the times in the file, without decoding. Read by dataset.py.
 """
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.frames.read import open_video
+from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.raw.listing import Footage, Listing, RawImage
 
 _LONGEST_LISTED = 5  # times the length of a clip: longer than that a file that is named as a clip is cut like others
@@ -38,12 +39,12 @@ def cut(listing: Listing, clip_seconds: float) -> Listing:
 def by_second(file: str, times: Sequence[float], length: float, clip_seconds: float) -> list[Footage]:
     """The clip that begins at each second of a video in which a frame comes; those at the end are shorter.
 
-    `times` of the frames and `length` in seconds, as `Video.packet_times` gives them.
+    `times` of the frames and `length` in seconds, as `frame_times` gives them.
     """
     found = []
     for second in range(math.ceil(length) or 1):
         end = min(second + clip_seconds, max(length, second + 1e-3))
-        if count := sum(second <= time < end for time in times):
+        if count := bisect_left(times, end) - bisect_left(times, second):
             found.append(Footage(file, float(second), end, count))
     return found or [Footage(file, 0.0, length, len(times))]
 
@@ -73,7 +74,6 @@ def _pieces(listing: Listing, path: str, clip_seconds: float) -> Iterator[tuple[
 def _measured(listing: Listing, file: str) -> tuple[list[float], float]:
     """When each frame of a video comes, and its length, in seconds; ([], 0) of one that is none."""
     try:
-        with open_video(listing.root / file) as video:
-            return video.packet_times()
+        return frame_times(listing.root / file)
     except DataError:
         return [], 0.0

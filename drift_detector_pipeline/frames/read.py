@@ -75,19 +75,38 @@ def open_video(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "
     Raises DataError if it is none that can be decoded, or its header promises more than `limits`; ConfigError without
     PyAV. An OSError of the file itself comes through.
     """
-    pyav()
-    file = source.open("rb") if isinstance(source, Path) else source
-    name = name or str(source if isinstance(source, Path) else getattr(source, "name", "video"))
-    try:
+    with _file(source, name) as (file, name):
         with _container(file, name, codec_whitelist="none") as header:  # frames are not decoded to learn their size
             context = _stream(header, name).codec_context
             _check_size(context.width, context.height, limits, name)
         file.seek(0)
         with _container(file, name) as container:
             yield Video(container, _stream(container, name), limits, name)
-    finally:
-        if isinstance(source, Path):
-            file.close()
+
+
+def frame_times(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "") -> tuple[list[float], float]:  # noqa: B008
+    """When each frame of a video comes, in seconds since the first, sorted, and when the last one ends.
+
+    Nothing is decoded, so it costs little; of a broken file those before the break. Raises as `open_video` does.
+    """
+    times = list[int]()
+    with _file(source, name) as (file, name), _container(file, name, codec_whitelist="none") as container:
+        stream = _stream(container, name)
+        _check_size(stream.codec_context.width, stream.codec_context.height, limits, name)
+        base = stream.time_base or 1 / _rate(stream)
+        step = max(1, round(1 / _rate(stream) / base))
+        try:
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard:
+                    pts = packet.pts if packet.pts is not None else packet.dts
+                    times.append(pts if pts is not None else (times[-1] + step if times else 0))
+        except _unreadable():
+            pass  # decoding says where and why
+    if not times:
+        return [], 0.0
+    times = sorted(times)
+    *seconds, end = (float((pts - times[0]) * base) for pts in (*times, times[-1] + step))
+    return seconds, end
 
 
 class Video:
@@ -103,6 +122,8 @@ class Video:
         self.time_base: Fraction = stream.time_base or 1 / self.rate  # seconds
         self._container, self._stream = container, stream
         self._formatter = pyav().video.reformatter.VideoReformatter()  # kept: one a frame takes as long again
+        kinds = pyav().video.reformatter.Interpolation
+        self._exact = int(kinds.AREA | kinds.ACCURATE_RND | kinds.BITEXACT)
         self._check_claims()
 
     def frames(self, skip: int = 0) -> Iterator[Frame]:
@@ -113,7 +134,7 @@ class Video:
         """
         for picture in self.pictures():
             if picture.number >= skip:
-                yield Frame(*picture[:3], self.upright(picture))
+                yield Frame(*picture[:3], np.ascontiguousarray(self.upright(picture)))
 
     def pictures(self) -> Iterator[Picture]:
         """As `frames`, for who wants few of them or small ones: see `upright`."""
@@ -131,7 +152,7 @@ class Video:
             yield Picture(number, pts, seconds, decoded)
 
     def upright(self, picture: Picture, sides: tuple[int, int] | None = None) -> Pixels:
-        """RGB as a player shows it: phones store frames lying on their side and say so.
+        """RGB as a player shows it, its rows perhaps apart: phones store frames lying on their side and say so.
 
         sides: height and width in px to scale to, by the mean over areas in FFmpeg's exact arithmetic. Raises
         BrokenVideoError if FFmpeg cannot convert the frame.
@@ -139,33 +160,12 @@ class Video:
         turns, options = _quarters(picture.coded), dict[str, int]()
         if sides is not None:
             height, width = sides[::-1] if turns % 2 else sides
-            kinds = pyav().video.reformatter.Interpolation
-            exact = kinds.AREA | kinds.ACCURATE_RND | kinds.BITEXACT
-            options = {"width": width, "height": height, "interpolation": int(exact)}
+            options = {"width": width, "height": height, "interpolation": self._exact}
         try:
             pixels = self._formatter.reformat(picture.coded, format="rgb24", threads=1, **options).to_ndarray()
         except _unreadable() as error:
             raise BrokenVideoError(f"{self.name}: readable up to frame {picture.number} ({_reason(error)})") from error
-        return np.ascontiguousarray(np.rot90(pixels, turns))
-
-    def packet_times(self) -> tuple[list[float], float]:
-        """When each frame comes, in seconds since the first, sorted, and when the last one ends; without decoding.
-
-        Of a broken file those before the break. A video is read once: open it again for its frames.
-        """
-        times, step = list[int](), max(1, round(1 / self.rate / self.time_base))
-        try:
-            for packet in self._container.demux(self._stream):
-                if packet.size and not packet.is_discard:
-                    pts = packet.pts if packet.pts is not None else packet.dts
-                    times.append(pts if pts is not None else (times[-1] + step if times else 0))
-        except _unreadable():
-            pass
-        if not times:
-            return [], 0.0
-        times = sorted(times)
-        *seconds, end = (float((pts - times[0]) * self.time_base) for pts in (*times, times[-1] + step))
-        return seconds, end
+        return np.rot90(pixels, turns)
 
     def _decoded(self) -> Iterator["VideoFrame"]:
         """Frames as FFmpeg gives them."""
@@ -212,6 +212,18 @@ def pyav() -> ModuleType:
 def _unreadable() -> tuple[type[Exception], ...]:
     """What PyAV raises on damaged and hostile bytes (seen by fuzzing): a place that is not there is an OSError."""
     return pyav().FFmpegError, ValueError, OSError, OverflowError, MemoryError
+
+
+@contextmanager
+def _file(source: Path | BinaryIO, name: str) -> Iterator[tuple[BinaryIO, str]]:
+    """The bytes, and how errors call them."""
+    pyav()
+    file = source.open("rb") if isinstance(source, Path) else source
+    try:
+        yield file, name or str(source if isinstance(source, Path) else getattr(source, "name", "video"))
+    finally:
+        if isinstance(source, Path):
+            file.close()
 
 
 def _container(file: BinaryIO, name: str, **options: str) -> "InputContainer":

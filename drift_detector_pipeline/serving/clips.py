@@ -19,7 +19,7 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.frames.array_file import read_array
 from drift_detector_pipeline.frames.moments import clips_of, small_frames
 from drift_detector_pipeline.frames.pieces import by_second
-from drift_detector_pipeline.frames.read import Limits, open_video
+from drift_detector_pipeline.frames.read import Limits, frame_times
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.raw.listing import Footage
 from drift_detector_pipeline.release.artefact import MOST_FRAMES
@@ -128,8 +128,7 @@ class _Reading:
 
     def _measured(self) -> tuple[list[Footage], Footage]:
         """Each second, and all of it, by what the file says without being decoded."""
-        with open_video(io.BytesIO(self._content), self._limits, NAME) as video:
-            times, self.seconds = video.packet_times()
+        times, self.seconds = frame_times(io.BytesIO(self._content), self._limits, NAME)
         most = self._limits
         if most.frames is not None and len(times) > most.frames:
             raise DataError(f"{NAME}: more than {most.frames} frames; cut it")

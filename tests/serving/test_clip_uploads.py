@@ -13,7 +13,7 @@ from small_artefact import SIDE_PX, make_clips_artefact, world
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.frames.moments import clips_of, small_frames
 from drift_detector_pipeline.frames.pieces import by_second
-from drift_detector_pipeline.frames.read import open_video
+from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.serving.asked_for import check_name, checkpoint_of
 from drift_detector_pipeline.serving.replies import PredictBody
@@ -74,8 +74,7 @@ def test_a_video_is_answered_as_a_whole_and_for_the_clip_that_begins_at_each_sec
     reply = client.post("/predict", files={"video": ("x.mp4", path.read_bytes(), "video/mp4")}).json()
     PredictBody.model_validate(reply)
     [said] = reply["answers"]
-    with open_video(path) as video:
-        pieces = by_second(path.name, *video.packet_times(), 1.0)
+    pieces = by_second(path.name, *frame_times(path), 1.0)
     stored = list(clips_of(tmp_path, pieces, SIDE_PX, 12))
     assert [one["second"] for one in said["timeline"]] == [0, 1, 2, 3] and said["timeline"][3]["end"] == 3.5
     for one, clip in zip(said["timeline"], stored, strict=True):
@@ -95,7 +94,7 @@ def test_a_clip_is_one_row_of_the_log(client, service):
 
 def test_a_longer_video_than_is_allowed_is_refused_by_its_header(client, tmp_path):
     path = write_frames(tmp_path / "x.mkv", FRAMES[:60], rate=RATE)
-    assert "more than 5; cut it" in problem_of(client.post("/predict", content=path.read_bytes()), 422)
+    assert "longer than 5 s; cut it" in problem_of(client.post("/predict", content=path.read_bytes()), 422)
 
 
 def test_of_a_broken_video_the_seconds_before_the_break_are_said(client, tmp_path):
