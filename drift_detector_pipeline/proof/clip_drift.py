@@ -58,7 +58,7 @@ def main() -> int:
         }
     report = Path("reports") / f"drift_clips_{words['name']}.json"
     facts = {"weights_sha256": trained.sha256, "command": this_command(), "when": now(), "packages": package_versions()}
-    write_json(report, {"data": words["name"], **found, **facts})
+    write_json(report, {"data": words["name"]} | found | facts)
     log.info("%s", report)
     return 0
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import shutil
 import threading
 import time
@@ -215,7 +216,7 @@ def test_what_cannot_be_done_of_boxes_is_said_with_what_can(service, what):
         refuse_boxes(service.service.engine.artefact, what)
 
 
-def test_the_page_draws_boxes_and_a_slider_hides_some(picture, service):
+def test_the_page_draws_boxes_a_slider_hides_some_and_the_gauge_tells_map50(picture, service, judged):
     api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -235,5 +236,11 @@ def test_the_page_draws_boxes_and_a_slider_hides_some(picture, service):
         assert any(kind in shown for kind in ("disc", "square"))
         assert page.locator("#answers li.found .histogram span").count() == 10
         assert shown in page.get_attribute("#answers li.found canvas", "aria-label")
+        page.wait_for_selector("#gauge .gauge")
+        assert all(one in page.inner_text("#gauge") for one in judged["summary"])
+        if judged["detail"]["map50"]["known"]:
+            assert "Estimated mAP50" in page.get_attribute("#gauge meter", "aria-label")
+        if place := os.environ.get("SCREENSHOT"):
+            page.screenshot(path=place, full_page=True)
         browser.close()
     assert complaints == []
