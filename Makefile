@@ -123,7 +123,7 @@ data_report: process_data ## What the data holds: counts, balance, samples, imag
 	@$(MODULE).processed.data_report $(ARGS)
 
 ##@ Model
-.PHONY: train sweep reproduce summary known_bits profile tensorboard bench bench_accuracy bench_boxes bench_clips bench_scale
+.PHONY: train sweep reproduce summary known_bits profile tensorboard bench gpu_check bench_accuracy bench_boxes bench_clips bench_scale
 train: process_data ## Train: ARGS="data=folder data.raw_path=PATH training.epochs=5"
 	@$(MODULE).modeling.train $(ARGS)
 
@@ -157,6 +157,9 @@ tensorboard: $(INSTALLED) ## Curves and profiles in the browser, of RUN=outputs/
 
 bench: $(INSTALLED) ## Measure training speed on this machine: reports/training_speed.json
 	@$(MODULE).proof.training_speed $(ARGS)
+
+gpu_check: $(INSTALLED) ## Does all that is promised hold on this GPU, in eight minutes? reports/gpu_check.json; small on a CPU
+	@$(MODULE).proof.gpu_check $(ARGS)
 
 bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 seeds on Imagenette: reports/precision_accuracy.json
 	@$(MODULE).dataset +experiment=imagenette_fast $(ARGS)
