@@ -30,6 +30,7 @@ clips               make bench_clips
 container_speed     make docker_bench
 load_material       image files and artefacts, drawn
 servers             a server as a group of processes, and what it costs
+film_load           how long an image waits while a video is watched
 serving_load        make load_test
 video_tracking      how often things in a video lose their numbers
 box_material        every image of the study of boxes through the network once

@@ -1,4 +1,4 @@
-"""The same bits on other processors: one instruction set, fp32, a fixed number of threads.
+"""The same bits on other processors: one instruction set, fp32, one thread unless told otherwise.
 
 In: `run.bits=portable`. Out: a process whose libraries were told so before they were loaded: a command that was not
 starts itself again. Read by machine.py. How far that goes is in docs/training.md.
@@ -12,7 +12,7 @@ import torch
 from drift_detector_pipeline.errors import ConfigError, TooLateError
 from drift_detector_pipeline.settings import Run
 
-THREADS = 2  # of run.threads=auto, on however many cores
+THREADS = 1  # of run.threads=auto, on however many cores: one never waits for another
 SWITCHES = {
     "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own kernels
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions
