@@ -123,7 +123,7 @@ data_report: process_data ## What the data holds: counts, balance, samples, imag
 	@$(MODULE).processed.data_report $(ARGS)
 
 ##@ Model
-.PHONY: train sweep reproduce summary known_bits profile tensorboard bench bench_accuracy bench_boxes bench_clips bench_scale
+.PHONY: train sweep reproduce summary known_bits profile tensorboard bench gpu_check bench_accuracy bench_boxes bench_clips bench_scale
 train: process_data ## Train: ARGS="data=folder data.raw_path=PATH training.epochs=5"
 	@$(MODULE).modeling.train $(ARGS)
 
@@ -157,6 +157,9 @@ tensorboard: $(INSTALLED) ## Curves and profiles in the browser, of RUN=outputs/
 
 bench: $(INSTALLED) ## Measure training speed on this machine: reports/training_speed.json
 	@$(MODULE).proof.training_speed $(ARGS)
+
+gpu_check: $(INSTALLED) ## Does all that is promised hold on this GPU, in eight minutes? reports/gpu_check.json; small on a CPU
+	@$(MODULE).proof.gpu_check $(ARGS)
 
 bench_accuracy: $(INSTALLED) ## What the fast precision costs in accuracy, 3 seeds on Imagenette: reports/precision_accuracy.json
 	@$(MODULE).dataset +experiment=imagenette_fast $(ARGS)
@@ -304,7 +307,7 @@ check_signature: ## Is the receipt still the one that was signed? RUN=outputs/DA
 	@ssh-keygen -Y check-novalidate -n drift-detector-pipeline -f "$(KEY)" -s "$(RUN)/run.json.sig" <"$(RUN)/run.json"
 
 ##@ Code
-.PHONY: test lint format docs check coverage card hub_push croissant course_report sbom sign check_signature lock clean help
+.PHONY: test lint format docs check fuzz coverage card hub_push croissant course_report sbom sign check_signature lock clean help
 # A file's tests stay in one process, for what they share; files go out in the order of tests/conftest.py.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(DEVELOPED) ## Run the tests that take seconds; ARGS="-m ''" runs all, ARGS="-k resume" some
@@ -325,6 +328,9 @@ docs: $(DEVELOPED) ## The documentation as a site: site/index.html opens in a br
 
 check: lint ## What CI runs: style, types, all tests
 	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) -m ""
+
+fuzz: $(DEVELOPED) ## Bytes led through decoders and readers by the lines they reach, a minute each: ARGS="600", ARGS="decode 600"
+	@$(PYTHON) tests/fuzz_bytes.py $(ARGS)
 
 # Not part of check: counting lines cost 38 % more processor time (465 tests, twice each, Python 3.11).
 coverage: $(DEVELOPED) ## All tests once more, and which lines they reached: reports/coverage.txt

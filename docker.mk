@@ -112,6 +112,16 @@ docker_test: ## The tests of what an image can break, inside
 docker_quickstart: ## Train on handwritten digits
 docker_receipt: ## A finished run as Markdown, appended to MARKDOWN if that is set: RUN=outputs/DATE/TIME
 
+##@ Published images
+.PHONY: docker_sign docker_verify
+docker_sign: ## Sign images in a registry by what they hold, with the identity of this workflow: ARGS="ghcr.io/OWNER/NAME@sha256:..."
+	@cosign sign --yes $(ARGS)
+
+SIGNER ?= ^https://github.com/[^/]+/[^/]+/\.github/workflows/images\.yml@refs/tags/v
+docker_verify: ## Was an image built and signed by the workflow images of this repository? ARGS=IMAGE SIGNER=PATTERN
+	@cosign verify --certificate-oidc-issuer https://token.actions.githubusercontent.com \
+		--certificate-identity-regexp '$(SIGNER)' $(ARGS)
+
 ##@ What continuous integration runs
 .PHONY: docker_check docker_bench smoke docker_smoke receipt
 docker_check: $(DEVELOPED) docker_image ## Tests of the image: bits, signals, owners, secrets, Drive, S3, two machines

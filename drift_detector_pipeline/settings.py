@@ -224,6 +224,7 @@ class Drift(Section):
     permutations: Annotated[int, Field(ge=99, le=99_999)]
     min_images: Annotated[int, Field(ge=4)]
     promise: Literal["reference", "average"]
+    block_minutes: Annotated[float, Field(gt=0)] | None = None
 
 
 class Watch(Section):

@@ -43,7 +43,8 @@ class Serving(Section):
     max_video_seconds: Annotated[float, Field(gt=0, le=3600)] = 20.0  # of one video, as its header says and as it plays
     max_video_frames: Annotated[int, Field(ge=1, le=100_000)] = 600  # the same
     max_video_megapixels: Annotated[float, Field(gt=0, le=36)] = 9.0  # of a frame
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5  # score from which on a box of a video begins a thing
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None  # of a box that begins a thing; of a clip that is said
+    k_frames: Annotated[int, Field(ge=1, le=512)] | None = None  # of a clip that are looked at; null: as in training
     keep_crops: bool  # of the newest windows, in memory, for the second look
     retention_days: Annotated[float, Field(gt=0)] | None  # of rows of the log; null: kept
     thumbnails: Annotated[float, Field(ge=0, le=1)]  # share of images whose picture is kept

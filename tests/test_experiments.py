@@ -3,6 +3,7 @@
 import pytest
 from conftest import CLASSES, make_folder, pack_tar
 from drawn_boxes import draw_source
+from drawn_clips import draw_videos
 from small_detectors import BACKBONE
 
 from drift_detector_pipeline import quickstart
@@ -38,6 +39,9 @@ def shrunk(overrides, archive, tmp_path):
         source = draw_source(tmp_path / "source", images=30)
         small += [f"data.raw_path={source}", "data.source_archives=[]", "data.format=null"]
         small += [f"model.options.backbone={BACKBONE}"]
+    elif settings.data.name == "clips":
+        source = draw_videos(tmp_path / "source", sources=4, clips=3, frames=6, rate=6)
+        small += [f"data.raw_path={source}", "data.k_frames=2"]
     elif settings.data.raw_path is None:
         small += ["data.val_fraction=0.01", "data.fit_fraction=0.98"]  # 36 images to train on
     else:

@@ -16,6 +16,7 @@ TARGETS = set(
 
 WRITES = {
     ("data.yml", "train"): {"pull-requests": "write"},
+    ("images.yml", "publish"): {"packages": "write", "id-token": "write", "attestations": "write"},
     ("pages.yml", "publish"): {"pages": "write", "id-token": "write"},
 }  # by workflow and job
 
@@ -35,8 +36,9 @@ def commands(path):
     return [step["run"] for step in steps(path) if "run" in step]
 
 
-def test_there_are_five():
-    names = ["ci.yml", "data.yml", "docker_train_pipeline.yml", "models.yml", "pages.yml"]
+def test_there_are_eight():
+    names = ["ci.yml", "data.yml", "docker_train_pipeline.yml", "fuzz.yml", "images.yml", "models.yml", "pages.yml",
+             "windows.yml"]  # fmt: skip
     assert [path.name for path in WORKFLOWS] == names
 
 
@@ -47,11 +49,25 @@ def test_all_follow_githubs_schema():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_dependabot_follows_its_schema_and_looks_after_actions_images_and_packages():
+    pytest.importorskip("check_jsonschema", reason="installed for developing, not in the image")
+    path = ROOT / ".github" / "dependabot.yml"
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.dependabot", path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    kinds = {one["package-ecosystem"] for one in yaml.safe_load(path.read_text())["updates"]}
+    assert kinds == {"github-actions", "docker", "pip"}
+
+
+MAKING = [path for path in WORKFLOWS if path.name != "windows.yml"]  # where there is no make
+
+
+@pytest.mark.parametrize("path", MAKING, ids=lambda path: path.name)
 def test_every_step_runs_one_make_target_that_ci_runs_here_too(path):
     script = (ROOT / ".ci" / "run").read_text()
     targets = set(re.findall(r"\b[a-z_]+\b", " ".join(re.findall(r"^ *make (.*)$", script, re.MULTILINE))))
     targets |= {"docs", "docker_serve_image"}  # tests of `make check` and of `make docker_check` build them
+    targets |= {"fuzz", "docker_sign"}  # the first for seconds in a test; the second needs GitHub's word for who signs
     for command in commands(path):
         found = re.fullmatch(r'make ([a-z_]+)( ARGS="[^"]*")?', command)
         assert found, command
@@ -94,7 +110,13 @@ def test_secrets_reach_single_steps_through_their_environment_only(path):
 
 
 def test_they_start_when_they_should():
+    assert read(ROOT / ".github" / "workflows" / "images.yml")["on"] == {
+        "push": {"tags": ["v*"]}, "workflow_dispatch": None,
+    }  # fmt: skip
+    assert read(ROOT / ".github" / "workflows" / "fuzz.yml")["on"].keys() == {"schedule", "workflow_dispatch"}
     for path in WORKFLOWS:
+        if path.name in ("images.yml", "fuzz.yml"):
+            continue
         triggers = read(path)["on"]
         assert triggers["push"]["branches"] == ["main", "develop", "phase2-test"]
         assert {"pull_request", "workflow_dispatch"} <= triggers.keys()
@@ -120,6 +142,17 @@ def test_the_python_versions_are_those_the_package_claims():
     matrix = read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["check"]["strategy"]["matrix"]
     assert matrix["python"] == ["3.11", "3.12", "3.13"]
     assert [name.split("-")[0] for name in matrix["os"]] == ["ubuntu", "macos"]
+
+
+def test_a_published_image_is_signed_by_what_was_pushed_and_nothing_else():
+    steps_of = read(ROOT / ".github" / "workflows" / "images.yml")["jobs"]["publish"]["steps"]
+    built = next(step for step in steps_of if step.get("id") == "image")
+    assert built["with"]["provenance"] == "mode=max" and built["with"]["sbom"] is True
+    digest = "${{ steps.image.outputs.digest }}"
+    attested = next(step for step in steps_of if "attest" in step.get("uses", ""))["with"]
+    assert attested["subject-digest"] == digest
+    assert steps_of[-1]["run"] == f'make docker_sign ARGS="{attested["subject-name"]}@{digest}"'
+    assert built["with"]["tags"].startswith(attested["subject-name"])
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])

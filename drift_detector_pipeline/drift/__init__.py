@@ -26,10 +26,11 @@ way_through      anybody's model -> a function that drift is measured through
 thumbnails       a few typical images of the reference
 detector         all of it in Python, for anybody's model
 boxes/           the same for a network of boxes
+clips/           the same for clips, where a source counts once
 build_reference  make drift_reference
 stream/          images one after another -> an alarm with a guarantee
 report           a verdict as JSON and as one page
-kinds            detectors of labels and of boxes behind one door
+kinds            detectors of labels, boxes and clips behind one door
 __main__         make drift
 watch            make watch
 demo/            four folders, four verdicts, one picture

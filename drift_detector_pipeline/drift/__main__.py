@@ -1,8 +1,8 @@
 """Do these images look like the training world? `python -m drift_detector_pipeline.drift RUN IMAGES`.
 
-In: a run with a reference; images as files, folders, globs or archives, without labels. Out: the verdict in words on
-stdout; `<run>/drift/<date>_<time>/` with verdict.json and report.html. Exit status: 0 quiet, 3 notice, 4 alert, 5 too
-few images, 1 an error.
+In: a run with a reference; images, or clips, as files, folders, globs or archives, without labels. Out: the verdict in
+words on stdout; `<run>/drift/<date>_<time>/` with verdict.json and report.html. Exit status: 0 quiet, 3 notice, 4
+alert, 5 too few images, 1 an error.
 """
 
 import sys
@@ -13,9 +13,10 @@ from typing import Any
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.detecting import AnyVerdict
 from drift_detector_pipeline.drift.kinds import detector_of_run, write_page_of
-from drift_detector_pipeline.drift.preparation import Album
+from drift_detector_pipeline.drift.preparation import Album, Window
 from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Level, Limits
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import is_there
@@ -32,6 +33,7 @@ _ALLOWED = (
     "drift.permutations",
     "drift.min_images",
     "drift.promise",
+    "drift.block_minutes",
 )
 _MOST_NAMED = 5  # unreadable files on the console; all are in verdict.json
 
@@ -53,28 +55,36 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
     Raises a PipelineError if there is no file, no reference, or it is another model's.
     """
     refuse_others(overrides, _ALLOWED, "a reference fixes the rest")
-    limits = Limits(**load_section(Drift, overrides).model_dump())
+    settings = load_section(Drift, overrides)
+    limits = Limits(**settings.model_dump(exclude={"block_minutes"}))
     run = load_section(Run, ["run.precision=fp32", *overrides])
     check_weights(folder / "final_model.safetensors")
     check_images(images)
     from drift_detector_pipeline.modeling.trained import open_trained  # what is not there is said before torch comes
     from drift_detector_pipeline.runs.machine import prepared
 
+    verdict: AnyVerdict
     with prepared(run) as machine, image_files(images) as found:
         if not any(is_there(image.file) for image in found):
             raise DataError(f"{' '.join(images)}: no files there; name a folder, a pattern, files or an archive")
         trained = open_trained(folder / "final_model.safetensors", machine)
         facts: dict[str, Any] = {"run": str(folder), "named": list(images), "command": this_command(), "when": now()}
         detector = detector_of_run(folder, trained)
-        detector.limits = limits
-        album = detector.album([image.file for image in found], [image.name for image in found])
-        verdict = detector.check_album(album)
+        album: Album | Window
+        if isinstance(detector, ClipDetector):
+            from drift_detector_pipeline.drift.clips.window import judge_clips
+
+            verdict, album = judge_clips(detector, trained, found, images, limits, settings.block_minutes)
+        else:
+            detector.limits = limits
+            album = detector.album([image.file for image in found], [image.name for image in found])
+            verdict = detector.check_album(album)
         report = write_page_of(folder / "drift", verdict, album, detector, facts)  # opens some images again
     _say(verdict.level, detector.words.summary(verdict), album, report)
     return verdict
 
 
-def _say(level: Level, words: Sequence[str], album: Album, report: Path) -> None:
+def _say(level: Level, words: Sequence[str], album: Album | Window, report: Path) -> None:
     for name, why in list(album.unreadable.items())[:_MOST_NAMED]:
         log.warning("%s: %s", name, why)
     if len(album.unreadable) > _MOST_NAMED:

@@ -14,6 +14,8 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.boxes.build import box_detector_of, box_model_of
 from drift_detector_pipeline.drift.boxes.detector import BoxDetector
+from drift_detector_pipeline.drift.clips.build import clip_detector_of
+from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.reference_file import FACTS, FILE
 from drift_detector_pipeline.errors import exit_status
@@ -64,8 +66,12 @@ def detector_of(
     """Learn the training world of `trained` as `model` sees it: its own module, or a file it was exported to.
 
     Drift is measured from `world`, or from the images that processed/roles.py has for it. Where boxes are found the
-    model is a `BoxModel`. Raises DataError if there are too few images or nothing can be learned from them.
+    model is a `BoxModel`; of clips it is the run's own network for single frames. Raises DataError if there are too few
+    images or nothing can be learned from them.
     """
+    if trained.task.name == ClipDetector.task:
+        whole = {"weights_sha256": trained.sha256, "data_fingerprint": processed.fingerprint}
+        return clip_detector_of(trained, processed, whole | {"command": this_command(), "when": now()})
     if trained.task.name == BoxDetector.task:
         roles = roles_of(processed, LEAST_BOXES)
         return box_detector_of(model, trained, processed, roles, _facts(trained, processed, roles))

@@ -1,4 +1,4 @@
-"""Detectors of labels and of boxes behind one door: loaded by what they are of, shown by what they are of.
+"""Detectors of labels, boxes and clips behind one door: loaded by what they are of, shown by what they are of.
 
 In: a saved reference and a way through its network, or a run. Out: a `Detector`; pages of its verdicts. Read by the
 commands, the service and the monitor, which know detectors by drift/detecting.py alone.
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drift_detector_pipeline.drift.boxes.detector import BoxDetector, BoxModel
 from drift_detector_pipeline.drift.boxes.report import box_report_page, write_box_report
+from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.detecting import AnyVerdict, Detector, Words
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.preparation import Album
+from drift_detector_pipeline.drift.preparation import Album, Window
 from drift_detector_pipeline.drift.report import report_page, write_report
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class _Kind(NamedTuple):
     words: Words
     load: Callable[[Path, Any], Detector]
     page: Callable[[Any, Album | None, Any, dict[str, Any]], str]
-    write: Callable[[Path, Any, Album, Any, dict[str, Any]], Path]
+    write: Callable[[Path, Any, Any, Any, dict[str, Any]], Path]
 
 
 def load_detector(folder: Path, task: str | None, model: Any) -> Detector:
@@ -36,9 +37,13 @@ def load_detector(folder: Path, task: str | None, model: Any) -> Detector:
 
 def detector_of_run(folder: Path, trained: "Trained") -> Detector:
     """The detector of a run, whose network is open. Raises as `load_detector`, and DataError without a reference."""
+    if trained.task.name == ClipDetector.task:
+        from drift_detector_pipeline.drift.clips.build import load_clip_detector  # brings torch, as the next one
+
+        return load_clip_detector(folder, trained)
     if trained.task.name != BoxDetector.task:
         return DriftDetector.load(folder, trained.network.module)
-    from drift_detector_pipeline.drift.boxes.build import box_model_of  # brings torch
+    from drift_detector_pipeline.drift.boxes.build import box_model_of
 
     return BoxDetector.load(folder, box_model_of(trained))
 
@@ -76,7 +81,9 @@ def page_of(verdict: AnyVerdict, window: Album | None, detector: Detector, facts
     return _KINDS[detector.task].page(verdict, window, detector, facts)
 
 
-def write_page_of(place: Path, verdict: AnyVerdict, album: Album, detector: Detector, facts: dict[str, Any]) -> Path:
+def write_page_of(
+    place: Path, verdict: AnyVerdict, album: Album | Window, detector: Detector, facts: dict[str, Any]
+) -> Path:  # fmt: skip
     """Write report.html and verdict.json into a new folder below `place`; return the page."""
     return _KINDS[detector.task].write(place, verdict, album, detector, facts)
 
@@ -87,5 +94,6 @@ def _load_boxes(folder: Path, model: Any) -> BoxDetector:
 
 _KINDS: dict[str | None, _Kind] = {
     DriftDetector.task: _Kind(DriftDetector.words, DriftDetector.load, report_page, write_report),
+    ClipDetector.task: _Kind(ClipDetector.words, ClipDetector.load, report_page, write_report),
     BoxDetector.task: _Kind(BoxDetector.words, _load_boxes, box_report_page, write_box_report),
 }

@@ -21,7 +21,6 @@ from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Album, Window
 from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict
-from drift_detector_pipeline.drift.verdict_words import as_json, summary
 from drift_detector_pipeline.files import final_name, new_folder, write_atomically, write_json
 from drift_detector_pipeline.pages import data_uri, fill_page, image_png
 
@@ -55,7 +54,7 @@ def write_report(
         page = report_page(verdict, window, detector, facts)
         write_atomically(folder / "report.html", page.encode("utf-8", "backslashreplace"))
         files = {"unreadable": window.unreadable}
-        write_json(folder / "verdict.json", as_json(verdict) | files | detector.about() | facts)
+        write_json(folder / "verdict.json", detector.words.as_json(verdict) | files | detector.about() | facts)
     return final_name(folder) / "report.html"
 
 
@@ -65,7 +64,7 @@ def report_page(verdict: Verdict, window: Album | Window | None, detector: Drift
     mixed = verdict.level == "notice" and cause is not None and cause.kind == MIX
     return fill_page(
         "drift.html",
-        title=_MIXED if mixed else _TITLES[verdict.level], verdict=verdict, words=summary(verdict)[1:],
+        title=_MIXED if mixed else _TITLES[verdict.level], verdict=verdict, words=detector.words.summary(verdict)[1:],
         facts=facts, about=detector.about(),
         command=shlex.join(facts["command"]), unreadable={} if window is None else window.unreadable,
         pictures=window is not None, pairs=_pairs(verdict, window, detector),

@@ -66,6 +66,11 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
 
     with prepared(machine_settings) as machine, stopping() as stop:
         trained = open_trained(run / "final_model.safetensors", machine)
+        if trained.clip is not None:
+            raise ConfigError(
+                f"{run}: is about clips, and those of one camera are alike, so no stream of them keeps a promise; "
+                "judge windows of many sources: make drift RUN=... IMAGES=..."
+            )
         limits = StreamLimits(settings.alpha, settings.horizon, settings.tolerated_loss)
         watch = StreamDetector(detector_of_run(run, trained), limits)
         place = place_for(run, images.resolve())

@@ -22,7 +22,12 @@ _HEADER_BYTES = 4096
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, OverflowError)
 
 
-def read_array(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "") -> Pixels:  # noqa: B008
+def read_array(
+    source: Path | BinaryIO,
+    limits: Limits = Limits(),  # noqa: B008
+    name: str = "",
+    most_bytes: int = _MOST_BYTES,
+) -> Pixels:
     """Read the frames of an .npz: uint8 (T, H, W, 3); `name` is what errors call it.
 
     Raises DataError if it holds no such array, has no frame, or its header promises more than `limits` allow; their
@@ -33,7 +38,7 @@ def read_array(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "
         with zipfile.ZipFile(source) as opened:
             if MEMBER not in opened.namelist():
                 raise DataError(f"{name}: holds no array named frames; save it with numpy.savez(path, frames=...)")
-            shape = _checked(opened, limits, name)
+            shape = _checked(opened, limits, name, most_bytes)
             with opened.open(MEMBER) as file:
                 _header(file)
                 pixels = np.frombuffer(file.read(math.prod(shape)), np.uint8)
@@ -44,7 +49,7 @@ def read_array(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "
         raise DataError(f"{name}: no whole .npz ({error})") from error
 
 
-def _checked(opened: zipfile.ZipFile, limits: Limits, name: str) -> tuple[int, ...]:
+def _checked(opened: zipfile.ZipFile, limits: Limits, name: str, most_bytes: int) -> tuple[int, ...]:
     """The shape of the array, from its first bytes."""
     with opened.open(MEMBER) as file:
         shape, in_order, kind = _header(file)
@@ -53,10 +58,10 @@ def _checked(opened: zipfile.ZipFile, limits: Limits, name: str) -> tuple[int, .
     frames, height, width, _ = shape
     if limits.frames is not None and frames > limits.frames:
         raise DataError(f"{name}: {frames} frames, more than {limits.frames}; leave some out")
-    if height * width > limits.pixels or math.prod(shape) > _MOST_BYTES:
+    if height * width > limits.pixels or math.prod(shape) > most_bytes:
         raise DataError(
             f"{name}: {frames} frames of {width} x {height} px are more than {limits.pixels:,} pixels a frame, or than "
-            f"{_MOST_BYTES >> 20} MiB in all; make it smaller"
+            f"{most_bytes >> 20} MiB in all; make it smaller"
         )
     return shape
 

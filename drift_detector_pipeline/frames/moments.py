@@ -33,6 +33,11 @@ def clips_of(root: Path, clips: Sequence[Footage], side_px: int, most: int) -> I
         yield from _of_video(file, clips, side_px, most)
 
 
+def small_frames(frames: Pixels, side_px: int, most: int) -> Pixels:
+    """Of an array (T, H, W, 3) at most `most` frames, evenly spaced, shorter side at most `side_px`."""
+    return np.stack([_smaller(frames[place], side_px) for place in chosen(len(frames), most)])
+
+
 def chosen(frames: int, most: int) -> list[int]:
     """Which of so many frames to keep: all, or `most` of them, evenly spaced."""
     kept = min(frames, most)
@@ -68,8 +73,7 @@ def _of_pictures(file: Path, clip: Footage, side_px: int, most: int) -> list[Pix
 
 
 def _of_array(file: Path, clip: Footage, side_px: int, most: int) -> list[Pixels]:
-    frames = read_array(file, name=file.name)
-    return [_smaller(frames[place], side_px) for place in chosen(len(frames), most)]
+    return list(small_frames(read_array(file, name=file.name), side_px, most))
 
 
 def _smaller(pixels: Pixels, side_px: int) -> Pixels:
@@ -81,18 +85,20 @@ def _smaller(pixels: Pixels, side_px: int) -> Pixels:
 
 def _of_video(file: Path, clips: Sequence[Footage], side_px: int, most: int) -> Iterator[Pixels | DataError]:
     wanted, given, problem = [_Wanted(clip, most) for clip in clips], 0, DataError("")
+    looking = sorted(wanted, key=lambda clip: clip.start)
     try:
         with open_video(file, name=file.name) as video:
             film = _Film(video, side_px)
             for picture in video.pictures():
-                film.show(picture, wanted[given:])
+                film.show(picture, looking)
                 while given < len(wanted) and wanted[given].whole:
                     yield np.stack(wanted[given].frames)
                     wanted[given].frames.clear()
+                    looking.remove(wanted[given])
                     given += 1
                 if given == len(wanted):
                     return
-            film.end(wanted[given:])
+            film.end(looking)
             problem = DataError(f"ends at {film.seconds:.3f} s, before the clip begins")
     except DataError as error:
         problem = error

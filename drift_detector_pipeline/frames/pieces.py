@@ -6,7 +6,7 @@ the times in the file, without decoding. Read by dataset.py.
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from drift_detector_pipeline.console import progress_bar
@@ -33,6 +33,19 @@ def cut(listing: Listing, clip_seconds: float) -> Listing:
                 clips[path], sources[path] = footage, listing.sources[image.path]
             bar.update()
     return listing._replace(images=sorted(images), clips=clips, sources=sources)
+
+
+def by_second(file: str, times: Sequence[float], length: float, clip_seconds: float) -> list[Footage]:
+    """The clip that begins at each second of a video in which a frame comes; those at the end are shorter.
+
+    `times` of the frames and `length` in seconds, as `Video.packet_times` gives them.
+    """
+    found = []
+    for second in range(math.ceil(length) or 1):
+        end = min(second + clip_seconds, max(length, second + 1e-3))
+        if count := sum(second <= time < end for time in times):
+            found.append(Footage(file, float(second), end, count))
+    return found or [Footage(file, 0.0, length, len(times))]
 
 
 def _pieces(listing: Listing, path: str, clip_seconds: float) -> Iterator[tuple[str, Footage]]:

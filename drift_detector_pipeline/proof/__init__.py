@@ -19,7 +19,9 @@ stream_summary      what was found, in a few numbers
 stream_study        streams: false notices, delays, beginnings, cost
 drift_cost          make bench_drift
 log_cost            what the request log costs
+rates               images per second of the training loop, and of nothing but its step
 training_speed      make bench
+gpu_check           make gpu_check
 scale               make bench_scale
 precision_accuracy  make bench_accuracy
 box_networks        make bench_boxes
@@ -28,12 +30,14 @@ clips               make bench_clips
 container_speed     make docker_bench
 load_material       image files and artefacts, drawn
 servers             a server as a group of processes, and what it costs
+film_load           how long an image waits while a video is watched
 serving_load        make load_test
 video_tracking      how often things in a video lose their numbers
 box_material        every image of the study of boxes through the network once
 box_drift_study     drift of boxes: false notices, power, mAP50 without true boxes
 box_suppression     which of many boxes are one: decided in the graph, or behind it
 served_boxes        the same from rows of a service: false notices of windows and streams, cost
+clip_drift          clips taken for independent, and sources: false notices
 healing             what healing is worth
 year/               make simulate_year
 """

@@ -32,6 +32,7 @@ from drift_detector_pipeline.release.box_executable import BoxExecutable, open_b
 from drift_detector_pipeline.release.executable import open_session
 from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.runs.machine import instruction_set
+from drift_detector_pipeline.tasks.boxes.answers import LEAST_SCORE as SAID
 
 REPORT = Path("reports/box_suppression.json")
 IMAGES, TRIES = 64, 7
@@ -105,8 +106,10 @@ def measure(outside: BoxExecutable, inside: Callable[[Any], Any], crops: Pixels)
         found[f"ms_in_batches_of_{batch}"] = _in_turn(ways, parts)
     own = [_as_set(one) for one in outside.find(crops)]
     other = _chosen(inside({"images": crops}), len(crops), outside.side_px)
-    found["boxes"] = sum(len(scores) for _, scores in own)
-    found["boxes_that_only_one_says"] = sum(map(_lonely, own, other))
+    for name, least in (("all", 0.0), ("that_a_service_says", SAID)):
+        some, others = ([_above(one, least) for one in sets] for sets in (own, other))
+        found[f"boxes_{name}"] = sum(len(scores) for _, scores in some)
+        found[f"of_them_only_one_way_says_{name}"] = sum(map(_lonely, some, others))
     return found
 
 
@@ -132,6 +135,10 @@ def _chosen(said: dict[str, Any], images: int, side_px: int) -> Sets:
         best = own[np.argsort(-scores[own], kind="stable")[:MOST]]
         sets.append((boxes[best], scores[best]))
     return sets
+
+
+def _above(one: tuple[Float32s, Float32s], least: float) -> tuple[Float32s, Float32s]:
+    return one[0][one[1] >= least], one[1][one[1] >= least]
 
 
 def _as_set(one: Found) -> tuple[Float32s, Float32s]:

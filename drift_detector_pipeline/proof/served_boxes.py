@@ -97,7 +97,7 @@ def _views(images: PackedImages, side: int) -> tuple[Pixels, list[Boxes]]:
     for place in images.indices("val").tolist():
         pixels, boxes = images[place], images.target(place)
         views.append(letterbox(pixels, side))
-        truth.append(boxes._replace(boxes=into(boxes.boxes, *pixels.shape[:2], side)))
+        truth.append(boxes._replace(boxes=into(boxes.boxes, pixels.shape[0], pixels.shape[1], side)))
     return np.stack(views), truth
 
 
@@ -159,7 +159,8 @@ def _changes(
         for level in (1, 3):
             changed = logged(engine, change_views(views, kind, level, np.arange(len(views))))
             verdicts = [
-                detector.check_scores(*changed.rows.take(rng.permutation(len(views))[:32])) for _ in range(TRIES)
+                detector.check_scores(*changed.rows.take(rng.permutation(len(views))[:32].tolist()))
+                for _ in range(TRIES)
             ]
             alarms = StreamDetector(detector, SOON).take(*changed.rows)
             whole = detector.check_scores(*changed.rows)

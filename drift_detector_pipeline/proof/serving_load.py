@@ -1,6 +1,7 @@
 """What the service costs beside bare inference, under load and far above it: `make load_test`, reports/serving.json.
 
-In: nothing, or export.path=FOLDER for an artefact of one's own instead of drawn ones; PEERS=SITE_PACKAGES of an
+In: nothing, or export.path=FOLDER for an artefact of one's own instead of drawn ones, of boxes into
+reports/serving_boxes.json; IMAGES=FOLDER of JPEGs to ask about instead of drawn ones; PEERS=SITE_PACKAGES of an
 environment with LitServe and BentoML, to be measured with the same file in the same run. k6 asks, as
 deploy/load/predict.js says. Figures are processor time of all of a server's processes, and ratios within the run: on a
 shared machine the clock says little.
@@ -27,9 +28,10 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.proof.film_load import beside_a_film
 from drift_detector_pipeline.proof.load_material import STORED_PX, draw_artefacts, draw_files
 from drift_detector_pipeline.proof.servers import Server, free_port, started
-from drift_detector_pipeline.release.artefact import Artefact, read_artefact
+from drift_detector_pipeline.release.artefact import BOXES, Artefact, read_artefact
 from drift_detector_pipeline.runs.facts import now, package_versions
 from drift_detector_pipeline.runs.machine import instruction_set
 from drift_detector_pipeline.serving.engine import Engine, open_engine
@@ -37,7 +39,7 @@ from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts, Row
 from drift_detector_pipeline.settings_in_use import Export, Serving
 
-REPORT = Path("reports/serving.json")
+REPORT, REPORT_OF_BOXES = Path("reports/serving.json"), Path("reports/serving_boxes.json")
 BATCH, TRIES, ROWS, IMAGES, SECONDS = 8, 6, 2000, 512, 10
 CLIENTS, TIMES_TOO_MANY = (8, 64), 3  # three times what the service takes at once
 _ROOT = Path(__file__).resolve().parents[2]
@@ -60,22 +62,38 @@ def main() -> int:
     refuse_others(words, ["export.path"], "no setting of the load test")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        draw_files(place / "images", IMAGES)
+        size = _files(place / "images")
         artefacts = [read_artefact(load_section(Export, words).path)] if words else draw_artefacts(place / "drawn")
         files = {one.precision: measure(one, place) for one in artefacts}
         peers = {name: found for name in _PEERS if (found := _measure_peer(name, artefacts[-1], place))}
     report = {
         "when": now(), "command": f'make load_test ARGS="{" ".join(words)}"', "tool": "k6", "cores": os.cpu_count(),
         "instruction_set": instruction_set(torch.device("cpu")), "packages": package_versions(),
-        "seconds_of_each_load": SECONDS, "image_px": STORED_PX, "batch_of_bare_inference": BATCH,
+        "seconds_of_each_load": SECONDS, "images": size, "batch_of_bare_inference": BATCH,
         "files": files, "peers": _beside(peers, files[artefacts[-1].precision], artefacts[-1].precision),
     }  # fmt: skip
-    REPORT.parent.mkdir(exist_ok=True)
-    write_json(REPORT, report)
+    target = REPORT_OF_BOXES if artefacts[0].task == BOXES else REPORT
+    target.parent.mkdir(exist_ok=True)
+    write_json(target, report)
     for name, found in files.items():
         log.info("%s: %s", name, json.dumps(found["ratios"]))
-    log.info("%s", REPORT)
+    log.info("%s", target)
     return 0
+
+
+def _files(folder: Path) -> str:
+    """Images to ask about, as 0.jpg and so on; what they are."""
+    own = os.environ.get("IMAGES")
+    if not own:
+        draw_files(folder, IMAGES)
+        return f"drawn, {STORED_PX} px"
+    folder.mkdir()
+    found = sorted(Path(own).glob("*.jpg"))[:IMAGES]
+    if not found:
+        raise ConfigError(f"IMAGES={own}: no .jpg in it")
+    for number, path in enumerate(found):
+        shutil.copy(path, folder / f"{number}.jpg")
+    return f"{len(found)} of one's own"
 
 
 def measure(artefact: Artefact, place: Path) -> Figures:
@@ -91,10 +109,11 @@ def measure(artefact: Artefact, place: Path) -> Figures:
     with _service(artefact, place) as server:
         found = _ask(server, loads, place, between=[bare.measure, whole.measure])
         memory = server.megabytes()
+        film = beside_a_film(server.address, sorted((place / "images").iterdir()), place)
     row_ms = _log_row_ms(engine, place)
     bare_ms, answer_ms = bare.milliseconds(BATCH), whole.milliseconds(BATCH)
     costs = {"bare_ms": bare_ms, "scores_ms": answer_ms - bare_ms, "log_row_ms": row_ms, "megabytes": memory}
-    return {**costs, "loads": found, "ratios": ratios(costs, found)}
+    return {**costs, "loads": found, "beside_a_film": film, "ratios": ratios(costs, found)}
 
 
 def ratios(costs: Mapping[str, float], loads: Mapping[str, Figures]) -> dict[str, float]:
@@ -209,9 +228,11 @@ def _k6(server: Server, load: Load, place: Path, field: str, seconds: int) -> Fi
     if program is None:
         raise ConfigError("k6: no such program; install it with what developing needs: make requirements_dev")
     summary = place / "k6.json"
+    images = place / "images"
     given = {
-        "URL": f"{server.address}/predict", "IMAGES": place / "images", "COUNT": IMAGES, "CLIENTS": load.clients,
-        "DURATION": f"{seconds}s", "OBEY": "yes" if load.obey else "no", "FIELD": field, "SUMMARY": summary,
+        "URL": f"{server.address}/predict", "IMAGES": images, "COUNT": len([*images.iterdir()]),
+        "CLIENTS": load.clients, "DURATION": f"{seconds}s", "OBEY": "yes" if load.obey else "no", "FIELD": field,
+        "SUMMARY": summary,
     }  # fmt: skip
     words = [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
     command = [program, "run", "--no-usage-report", "--quiet", *words, str(_ROOT / "deploy" / "load" / "predict.js")]

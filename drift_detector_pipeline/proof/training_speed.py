@@ -12,26 +12,22 @@ speed depends on their size, not on what they show.
 """
 
 import multiprocessing
-import shutil
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision import transforms as tv
 
 from drift_detector_pipeline.config import Composed, load
-from drift_detector_pipeline.console import log, progress_bar, set_up_logging
+from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_json
@@ -39,26 +35,30 @@ from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_S
 from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.modeling import inference
 from drift_detector_pipeline.modeling.loaders import load_batches
-from drift_detector_pipeline.modeling.optimization import build_optimizer
 from drift_detector_pipeline.modeling.order import evaluation_requests, training_requests
-from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.models import Network, build
 from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.proof.rates import (
+    BATCH,
+    PAIRS,
+    SOURCE_PX,
+    STEPS,
+    WARM_UP,
+    alternate,
+    bare_rate,
+    draw_images,
+    loop_rate,
+    steady_rate,
+)
 from drift_detector_pipeline.runs.facts import now, package_versions
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, keep_freed_memory, prepared
 from drift_detector_pipeline.tasks.classification.task import CLASSIFICATION
 
 REPORT = Path("reports/training_speed.json")
-PAIRS, STEPS, WARM_UP, BATCH, SOURCE_PX = 5, 12, 8, 64, 224
 PASSES = 16  # over the drawn images when nothing but input is measured
 PROFILED = [
     f"training.profiler.{setting}" for setting in ("enabled=true", "wait=0", "warmup=1", "active=1", "repeat=1")
 ]
-Rates = list[float]  # images per second, one a block
-
-
-class _EnoughError(Exception):
-    """Ends a measured training after its last step."""
 
 
 @exit_status
@@ -67,7 +67,7 @@ def main() -> int:
     set_up_logging()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        _draw_images(folder / "raw", BATCH * (STEPS + WARM_UP))
+        draw_images(folder / "raw", BATCH * (STEPS + WARM_UP))
         given = ["data=folder", f"data.raw_path={folder}/raw", f"data.processed_path={folder}/data", *sys.argv[1:]]
         given += [f"data.stored_side_px={SOURCE_PX}", "data.fit_fraction=0", "data.val_fraction=0.01"]
         given += ["wandb.mode=disabled"]
@@ -89,16 +89,16 @@ def _measure(given: list[str], folder: Path) -> dict[str, Any]:
             for side in (128, 224)
         }
         small = [*given, "data.img_size=128"]
-        measured["precision_vs_fp32_nchw_128px"] = _alternate(
-            lambda: _loop_rate(small, folder), lambda: _loop_rate([*small, "run.precision=fp32"], folder)
+        measured["precision_vs_fp32_nchw_128px"] = alternate(
+            lambda: loop_rate(small, folder), lambda: loop_rate([*small, "run.precision=fp32"], folder)
         )
-        measured["input_vs_imagefolder_128px"] = _alternate(
+        measured["input_vs_imagefolder_128px"] = alternate(
             lambda: _input_rate(load(small), machine), lambda: _imagefolder_rate(load(small), folder / "raw")
         )
-        measured["loop_after_profiling_vs_without_128px"] = _alternate(
-            lambda: _loop_rate([*small, *PROFILED], folder), lambda: _loop_rate(small, folder)
+        measured["loop_after_profiling_vs_without_128px"] = alternate(
+            lambda: loop_rate([*small, *PROFILED], folder), lambda: loop_rate(small, folder)
         )
-        measured["evaluation_vs_bare_forward_128px"] = _alternate(
+        measured["evaluation_vs_bare_forward_128px"] = alternate(
             lambda: _evaluation_rate(load(small), machine), lambda: _bare_forward_rate(load(small), machine)
         )
         for side in (128, 224):
@@ -122,54 +122,8 @@ def _measure(given: list[str], folder: Path) -> dict[str, Any]:
         }
 
 
-def _alternate(one: Callable[[], float], other: Callable[[], float]) -> dict[str, Any]:
-    """Measure both in turn; return the ratio one / other of each pair and its median."""
-    ones: Rates = []
-    others: Rates = []
-    for _ in range(PAIRS):
-        ones.append(one())
-        others.append(other())
-    ratios = [a / b for a, b in zip(ones, others, strict=True)]
-    return {
-        "median_ratio": round(statistics.median(ratios), 3),
-        "ratios": [round(ratio, 3) for ratio in ratios],
-        "images_per_second": [round(rate, 1) for rate in ones],
-        "compared_with": [round(rate, 1) for rate in others],
-    }
-
-
 def _loop_against_bare(given: list[str], machine: Machine, folder: Path) -> dict[str, Any]:
-    return _alternate(lambda: _loop_rate(given, folder), lambda: _bare_rate(load(given), machine))
-
-
-def _loop_rate(given: list[str], folder: Path) -> float:
-    """Images per second of `make train`'s own loop, without its first steps."""
-    times: list[float] = []
-
-    def note(step: int) -> None:
-        times.append(time.perf_counter())
-        if step == STEPS + WARM_UP - 1:
-            raise _EnoughError
-
-    shutil.rmtree(folder / "run", ignore_errors=True)
-    try:
-        train(load([*given, f"hydra.run.dir={folder}/run"]), note)
-    except _EnoughError:
-        set_up_logging()
-    return _steady_rate(times)
-
-
-def _bare_rate(composed: Composed, machine: Machine) -> float:
-    """Images per second of forward, backward and optimizer on one batch in memory, and nothing else."""
-    settings = composed.settings
-    network = build(settings.model, 2, settings.data.img_size)
-    module = network.module.to(machine.device).to(memory_format=machine.memory_format).train()
-    optimizer = build_optimizer(settings.training, module)
-    side = settings.data.img_size
-    images = torch.randn(BATCH, 3, side, side, device=machine.device).contiguous(memory_format=machine.memory_format)
-    labels = torch.randint(0, 2, (BATCH,), device=machine.device)
-    times = [_bare_step(module, optimizer, images, labels, machine) for _ in range(STEPS + WARM_UP)]
-    return _steady_rate(times)
+    return alternate(lambda: loop_rate(given, folder), lambda: bare_rate(load(given), machine))
 
 
 def _evaluation_rate(composed: Composed, machine: Machine) -> float:
@@ -201,18 +155,13 @@ def _bare_forward_rate(composed: Composed, machine: Machine) -> float:
         with machine.autocast():
             module(images).float().cpu()
         times.append(time.perf_counter())
-    return _steady_rate(times, CLASSIFICATION.batch)
-
-
-def _steady_rate(times: list[float], batch_size: int = BATCH) -> float:
-    """Images per second from the times in s at which batches ended, without the first ones."""
-    return batch_size * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
+    return steady_rate(times, CLASSIFICATION.batch)
 
 
 def _kept_against_returned(given: list[str], machine: Machine) -> dict[str, Any]:
     """Each in a process of its own: an allocator that was told once cannot be told to forget it."""
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        return _alternate(
+        return alternate(
             lambda: pool.apply(_bare_rate_alone, (given, machine, True)),
             lambda: pool.apply(_bare_rate_alone, (given, machine, False)),
         )
@@ -222,19 +171,7 @@ def _bare_rate_alone(given: list[str], machine: Machine, keep: bool) -> float:
     torch.set_num_threads(machine.threads)
     if keep:
         keep_freed_memory()
-    return _bare_rate(load(given), machine)
-
-
-def _bare_step(
-    module: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor, machine: Machine
-) -> float:
-    with machine.autocast():
-        loss = functional.cross_entropy(module(images).float(), labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    loss.item()
-    return time.perf_counter()
+    return bare_rate(load(given), machine)
 
 
 def _input_rate(composed: Composed, machine: Machine) -> float:
@@ -270,20 +207,6 @@ def _rate(batches: Iterator[torch.Tensor]) -> float:
     for batch in batches:
         count, ended = count + len(batch), time.perf_counter()  # before the workers are stopped
     return count / (ended - started)
-
-
-def _draw_images(folder: Path, count: int) -> None:
-    """Write JPEG files as detailed, and so as slow to decode, as photographs of their size (about 13 kB)."""
-    rng = np.random.default_rng(0)
-    with progress_bar(total=count, title="draw images", unit=" images") as bar:
-        for index in range(count):
-            coarse = Image.fromarray(rng.integers(0, 256, (28, 28, 3), dtype=np.uint8))
-            image = np.asarray(coarse.resize((SOURCE_PX, SOURCE_PX), Image.Resampling.BICUBIC), dtype=np.int16)
-            noisy = np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
-            path = folder / f"class_{index % 2}" / f"{index:04d}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(noisy).save(path, quality=85)
-            bar.update()
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -6,9 +6,11 @@ images/named_files.py for archives of anybody's images. What a path may be is `t
 
 import bz2
 import copy
+import errno
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -40,6 +42,7 @@ _UNBOUNDED = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
 _ON_DISK = 4096  # bytes that even an empty file takes
 _LONGEST_HEADER = 1 << 20  # bytes of a long name or the like, which tarfile reads as a whole
 _CLASHES = (IsADirectoryError, NotADirectoryError, FileExistsError)  # a file and a folder of one name in the archive
+_OF_THE_ARCHIVE = {None, errno.EINVAL}  # a decompressor's; a place before the file's first byte
 _Member = TypeVar("_Member", bound=tarfile.TarInfo)
 
 
@@ -63,6 +66,7 @@ def extract(archive: Path, target: Path) -> None:
     """
     damaged: tuple[type[Exception], ...] = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
     damaged += (EOFError, OSError, ValueError, RuntimeError)  # zipfile: unknown compression, encrypted
+    damaged += (IndexError, struct.error)  # ... a member without a name, a field that is cut
     target.mkdir(parents=True, exist_ok=True)
     try:
         start, room = _first_bytes(archive), max(MOST_GROWTH * archive.stat().st_size, ANY_SIZE)
@@ -81,7 +85,7 @@ def extract(archive: Path, target: Path) -> None:
                 _refuse_growth(archive, room)
                 bar.update()
     except damaged as error:
-        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, _CLASHES):
+        if isinstance(error, OSError) and error.errno not in _OF_THE_ARCHIVE and not isinstance(error, _CLASHES):
             raise  # the file system's error; that of a decompressor has no number
         raise DataError(
             f"{archive}: not a complete tar or zip archive ({error}). Fetch or pack it again, then: make process_data"

@@ -16,7 +16,7 @@ pruned      a network with fewer channels, for comparison
 beside      the table's rows that are never served
 trials      every file in every runtime
 box_export  the same of a network that finds boxes
-clip_export the same of a network that looks at clips, frame by frame
+clip_export  the same of a network that looks at clips, frame by frame
 source      what is exported: a network, its run, its images
 export      make export
 """

@@ -17,7 +17,9 @@ batcher           single crops -> batches of whatever waits; another model betwe
 decoding          bytes of unknown origin -> crops, in bounded memory
 metrics           what Prometheus may ask
 judging           windows of the log -> verdicts, beside the requests
-videos            a short video's bytes -> what is said of each frame, beside the requests
+lane              the way of everything that takes long to decode
+videos            a short video's bytes -> what is said of each frame
+clips             a clip's bytes -> what is said of it, and second by second
 trial             a model in the champion's shadow, others that answer single sources
 following         whoever is champion answers, within a second
 service           what lives as long as a service does
@@ -29,6 +31,7 @@ protocol          the Open Inference Protocol, version 2
 drift_answers     the endpoints about drift
 shadow_answers    the endpoint about a model in the shadow
 app               all endpoints together
+asked_for         which model the environment asks for
 door              a listening socket that can be closed without losing anybody
 __main__          make serve
 """

@@ -30,6 +30,7 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.release.artefact import MANIFEST
 from drift_detector_pipeline.serving.admission import Admission
 from drift_detector_pipeline.serving.app import build_app
+from drift_detector_pipeline.serving.asked_for import check_name, checkpoint_of
 from drift_detector_pipeline.serving.door import knocked, let_nobody_knock, open_door
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.following import Followed, open_champion
@@ -45,6 +46,10 @@ _ON_THE_WAY_S = 0.1  # a connection that has begun when the door closes is compl
 _HEARD_S = 3.0  # who connected just before the door closed has so long to say what it wants
 _MMAP_THRESHOLD, _LARGE_BYTES = -3, 2**20  # M_MMAP_THRESHOLD: what is larger is a mapping of its own
 _FINISH_S = 60  # after the door is closed; what is not answered by then is given up
+_OF_THE_ENVIRONMENT = {  # which wins over settings
+    "serving.port": "PORT", "serving.database": "DATABASE_URL", "serving.k_frames": "K_FRAMES",
+    "serving.threshold": "THRESHOLD",
+}  # fmt: skip
 _ALLOWED = [f"serving.{name}" for name in Serving.model_fields]
 
 
@@ -81,11 +86,14 @@ def _wanted(words: Sequence[str]) -> _Wanted:
     if command.target is not None:
         raise ConfigError(f"{command.target}: an artefact's folder is given as export.path={command.target}")
     refuse_others(command.overrides, [*_ALLOWED, "export.path"], "no setting of the service")
-    own = {"serving.port": os.environ.get("PORT"), "serving.database": os.environ.get("DATABASE_URL")}
     known = [
-        f"{name}={value!r}" if name.endswith("database") else f"{name}={value}" for name, value in own.items() if value
+        f"{name}={value!r}" if name.endswith("database") else f"{name}={value}"
+        for name, variable in _OF_THE_ENVIRONMENT.items()
+        if (value := os.environ.get(variable))
     ]
     settings = load_section(Serving, [*command.overrides, *known])
+    if checkpoint := os.environ.get("MODEL_CHECKPOINT"):
+        return _Wanted(settings, checkpoint_of(checkpoint), follow=False)
     given = {word.partition("=")[0] for word in command.overrides}
     follow = "export.path" not in given or "serving.models_path" in given
     return _Wanted(settings, load_section(Export, command.overrides).path, follow)
@@ -100,6 +108,7 @@ def _open(wanted: _Wanted) -> Service:
             _export(folder)
         found = open_engine(folder), Followed(place, None)
     engine, followed = found
+    check_name(os.environ.get("MODEL_NAME", ""), engine)
     if engine.detector is None:
         log.warning("%s: %s", folder, engine.why_no_drift)
     requests = RequestLog(settings.database, keep_days=settings.retention_days)

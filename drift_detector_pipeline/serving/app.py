@@ -22,13 +22,16 @@ from starlette.staticfiles import StaticFiles
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.serving import drift_answers, shadow_answers
 from drift_detector_pipeline.serving.admission import Admission, App, Limits, Receive, Scope, Send
+from drift_detector_pipeline.serving.clips import is_array
+from drift_detector_pipeline.serving.engine import Engine
 from drift_detector_pipeline.serving.keys import Keys
 from drift_detector_pipeline.serving.metrics import CONTENT_TYPE
 from drift_detector_pipeline.serving.problems import MEDIA_TYPE, ProblemBody, RequestError, documented
 from drift_detector_pipeline.serving.protocol import asker_of, routes
-from drift_detector_pipeline.serving.replies import PredictBody, as_json, body, of_video, predicted
+from drift_detector_pipeline.serving.replies import PredictBody, as_json, body, of_clip, of_video, predicted
 from drift_detector_pipeline.serving.service import Asker, Service
-from drift_detector_pipeline.serving.uploads import images_of, video_in
+from drift_detector_pipeline.serving.uploads import film_in, images_of
+from drift_detector_pipeline.video.track import SURE
 
 PAGE = Path(__file__).parent / "page"
 _BODY = ("malformed", "key", "slow", "large", "busy", "stopping")  # what may happen to any request with a body
@@ -55,10 +58,11 @@ _IMAGES = {
     }
 }
 _FILE = {"schema": {"type": "string", "format": "binary"}}
-_VIDEO_TOO = {
+_FILMS = dict.fromkeys(("video/mp4", "video/webm", "application/x-npz"), _FILE)
+_FILM_TOO = {
     "requestBody": {
         "required": True,
-        "content": {**_IMAGES["requestBody"]["content"], "video/mp4": _FILE, "video/webm": _FILE},  # type: ignore[dict-item]
+        "content": {**_IMAGES["requestBody"]["content"], **_FILMS},  # type: ignore[dict-item]
     }
 }
 Source = Annotated[
@@ -157,33 +161,39 @@ def _shortcut(app: FastAPI, service: Service) -> App:
 async def _answer(service: Service, request: Request, *, scores: bool) -> Response:
     asker = asker_of(request)
     contents = await images_of(request)
-    if (video := video_in(contents)) is not None:
-        return await _watch(service, request, asker, video)
+    if (film := film_in(contents)) is not None:
+        return await _watch(service, request, asker, film)
     answers = await service.predict(contents, asker)
     milliseconds = 1000 * (time.perf_counter() - asker.started)
     return as_json(predicted(answers, asker.request_id, milliseconds, scores=scores))
 
 
-async def _watch(service: Service, request: Request, asker: Asker, video: bytes) -> Response:
-    watched = await service.watch(video, asker, request.is_disconnected)
+async def _watch(service: Service, request: Request, asker: Asker, film: bytes) -> Response:
+    """Answer a video or an array of frames."""
+    threshold, engine = service.settings.threshold, service.engine_for(asker.source)
+    if engine.looks_at_clips or is_array(film):
+        clip = await service.look_at_clip(film, asker, request.is_disconnected)
+        return _said(clip.answered.engine, asker, of_clip(clip, threshold))
+    watched = await service.watch(film, asker, request.is_disconnected)
+    engine, sure = watched.frames[0].answered.engine, SURE if threshold is None else threshold
+    # Thousands of boxes would hold up everybody.
+    return await asyncio.to_thread(lambda: _said(engine, asker, of_video(watched, sure)))
 
-    def reply() -> Response:
-        said, engine = of_video(watched, service.settings.threshold), watched.frames[0].answered.engine
-        return as_json(body(engine, asker.request_id, 1000 * (time.perf_counter() - asker.started), [said]))
 
-    return await asyncio.to_thread(reply)  # thousands of boxes would hold up everybody
+def _said(engine: Engine, asker: Asker, answer: dict[str, Any]) -> Response:
+    return as_json(body(engine, asker.request_id, 1000 * (time.perf_counter() - asker.started), [answer]))
 
 
 def _add_answers(app: FastAPI, service: Service) -> None:
     problems = documented(*_BODY, "type", "image", "video", "value")
 
-    @app.post("/predict", tags=["Answers"], response_model=PredictBody, responses=problems, openapi_extra=_VIDEO_TOO)
+    @app.post("/predict", tags=["Answers"], response_model=PredictBody, responses=problems, openapi_extra=_FILM_TOO)
     async def predict(
         request: Request,
         source: Source = "",
         scores: Annotated[bool, Query(description="what drift is tested on, too")] = False,
     ) -> Response:
-        """Answer one image or several, or a short video frame by frame: as the body, a form, or base64 in JSON."""
+        """Answer one image or several, a short video, or a clip as .npz: as the body, a form, or base64 in JSON."""
         return await _answer(service, request, scores=scores)
 
 

@@ -27,6 +27,7 @@ class Answered(NamedTuple):
     probabilities: Float32s  # (K,)
     phi: Float32s | None  # (S,)
     found: Found | None = None  # in px of the crop; None of a model that says labels
+    logits: Float32s | None = None  # (K,); None where boxes are found
     crop: Crop | None = None  # that it was asked about; None if that was sent as it is
 
     @property
@@ -112,7 +113,8 @@ class Batcher:
             if not job.answered.done():
                 row = None if said.phi is None else said.phi[place]
                 found = None if said.found is None else said.found[place]
-                job.answered.set_result(Answered(engine, said.probabilities[place], row, found))
+                logits = None if said.logits is None else said.logits[place]
+                job.answered.set_result(Answered(engine, said.probabilities[place], row, found, logits))
 
 
 def _fits(job: _Job, engine: Engine) -> bool:

@@ -25,7 +25,7 @@ from drift_detector_pipeline.images.decode import Side, decode_picture, fit
 from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.networks.boxes.found import Found
-from drift_detector_pipeline.release.artefact import BOXES, REFERENCE, Artefact, read_artefact, version_of
+from drift_detector_pipeline.release.artefact import BOXES, CLIPS, REFERENCE, Artefact, read_artefact, version_of
 from drift_detector_pipeline.release.box_executable import BoxExecutable, open_box_executable
 from drift_detector_pipeline.release.executable import Executable, open_executable
 
@@ -39,6 +39,7 @@ class Answers(NamedTuple):
     probabilities: Float32s  # (N, K); where boxes are found: the score of each class's best box, 0 without one
     phi: Float32s | None  # (N, S); None of a model without drift reference
     found: list[Found] | None = None  # N; None of a model that says labels
+    logits: Float32s | None = None  # (N, K); None where boxes are found
 
 
 class Crop(NamedTuple):
@@ -76,6 +77,11 @@ class Engine:
         """Whether it says where things are, not what an image shows."""
         return self.artefact.task == BOXES
 
+    @property
+    def looks_at_clips(self) -> bool:
+        """Whether it says what happens, over the frames of a clip."""
+        return self.artefact.task == CLIPS
+
     def view(self, content: bytes) -> Crop:
         """Decode an image file and cut what the model is given. Raises DataError if it is no complete image."""
         picture = decode_picture(content, self.artefact.stored_side_px, self._side)
@@ -105,10 +111,11 @@ class Engine:
             return self._where(crops, self.executable(crops))
         said = self.executable.say(crops)
         if not isinstance(self.detector, DriftDetector):
-            return Answers(said.probabilities, None)
+            return Answers(said.probabilities, None, None, said.logits)
         early = np.zeros((len(crops), 0), np.float32) if said.early is None else said.early
         signals = Signals(pixel_scores(crops), early, said.features, said.logits)
-        return Answers(said.probabilities, phi(signals, self.detector.reference.learned.parameters))
+        row = phi(signals, self.detector.reference.learned.parameters)
+        return Answers(said.probabilities, row, None, said.logits)
 
     def _where(self, crops: Pixels, said: BoxOutputs) -> Answers:
         found = list(said.found)

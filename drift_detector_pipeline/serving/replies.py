@@ -11,11 +11,14 @@ import numpy as np
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from drift_detector_pipeline.arrays import Float32s, Float64s
 from drift_detector_pipeline.networks.boxes.found import Found
 from drift_detector_pipeline.serving.batcher import Answered
+from drift_detector_pipeline.serving.clips import ClipSaid
 from drift_detector_pipeline.serving.engine import Engine
 from drift_detector_pipeline.serving.videos import Watched
 from drift_detector_pipeline.tasks.boxes.answers import answer, on_image
+from drift_detector_pipeline.tasks.clips.curve import decide
 from drift_detector_pipeline.video.numbering import Numbering
 
 TOP = 3
@@ -90,13 +93,40 @@ class VideoBody(BaseModel):
     problem: str | None = Field(description="why there are no more frames, if the file could not be read to its end")
 
 
+class SecondBody(BaseModel):
+    """What is said of the clip that begins at a second of a video."""
+
+    second: int = Field(ge=0)
+    start: float
+    end: float = Field(description="a clip's length later, or where the video ends")
+    label: str
+    probability: float
+    top3: list[Share]
+
+
+class ClipBody(BaseModel):
+    """What happens in a clip, by a model of clips."""
+
+    height: int = Field(description="px of the frames that were looked at")
+    width: int
+    label: str
+    probability: float = Field(ge=0, le=1)
+    top3: list[Share]
+    frames: int = Field(description="whose mean this is; 0: the mean of the seconds that could be had")
+    seconds: float | None = Field(description="of a video; null: an array, which has no times")
+    timeline: list[SecondBody] = Field(description="of a video, the clip that begins at each second")
+    problem: str | None = Field(description="what of the video could not be read, if anything")
+
+
 class PredictBody(BaseModel):
     """What is said of a request's images, in their order, or of its video."""
 
     model: str = Field(description="first 12 hexadecimal digits of the SHA-256 of the file that computed all of this")
     request_id: str
     milliseconds: float = Field(ge=0, description="in the service, from the first byte of the request on")
-    answers: list[AnswerBody | BoxesBody | VideoBody] = Field(description="labels or boxes, as the model says; a video")
+    answers: list[ClipBody | AnswerBody | BoxesBody | VideoBody] = Field(
+        description="labels, boxes or clips, as the model says; or a video frame by frame"
+    )
 
 
 def predicted(answers: list[Answered], request_id: str, milliseconds: float, *, scores: bool) -> dict[str, Any]:
@@ -113,6 +143,25 @@ def body(engine: Engine, request_id: str, milliseconds: float, answers: list[dic
         "milliseconds": round(milliseconds, 3),
         "answers": answers,
     }
+
+
+def of_clip(clip: ClipSaid, threshold: float | None) -> dict[str, Any]:
+    """A `ClipBody`; with two classes the one that is looked for is said from the probability `threshold` on."""
+    classes, crop = clip.answered.engine.artefact.classes, clip.answered.crop
+    assert crop is not None
+
+    def decided(probabilities: Float64s) -> dict[str, Any]:
+        said = _labels(probabilities, classes)
+        return said if threshold is None or len(classes) != 2 else decide(said, classes, threshold)
+
+    return {
+        "height": crop.image[0], "width": crop.image[1], **decided(clip.probabilities), "frames": clip.frames,
+        "seconds": clip.seconds, "problem": clip.problem,
+        "timeline": [
+            {"second": int(one.start), "start": one.start, "end": one.end, **decided(one.probabilities)}
+            for one in clip.timeline
+        ],
+    }  # fmt: skip
 
 
 def of_video(watched: Watched, threshold: float) -> dict[str, Any]:
@@ -137,16 +186,19 @@ def as_json(value: dict[str, Any], status: int = 200) -> Response:
 
 
 def _answer(answered: Answered, *, scores: bool) -> dict[str, Any]:
-    classes, chances = answered.engine.artefact.classes, answered.probabilities
     if answered.found is not None:
         found = _boxes(answered.found, answered)
     else:
-        order = np.argsort(-chances, kind="stable")[:TOP].tolist()
-        top = [{"label": classes[place], "probability": float(chances[place])} for place in order]
-        found = {**top[0], "top3": top}
+        found = _labels(answered.probabilities, answered.engine.artefact.classes)
     if scores and answered.phi is not None:
         found["scores"] = answered.engine.explain(answered.phi)
     return found
+
+
+def _labels(chances: Float32s | Float64s, classes: list[str]) -> dict[str, Any]:
+    order = np.argsort(-chances, kind="stable")[:TOP].tolist()
+    top = [{"label": classes[place], "probability": float(chances[place])} for place in order]
+    return {**top[0], "top3": top}
 
 
 def _boxes(found: Found, answered: Answered) -> dict[str, Any]:

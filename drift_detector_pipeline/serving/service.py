@@ -18,17 +18,19 @@ from drift_detector_pipeline.errors import PipelineError
 from drift_detector_pipeline.frames.read import Limits
 from drift_detector_pipeline.release.artefact import MANIFEST, REFERENCE
 from drift_detector_pipeline.serving.batcher import Answered, Batcher
+from drift_detector_pipeline.serving.clips import ClipSaid, look_at_clip
 from drift_detector_pipeline.serving.decoding import Decoder, Prepared, thumbnail_of
 from drift_detector_pipeline.serving.engine import Crop, Engine, open_engine
 from drift_detector_pipeline.serving.following import Followed, Follower, places_of
 from drift_detector_pipeline.serving.judging import Judge
 from drift_detector_pipeline.serving.kept import KeptImages
+from drift_detector_pipeline.serving.lane import Lane, Sent
 from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.problems import RequestError
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts, Row, StoredVerdict
 from drift_detector_pipeline.serving.trial import Shadow, Taken, Trials
-from drift_detector_pipeline.serving.videos import Videos, Watched
+from drift_detector_pipeline.serving.videos import Watched, watch
 from drift_detector_pipeline.settings_in_use import Serving
 
 
@@ -59,7 +61,7 @@ class Service:
         self._follower = None if followed is None else Follower(followed, self.exchange)
         self._following: asyncio.Task[None] | None = None
         self.decoder = Decoder(int(settings.max_megapixels * 1e6))
-        self.videos = Videos(_video_limits(settings))
+        self.lane = Lane()
         self.judge = Judge(log, self.metrics, settings)
         self.kept = _kept_images(settings)
         self._swapping = asyncio.Lock()
@@ -96,7 +98,7 @@ class Service:
         if self.shadow is not None:
             await self.shadow.stop()
         self.decoder.stop()
-        await asyncio.to_thread(self.videos.stop)
+        await asyncio.to_thread(self.lane.stop)
         await self.judge.stop()
         await asyncio.to_thread(self.log.close)
         if self.kept:
@@ -114,19 +116,37 @@ class Service:
     async def watch(self, content: bytes, asker: Asker, gone: Callable[[], Awaitable[bool]]) -> Watched:
         """Answer every frame of a short video, all by the same model; one of them, drawn at random, is logged.
 
-        Raises RequestError as `Videos.watch` does.
+        Raises RequestError as `videos.watch` does.
         """
+        sent = self._sent(content, asker, gone)
+        watched = await watch(self.lane, sent, _video_limits(self.settings))
+        crop, answered = watched.one
+        self._keep(crop.pixels, await _hash_of(content), answered, asker)
+        self.metrics.images.labels(sent.engine.model).inc(len(watched.frames) - 1)
+        return watched
+
+    async def look_at_clip(self, content: bytes, asker: Asker, gone: Callable[[], Awaitable[bool]]) -> ClipSaid:
+        """Say what happens in a video or an array of frames; the clip is one row of the log.
+
+        Raises RequestError as `videos.watch` does; also if the model is none of clips.
+        """
+        sent, limits, shown = self._sent(content, asker, gone), _video_limits(self.settings), self.settings.k_frames
+        cut = sent.engine.artefact.clip
+        if cut is None:
+            raise RequestError("type", "an array of frames is for a model of clips; this one looks at single images")
+        said = await look_at_clip(self.lane, sent, cut if shown is None else cut._replace(k_frames=shown), limits)
+        whole = said.answered._replace(probabilities=said.probabilities.astype(np.float32))
+        assert whole.crop is not None
+        self._keep(whole.crop.pixels, await _hash_of(content), whole, asker)
+        return said
+
+    def _sent(self, content: bytes, asker: Asker, gone: Callable[[], Awaitable[bool]]) -> Sent:
         engine = self.engine_for(asker.source)
 
         async def ask(crop: Crop) -> Answered:
             return _checked((await self.batcher.answer(crop.pixels, engine, pinned=True))._replace(crop=crop))
 
-        watched = await self.videos.watch(content, engine, ask, gone)
-        crop, answered = watched.one
-        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(content).digest())
-        self._keep(crop.pixels, sha256, answered, asker)
-        self.metrics.images.labels(engine.model).inc(len(watched.frames) - 1)
-        return watched
+        return Sent(content, engine, ask, gone)
 
     def engine_for(self, source: str | None) -> Engine:
         """Who answers a source."""
@@ -238,8 +258,12 @@ class Service:
         self.log.put(engine.log_id, row, thumbnail_of(crop) if sampled else None)
         self.judge.saw(engine, asker.source, sha256, crop)
         self.metrics.images.labels(engine.model).inc()
-        if self.shadow is not None and asker.source not in self._canaries:
+        if self.shadow is not None and asker.source not in self._canaries and not engine.looks_at_clips:
             self.shadow.take(Taken(crop, sha256, answered, asker.request_id, asker.source))
+
+
+async def _hash_of(content: bytes) -> bytes:
+    return await asyncio.to_thread(lambda: hashlib.sha256(content).digest())
 
 
 def _video_limits(settings: Serving) -> Limits:

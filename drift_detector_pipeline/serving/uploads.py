@@ -12,6 +12,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from drift_detector_pipeline.serving.clips import is_array
 from drift_detector_pipeline.serving.problems import RequestError
 
 MOST_IMAGES = 64  # of one request
@@ -45,14 +46,14 @@ def is_video(content: bytes) -> bool:
     return content.startswith(_EBML) or kind in _BOXES or (kind == b"ftyp" and brand not in _STILL)
 
 
-def video_in(contents: list[bytes]) -> bytes | None:
-    """The video of a request that is about one; None of a request of images.
+def film_in(contents: list[bytes]) -> bytes | None:
+    """The video, or the .npz of frames, of a request that is about one; None of a request of images.
 
     Raises RequestError if there is more in it.
     """
-    found = next(filter(is_video, contents), None)
+    found = next((one for one in contents if is_video(one) or is_array(one)), None)
     if found is not None and len(contents) > 1:
-        raise RequestError("value", f"{len(contents)} files, one of them a video: send it alone, one a request")
+        raise RequestError("value", f"{len(contents)} files, one of them a video or .npz: send it alone, one a request")
     return found
 
 

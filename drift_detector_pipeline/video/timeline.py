@@ -18,6 +18,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash, final_name, new_folder, write_atomically, write_json
+from drift_detector_pipeline.frames.pieces import by_second
 from drift_detector_pipeline.frames.read import open_video
 from drift_detector_pipeline.modeling.clip_files import read_pieces
 from drift_detector_pipeline.modeling.labels import answers_of, check_for_task
@@ -88,15 +89,9 @@ def _lines(
 
 
 def _pieces(video: Path, clip_seconds: float) -> list[Footage]:
-    """The clip that begins at each second in which a frame comes; those at the end are shorter."""
     with open_video(video) as opened:
         times, length = opened.packet_times()
-    found = []
-    for second in range(math.ceil(length) or 1):
-        end = min(second + clip_seconds, max(length, second + 1e-3))
-        if count := sum(second <= time < end for time in times):
-            found.append(Footage(str(video), float(second), end, count))
-    return found or [Footage(str(video), 0.0, length, len(times))]
+    return by_second(str(video), times, length, clip_seconds)
 
 
 def _small(frames: Pixels) -> Pixels:

@@ -14,10 +14,12 @@ import threading
 import time
 
 import httpx
+import numpy as np
 import pytest
 from conftest import ROOT, needs_clone
+from drawn_video import write_frames
 from running import process
-from small_artefact import png, world
+from small_artefact import make_clips_artefact, png, world
 
 from drift_detector_pipeline.proof.servers import Server
 
@@ -153,3 +155,27 @@ print([str(one.proto) for one in test.main])
         done = subprocess.run(command, env=environment | {"SERVICE": address}, capture_output=True, text=True)
     assert f"{expected['label']}: {expected['probability']:.1%}" in done.stdout, done.stderr
     assert "No verdict yet" in done.stdout
+
+
+def test_the_page_of_streamlit_shows_what_is_said_of_a_clip(tmp_path):
+    environment = with_package("streamlit")
+    make_clips_artefact(tmp_path / "model")
+    frames = world(24, 23)[0]
+    np.savez(tmp_path / "clip.npz", frames=frames)
+    larger = frames.repeat(4, axis=1).repeat(4, axis=2)
+    film = write_frames(tmp_path / "film.webm", list(larger), rate=8, codec="libvpx-vp9")
+    code = f"""
+from pathlib import Path
+from streamlit.testing.v1 import AppTest
+test = AppTest.from_file({str(ROOT / "deploy" / "streamlit_page.py")!r}, default_timeout=60).run()
+files = [(path, Path(path).read_bytes(), "video/webm") for path in ({str(tmp_path / "clip.npz")!r}, {str(film)!r})]
+test.file_uploader[0].set_value(files).run()
+assert not test.exception, test.exception
+print(len(test.table), len(test.error), [str(one.proto) for one in test.main])
+"""
+    with process(tmp_path / "model", tmp_path) as (_, address):
+        [said] = httpx.post(f"{address}/predict", content=(tmp_path / "clip.npz").read_bytes()).json()["answers"]
+        own = environment | {"BACKEND_URL": f"{address}/"}
+        done = subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 0 ") and f"{said['label']}: {said['probability']:.1%}" in done.stdout

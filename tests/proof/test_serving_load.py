@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from conftest import ROOT, needs_clone
 from running import process
-from small_artefact import SIDE_PX
+from small_artefact import SIDE_PX, make_clips_artefact, world
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.proof import serving_load
@@ -126,3 +127,21 @@ def test_locust_runs_the_same_scenario(models, tmp_path):
     assert done.returncode == 0, done.stderr
     [said] = json.loads(done.stdout)
     assert said["num_requests"] > 0 and said["num_failures"] == 0
+
+
+@needs_clone
+@pytest.mark.slow
+def test_k6_asks_about_a_clip_by_the_names_that_are_known_elsewhere(tmp_path):
+    k6 = shutil.which("k6", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if k6 is None:
+        pytest.skip("needs k6: make requirements_dev")
+    make_clips_artefact(tmp_path / "model")
+    np.savez(tmp_path / "clip.npz", frames=world(16, 1)[0])
+    with process(tmp_path / "model", tmp_path) as (_, address):
+        given = {"NPZ_PATH": tmp_path / "clip.npz", "APP_URL": address, "VUS": 2, "DURATION": "2s"}
+        words = [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
+        script = ROOT / "deploy" / "load" / "clips.js"
+        done = subprocess.run([k6, "run", "--no-usage-report", "--quiet", *words, str(script)], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["answered"] > 0 and said["failed"] == 0

@@ -139,6 +139,26 @@ def test_an_archive_cut_anywhere_is_refused(tmp_path: Path, suffix: str) -> None
             extract(tmp_path / "cut", tmp_path / "out")
 
 
+def test_a_zip_whose_table_lies_before_its_first_byte_is_damaged(tmp_path: Path) -> None:
+    """Found by tests/fuzz_bytes.py: the seek to such a place fails as those of a file system do."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as packed:
+        packed.writestr("a/b", b"c")
+    content = bytearray(whole.getvalue())
+    content[-6:-2] = (1 << 16).to_bytes(4, "little")  # where the table is said to be: further on than it is
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match="not a complete tar or zip archive"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_zip_with_a_member_without_a_name_is_damaged(tmp_path: Path) -> None:
+    """Found by tests/fuzz_bytes.py: Python looks for the last letter of the name."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr(zipfile.ZipInfo("\0"), b"c")
+    with pytest.raises(DataError):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
 @pytest.mark.parametrize("suffix", ["tgz", "tar.bz2", "tar.xz", "zip"])
 def test_a_flipped_bit_in_the_data_is_noticed(image_folder: Path, tmp_path: Path, suffix: str) -> None:
     whole = pack(image_folder, tmp_path / f"a.{suffix}").read_bytes()

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.release.artefact import MODEL, Artefact, write_artefact
+from drift_detector_pipeline.release.artefact import CLIPS, MODEL, Artefact, write_artefact
 from drift_detector_pipeline.release.executable import open_executable
 
 SIDE_PX, CLASSES = 24, ["down", "across", "flat"]
@@ -94,3 +94,9 @@ def make_artefact(folder: Path, seed=0, *, wait=0, reference=True) -> Artefact:
         DriftDetector.build(way, *fit, *ref, classes=CLASSES, kinds=kinds, twins=60).save(folder)
         artefact = write_artefact(artefact)
     return artefact
+
+
+def make_clips_artefact(folder: Path, k_frames=4) -> Artefact:
+    """The same network over the frames of clips of a second, without reference."""
+    artefact = make_artefact(folder, reference=False)
+    return write_artefact(artefact._replace(task=CLIPS, clip_seconds=1.0, stored_frames=12, k_frames=k_frames))

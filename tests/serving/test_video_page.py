@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from drawn_video import write_frames
 from running import running
+from small_artefact import make_clips_artefact, world
 from small_boxes import CELL_PX, SIDE_PX, make_boxes_artefact, scene
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -107,3 +108,32 @@ def test_a_file_that_the_browser_cannot_play_is_led_through_by_buttons(page, tmp
     page.locator(".film button", has_text="one frame ▶").click()
     page.get_by_text("frame 1, 0.04 s").wait_for()
     assert SIDE_PX == 96 and page.evaluate("document.querySelector('.film canvas').width") == 96
+
+
+@pytest.fixture(scope="module")
+def of_clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "clips"
+    make_clips_artefact(folder)
+    with running(folder, tmp_path_factory.mktemp("log")) as started:
+        yield started
+
+
+def test_a_clip_has_its_label_and_every_second_a_column_that_leads_there(page, of_clips, tmp_path):
+    across, down = (world(40, seed)[0][world(40, seed)[1] == label][:1] for seed, label in ((1, 1), (1, 0)))
+    frames = np.concatenate([across.repeat(24, 0), down.repeat(24, 0)]).repeat(4, axis=1).repeat(4, axis=2)
+    film = write_frames(tmp_path / "stripes.webm", frames, rate=12, codec="libvpx-vp9")
+    np.savez(tmp_path / "clip.npz", frames=frames[:9])
+    page.goto(of_clips.address)
+    page.set_input_files("#files", [str(film), str(tmp_path / "clip.npz")])
+    page.get_by_text("2 of 2 videos").wait_for()
+    shown = page.locator("#answers .film")
+    assert shown.count() == 2 and shown.nth(0).locator("video").count() == 0
+    assert shown.nth(0).locator("strong").inner_text() == "across"
+    columns = shown.nth(1).locator(".seconds button")
+    said = [column.get_attribute("aria-label") for column in columns.all()]
+    assert [words.split(":")[1].split()[0] for words in said] == ["across", "across", "down", "down"]
+    columns.nth(2).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('.film video').currentTime > 1.9")
+    assert "from 2 to 3.0 s" in shown.nth(1).inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -132,7 +132,7 @@ def test_images_are_answered_while_a_video_is_watched_and_others_wait_their_turn
         slowest = max(slowest, time.monotonic() - begun)
     assert sorted(set(statuses)) == [200, 503] and statuses.count(200) >= 5
     assert slowest < 5
-    assert service.service.videos._inside == 0
+    assert service.service.lane.inside == 0
 
 
 def _post(service, content):
@@ -154,7 +154,7 @@ def test_whoever_goes_ends_the_watching(service, film):
     try:
         with pytest.raises(httpx.TimeoutException):
             httpx.post(f"{service.address}/predict", content=film, timeout=0.15)
-        while service.service.videos._inside:
+        while service.service.lane.inside:
             time.sleep(0.01)
     finally:
         service.service.batcher._on_batch = original

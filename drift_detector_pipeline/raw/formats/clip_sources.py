@@ -27,6 +27,14 @@ def sources_of(clips: Sequence[RawImage]) -> tuple[dict[str, str], SourcesFrom]:
     return {clip.path: clip.path for clip in clips}, "unknown"
 
 
+def sources_named(clips: Sequence[RawImage]) -> tuple[dict[str, str], SourcesFrom]:
+    """The same where no class says whether names mean something: all may be of one source."""
+    for named in (_by_folder(clips), _by_name(clips)):
+        if len(set(named.values())) < len(clips):
+            return named, "named"
+    return {clip.path: clip.path for clip in clips}, "unknown"
+
+
 def _by_folder(clips: Sequence[RawImage]) -> dict[str, str]:
     """The first folder below the class that not all have; a clip without one counts as its own."""
     ways = {clip.path: PurePosixPath(clip.key).parts[1:-1] for clip in clips}

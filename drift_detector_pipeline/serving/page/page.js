@@ -67,7 +67,7 @@ async function labelShown(file, answer) {
 }
 
 async function showAnswer(file, answer) {
-  const shown = answer.frames ? filmShown : answer.boxes ? boxesShown : labelShown;
+  const shown = "frames" in answer ? filmShown : answer.boxes ? boxesShown : labelShown;
   place("answers").prepend(await shown(file, answer));
   while (place("answers").children.length > MOST_SHOWN) place("answers").lastChild.remove();
 }
@@ -99,14 +99,15 @@ async function watchAll(videos) {
     place("status").textContent = `Watching ${file.name} …`;
     const said = await ask("/predict", file);
     await showAnswer(file, said.answers[0]);
-    const words = `${said.answers[0].frames.length} frames of ${file.name} answered.`;
+    const { timeline, frames } = said.answers[0];
+    const words = timeline ? `${file.name} answered.` : `${frames.length} frames of ${file.name} answered.`;
     place("status").textContent = videos.length > 1 ? `${words} ${number + 1} of ${videos.length} videos.` : words;
   }
 }
 
 async function take(files) {
-  const videos = [...files].filter(isVideo);
-  const images = [...files].filter((file) => !isVideo(file) && (file.type.startsWith("image/") || !file.type));
+  const videos = [...files].filter(isFilm);
+  const images = [...files].filter((file) => !isFilm(file) && (file.type.startsWith("image/") || !file.type));
   if (!images.length && !videos.length) {
     place("status").textContent = "None of these is an image or a video.";
     return;

@@ -3,13 +3,18 @@
 
 const VIDEO_ENDINGS = /\.(mp4|m4v|mov|webm|mkv|avi)$/i;
 
-function isVideo(file) {
-  return file.type.startsWith("video/") || VIDEO_ENDINGS.test(file.name || "");
+// What is asked about alone: a video, or an .npz of frames.
+function isFilm(file) {
+  return file.type.startsWith("video/") || VIDEO_ENDINGS.test(file.name || "") || isArray(file);
 }
 
-// The last frame that has begun at `seconds`; half a frame early is near enough: players round.
+function isArray(file) {
+  return /\.npz$/i.test(file.name || "");
+}
+
+// The last frame that has begun at `seconds`, or will a moment later: half a frame, of whole seconds less; players round.
 function frameAt(frames, seconds) {
-  const gap = frames.length > 1 ? (frames[frames.length - 1].seconds - frames[0].seconds) / (frames.length - 1) : 0;
+  const gap = frames.length > 1 ? Math.min(0.1, (frames[frames.length - 1].seconds - frames[0].seconds) / (frames.length - 1)) : 0;
   let [low, high] = [0, frames.length - 1];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
@@ -64,7 +69,7 @@ function labelStrip(frames, goTo) {
 }
 
 // The player with a canvas over it, buttons that go from frame to frame, and what is said of the frame on the screen.
-function filmPlayer(file, answer, draw) {
+function filmPlayer(file, answer, draw, unit = "frame") {
   const player = element("video", { controls: "", muted: "", playsinline: "", controlslist: "nofullscreen", "aria-label": file.name });
   player.muted = true;
   player.src = URL.createObjectURL(file);
@@ -87,13 +92,13 @@ function filmPlayer(file, answer, draw) {
     return button;
   };
   player.addEventListener("error", () => {
-    trouble.textContent = "This browser cannot play the file; the buttons lead through its frames.";
+    trouble.textContent = "This browser cannot play the file; the buttons lead through it.";
     player.hidden = true;
   });
   follow(player, (seconds) => {
     if (!player.seeking) show(frameAt(answer.frames, seconds)); // else it is on its way to where a button leads
   });
-  const steps = element("p", { className: "steps" }, step(-1, "◀ one frame"), step(1, "one frame ▶"));
+  const steps = element("p", { className: "steps" }, step(-1, `◀ one ${unit}`), step(1, `one ${unit} ▶`));
   const screen = element("div", { className: "screen" }, player, canvas);
   screen.style.aspectRatio = `${answer.width} / ${answer.height}`;
   return { parts: [screen, trouble, steps], again: () => show(number), goTo };
@@ -134,9 +139,47 @@ function labelledFilm(file, answer) {
   return [...film.parts, labelStrip(answer.frames, film.goTo), now, element("p", { text: file.name })];
 }
 
+// Each second as a column, as high as its label is probable; a button that leads there.
+function secondsStrip(seconds, labels, goTo) {
+  const items = seconds.map(({ second, end, label, probability }) => {
+    const words = `${second} to ${end.toFixed(1)} s: ${label} ${percent(probability)}`;
+    const button = element("button", { type: "button", title: words, "aria-label": words });
+    button.style.height = `${Math.max(4, Math.round(100 * probability))}%`;
+    button.style.backgroundColor = colourOf(label, labels);
+    button.addEventListener("click", () => goTo(second));
+    return element("li", {}, button);
+  });
+  const key = labels.map((label) => {
+    const mark = element("span", { className: "mark", "aria-hidden": "true" });
+    mark.style.backgroundColor = colourOf(label, labels);
+    return element("span", {}, mark, ` ${label} `);
+  });
+  const strip = element("ol", { className: "seconds", "aria-label": "Second by second" }, ...items);
+  return [strip, element("p", { className: "note" }, "What the clip shows that begins at each second: ", ...key)];
+}
+
+function clipSaid(file, answer) {
+  const looked = answer.frames ? `, ${answer.frames} frames looked at` : "";
+  return [element("p", {}, element("strong", { text: answer.label }), ` · ${file.name}${looked}`), bars(answer.top3)];
+}
+
+function clipFilm(file, answer) {
+  const seconds = answer.timeline.map((one) => ({ ...one, frame: one.second, seconds: one.start }));
+  if (!seconds.length) return clipSaid(file, answer);
+  const labels = [...new Set(seconds.map(({ label }) => label))].sort();
+  const now = element("div", { className: "now" });
+  const film = filmPlayer(file, { ...answer, frames: seconds }, (canvas, one) => {
+    const said = `from ${one.second} to ${one.end.toFixed(1)} s`;
+    now.replaceChildren(element("p", { className: "note", text: said }), bars(one.top3));
+    canvas.setAttribute("aria-label", `${said}: ${one.label} ${percent(one.probability)}`);
+  }, "second");
+  film.again();
+  return [...film.parts, ...secondsStrip(seconds, labels, film.goTo), now, ...clipSaid(file, answer)];
+}
+
 // A list item with the video and all that is said of it.
 async function filmShown(file, answer) {
-  const parts = answer.frames[0].boxes ? boxedFilm(file, answer) : labelledFilm(file, answer);
+  const parts = answer.timeline ? clipFilm(file, answer) : answer.frames[0].boxes ? boxedFilm(file, answer) : labelledFilm(file, answer);
   const problem = answer.problem ? [element("p", { className: "unlike", text: answer.problem })] : [];
   return element("li", { className: "found film" }, ...parts, ...problem);
 }

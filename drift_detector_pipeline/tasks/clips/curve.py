@@ -4,7 +4,7 @@ N clips, of which P are what is looked for. Pure NumPy. Read by charts.py, repor
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,14 @@ def positive_class(classes: Sequence[str]) -> int:
     """
     denied = [name.lower().replace("-", "_").replace(" ", "_").split("_")[0] in _NONE for name in classes]
     return 0 if denied == [False, True] else 1
+
+
+def decide(said: dict[str, Any], classes: Sequence[str], threshold: float) -> dict[str, Any]:
+    """Say of two classes the one that is looked for if its probability is at least `threshold`, else the other."""
+    looked_for = classes[positive_class(classes)]
+    chances = {one["label"]: one["probability"] for one in said["top3"]}
+    found = (chances[looked_for] >= threshold) == (said["label"] == looked_for)
+    return said if found else {**said["top3"][1], "top3": said["top3"]}
 
 
 def threshold_curve(chances: Float64s, is_positive: Flags, positive: str) -> Curve:

@@ -19,7 +19,7 @@ from drift_detector_pipeline.settings import Data, Training
 from drift_detector_pipeline.tasks.classification import task as classification
 from drift_detector_pipeline.tasks.classification.task import answer, on_image, rows
 from drift_detector_pipeline.tasks.clips.charts import strip
-from drift_detector_pipeline.tasks.clips.curve import positive_class
+from drift_detector_pipeline.tasks.clips.curve import decide
 from drift_detector_pipeline.tasks.clips.frames import said_together
 from drift_detector_pipeline.tasks.clips.metrics import Metrics, measure
 from drift_detector_pipeline.tasks.clips.report import report
@@ -79,14 +79,6 @@ def draw(pixels: Pixels, said: Answer, target: ClipTarget | None, classes: Seque
     """Frames (k, S, S, 3) of the clip side by side, without what only fills the view up."""
     del said, classes
     return strip(pixels[: target.frames] if target else pixels)
-
-
-def decide(said: Answer, classes: Sequence[str], threshold: float) -> Answer:
-    """Say of two classes the one that is looked for if its probability is at least `threshold`, else the other."""
-    looked_for = classes[positive_class(classes)]
-    chances = {one["label"]: one["probability"] for one in said["top3"]}
-    found = (chances[looked_for] >= threshold) == (said["label"] == looked_for)
-    return said if found else {**said["top3"][1], "top3": said["top3"]}
 
 
 def _frames(targets: Sequence[ClipTarget], images: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,26 @@
+"""A verdict on clips in sentences: what is counted in it are sources.
+
+In: a `Verdict` whose rows are sources. Out: sentences. Read by the report and the command.
+"""
+
+from typing import Any
+
+from drift_detector_pipeline.drift.detecting import Words
+from drift_detector_pipeline.drift.verdict import Verdict
+from drift_detector_pipeline.drift.verdict_words import as_json, from_json, summary
+
+_ONCE = "Each source counts once, by the mean of its clips and their frames, for these are alike."
+
+
+def clip_summary(verdict: Verdict) -> list[str]:
+    """The verdict in plain sentences, the most important first."""
+    first, *others = summary(verdict)
+    return [first.replace(" images ", " sources of clips ", 1), _ONCE, *others]
+
+
+def clip_verdict_as_json(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as plain values, words included; `images` are sources."""
+    return as_json(verdict) | {"summary": clip_summary(verdict)}
+
+
+CLIP_WORDS = Words("accuracy", clip_summary, clip_verdict_as_json, from_json)

@@ -1,0 +1,153 @@
+"""A clip's bytes -> what a model of clips says of it, and of a video second by second.
+
+In: a short video, or an .npz of frames, of unknown origin; what either costs is read from its header first. Out: a
+`ClipSaid`. Frames are chosen as at packing and in `make predict`; what is said of a clip is the mean of its frames'
+logits, in NumPy, as training says it. Read by service.py.
+"""
+
+import io
+import tempfile
+from collections.abc import Generator
+from contextlib import aclosing
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from drift_detector_pipeline.arrays import ClipCut, Float32s, Float64s, Pixels
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.frames.array_file import read_array
+from drift_detector_pipeline.frames.moments import clips_of, small_frames
+from drift_detector_pipeline.frames.pieces import by_second
+from drift_detector_pipeline.frames.read import Limits, open_video
+from drift_detector_pipeline.images.model_input import inference_crop
+from drift_detector_pipeline.raw.listing import Footage
+from drift_detector_pipeline.release.artefact import MOST_FRAMES
+from drift_detector_pipeline.serving.batcher import Answered
+from drift_detector_pipeline.serving.engine import Crop
+from drift_detector_pipeline.serving.lane import NAME, Lane, Sent
+from drift_detector_pipeline.tasks.classification.metrics import probabilities
+from drift_detector_pipeline.tasks.clips.frames import middles, said_together
+
+MOST_ARRAY_BYTES = 256_000_000  # of frames, once they are unpacked
+
+
+class Moment(NamedTuple):
+    """What is said of the clip that begins at a second of a video."""
+
+    start: float  # seconds
+    end: float
+    probabilities: Float64s  # (K,)
+
+
+class ClipSaid(NamedTuple):
+    """What is said of a clip."""
+
+    answered: Answered  # of its middle frame
+    probabilities: Float64s  # (K,) of all of it
+    frames: int  # that were looked at, for that
+    seconds: float | None  # of a video
+    timeline: list[Moment]  # of a video
+    problem: str | None  # what of the video could not be had
+
+
+class _Piece(NamedTuple):
+    """A clip that can be asked about, or why it cannot be had."""
+
+    where: Footage | None  # of one second; None: all of it
+    frames: list[Crop]
+    problem: str | None = None
+
+
+async def look_at_clip(lane: Lane, sent: Sent, cut: ClipCut, limits: Limits) -> ClipSaid:
+    """Ask about a video as one clip and second by second, or about an array as one clip.
+
+    Raises RequestError as `videos.watch` does.
+    """
+    reading = _Reading(sent.content, cut, sent.engine.sizes_px, limits)
+    moments, problems, whole = list[tuple[Footage, Float32s]](), list[str](), list[_Whole]()
+    async with lane.turn():
+        async with aclosing(lane.ahead(reading.pieces())) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                if piece.problem is not None:
+                    problems.append(piece.problem)
+                    continue
+                answers = await sent.ask_all(piece.frames)
+                logits = said_together(np.stack([one.logits for one in answers]))  # type: ignore[misc]
+                if piece.where is None:
+                    whole.append(_Whole(answers[len(answers) // 2], logits, len(answers)))
+                else:
+                    moments.append((piece.where, logits))
+                    middle = answers[len(answers) // 2]
+        if not whole and moments:  # broken: what can be had of it
+            mean = said_together(np.stack([logits for _, logits in moments]))
+            whole.append(_Whole(middle, mean, 0))
+        if not whole:
+            raise DataError(problems[0] if problems else f"{NAME}: no frame in it")
+    [(one, logits, frames)] = whole
+    timeline = [Moment(where.start or 0.0, where.end or 0.0, _chances(said)) for where, said in moments]
+    return ClipSaid(one, _chances(logits), frames, reading.seconds, timeline, next(iter(problems), None))
+
+
+class _Whole(NamedTuple):
+    """A clip as a whole."""
+
+    middle: Answered
+    logits: Float32s
+    frames: int
+
+
+class _Reading:
+    """A file that is being read."""
+
+    def __init__(self, content: bytes, cut: ClipCut, sizes_px: tuple[int, int], limits: Limits) -> None:
+        self.seconds: float | None = None
+        self._content, self._cut, self._sizes_px, self._limits = content, cut, sizes_px, limits
+
+    def pieces(self) -> Generator[_Piece, None, None]:
+        """The seconds of a video, then all of it; of an array all of it. Belongs to one thread."""
+        if is_array(self._content):
+            limits = self._limits._replace(frames=MOST_FRAMES, seconds=None)
+            frames = read_array(io.BytesIO(self._content), limits, "the array", MOST_ARRAY_BYTES)
+            yield self._piece(None, small_frames(frames, self._sizes_px[0], self._cut.stored_frames))
+            return
+        with tempfile.TemporaryDirectory() as place:
+            (Path(place) / NAME).write_bytes(self._content)
+            yield from self._of_video(Path(place))
+
+    def _of_video(self, place: Path) -> Generator[_Piece, None, None]:
+        seconds, whole = self._measured()
+        wanted = [*seconds, whole]
+        found = clips_of(place, wanted, self._sizes_px[0], self._cut.stored_frames)
+        for footage, stored in zip(wanted, found, strict=True):
+            where = None if footage is whole else footage
+            if isinstance(stored, DataError):
+                yield _Piece(where, [], str(stored))
+            else:
+                yield self._piece(where, stored)
+
+    def _measured(self) -> tuple[list[Footage], Footage]:
+        """Each second, and all of it, by what the file says without being decoded."""
+        with open_video(io.BytesIO(self._content), self._limits, NAME) as video:
+            times, self.seconds = video.packet_times()
+        most = self._limits
+        if most.frames is not None and len(times) > most.frames:
+            raise DataError(f"{NAME}: more than {most.frames} frames; cut it")
+        if most.seconds is not None and self.seconds > most.seconds:
+            raise DataError(f"{NAME}: longer than {most.seconds:g} s; cut it")
+        seconds = by_second(NAME, times, self.seconds, self._cut.clip_seconds)
+        return seconds, Footage(NAME, 0.0, self.seconds, len(times))
+
+    def _piece(self, where: Footage | None, stored: Pixels) -> _Piece:
+        shown, sides = middles(len(stored), self._cut.k_frames), (stored.shape[1], stored.shape[2])
+        return _Piece(where, [Crop(inference_crop(stored[at], self._sizes_px[1]), sides, sides) for at in shown])
+
+
+def is_array(content: bytes) -> bool:
+    """Whether a file begins as an .npz does."""
+    return content.startswith(b"PK\x03\x04")
+
+
+def _chances(logits: Float32s) -> Float64s:
+    row: Float64s = probabilities(logits[None])[0]
+    return row

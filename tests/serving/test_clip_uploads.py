@@ -1,0 +1,175 @@
+"""A clip sent to a service: the mean of its frames as training says it, a video second by second, hostile arrays."""
+
+import io
+import zipfile
+
+import httpx
+import numpy as np
+import pytest
+from drawn_video import write_frames
+from running import process, running
+from small_artefact import SIDE_PX, make_clips_artefact, world
+
+from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.frames.moments import clips_of, small_frames
+from drift_detector_pipeline.frames.pieces import by_second
+from drift_detector_pipeline.frames.read import open_video
+from drift_detector_pipeline.images.model_input import inference_crop
+from drift_detector_pipeline.serving.asked_for import check_name, checkpoint_of
+from drift_detector_pipeline.serving.replies import PredictBody
+from drift_detector_pipeline.tasks.classification.metrics import probabilities
+from drift_detector_pipeline.tasks.clips.curve import decide
+from drift_detector_pipeline.tasks.clips.frames import middles, said_together
+
+RATE = 8
+FRAMES = np.concatenate([world(40, seed)[0] for seed in range(2)]).repeat(2, axis=1).repeat(2, axis=2)  # of 48 px
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "clips"
+    make_clips_artefact(folder)
+    with running(folder, tmp_path_factory.mktemp("log"), max_video_seconds=5.0) as started:
+        yield started
+
+
+@pytest.fixture
+def client(service):
+    with httpx.Client(base_url=service.address, timeout=60) as opened:
+        yield opened
+
+
+def packed(frames, **arrays):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, frames=frames, **arrays)
+    return buffer.getvalue()
+
+
+def expected(service, stored):
+    """Probabilities of a stored clip (T, H, W, 3), as an evaluation has them."""
+    crops = np.stack([inference_crop(stored[place], SIDE_PX) for place in middles(len(stored), 4)])
+    return probabilities(said_together(service.service.engine.answer(crops).logits)[None])[0]
+
+
+def problem_of(answer, status):
+    assert answer.status_code == status, answer.text
+    return answer.json()["detail"]
+
+
+def test_an_array_is_one_clip_and_its_answer_the_mean_of_its_frames_to_the_bit(client, service):
+    for frames in (FRAMES[:30], FRAMES[:7], FRAMES[:3], FRAMES[:1]):
+        reply = client.post("/predict", content=packed(frames, other=np.zeros(3))).json()
+        PredictBody.model_validate(reply)
+        [said] = reply["answers"]
+        chances = expected(service, small_frames(frames, SIDE_PX, 12))
+        assert (
+            said["probability"] == chances.max()
+            and said["label"] == service.service.engine.artefact.classes[int(chances.argmax())]
+        )
+        assert (said["frames"], said["seconds"], said["timeline"]) == (min(4, len(frames)), None, [])
+
+
+def test_a_video_is_answered_as_a_whole_and_for_the_clip_that_begins_at_each_second(client, service, tmp_path):
+    path = write_frames(tmp_path / "x.mp4", FRAMES[:28], rate=RATE)
+    reply = client.post("/predict", files={"video": ("x.mp4", path.read_bytes(), "video/mp4")}).json()
+    PredictBody.model_validate(reply)
+    [said] = reply["answers"]
+    with open_video(path) as video:
+        pieces = by_second(path.name, *video.packet_times(), 1.0)
+    stored = list(clips_of(tmp_path, pieces, SIDE_PX, 12))
+    assert [one["second"] for one in said["timeline"]] == [0, 1, 2, 3] and said["timeline"][3]["end"] == 3.5
+    for one, clip in zip(said["timeline"], stored, strict=True):
+        assert one["probability"] == expected(service, clip).max()
+    [whole] = clips_of(tmp_path, [pieces[0]._replace(end=3.5, frames=28)], SIDE_PX, 12)
+    assert said["probability"] == expected(service, whole).max()
+    assert (said["frames"], said["seconds"], said["problem"]) == (4, 3.5, None)
+
+
+def test_a_clip_is_one_row_of_the_log(client, service):
+    service.service.log.flush(5)
+    before = service.service.log.count(service.service.engine.log_id)
+    client.post("/predict", content=packed(FRAMES[:20]))
+    service.service.log.flush(5)
+    assert service.service.log.count(service.service.engine.log_id) == before + 1
+
+
+def test_a_longer_video_than_is_allowed_is_refused_by_its_header(client, tmp_path):
+    path = write_frames(tmp_path / "x.mkv", FRAMES[:60], rate=RATE)
+    assert "more than 5; cut it" in problem_of(client.post("/predict", content=path.read_bytes()), 422)
+
+
+def test_of_a_broken_video_the_seconds_before_the_break_are_said(client, tmp_path):
+    rng = np.random.default_rng(0)
+    noisy = [rng.integers(0, 256, (96, 96, 3), dtype=np.uint8) for _ in range(24)]
+    path = write_frames(
+        tmp_path / "x.mp4", noisy, rate=RATE, options={"bf": "0"}, container_options={"movflags": "faststart"}
+    )
+    content = path.read_bytes()
+    [said] = client.post("/predict", content=content[: int(len(content) * 0.8)]).json()["answers"]
+    assert said["timeline"] and said["timeline"][-1]["end"] <= 3 and said["label"]
+
+
+def header(shape, kind="|u1"):
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": kind, "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def zipped(content, name="frames.npy"):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (packed(np.zeros((513, 4, 4, 3), np.uint8)), "513 frames, more than 512"),
+        (zipped(header((512, 1000, 1000, 3))), "make it smaller"),
+        (zipped(header((4, 10**6, 10**6, 3))), "make it smaller"),
+        (zipped(header((4, 8, 8, 3)) + bytes(5)), "not as long as its header says"),
+        (zipped(header((4, 8, 8, 3), "|O") + bytes(768)), "no whole .npz|expected uint8"),
+        (packed(np.zeros((4, 8, 8, 3), np.float32)), "expected uint8 (T, H, W, 3)"),
+        (packed(np.zeros((0, 8, 8, 3), np.uint8)), "expected uint8 (T, H, W, 3)"),
+        (zipped(b"x", "other.npy"), "no array named frames"),
+        (b"PK\x03\x04" + bytes(100), "no whole .npz"),
+    ],
+    ids=["frames", "bytes", "pixels", "short", "pickled", "floats", "none", "other", "cut"],
+)
+def test_arrays_that_lie_or_are_too_large_are_refused_by_their_header(client, content, words):
+    said = problem_of(client.post("/predict", content=content), 422)
+    assert any(part in said for part in words.split("|")), said
+
+
+def test_an_array_is_for_a_model_of_clips(models, tmp_path):
+    with running(models / "plain", tmp_path) as service:
+        answer = httpx.post(f"{service.address}/predict", content=packed(FRAMES[:4]))
+    assert "for a model of clips" in problem_of(answer, 415)
+
+
+def test_of_two_classes_the_one_that_is_looked_for_is_said_from_the_threshold_on() -> None:
+    said = [{"label": "no_fight", "probability": 0.7}, {"label": "fight", "probability": 0.3}]
+    answer = {**said[0], "top3": said}
+    for threshold, label in ((0.2, "fight"), (0.3, "fight"), (0.4, "no_fight")):
+        assert decide(answer, ["fight", "no_fight"], threshold)["label"] == label
+
+
+@pytest.mark.slow
+def test_the_names_of_other_services_in_the_environment_are_known(service, tmp_path):
+    model = str(service.folder / "model.onnx")
+    environment = {"MODEL_CHECKPOINT": model, "MODEL_NAME": "stripes", "K_FRAMES": "2", "THRESHOLD": "0.25"}
+    with process(tmp_path / "nowhere", tmp_path, **environment) as (_, address):
+        [said] = httpx.post(f"{address}/predict", content=packed(FRAMES[:30])).json()["answers"]
+    assert said["frames"] == 2
+
+
+def test_a_checkpoint_that_is_none_is_answered_with_the_command_that_makes_one(service, tmp_path):
+    assert checkpoint_of(str(service.folder)) == checkpoint_of(str(service.folder / "model.onnx")) == service.folder
+    (tmp_path / "final_model.safetensors").touch()
+    with pytest.raises(ConfigError, match=f"make export RUN={tmp_path}, then"):
+        checkpoint_of(str(tmp_path / "final_model.safetensors"))
+    with pytest.raises(ConfigError, match="no exported model"):
+        checkpoint_of(str(tmp_path / "nothing"))
+    with pytest.raises(ConfigError, match="MODEL_NAME=resnet18: the model that would answer is stripes"):
+        check_name("resnet18", service.service.engine)
