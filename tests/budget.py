@@ -28,7 +28,7 @@ CPU_SECONDS = {
     "tests/raw": 70,
     "tests/raw/formats": 40,
     "tests/release": 180,
-    "tests/runs": 35,
+    "tests/runs": 55,
     "tests/runs/tracking": 170,
     "tests/serving": 200,
     "tests/tasks": 40,
