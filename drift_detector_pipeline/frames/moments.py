@@ -15,7 +15,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.frames.array_file import read_array
 from drift_detector_pipeline.frames.read import Picture, Video, open_video
-from drift_detector_pipeline.images.decode import LARGEST_ASPECT, decode
+from drift_detector_pipeline.images.decoder import LARGEST_ASPECT, decode
 from drift_detector_pipeline.raw.listing import Footage
 
 _AS_IT_IS = 1 << 30  # px, longer than any picture

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drift_detector_pipeline.console import log
-from drift_detector_pipeline.images.decode import ending_of
+from drift_detector_pipeline.images.decoder import ending_of
 from drift_detector_pipeline.settings_in_use import Serving
 
 WAITING_BYTES = 64_000_000  # on their way to the disk, at most; what comes beyond is not kept, and counted
