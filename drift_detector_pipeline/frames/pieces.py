@@ -41,12 +41,12 @@ def cut(listing: Listing, clip_seconds: float) -> Listing:
 def by_second(file: str, times: Sequence[float], length: float, clip_seconds: float) -> list[Footage]:
     """The clip that begins at each second of a video in which a frame comes; those at the end are shorter.
 
-    `times` of the frames and `length` in seconds, as `frame_times` gives them.
+    `times` of the frames, ascending, and `length` in seconds, as `frame_times` gives them.
     """
     found = []
     for second in range(math.ceil(length) or 1):
         end = min(second + clip_seconds, max(length, second + 1e-3))
-        if count := sum(second <= time < end for time in times):
+        if count := bisect_left(times, end) - bisect_left(times, second):
             found.append(Footage(file, float(second), end, count))
     return found or [Footage(file, 0.0, length, len(times))]
 

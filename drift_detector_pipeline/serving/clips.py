@@ -137,6 +137,12 @@ class _Reading:
         return _Piece(where, [Crop(inference_crop(stored[at], self._sizes_px[1]), sides, sides) for at in shown])
 
 
+def of_frames(answers: list[Answered]) -> Answered:
+    """What is said of a clip by what is said of its frames; the rest is the middle frame's."""
+    chances = _chances(said_together(np.stack([one.logits for one in answers]))).astype(np.float32)  # type: ignore[misc]
+    return answers[len(answers) // 2]._replace(probabilities=chances)
+
+
 def is_array(content: bytes) -> bool:
     """Whether a file begins as an .npz does."""
     return content.startswith(b"PK\x03\x04")

@@ -94,7 +94,7 @@ def test_a_clip_is_one_row_of_the_log(client, service):
 
 def test_a_longer_video_than_is_allowed_is_refused_by_its_header(client, tmp_path):
     path = write_frames(tmp_path / "x.mkv", FRAMES[:60], rate=RATE)
-    assert "more than 5; cut it" in problem_of(client.post("/predict", content=path.read_bytes()), 422)
+    assert "longer than 5 s; cut it" in problem_of(client.post("/predict", content=path.read_bytes()), 422)
 
 
 def test_of_a_broken_video_the_seconds_before_the_break_are_said(client, tmp_path):
@@ -172,3 +172,14 @@ def test_a_checkpoint_that_is_none_is_answered_with_the_command_that_makes_one(s
         checkpoint_of(str(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match="MODEL_NAME=resnet18: the model that would answer is stripes"):
         check_name("resnet18", service.service.engine)
+
+
+def test_the_open_inference_protocol_takes_clips_as_numbers(client, service):
+    clips = np.stack([small_frames(FRAMES[start : start + 4], SIDE_PX, 4) for start in (0, 9)])
+    given = {"name": "images", "datatype": "UINT8", "shape": list(clips.shape), "data": clips.ravel().tolist()}
+    [said] = client.post("/v2/models/stripes/infer", json={"inputs": [given]}).json()["outputs"]
+    assert (said["name"], said["shape"]) == ("probabilities", [2, 3])
+    expected_rows = np.concatenate([expected(service, clip) for clip in clips])
+    np.testing.assert_allclose(said["data"], expected_rows, rtol=1e-6)
+    other = client.post("/v2/models/stripes/infer", json={"inputs": [given | {"shape": [2, 4, SIDE_PX, SIDE_PX, 2]}]})
+    assert "or [n, k, S, S, 3]" in problem_of(other, 422)
