@@ -87,12 +87,14 @@ def open_video(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "
 def frame_times(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "") -> tuple[list[float], float]:  # noqa: B008
     """When each frame of a video comes, in seconds since the first, sorted, and when the last one ends.
 
-    Nothing is decoded, so it costs little; of a broken file those before the break. Raises as `open_video` does.
+    Nothing is decoded, so it costs little; of a broken file those before the break. Raises as `open_video` does, and
+    DataError if there are more frames or seconds than the limits allow.
     """
     times = list[int]()
     with _file(source, name) as (file, name), _container(file, name, codec_whitelist="none") as container:
         stream = _stream(container, name)
         _check_size(stream.codec_context.width, stream.codec_context.height, limits, name)
+        _check_header(container, stream, limits, name)
         base = stream.time_base or 1 / _rate(stream)
         step = max(1, round(1 / _rate(stream) / base))
         try:
@@ -100,12 +102,14 @@ def frame_times(source: Path | BinaryIO, limits: Limits = Limits(), name: str = 
                 if packet.size and not packet.is_discard:
                     pts = packet.pts if packet.pts is not None else packet.dts
                     times.append(pts if pts is not None else (times[-1] + step if times else 0))
+                    _check_count(len(times), limits, name)
         except _unreadable():
             pass  # decoding says where and why
     if not times:
         return [], 0.0
     times = sorted(times)
     *seconds, end = (float((pts - times[0]) * base) for pts in (*times, times[-1] + step))
+    _check_length(seconds[-1], limits, name)
     return seconds, end
 
 
@@ -147,8 +151,7 @@ class Video:
             pts = last = pts or 0
             first = pts if first is None else first
             seconds = float((pts - first) * self.time_base)
-            if self.limits.seconds is not None and seconds > self.limits.seconds:
-                raise DataError(f"{self.name}: longer than {self.limits.seconds:g} s; cut it")
+            _check_length(seconds, self.limits, self.name)
             yield Picture(number, pts, seconds, decoded)
 
     def upright(self, picture: Picture, sides: tuple[int, int] | None = None) -> Pixels:
@@ -162,7 +165,9 @@ class Video:
             height, width = sides[::-1] if turns % 2 else sides
             options = {"width": width, "height": height, "interpolation": self._exact}
         try:
-            pixels = self._formatter.reformat(picture.coded, format="rgb24", threads=1, **options).to_ndarray()
+            rgb = self._formatter.reformat(picture.coded, format="rgb24", threads=1, **options)
+            [rows] = rgb.planes  # looked at where they are: a copy of each frame would cost a tenth of decoding it
+            pixels = np.ndarray((rgb.height, rgb.width, 3), np.uint8, rows, strides=(rows.line_size, 3, 1))
         except _unreadable() as error:
             raise BrokenVideoError(f"{self.name}: readable up to frame {picture.number} ({_reason(error)})") from error
         return np.rot90(pixels, turns)
@@ -185,18 +190,14 @@ class Video:
             )
 
     def _check_claims(self) -> None:
-        if self.limits.frames is not None and (self.claimed_frames or 0) > self.limits.frames:
-            raise DataError(f"{self.name}: {self.claimed_frames} frames, more than {self.limits.frames}; cut it")
-        if self.limits.seconds is not None and (self.claimed_seconds or 0.0) > self.limits.seconds:
-            raise DataError(f"{self.name}: {self.claimed_seconds:.1f} s, more than {self.limits.seconds:g}; cut it")
+        _check_header(self._container, self._stream, self.limits, self.name)
         # Frames that grow later: FFmpeg refuses them before they take memory. It counts their margins, too.
         most = max(2 * self.limits.pixels, _LEAST_CODED)
         self._stream.codec_context.options = {"max_pixels": str(most)}
         self._stream.thread_count = 1
 
     def _check(self, number: int, frame: "VideoFrame") -> None:
-        if self.limits.frames is not None and number >= self.limits.frames:
-            raise DataError(f"{self.name}: more than {self.limits.frames} frames; cut it")
+        _check_count(number + 1, self.limits, self.name)
         _check_size(frame.width, frame.height, self.limits, self.name)
 
 
@@ -238,6 +239,25 @@ def _container(file: BinaryIO, name: str, **options: str) -> "InputContainer":
 def _check_size(width: int, height: int, limits: Limits, name: str) -> None:
     if width * height > limits.pixels:
         raise DataError(f"{name}: {width} x {height} px are more than {limits.pixels:,} pixels; make it smaller")
+
+
+def _check_header(container: "InputContainer", stream: "VideoStream", limits: Limits, name: str) -> None:
+    """Raise DataError if a header promises more than is allowed; it may still lie."""
+    seconds = (container.duration or 0) / 1_000_000
+    if limits.frames is not None and stream.frames > limits.frames:
+        raise DataError(f"{name}: {stream.frames} frames, more than {limits.frames}; cut it")
+    if limits.seconds is not None and seconds > limits.seconds:
+        raise DataError(f"{name}: {seconds:.1f} s, more than {limits.seconds:g}; cut it")
+
+
+def _check_count(frames: int, limits: Limits, name: str) -> None:
+    if limits.frames is not None and frames > limits.frames:
+        raise DataError(f"{name}: more than {limits.frames} frames; cut it")
+
+
+def _check_length(seconds: float, limits: Limits, name: str) -> None:
+    if limits.seconds is not None and seconds > limits.seconds:
+        raise DataError(f"{name}: longer than {limits.seconds:g} s; cut it")
 
 
 def _stream(container: "InputContainer", name: str) -> "VideoStream":

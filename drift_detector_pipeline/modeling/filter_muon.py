@@ -29,7 +29,8 @@ class FilterMuon(Optimizer):
         self, module: nn.Module, *, lr: float, weight_decay: float, momentum: float = 0.6, ns_steps: int = 3,
         rest_momentum: float = 0.85, bias_lr_scale: float = 1.0, head_lr_scale: float = 1.0,
     ) -> None:  # fmt: skip
-        head = {id(weight) for weight in module.get_classifier().parameters()} if _has_head(module) else set[int]()
+        classifier = getattr(module, "get_classifier", nn.Module)()
+        head = {id(weight) for weight in classifier.parameters()} if isinstance(classifier, nn.Module) else set[int]()
         kinds: dict[str, list[nn.Parameter]] = {"bank": [], "bias": [], "head": []}
         for weight in module.parameters():
             if weight.requires_grad:
@@ -71,7 +72,7 @@ class FilterMuon(Optimizer):
 def orthogonalised(bank: torch.Tensor, steps: int) -> torch.Tensor:
     """Bring the singular values of float32 (O, I) near 1 by Newton-Schulz steps; in bf16 where that is fast."""
     dtype = torch.bfloat16 if has_bf16_units(bank.device) else torch.float32
-    found = (bank / (bank.norm() + 1e-7)).to(dtype)
+    found: torch.Tensor = (bank / (bank.norm() + 1e-7)).to(dtype)
     tall = len(found) > found.shape[1]
     found = found.T if tall else found
     first, third, fifth = _COEFFICIENTS
@@ -79,7 +80,3 @@ def orthogonalised(bank: torch.Tensor, steps: int) -> torch.Tensor:
         square = found @ found.T
         found = first * found + (third * square + fifth * square @ square) @ found
     return (found.T if tall else found).to(bank.dtype)
-
-
-def _has_head(module: nn.Module) -> bool:
-    return isinstance(getattr(module, "get_classifier", lambda: None)(), nn.Module)

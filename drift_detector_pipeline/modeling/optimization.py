@@ -7,6 +7,7 @@ and step.py.
 import difflib
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2, list_optimizers, muon
@@ -37,8 +38,8 @@ def build_optimizer(settings: Training, module: nn.Module) -> Optimizer:
     _orthogonalise_in_what_is_fast(next(module.parameters()).device)
     try:
         if name == _OWN:
-            rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-            return FilterMuon(module, **rates, **settings.optimizer_options)
+            own: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+            return FilterMuon(module, **own, **settings.optimizer_options)
         optimizer: Optimizer = create_optimizer_v2(
             module, name, settings.learning_rate, settings.weight_decay, **settings.optimizer_options
         )

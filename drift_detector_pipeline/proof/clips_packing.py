@@ -23,7 +23,7 @@ from drift_detector_pipeline.raw.formats.catalog import read
 from drift_detector_pipeline.raw.listing import Listing
 
 REPORT = Path("reports/clips_packing.json")
-REPEATS = 5
+REPEATS = 7
 _CLIP_SECONDS, _SIDE_PX, _MOST = 2.0, 160, 32  # as conf/data/clips.yaml has them
 
 

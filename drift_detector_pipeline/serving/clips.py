@@ -129,11 +129,6 @@ class _Reading:
     def _measured(self) -> tuple[list[Footage], Footage]:
         """Each second, and all of it, by what the file says without being decoded."""
         times, self.seconds = frame_times(io.BytesIO(self._content), self._limits, NAME)
-        most = self._limits
-        if most.frames is not None and len(times) > most.frames:
-            raise DataError(f"{NAME}: more than {most.frames} frames; cut it")
-        if most.seconds is not None and self.seconds > most.seconds:
-            raise DataError(f"{NAME}: longer than {most.seconds:g} s; cut it")
         seconds = by_second(NAME, times, self.seconds, self._cut.clip_seconds)
         return seconds, Footage(NAME, 0.0, self.seconds, len(times))
 

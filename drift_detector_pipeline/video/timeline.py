@@ -89,7 +89,8 @@ def _lines(
 
 
 def _pieces(video: Path, clip_seconds: float) -> list[Footage]:
-    return by_second(str(video), *frame_times(video), clip_seconds)
+    times, length = frame_times(video)
+    return by_second(str(video), times, length, clip_seconds)
 
 
 def _small(frames: Pixels) -> Pixels:

@@ -111,7 +111,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(finished, tmp_path):
     """Of clips shorter than k, with the deviation, stopped in the middle of an epoch."""
     changes = AUGMENTED | {
         "data.k_frames": 16,
-        "+model.options.pooling": "mean_and_deviation",
+        "model.options.pooling": "mean_and_deviation",
         "run.checkpoint_every": 1,
     }
 

@@ -19,6 +19,8 @@ from running import running
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.lifecycle.gating.origin import refuse_boxes
+from drift_detector_pipeline.lifecycle.labelling.basket import make_basket_of
+from drift_detector_pipeline.lifecycle.labelling.stretch import stretch_of
 from drift_detector_pipeline.lifecycle.watching.alarm_desk import table
 from drift_detector_pipeline.lifecycle.watching.alarms import alarms
 from drift_detector_pipeline.lifecycle.watching.detectors import detector_of
@@ -29,7 +31,7 @@ from drift_detector_pipeline.serving.replies import PredictBody
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.stored_verdicts import stored_verdict, verdict_of
 from drift_detector_pipeline.serving.verdicts import judge_again
-from drift_detector_pipeline.settings_in_use import Export, Monitor
+from drift_detector_pipeline.settings_in_use import Basket, Export, Monitor
 
 pytestmark = pytest.mark.slow  # a run is trained and exported first
 
@@ -208,6 +210,14 @@ def test_a_model_without_reference_answers_and_says_what_is_missing(root, export
         said = client.get("/drift?source=camera")
         assert said.status_code == 409 and "reference" in said.json()["detail"]
         assert client.get("/model").json()["task"] == "boxes"
+
+
+def test_a_basket_of_boxes_is_refused_with_what_can_be_done(judged, service, tmp_path):
+    log, settings = service.service.log, load_section(Basket, [])
+    with pytest.raises(ConfigError, match=r"yolox finds boxes, and a basket asks for labels\. Draw the true boxes"):
+        make_basket_of(
+            log, stretch_of(log, {"source": "camera"}), None, settings, place=tmp_path, models=service.folder.parent
+        )
 
 
 @pytest.mark.parametrize("what", ["healing", "training on", "a gate"])
