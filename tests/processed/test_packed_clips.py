@@ -143,6 +143,7 @@ def test_a_broken_video_is_an_error_until_it_is_allowed(
     assert bad.path == "still/s4_c01.mp4" and bad.reason.startswith("s4_c01.mp4: ")
 
 
+@pytest.mark.slow
 def test_processing_videos_loads_no_torch(videos: Path, tmp_path: Path) -> None:
     words = ["data=clips", f"data.raw_path={videos}", f"data.processed_path={tmp_path / 'out'}"]
     code = (
