@@ -79,7 +79,8 @@ def main() -> int:
         report = {
             **_about(data, material), **seconds, **found, "coverage": _coverage(material.sources),
             "command": f'make bench_clips ARGS="data.raw_path={source}"', "when": now(),
-            "instruction_set": instruction_set(machine.device), "threads": machine.threads, "packages": package_versions(),
+            "instruction_set": instruction_set(machine.device), "threads": machine.threads,
+            "packages": package_versions(),
         }  # fmt: skip
     write_json(Path(f"reports/clips_{source.split('.')[0]}.json"), report)
     return 0
