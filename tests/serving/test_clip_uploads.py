@@ -114,9 +114,9 @@ def header(shape, kind="|u1"):
     return buffer.getvalue()
 
 
-def zipped(content, name="frames.npy"):
+def zipped(content, name="frames.npy", how=zipfile.ZIP_DEFLATED):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", how) as archive:
         archive.writestr(name, content)
     return buffer.getvalue()
 
@@ -133,8 +133,10 @@ def zipped(content, name="frames.npy"):
         (packed(np.zeros((0, 8, 8, 3), np.uint8)), "expected uint8 (T, H, W, 3)"),
         (zipped(b"x", "other.npy"), "no array named frames"),
         (b"PK\x03\x04" + bytes(100), "no whole .npz"),
+        (zipped(header((4, 8, 8, 3)).replace(b" \n", b"}\n") + bytes(768)), "no whole .npz"),
+        (zipped(header((4, 8, 8, 3)) + bytes(768), how=zipfile.ZIP_LZMA), "numpy.savez does not know"),
     ],
-    ids=["frames", "bytes", "pixels", "short", "pickled", "floats", "none", "other", "cut"],
+    ids=["frames", "bytes", "pixels", "short", "pickled", "floats", "none", "other", "cut", "no header", "packed"],
 )
 def test_arrays_that_lie_or_are_too_large_are_refused_by_their_header(client, content, words):
     said = problem_of(client.post("/predict", content=content), 422)
