@@ -6,6 +6,7 @@ The ground:
     console          log lines and progress bars
     files            atomic writes, hashes, locks
     arrays           the kinds of arrays that stages hand each other
+    clip_cut         how a video becomes clips
     box_geometry     rectangles: how they overlap, which of them say the same
     setting_types    what kinds of settings there are
     settings_in_use  what can be set of a model in use

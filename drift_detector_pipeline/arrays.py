@@ -21,14 +21,6 @@ class Boxes(NamedTuple):
     ignore: Flags  # (M,): neither to be found nor wrong to find; nothing is learned there
 
 
-class ClipCut(NamedTuple):
-    """How a video becomes clips, and a clip what a model is shown."""
-
-    clip_seconds: float  # longer videos are cut into such
-    stored_frames: int  # most frames of a clip that are kept, evenly spread in time
-    k_frames: int  # of these, as many as a model sees at once
-
-
 class ClipTruth(NamedTuple):
     """What is known of a clip."""
 

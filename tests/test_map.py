@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -194,7 +195,9 @@ def test_importing_defines_and_does_nothing_else(name: str) -> None:
 
 @pytest.mark.slow
 def test_importing_all_modules_prints_nothing_and_leaves_nothing(tmp_path: Path) -> None:
-    names = [f"drift_detector_pipeline.{name}" for name in modules()]
+    # Programs that are started only where what they write to is installed: an extra, no part of an image.
+    left_out = {f"runs.tracking.{name}_writer" for name in ("mlflow", "trackio") if find_spec(name) is None}
+    names = [f"drift_detector_pipeline.{name}" for name in modules().keys() - left_out]
     code = f"""
 import builtins, importlib, sys
 opened, real = [], builtins.open

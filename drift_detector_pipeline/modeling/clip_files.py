@@ -8,7 +8,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from drift_detector_pipeline.arrays import ClipCut, Pixels
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.frames.moments import clips_of
 from drift_detector_pipeline.frames.pieces import cut

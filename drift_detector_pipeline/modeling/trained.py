@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from drift_detector_pipeline.arrays import ClipCut
+from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.modeling.inference import predict_outputs

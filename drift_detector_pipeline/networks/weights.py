@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from drift_detector_pipeline.arrays import ClipCut
+from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.networks.models import Network, create

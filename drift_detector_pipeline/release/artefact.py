@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from drift_detector_pipeline.arrays import ClipCut
+from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash, write_json
 

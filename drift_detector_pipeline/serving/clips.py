@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from drift_detector_pipeline.arrays import ClipCut, Float32s, Float64s, Pixels
+from drift_detector_pipeline.arrays import Float32s, Float64s, Pixels
+from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.frames.array_file import read_array
 from drift_detector_pipeline.frames.moments import clips_of, small_frames

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from drift_detector_pipeline.arrays import ClipCut, Pixels
+from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.images.decoder import Side
 from drift_detector_pipeline.images.tiles import Tile
 from drift_detector_pipeline.settings import Augmentation, Data, Training
