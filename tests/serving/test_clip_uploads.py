@@ -94,7 +94,7 @@ def test_a_clip_is_one_row_of_the_log(client, service):
 
 def test_a_longer_video_than_is_allowed_is_refused_by_its_header(client, tmp_path):
     path = write_frames(tmp_path / "x.mkv", FRAMES[:60], rate=RATE)
-    assert "longer than 5 s; cut it" in problem_of(client.post("/predict", content=path.read_bytes()), 422)
+    assert "more than 5; cut it" in problem_of(client.post("/predict", content=path.read_bytes()), 422)
 
 
 def test_of_a_broken_video_the_seconds_before_the_break_are_said(client, tmp_path):
