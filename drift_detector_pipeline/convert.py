@@ -20,7 +20,7 @@ from typing import NamedTuple
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import disk_full_explained, write_json
-from drift_detector_pipeline.images.decode import read_lie, upright_png
+from drift_detector_pipeline.images.decoder import read_lie, upright_png
 from drift_detector_pipeline.processed.placed_boxes import Lie, upright
 from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.raw.formats.boxed import Boxed, Found, Upright

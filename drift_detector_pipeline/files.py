@@ -171,7 +171,7 @@ def held_alone(path: Path) -> Iterator[bool]:
     file system, or the system, has no locks, nobody is kept out.
     """
     alone = True
-    with path.open("a") as file:
+    with path.open("ab") as file:
         try:
             import fcntl
 

@@ -33,6 +33,8 @@ _PEERS = {
     "profile profiler": "training.profiler.enabled",
     "workers num_workers n_workers loader_workers dataloader_num_workers": "data.dataloader_workers",
     "imgsz image_size input_size size resolution": "data.img_size",
+    "num_frames n_frames num_segments clip_len frames_per_clip": "data.k_frames",
+    "clip_duration clip_length": "data.clip_seconds",
     "dataset": "data",
     "path data_dir data_path data_root root dataset_path train_dir": "data.raw_path",
     "url": "data.source_url",

@@ -57,9 +57,9 @@ class Serving(Section):
 
 
 class Predict(Section):
-    """What `make predict` does with boxes. Decides nothing about training."""
+    """What `make predict` does with boxes and clips. Decides nothing about training."""
 
-    threshold: Annotated[float, Field(ge=0, le=1)] | None  # least score of a box; null: 0.05 in files, 0.5 in pictures
+    threshold: Annotated[float, Field(ge=0, le=1)] | None  # of a box; null: 0.05, in pictures 0.5; of clips
     tile_px: Annotated[int, Field(ge=32, le=8192)] | None  # side of the parts that larger images are cut into
     pictures: Annotated[int, Field(ge=0)]  # the first so many images are drawn with their boxes
     codec: Literal["h264", "vp9"]  # of a video with boxes

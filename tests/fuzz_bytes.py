@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["drift_detector_pipeline"]):
     from fuzzed_annotations import MAKE, lay, outcome
 
     from drift_detector_pipeline.errors import DataError
-    from drift_detector_pipeline.images.decode import decode, read_header
+    from drift_detector_pipeline.images.decoder import decode, read_header
     from drift_detector_pipeline.raw.archives import extract
 
 FOUND = Path("outputs/fuzz")  # inputs that broke something

@@ -380,6 +380,7 @@ def test_settings_that_came_later_are_off_by_default_in_conf_as_in_receipts_with
 ODD_PATHS = [
     "archive (1)", "run=3", "set[1]", "{a}", "Fotos Jürgen", "猫/犬", "a,b", "cats&dogs", "$5_$10", "a#b", "it's",
     'x"y', "[a\\", 'b \\"c', " a ", "12", "true", "-1", "a~b", "glob(x)", "50% off!", "a:b c", "key: value", "plain",
+    "C:\\temp\\new photos", "C:/Users/me",
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from conftest import CLASSES, ROOT, ci_environment, make_folder, module_command,
 from drift_detector_pipeline import config
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import decode
+from drift_detector_pipeline.images.decoder import decode
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.processed.manifest import open_processed, write_manifest
 from drift_detector_pipeline.processed.splits import SPLITS

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from drift_detector_pipeline.cli import COMMANDS
+
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TARGETS = set(
     re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text() + (ROOT / "docker.mk").read_text(), re.MULTILINE)
@@ -72,6 +74,26 @@ def test_every_step_runs_one_make_target_that_ci_runs_here_too(path):
         found = re.fullmatch(r'make ([a-z_]+)( ARGS="[^"]*")?', command)
         assert found, command
         assert found[1] in TARGETS & targets, command
+
+
+def test_on_windows_nothing_needs_make_and_every_command_is_one():
+    typed = [line.split() for line in commands(ROOT / ".github" / "workflows" / "windows.yml")]
+    assert {words[0] for words in typed} == {"python", "drift-pipeline"}
+    asked = [words[1] for words in typed if words[0] == "drift-pipeline"]
+    assert asked and set(asked) <= COMMANDS.keys()
+
+
+def test_files_have_the_line_ends_of_linux_also_in_a_clone_on_windows():
+    listed = subprocess.run(["git", "ls-files", "--eol"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no git here")
+    lines = [line.split(None, 3) for line in listed.stdout.splitlines()]
+    assert [name for kept, _, _, name in lines if kept not in ("i/lf", "i/-text", "i/none")] == []
+    asked = "\n".join(["docker-entrypoint.sh", "Makefile", "conf/config.yaml"])
+    found = subprocess.run(
+        ["git", "check-attr", "--stdin", "eol"], cwd=ROOT, input=asked, capture_output=True, text=True
+    )
+    assert found.stdout.count("eol: lf") == 3
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)

@@ -16,7 +16,7 @@ import numpy as np
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.crops import read_stored
-from drift_detector_pipeline.images.decode import Side
+from drift_detector_pipeline.images.decoder import Side
 from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 

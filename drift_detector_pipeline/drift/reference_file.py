@@ -77,7 +77,7 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
         content = (folder / FILE).read_bytes()
         if isinstance(facts, dict) and facts.get("task") == "boxes":
             raise DataError(
-                f"{folder / FACTS}: a reference of boxes, of which only make drift and drift/boxes can judge"
+                f"{folder / FACTS}: a reference of boxes, and this model says labels; make drift_reference builds one"
             )
         if hashlib.sha256(content).hexdigest() != facts["sha256"]:
             raise DataError(f"{folder / FILE}: not the file that {FACTS} names; build it again: make drift_reference")

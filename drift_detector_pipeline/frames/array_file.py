@@ -5,6 +5,8 @@ that array. Nothing is unpickled. Read by packing and by whatever takes uploads;
 """
 
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,7 +21,11 @@ from drift_detector_pipeline.frames.read import Limits
 MEMBER = "frames.npy"
 _MOST_BYTES = 1 << 30  # of an array, whatever else is allowed
 _HEADER_BYTES = 4096
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, OverflowError)
+# What zipfile and NumPy raise on damaged bytes (seen by fuzzing): a header is text that NumPy parses as Python's.
+_UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, OverflowError, SyntaxError,
+    tokenize.TokenError, TypeError, LookupError, struct.error, MemoryError,
+)  # fmt: skip
 
 
 def read_array(
@@ -38,6 +44,8 @@ def read_array(
         with zipfile.ZipFile(source) as opened:
             if MEMBER not in opened.namelist():
                 raise DataError(f"{name}: holds no array named frames; save it with numpy.savez(path, frames=...)")
+            if opened.getinfo(MEMBER).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DataError(f"{name}: packed in a way that numpy.savez does not know; save it again")
             shape = _checked(opened, limits, name, most_bytes)
             with opened.open(MEMBER) as file:
                 _header(file)

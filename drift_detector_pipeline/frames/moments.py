@@ -15,7 +15,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.frames.array_file import read_array
 from drift_detector_pipeline.frames.read import Picture, Video, open_video
-from drift_detector_pipeline.images.decode import LARGEST_ASPECT, decode
+from drift_detector_pipeline.images.decoder import LARGEST_ASPECT, decode
 from drift_detector_pipeline.raw.listing import Footage
 
 _AS_IT_IS = 1 << 30  # px, longer than any picture
@@ -92,8 +92,7 @@ def _of_video(file: Path, clips: Sequence[Footage], side_px: int, most: int) -> 
             for picture in video.pictures():
                 film.show(picture, looking)
                 while given < len(wanted) and wanted[given].whole:
-                    yield np.stack(wanted[given].frames)
-                    wanted[given].frames.clear()
+                    yield wanted[given].take()
                     looking.remove(wanted[given])
                     given += 1
                 if given == len(wanted):
@@ -103,7 +102,7 @@ def _of_video(file: Path, clips: Sequence[Footage], side_px: int, most: int) -> 
     except DataError as error:
         problem = error
     for clip in wanted[given:]:
-        yield np.stack(clip.frames) if clip.whole else problem
+        yield clip.take() if clip.whole else problem
 
 
 class _Wanted:
@@ -113,16 +112,29 @@ class _Wanted:
         self.start, end = clip.start or 0.0, clip.end or 0.0
         count = max(1, min(clip.frames or 0, most))
         self.moments = [self.start + (place + 0.5) * (end - self.start) / count for place in range(count)]
-        self.frames: list[Pixels] = []
+        self._frames: Pixels | None = None  # (T, H, W, 3), filled up to:
+        self._seen = 0
 
     @property
     def whole(self) -> bool:
-        return len(self.frames) == len(self.moments)
+        return self._seen == len(self.moments)
 
     @property
     def next(self) -> float:
         """The next moment to look at; never, once it is whole."""
-        return float("inf") if self.whole else self.moments[len(self.frames)]
+        return float("inf") if self.whole else self.moments[self._seen]
+
+    def see(self, pixels: Pixels) -> None:
+        if self._frames is None:
+            self._frames = np.empty((len(self.moments), *pixels.shape), np.uint8)
+        self._frames[self._seen] = pixels
+        self._seen += 1
+
+    def take(self) -> Pixels:
+        """The frames, which are kept here no longer."""
+        assert self._frames is not None
+        frames, self._frames = self._frames, None
+        return frames
 
 
 class _Film:
@@ -152,7 +164,7 @@ class _Film:
         for clip in wanted:
             while self._seen is not None and clip.next < until:
                 pixels = self._small(self._seen) if pixels is None else pixels
-                clip.frames.append(pixels)
+                clip.see(pixels)
             if clip.start > until:
                 break
 

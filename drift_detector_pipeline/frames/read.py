@@ -75,19 +75,42 @@ def open_video(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "
     Raises DataError if it is none that can be decoded, or its header promises more than `limits`; ConfigError without
     PyAV. An OSError of the file itself comes through.
     """
-    pyav()
-    file = source.open("rb") if isinstance(source, Path) else source
-    name = name or str(source if isinstance(source, Path) else getattr(source, "name", "video"))
-    try:
+    with _file(source, name) as (file, name):
         with _container(file, name, codec_whitelist="none") as header:  # frames are not decoded to learn their size
             context = _stream(header, name).codec_context
             _check_size(context.width, context.height, limits, name)
         file.seek(0)
         with _container(file, name) as container:
             yield Video(container, _stream(container, name), limits, name)
-    finally:
-        if isinstance(source, Path):
-            file.close()
+
+
+def frame_times(source: Path | BinaryIO, limits: Limits = Limits(), name: str = "") -> tuple[list[float], float]:  # noqa: B008
+    """When each frame of a video comes, in seconds since the first, sorted, and when the last one ends.
+
+    Nothing is decoded, so it costs little; of a broken file those before the break. Raises as `open_video` does, and
+    DataError if there are more frames or seconds than the limits allow.
+    """
+    times = list[int]()
+    with _file(source, name) as (file, name), _container(file, name, codec_whitelist="none") as container:
+        stream = _stream(container, name)
+        _check_size(stream.codec_context.width, stream.codec_context.height, limits, name)
+        _check_header(container, stream, limits, name)
+        base = stream.time_base or 1 / _rate(stream)
+        step = max(1, round(1 / _rate(stream) / base))
+        try:
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard:
+                    pts = packet.pts if packet.pts is not None else packet.dts
+                    times.append(pts if pts is not None else (times[-1] + step if times else 0))
+                    _check_count(len(times), limits, name)
+        except _unreadable():
+            pass  # decoding says where and why
+    if not times:
+        return [], 0.0
+    times = sorted(times)
+    *seconds, end = (float((pts - times[0]) * base) for pts in (*times, times[-1] + step))
+    _check_length(seconds[-1], limits, name)
+    return seconds, end
 
 
 class Video:
@@ -103,6 +126,8 @@ class Video:
         self.time_base: Fraction = stream.time_base or 1 / self.rate  # seconds
         self._container, self._stream = container, stream
         self._formatter = pyav().video.reformatter.VideoReformatter()  # kept: one a frame takes as long again
+        kinds = pyav().video.reformatter.Interpolation
+        self._exact = int(kinds.AREA | kinds.ACCURATE_RND | kinds.BITEXACT)
         self._check_claims()
 
     def frames(self, skip: int = 0) -> Iterator[Frame]:
@@ -113,7 +138,7 @@ class Video:
         """
         for picture in self.pictures():
             if picture.number >= skip:
-                yield Frame(*picture[:3], self.upright(picture))
+                yield Frame(*picture[:3], np.ascontiguousarray(self.upright(picture)))
 
     def pictures(self) -> Iterator[Picture]:
         """As `frames`, for who wants few of them or small ones: see `upright`."""
@@ -126,12 +151,11 @@ class Video:
             pts = last = pts or 0
             first = pts if first is None else first
             seconds = float((pts - first) * self.time_base)
-            if self.limits.seconds is not None and seconds > self.limits.seconds:
-                raise DataError(f"{self.name}: longer than {self.limits.seconds:g} s; cut it")
+            _check_length(seconds, self.limits, self.name)
             yield Picture(number, pts, seconds, decoded)
 
     def upright(self, picture: Picture, sides: tuple[int, int] | None = None) -> Pixels:
-        """RGB as a player shows it: phones store frames lying on their side and say so.
+        """RGB as a player shows it, its rows perhaps apart: phones store frames lying on their side and say so.
 
         sides: height and width in px to scale to, by the mean over areas in FFmpeg's exact arithmetic. Raises
         BrokenVideoError if FFmpeg cannot convert the frame.
@@ -139,33 +163,14 @@ class Video:
         turns, options = _quarters(picture.coded), dict[str, int]()
         if sides is not None:
             height, width = sides[::-1] if turns % 2 else sides
-            kinds = pyav().video.reformatter.Interpolation
-            exact = kinds.AREA | kinds.ACCURATE_RND | kinds.BITEXACT
-            options = {"width": width, "height": height, "interpolation": int(exact)}
+            options = {"width": width, "height": height, "interpolation": self._exact}
         try:
-            pixels = self._formatter.reformat(picture.coded, format="rgb24", threads=1, **options).to_ndarray()
+            rgb = self._formatter.reformat(picture.coded, format="rgb24", threads=1, **options)
+            [rows] = rgb.planes  # looked at where they are: a copy of each frame would cost a tenth of decoding it
+            pixels = np.ndarray((rgb.height, rgb.width, 3), np.uint8, rows, strides=(rows.line_size, 3, 1))
         except _unreadable() as error:
             raise BrokenVideoError(f"{self.name}: readable up to frame {picture.number} ({_reason(error)})") from error
-        return np.ascontiguousarray(np.rot90(pixels, turns))
-
-    def packet_times(self) -> tuple[list[float], float]:
-        """When each frame comes, in seconds since the first, sorted, and when the last one ends; without decoding.
-
-        Of a broken file those before the break. A video is read once: open it again for its frames.
-        """
-        times, step = list[int](), max(1, round(1 / self.rate / self.time_base))
-        try:
-            for packet in self._container.demux(self._stream):
-                if packet.size and not packet.is_discard:
-                    pts = packet.pts if packet.pts is not None else packet.dts
-                    times.append(pts if pts is not None else (times[-1] + step if times else 0))
-        except _unreadable():
-            pass
-        if not times:
-            return [], 0.0
-        times = sorted(times)
-        *seconds, end = (float((pts - times[0]) * self.time_base) for pts in (*times, times[-1] + step))
-        return seconds, end
+        return np.rot90(pixels, turns)
 
     def _decoded(self) -> Iterator["VideoFrame"]:
         """Frames as FFmpeg gives them."""
@@ -185,18 +190,14 @@ class Video:
             )
 
     def _check_claims(self) -> None:
-        if self.limits.frames is not None and (self.claimed_frames or 0) > self.limits.frames:
-            raise DataError(f"{self.name}: {self.claimed_frames} frames, more than {self.limits.frames}; cut it")
-        if self.limits.seconds is not None and (self.claimed_seconds or 0.0) > self.limits.seconds:
-            raise DataError(f"{self.name}: {self.claimed_seconds:.1f} s, more than {self.limits.seconds:g}; cut it")
+        _check_header(self._container, self._stream, self.limits, self.name)
         # Frames that grow later: FFmpeg refuses them before they take memory. It counts their margins, too.
         most = max(2 * self.limits.pixels, _LEAST_CODED)
         self._stream.codec_context.options = {"max_pixels": str(most)}
         self._stream.thread_count = 1
 
     def _check(self, number: int, frame: "VideoFrame") -> None:
-        if self.limits.frames is not None and number >= self.limits.frames:
-            raise DataError(f"{self.name}: more than {self.limits.frames} frames; cut it")
+        _check_count(number + 1, self.limits, self.name)
         _check_size(frame.width, frame.height, self.limits, self.name)
 
 
@@ -214,6 +215,18 @@ def _unreadable() -> tuple[type[Exception], ...]:
     return pyav().FFmpegError, ValueError, OSError, OverflowError, MemoryError
 
 
+@contextmanager
+def _file(source: Path | BinaryIO, name: str) -> Iterator[tuple[BinaryIO, str]]:
+    """The bytes, and how errors call them."""
+    pyav()
+    file = source.open("rb") if isinstance(source, Path) else source
+    try:
+        yield file, name or str(source if isinstance(source, Path) else getattr(source, "name", "video"))
+    finally:
+        if isinstance(source, Path):
+            file.close()
+
+
 def _container(file: BinaryIO, name: str, **options: str) -> "InputContainer":
     """Open a file object, which has no name: FFmpeg would take some names for addresses."""
     allowed = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", **options}
@@ -226,6 +239,25 @@ def _container(file: BinaryIO, name: str, **options: str) -> "InputContainer":
 def _check_size(width: int, height: int, limits: Limits, name: str) -> None:
     if width * height > limits.pixels:
         raise DataError(f"{name}: {width} x {height} px are more than {limits.pixels:,} pixels; make it smaller")
+
+
+def _check_header(container: "InputContainer", stream: "VideoStream", limits: Limits, name: str) -> None:
+    """Raise DataError if a header promises more than is allowed; it may still lie."""
+    seconds = (container.duration or 0) / 1_000_000
+    if limits.frames is not None and stream.frames > limits.frames:
+        raise DataError(f"{name}: {stream.frames} frames, more than {limits.frames}; cut it")
+    if limits.seconds is not None and seconds > limits.seconds:
+        raise DataError(f"{name}: {seconds:.1f} s, more than {limits.seconds:g}; cut it")
+
+
+def _check_count(frames: int, limits: Limits, name: str) -> None:
+    if limits.frames is not None and frames > limits.frames:
+        raise DataError(f"{name}: more than {limits.frames} frames; cut it")
+
+
+def _check_length(seconds: float, limits: Limits, name: str) -> None:
+    if limits.seconds is not None and seconds > limits.seconds:
+        raise DataError(f"{name}: longer than {limits.seconds:g} s; cut it")
 
 
 def _stream(container: "InputContainer", name: str) -> "VideoStream":

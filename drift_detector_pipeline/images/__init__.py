@@ -1,6 +1,6 @@
 """Bytes -> pixels -> model input: the same input for the same image, wherever it is seen.
 
-decode        the one decoder: a file's bytes -> uint8 RGB as it is stored
+decoder       the one decoder: a file's bytes -> uint8 RGB as it is stored
 decode_many   many files, on all cores
 named_files   the image files a person names: files, folders, patterns, archives
 model_input   stored image -> inference crop, the same bits with and without torch
@@ -12,4 +12,10 @@ tiles         a large image as parts that overlap
 distortions   other colours and shapes for training
 augmentation  stored image -> one of its training views
 mixing        two training views -> one with the labels of both
+
+`from drift_detector_pipeline.images import decode` is the decoder for whoever uses the package as a library.
 """
+
+from drift_detector_pipeline.images.decoder import decode
+
+__all__ = ["decode"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.images.decode import Side, upright_sides
 from drift_detector_pipeline.images.decode_many import decode_files
+from drift_detector_pipeline.images.decoder import Side, upright_sides
 from drift_detector_pipeline.images.model_input import inference_crop
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import Side, decode_picture
+from drift_detector_pipeline.images.decoder import Side, decode_picture
 from drift_detector_pipeline.raw.listing import Listing
 
 

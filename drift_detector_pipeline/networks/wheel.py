@@ -18,7 +18,7 @@ INPUT = {"mean": (0.498, 0.498, 0.498), "std": (0.502, 0.502, 0.502)}  # what th
 
 
 def create_lite0(classes: int, options: dict[str, Any], *, pretrained: bool) -> nn.Module:
-    """Create a classifier. Pretrained, its head starts at nothing: drawn as timm does, two classes begin at a loss of 5.
+    """Create a classifier; pretrained, its head starts at nothing: as timm draws it, two classes begin at a loss of 5.
 
     Raises ModelError if the wheel is not installed.
     """

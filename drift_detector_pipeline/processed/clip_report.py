@@ -140,7 +140,8 @@ def _strip(images: PackedImages, index: int) -> tuple[str, str]:
     frames = images[index]
     places = np.linspace(0, len(frames) - 1, min(_STRIP, len(frames))).round().astype(int)
     drawn = np.concatenate(list(_small(frames[place] for place in places)), axis=1)
-    return f"{images.paths[index]}, {len(frames)} frames, of {(images.sources or [])[index]}", _uri(drawn)
+    path, source = images.paths[index], (images.sources or [])[index]
+    return f"{path}, {len(frames)} frames" + f", of {source}" * (source != path), _uri(drawn)
 
 
 def _frame(images: PackedImages, index: int, which: int) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from drift_detector_pipeline.images.decode import fit
 from drift_detector_pipeline.images.decode_many import Decoded
+from drift_detector_pipeline.images.decoder import fit
 from drift_detector_pipeline.raw.listing import Listing, RawImage
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Boxes
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import upright_sides
+from drift_detector_pipeline.images.decoder import upright_sides
 from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
 EVERY_CLASS = -1  # label of a box to be ignored whatever is found there

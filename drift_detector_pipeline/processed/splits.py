@@ -44,8 +44,9 @@ def assign_sources(
 ) -> list[str]:
     """Return the split of each clip: that of its source, so that no source is in two. `sources`: path -> source.
 
-    Fractions are of the clips of a class, met as nearly as whole sources can. Without a validation folder a class of
-    two sources or more has one in `val`, if sources of several classes leave that open; one at least stays in `train`.
+    Fractions are of the clips of a class and of its sources, met as nearly as whole sources can. Without a validation
+    folder a class of two sources or more has one in `val`, if sources of several classes leave that open; one at least
+    stays in `train`.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for image in images:
@@ -60,24 +61,32 @@ def assign_sources(
 
 
 def _taken(counts: Mapping[str, Counter[str]], fraction: float, every_class: bool) -> list[str]:
-    """Sources whose clips make up about `fraction` of those of each class, each taken if that comes nearer to it.
+    """Sources that make up about `fraction` of the clips and of the sources of each class.
 
-    `counts`: source -> clips by class, in the order in which sources are tried. The last source of a class stays.
+    `counts`: source -> clips by class. Sources are tried in this order, each taken if that comes nearer to the
+    fraction, a source counting as many clips as the class has in one on average; the last source of a class stays.
     every_class: then one of each class is taken where it can be, however far that is from `fraction`.
     """
-    wanted = {name: fraction * count for name, count in sum(counts.values(), Counter[str]()).items()}
-    left, taken = Counter(name for of_source in counts.values() for name in of_source), list[str]()
+    clips = sum(counts.values(), Counter[str]())
+    left = Counter(name for of_source in counts.values() for name in of_source)
+    usual = {name: clips[name] / left[name] for name in left}
+    wanted = {name: (fraction * clips[name], fraction * clips[name]) for name in left}  # as clips, as sources
+    taken = dict[str, None]()  # an ordered set
+
+    def after(name: str, count: int) -> tuple[float, float]:
+        return wanted[name][0] - count, wanted[name][1] - usual[name]
 
     def nearer(source: str) -> bool:
-        return sum(abs(wanted[name]) - abs(wanted[name] - count) for name, count in counts[source].items()) > 0
+        pairs = [(wanted[name], after(name, count)) for name, count in counts[source].items()]
+        return sum(abs(now) - abs(then) for pair in pairs for now, then in zip(*pair, strict=True)) > 0
 
     def spare(source: str) -> bool:
         return source not in taken and min(left[name] for name in counts[source]) > 1
 
     def take(source: str) -> None:
-        taken.append(source)
+        taken[source] = None
         left.subtract(counts[source].keys())
-        wanted.update({name: wanted[name] - count for name, count in counts[source].items()})
+        wanted.update({name: after(name, count) for name, count in counts[source].items()})
 
     for source in counts:
         if spare(source) and nearer(source):
@@ -86,7 +95,7 @@ def _taken(counts: Mapping[str, Counter[str]], fraction: float, every_class: boo
         candidates = [source for source in counts if name in counts[source] and spare(source)]
         if candidates and not any(name in counts[source] for source in taken):
             take(min(candidates, key=lambda source: counts[source].total()))
-    return taken
+    return list(taken)
 
 
 def some_of(paths: Sequence[str], labels: Sequence[int], limit: int) -> list[int]:

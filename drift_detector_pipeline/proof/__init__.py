@@ -25,6 +25,7 @@ gpu_check           make gpu_check
 scale               make bench_scale
 precision_accuracy  make bench_accuracy
 box_networks        make bench_boxes
+clips_packing       what packing of clips costs beside bare decoding
 clips_tuned         the last stage of a network learned on clips
 clips               make bench_clips
 container_speed     make docker_bench

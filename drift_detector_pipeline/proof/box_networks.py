@@ -53,7 +53,7 @@ def main() -> int:
     networks = [word for word in words if word in NETWORKS] or list(NETWORKS)
     given = [*RECIPE, *(word for word in words if word not in NETWORKS and not word.startswith("seed="))]
     process(load(given).settings.data)
-    earlier: dict[str, Any] = json.loads(REPORT.read_text()) if REPORT.exists() else {}
+    earlier: dict[str, Any] = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
     measured = earlier.get("networks", {}) | {
         name: {"runs": [_run(name, seed, given) for seed in seeds], **_cost(name, given)} for name in networks
     }

@@ -24,7 +24,7 @@ from drift_detector_pipeline.box_geometry import clip, iou
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.images.decode import FORMATS, decode
+from drift_detector_pipeline.images.decoder import FORMATS, decode
 from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.networks.boxes.found import LEAST_SCORE, MOST, Found
 from drift_detector_pipeline.release.artefact import Artefact, read_artefact

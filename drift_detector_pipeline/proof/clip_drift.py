@@ -50,15 +50,11 @@ def main() -> int:
     sources = [processed.images.sources[place] for place in places.tolist()]
     with one_blas_thread():
         rows = Rows(phi(signals, detector.reference.learned.parameters), predictions(signals))
-        found = {
-            "clips": len(sources),
-            "sources": len(set(sources)),
-            "splits": SPLITS,
-            **rates(detector, rows, sources),
-        }
+        own = {"clips_of_val": len(sources), "sources_of_val": len(set(sources)), "splits": SPLITS}
+        found = own | {"noticed": rates(detector, rows, sources)}
     report = Path("reports") / f"drift_clips_{words['name']}.json"
     facts = {"weights_sha256": trained.sha256, "command": this_command(), "when": now(), "packages": package_versions()}
-    write_json(report, {"data": words["name"], **found, **facts})
+    write_json(report, {"data": words["name"]} | found | facts)
     log.info("%s", report)
     return 0
 

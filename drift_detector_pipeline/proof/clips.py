@@ -29,7 +29,7 @@ from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.networks.wheel import INPUT, create_lite0
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.proof.clips_tuned import Recipe, last_layers, maps_of, only_head, tuned
-from drift_detector_pipeline.runs.facts import now, package_versions, this_command
+from drift_detector_pipeline.runs.facts import now, package_versions
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
 from drift_detector_pipeline.tasks.classification.metrics import wilson_interval
 from drift_detector_pipeline.tasks.clips.sources import by_source, interval
@@ -65,6 +65,7 @@ def main() -> int:
     data = open_processed(composed.settings.data)
     if data.manifest.sources_from != "listed":
         raise ConfigError("which clips belong together must be listed: take data with a column source in clips.csv")
+    source = Path(str(composed.settings.data.raw_path)).name
     with prepared(composed.settings.run) as machine:
         material, seconds = _material(data)
         rows, labels = material.features[:, 0].numpy(), material.labels
@@ -77,11 +78,11 @@ def main() -> int:
         found = {name: _measured(name, guess, material) for name, guess in ways.items()}
         report = {
             **_about(data, material), **seconds, **found, "coverage": _coverage(material.sources),
-            "command": this_command(), "when": now(), "instruction_set": instruction_set(machine.device),
-            "threads": machine.threads, "packages": package_versions(),
+            "command": f'make bench_clips ARGS="data.raw_path={source}"', "when": now(),
+            "instruction_set": instruction_set(machine.device), "threads": machine.threads,
+            "packages": package_versions(),
         }  # fmt: skip
-    name = Path(str(composed.settings.data.raw_path)).name.split(".")[0]
-    write_json(Path(f"reports/clips_{name}.json"), report)
+    write_json(Path(f"reports/clips_{source.split('.')[0]}.json"), report)
     return 0
 
 

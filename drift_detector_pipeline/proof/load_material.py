@@ -13,7 +13,7 @@ from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.images.decode import decode
+from drift_detector_pipeline.images.decoder import decode
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 from drift_detector_pipeline.release.artefact import INT8, MODEL, Artefact, write_artefact
 from drift_detector_pipeline.release.executable import open_executable

@@ -57,7 +57,7 @@ def quantise(prepared: Path, path: Path, images: Pixels, left_out: int) -> None:
 def has_vnni() -> bool:
     """Whether the processor adds products of bytes in 32 bits; others overflow unless weights are 7 bits."""
     try:
-        return "vnni" in Path("/proc/cpuinfo").read_text()
+        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return platform.machine().lower() not in ("x86_64", "amd64")
 

@@ -19,7 +19,7 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.frames.array_file import read_array
 from drift_detector_pipeline.frames.moments import clips_of, small_frames
 from drift_detector_pipeline.frames.pieces import by_second
-from drift_detector_pipeline.frames.read import Limits, open_video
+from drift_detector_pipeline.frames.read import Limits, frame_times
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.raw.listing import Footage
 from drift_detector_pipeline.release.artefact import MOST_FRAMES
@@ -128,19 +128,19 @@ class _Reading:
 
     def _measured(self) -> tuple[list[Footage], Footage]:
         """Each second, and all of it, by what the file says without being decoded."""
-        with open_video(io.BytesIO(self._content), self._limits, NAME) as video:
-            times, self.seconds = video.packet_times()
-        most = self._limits
-        if most.frames is not None and len(times) > most.frames:
-            raise DataError(f"{NAME}: more than {most.frames} frames; cut it")
-        if most.seconds is not None and self.seconds > most.seconds:
-            raise DataError(f"{NAME}: longer than {most.seconds:g} s; cut it")
+        times, self.seconds = frame_times(io.BytesIO(self._content), self._limits, NAME)
         seconds = by_second(NAME, times, self.seconds, self._cut.clip_seconds)
         return seconds, Footage(NAME, 0.0, self.seconds, len(times))
 
     def _piece(self, where: Footage | None, stored: Pixels) -> _Piece:
         shown, sides = middles(len(stored), self._cut.k_frames), (stored.shape[1], stored.shape[2])
         return _Piece(where, [Crop(inference_crop(stored[at], self._sizes_px[1]), sides, sides) for at in shown])
+
+
+def of_frames(answers: list[Answered]) -> Answered:
+    """What is said of a clip by what is said of its frames; the rest is the middle frame's."""
+    chances = _chances(said_together(np.stack([one.logits for one in answers]))).astype(np.float32)  # type: ignore[misc]
+    return answers[len(answers) // 2]._replace(probabilities=chances)
 
 
 def is_array(content: bytes) -> bool:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import FORMATS, read_header
+from drift_detector_pipeline.images.decoder import FORMATS, read_header
 from drift_detector_pipeline.serving.engine import Crop, Engine
 from drift_detector_pipeline.serving.problems import RequestError
 

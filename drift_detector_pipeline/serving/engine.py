@@ -21,7 +21,7 @@ from drift_detector_pipeline.drift.scores.phi import Score, phi
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
 from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import Side, decode_picture, fit
+from drift_detector_pipeline.images.decoder import Side, decode_picture, fit
 from drift_detector_pipeline.images.letterbox import letterbox
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.networks.boxes.found import Found

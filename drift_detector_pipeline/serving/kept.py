@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drift_detector_pipeline.console import log
-from drift_detector_pipeline.images.decode import ending_of
+from drift_detector_pipeline.images.decoder import ending_of
+from drift_detector_pipeline.settings_in_use import Serving
 
 WAITING_BYTES = 64_000_000  # on their way to the disk, at most; what comes beyond is not kept, and counted
 _ROOM = 8  # a part of so many stays free, for what several services write between two looks
@@ -124,3 +125,10 @@ def _files_of(folder: Path) -> Iterator[_Kept]:
 def _size_of(known: os.stat_result) -> int:
     """What a file takes on the disk, or its length, if that is more."""
     return max(known.st_size, 512 * getattr(known, "st_blocks", 0))
+
+
+def kept_images(settings: Serving) -> KeptImages | None:
+    """Where images are kept by the settings; None: nowhere."""
+    if settings.keep_images is None:
+        return None
+    return KeptImages(settings.keep_images, int(settings.keep_images_gb * 1e9))

@@ -1,8 +1,9 @@
 """The Open Inference Protocol, version 2, over REST: the service is a KServe predictor, and Triton's clients can ask.
 
-In: inputs `images` (UINT8, [n, S, S, 3], crops as the model takes them) or `encoded` (BYTES, [n], image files as
-base64). Out: outputs `probabilities` (FP32, [n, K]) and, of a model with a drift reference, `phi` (FP32, [n, scores]);
-of a model that finds boxes, `boxes` (FP32, [n, M, 6]): x0, y0, x1, y1, score, class, rows without a box -1.
+In: inputs `images` (UINT8, [n, S, S, 3], crops as the model takes them; of clips [n, k, S, S, 3], too) or `encoded`
+(BYTES, [n], image files as base64). Out: outputs `probabilities` (FP32, [n, K]) and, of a model with a drift reference,
+`phi` (FP32, [n, scores]); of a model that finds boxes, `boxes` (FP32, [n, M, 6]): x0, y0, x1, y1, score, class, rows
+without a box -1.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
+from drift_detector_pipeline.release.artefact import MOST_FRAMES
 from drift_detector_pipeline.serving.batcher import Answered
 from drift_detector_pipeline.serving.engine import Engine
 from drift_detector_pipeline.serving.problems import RequestError, documented
@@ -163,23 +165,27 @@ async def _answers(service: Service, given: Tensor, asker: Asker) -> list[Answer
             raise RequestError("value", f"encoded: {len(given.data)} values do not have the shape {given.shape}")
         return await service.predict(checked_count([from_base64(one) for one in given.data]), asker)
     if given.name == "images" and given.datatype == "UINT8":
-        crops = _crops(given)
+        crops = _crops(given, service.engine_for(asker.source))
+        if crops.ndim == 5:
+            return [await service.predict_clip(clip, asker) for clip in crops]
         return await service.predict_crops(
             list(crops), [hashlib.sha256(crop.tobytes()).digest() for crop in crops], asker
         )
     raise RequestError("value", "expected one input: images (UINT8) or encoded (BYTES)")
 
 
-def _crops(given: Tensor) -> Pixels:
-    """uint8 of the shape that is said, (n, S, S, 3). Raises RequestError if the numbers are none."""
+def _crops(given: Tensor, engine: Engine) -> Pixels:
+    """uint8 of the shape that is said, (n, S, S, 3) or (n, k, S, S, 3). Raises RequestError if the numbers are none."""
     try:
         values = np.asarray(given.data)
     except ValueError as error:
         raise RequestError("value", "images: lists of unequal length") from error
-    if len(given.shape) != 4 or not 0 < given.shape[0] <= MOST_IMAGES or values.size != math.prod(given.shape):
-        raise RequestError(
-            "value", f"images: expected [n, S, S, 3] with n in 1..{MOST_IMAGES}, got {values.size} numbers"
-        )
+    shapes = (4, 5) if engine.looks_at_clips else (4,)
+    of_clips = ", or [n, k, S, S, 3]" if engine.looks_at_clips else ""
+    few = 0 < math.prod(given.shape[:-3]) <= (MOST_FRAMES if len(given.shape) == 5 else MOST_IMAGES)
+    if len(given.shape) not in shapes or not few or values.size != math.prod(given.shape):
+        expected = f"[n, S, S, 3] with n in 1..{MOST_IMAGES}{of_clips}"
+        raise RequestError("value", f"images: expected {expected}, got {values.size} numbers")
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
         raise RequestError("value", "images: expected whole numbers in 0..255")
     return values.astype(np.uint8).reshape(given.shape)

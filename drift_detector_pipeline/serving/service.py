@@ -15,16 +15,15 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import PipelineError
-from drift_detector_pipeline.frames.read import Limits
 from drift_detector_pipeline.release.artefact import MANIFEST, REFERENCE
 from drift_detector_pipeline.serving.batcher import Answered, Batcher
-from drift_detector_pipeline.serving.clips import ClipSaid, look_at_clip
+from drift_detector_pipeline.serving.clips import ClipSaid, look_at_clip, of_frames
 from drift_detector_pipeline.serving.decoding import Decoder, Prepared, thumbnail_of
 from drift_detector_pipeline.serving.engine import Crop, Engine, open_engine
 from drift_detector_pipeline.serving.following import Followed, Follower, places_of
 from drift_detector_pipeline.serving.judging import Judge
-from drift_detector_pipeline.serving.kept import KeptImages
-from drift_detector_pipeline.serving.lane import Lane, Sent
+from drift_detector_pipeline.serving.kept import kept_images
+from drift_detector_pipeline.serving.lane import Lane, Sent, hash_of, limits_of
 from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.problems import RequestError
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -63,7 +62,7 @@ class Service:
         self.decoder = Decoder(int(settings.max_megapixels * 1e6))
         self.lane = Lane()
         self.judge = Judge(log, self.metrics, settings)
-        self.kept = _kept_images(settings)
+        self.kept = kept_images(settings)
         self._swapping = asyncio.Lock()
         for one in (engine, *set(trials.canaries.values()), *filter(None, [trials.shadow])):
             self._register(one)
@@ -119,9 +118,9 @@ class Service:
         Raises RequestError as `videos.watch` does.
         """
         sent = self._sent(content, asker, gone)
-        watched = await watch(self.lane, sent, _video_limits(self.settings))
+        watched = await watch(self.lane, sent, limits_of(self.settings))
         crop, answered = watched.one
-        self._keep(crop.pixels, await _hash_of(content), answered, asker)
+        self._keep(crop.pixels, await hash_of(content), answered, asker)
         self.metrics.images.labels(sent.engine.model).inc(len(watched.frames) - 1)
         return watched
 
@@ -130,14 +129,14 @@ class Service:
 
         Raises RequestError as `videos.watch` does; also if the model is none of clips.
         """
-        sent, limits, shown = self._sent(content, asker, gone), _video_limits(self.settings), self.settings.k_frames
+        sent, limits, shown = self._sent(content, asker, gone), limits_of(self.settings), self.settings.k_frames
         cut = sent.engine.artefact.clip
         if cut is None:
             raise RequestError("type", "an array of frames is for a model of clips; this one looks at single images")
         said = await look_at_clip(self.lane, sent, cut if shown is None else cut._replace(k_frames=shown), limits)
         whole = said.answered._replace(probabilities=said.probabilities.astype(np.float32))
         assert whole.crop is not None
-        self._keep(whole.crop.pixels, await _hash_of(content), whole, asker)
+        self._keep(whole.crop.pixels, await hash_of(content), whole, asker)
         return said
 
     def _sent(self, content: bytes, asker: Asker, gone: Callable[[], Awaitable[bool]]) -> Sent:
@@ -176,14 +175,22 @@ class Service:
         pinned = asker.source in self._canaries
         while True:
             engine = self.engine_for(asker.source)
-            if any(crop.shape != (engine.artefact.side_px, engine.artefact.side_px, 3) for crop in crops):
-                raise RequestError("value", f"images: expected crops of {engine.artefact.side_px} px")
+            _check_sides(crops, engine)
             found = await asyncio.gather(*(self.batcher.answer(crop, engine, pinned=pinned) for crop in crops))
             if len({answered.engine for answered in found}) == 1:
                 break
         for crop, own, answered in zip(crops, hashes, found, strict=True):
             self._keep(crop, own, _checked(answered), asker)
         return list(found)
+
+    async def predict_clip(self, crops: Pixels, asker: Asker) -> Answered:
+        """What is said of uint8 (k, S, S, 3), the frames of one clip. Raises RequestError as `predict_crops` does."""
+        engine = self.engine_for(asker.source)
+        _check_sides(crops, engine)
+        answers = await asyncio.gather(*(self.batcher.answer(crop, engine, pinned=True) for crop in crops))
+        whole = of_frames([_checked(one) for one in answers])
+        self._keep(crops[len(crops) // 2], hashlib.sha256(crops.tobytes()).digest(), whole, asker)
+        return whole
 
     async def swap(self, name: str) -> Engine:
         """Let the artefact in the folder `name` answer from the next batch on: a version, or one beside the first.
@@ -262,21 +269,6 @@ class Service:
             self.shadow.take(Taken(crop, sha256, answered, asker.request_id, asker.source))
 
 
-async def _hash_of(content: bytes) -> bytes:
-    return await asyncio.to_thread(lambda: hashlib.sha256(content).digest())
-
-
-def _video_limits(settings: Serving) -> Limits:
-    pixels = int(settings.max_video_megapixels * 1e6)
-    return Limits(settings.max_video_frames, settings.max_video_seconds, pixels)
-
-
-def _kept_images(settings: Serving) -> KeptImages | None:
-    if settings.keep_images is None:
-        return None
-    return KeptImages(settings.keep_images, int(settings.keep_images_gb * 1e9))
-
-
 def _checked(answered: Answered) -> Answered:
     """Raise RequestError unless the model said numbers."""
     numbers = [answered.probabilities] if answered.phi is None else [answered.probabilities, answered.phi]
@@ -285,6 +277,12 @@ def _checked(answered: Answered) -> Answered:
             "failed", "the model gives no finite numbers for this image; its file or reference is damaged"
         )
     return answered
+
+
+def _check_sides(crops: Sequence[Pixels] | Pixels, engine: Engine) -> None:
+    side = engine.artefact.side_px
+    if any(crop.shape != (side, side, 3) for crop in crops):
+        raise RequestError("value", f"images: expected crops of {side} px")
 
 
 def _places(images: int) -> list[str]:

@@ -5,7 +5,6 @@ comes is counted. Read by service.py.
 """
 
 import io
-import itertools
 import random
 from collections.abc import Generator, Iterator
 from contextlib import aclosing
@@ -17,7 +16,7 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.frames.read import BrokenVideoError, Frame, Limits, Video, open_video
 from drift_detector_pipeline.serving.batcher import Answered
 from drift_detector_pipeline.serving.engine import Crop, Engine
-from drift_detector_pipeline.serving.lane import GROUP, NAME, Lane, Sent
+from drift_detector_pipeline.serving.lane import NAME, Lane, Sent
 
 _NOTHING = np.zeros((0, 0, 3), np.uint8)
 
@@ -56,14 +55,13 @@ async def watch(lane: Lane, sent: Sent, limits: Limits) -> Watched:
     seen, kept = list[Seen](), list[tuple[Crop, Answered]]()
     reading, draw = _Reading(sent.content, sent.engine, limits), random.Random(sent.content[-4096:])
     async with lane.turn():
-        async with aclosing(lane.ahead(reading.groups())) as groups:  # type: ignore[type-var]
-            async for group in groups:
-                answers = await sent.ask_all([frame.crop for frame in group])
-                for frame, answered in zip(group, answers, strict=True):
-                    if draw.randrange(len(seen) + 1) == 0:  # each frame with the same chance
-                        kept = [(frame.crop, answered)]
-                    bare = answered._replace(crop=frame.crop._replace(pixels=_NOTHING))
-                    seen.append(Seen(frame.number, frame.seconds, bare))
+        async with aclosing(lane.ahead(reading.frames())) as frames:  # type: ignore[type-var]
+            async for frame in frames:
+                [answered] = await sent.ask_all([frame.crop])
+                if draw.randrange(len(seen) + 1) == 0:  # each frame with the same chance
+                    kept = [(frame.crop, answered)]
+                bare = answered._replace(crop=frame.crop._replace(pixels=_NOTHING))
+                seen.append(Seen(frame.number, frame.seconds, bare))
         if not seen:
             raise DataError(reading.problem or f"{NAME}: no frame in it")
     return Watched(seen, kept[0], reading.rate, reading.problem)
@@ -77,16 +75,12 @@ class _Reading:
         self.rate = 0.0
         self._content, self._engine, self._limits = content, engine, limits
 
-    def groups(self) -> Generator[list[_Ready], None, None]:
-        """The frames, GROUP at a time; belongs to one thread."""
+    def frames(self) -> Generator[_Ready, None, None]:
+        """The frames; belongs to one thread."""
         with open_video(io.BytesIO(self._content), self._limits, NAME) as video:
             self.rate = float(video.rate)
-            frames = self._until_broken(video)
-            while group := [
-                _Ready(one.number, one.seconds, self._engine.view_frame(one.pixels))
-                for one in itertools.islice(frames, GROUP)
-            ]:
-                yield group
+            for one in self._until_broken(video):
+                yield _Ready(one.number, one.seconds, self._engine.view_frame(one.pixels))
 
     def _until_broken(self, video: Video) -> Iterator[Frame]:
         try:

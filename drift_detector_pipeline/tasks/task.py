@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from drift_detector_pipeline.arrays import ClipCut, Pixels
-from drift_detector_pipeline.images.decode import Side
+from drift_detector_pipeline.images.decoder import Side
 from drift_detector_pipeline.images.tiles import Tile
 from drift_detector_pipeline.settings import Augmentation, Data, Training
 from drift_detector_pipeline.settings_in_use import Predict

@@ -47,8 +47,8 @@ def strip_png(said: Sequence[Second], classes: Sequence[str], threshold: float |
 def _draw_pictures(axes: Axes, shown: Sequence[Second]) -> None:
     """Side by side, each of the width of one, with the second it is from."""
     axes.set_axis_off()
-    height = max(one.picture.shape[0] for one in shown if one.picture is not None)
-    parts = list[Pixels]()
+    height = max((one.picture.shape[0] for one in shown if one.picture is not None), default=1)
+    parts = [np.full((height, 1, 3), 255, np.uint8)]
     for one in shown:
         assert one.picture is not None
         room = np.full((height, one.picture.shape[1] + 4, 3), 255, np.uint8)

@@ -19,7 +19,7 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash, final_name, new_folder, write_atomically, write_json
 from drift_detector_pipeline.frames.pieces import by_second
-from drift_detector_pipeline.frames.read import open_video
+from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.modeling.clip_files import read_pieces
 from drift_detector_pipeline.modeling.labels import answers_of, check_for_task
 from drift_detector_pipeline.modeling.trained import Trained, open_trained, precision_of
@@ -89,8 +89,7 @@ def _lines(
 
 
 def _pieces(video: Path, clip_seconds: float) -> list[Footage]:
-    with open_video(video) as opened:
-        times, length = opened.packet_times()
+    times, length = frame_times(video)
     return by_second(str(video), times, length, clip_seconds)
 
 

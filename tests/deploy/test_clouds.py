@@ -55,13 +55,12 @@ def test_vertex_ai_s_own_message_takes_its_job():
 
 def test_aws_batch_s_own_model_takes_its_job_and_no_misspelt_key():
     session = pytest.importorskip("botocore.session", reason="comes with dvc[s3]").get_session()
-    from botocore.validate import ParamValidator
-
+    validator = pytest.importorskip("botocore.validate").ParamValidator()
     described = json.loads((DEPLOY / "aws" / "batch_job_definition.json").read_text())
     shape = session.get_service_model("batch").operation_model("RegisterJobDefinition").input_shape
-    assert not ParamValidator().validate(described, shape).has_errors()
+    assert not validator.validate(described, shape).has_errors()
     described["containerProperties"]["secretz"] = []
-    assert "secretz" in ParamValidator().validate(described, shape).generate_report()
+    assert "secretz" in validator.validate(described, shape).generate_report()
 
 
 def test_kubeflow_s_own_types_take_its_job_and_lose_nothing_of_it():

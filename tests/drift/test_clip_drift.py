@@ -119,6 +119,9 @@ def write_clips(folder, sources, clips, *, pale):
             frames = frames_of(("moving", "still")[clip % 2], source, clip, RATE)
             frames = change(frames, "contrast", 4, keys=range(RATE)) if pale else frames
             write_frames(folder / f"camera{source}_c{clip:02d}.mp4", list(frames), rate=RATE)
+    if sources > 1:
+        told = [f"{file.name},{file.name.partition('_')[0]}" for file in sorted(folder.iterdir())]
+        (folder / "clips.csv").write_text("\n".join(["path,source", *told]))
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +135,20 @@ def test_a_day_of_one_camera_is_refused_and_twelve_cameras_are_judged(world):
     with pytest.raises(DataError, match=r"12 clips from 1 source \(camera100\).*clips\.csv.*drift\.block_minutes"):
         judge_images(world / "run", [str(world / "day")], [])
     usual = judge_images(world / "run", [str(world / "usual")], [])
-    assert usual.images == 12 and usual.level == "quiet"
+    assert usual.images == 12 and usual.level == "quiet" and not usual.unreadable
     pale = judge_images(world / "run", [str(world / "pale")], [])
     assert pale.level in ("notice", "alert") and pale.images == 12
     told = max((world / "run" / "drift").glob("*/verdict.json"), key=lambda one: one.stat().st_mtime_ns)
     said = json.loads(told.read_text())
     assert "12 sources of clips" in said["summary"][0] and said["carrier_names"][0].startswith("camera")
     assert "Each source counts once" in (told.parent / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_files_that_are_no_clips_are_named(world, tmp_path):
+    (tmp_path / "notes.txt").write_text("none")
+    with pytest.raises(DataError, match=r"no clip among 1 files; .*notes\.txt: no video"):
+        judge_images(world / "run", [str(tmp_path)], [])
 
 
 @pytest.mark.slow

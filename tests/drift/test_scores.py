@@ -37,7 +37,7 @@ from drift_detector_pipeline.drift.scores.phi import (
 )
 from drift_detector_pipeline.drift.scores.pixels import PIXELS, pixel_names, pixel_scores
 from drift_detector_pipeline.drift.scores.signals import Layers, Outputs, Signals, Twin, read_signals
-from drift_detector_pipeline.images.decode import decode
+from drift_detector_pipeline.images.decoder import decode
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD, inference_crop
 from drift_detector_pipeline.networks.models import create
 from drift_detector_pipeline.processed.packing import PackedImages

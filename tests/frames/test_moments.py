@@ -1,7 +1,9 @@
 """The frames of a clip that are stored are those on the screen at even moments, whatever the file says of itself."""
 
 import io
+import random
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -116,6 +118,20 @@ def test_a_broken_video_gives_its_clips_before_the_break(tmp_path: Path) -> None
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
     first, broken, last = clips_of(tmp_path, list(found.values()), 64, 32)
     assert len(first) == 10 and "x.mp4: readable up to frame 1" in str(broken) and str(last) == str(broken)
+
+
+def test_broken_bytes_give_clips_or_a_reason_each(root: Path, tmp_path: Path) -> None:
+    whole, chance, outcomes = (root / "even.mp4").read_bytes(), random.Random(0), Counter[bool]()
+    for _ in range(60):
+        broken = bytearray(whole)
+        for _ in range(chance.choice((1, 5, 50))):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        (tmp_path / "x.mp4").write_bytes(broken[: chance.choice((len(broken), chance.randrange(len(broken))))])
+        clips = pieces(tmp_path, Footage("x.mp4"), 1.0)
+        found = list(clips_of(tmp_path, list(clips.values()), 16, 4))
+        assert len(found) == len(clips)
+        outcomes.update(isinstance(one, DataError) or not 0 < len(one) <= 4 for one in found)
+    assert outcomes[True] > 10 and outcomes[False] > 10
 
 
 def test_folders_of_frames_and_arrays_give_every_frame_or_even_ones(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from conftest import write_image
 
 from drift_detector_pipeline.images.crops import read_crops
-from drift_detector_pipeline.images.decode import decode
+from drift_detector_pipeline.images.decoder import decode
 from drift_detector_pipeline.images.model_input import inference_crop
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import read_header
+from drift_detector_pipeline.images.decoder import read_header
 
 
 def encoded(kind, pixels):

@@ -24,6 +24,7 @@ from drift_detector_pipeline.networks.weights import describe, save_weights
 
 SIDE, CLASSES = 32, 5
 BOXES = {"fasterrcnn", "fasterrcnn_lite0", "yolox", "yolox_lite0"}  # presets of networks that find things
+FROM_A_WHEEL = {"lite0"}  # presets that start from weights which need no hub
 TIMM = ["resnet18", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050", "swin_tiny_patch4_window7_224"]
 SMALL = ("model.name=resnet18", "model.options.channels=[8,8,8,8]", "model.options.layers=[1,1,1,1]")
 
@@ -40,7 +41,8 @@ def test_every_preset_is_a_network_for_images_of_64_px_and_changes_the_name_alon
     with torch.device("meta"):  # laid out, without drawing the weights
         laid_out = create(settings.name, CLASSES, 64, settings.options)
     assert tuple(laid_out.eval()(torch.empty(2, 3, 64, 64, device="meta")).shape) == (2, CLASSES)
-    assert settings.model_copy(update={"name": default.name}) == default
+    assert settings.pretrained == (name in FROM_A_WHEEL)
+    assert settings.model_copy(update={"name": default.name, "pretrained": default.pretrained}) == default
 
 
 def test_a_preset_given_on_the_command_line_wins_over_an_experiments_own():

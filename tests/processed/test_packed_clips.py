@@ -1,5 +1,6 @@
 """Clips lie packed as frames in a row: read back to the bit, with their source, and damage is named."""
 
+import json
 import logging
 import os
 import pickle
@@ -142,6 +143,7 @@ def test_a_broken_video_is_an_error_until_it_is_allowed(
     assert bad.path == "still/s4_c01.mp4" and bad.reason.startswith("s4_c01.mp4: ")
 
 
+@pytest.mark.slow
 def test_processing_videos_loads_no_torch(videos: Path, tmp_path: Path) -> None:
     words = ["data=clips", f"data.raw_path={videos}", f"data.processed_path={tmp_path / 'out'}"]
     code = (
@@ -240,3 +242,10 @@ def test_videos_that_decoders_stumble_over_become_clips_or_a_reason(
         end = times[-1] + float(1 / video.rate)
     moments = 2 + (np.arange(len(shown)) + 0.5) * (end - 2) / len(shown)
     assert np.abs(greys - (np.searchsorted(times, moments, side="right") - 1)).max() < 1
+
+
+def test_what_the_page_says_packing_costs_is_what_was_measured() -> None:
+    page, report = (ROOT / "docs/clips.md").read_text(), json.loads((ROOT / "reports/clips_packing.json").read_text())
+    folders = report["folders"]
+    found = [folders[name]["median_ratio_to_arrays"] for name in ("clips16", "fight300", "street_768")]
+    assert all(f"{ratio:.2f}" in page for ratio in found) and max(found) <= 1.2

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import decode_picture
+from drift_detector_pipeline.images.decoder import decode_picture
 from drift_detector_pipeline.processed.placed_boxes import (
     CLIPPED,
     EVERY_CLASS,

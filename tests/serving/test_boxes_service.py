@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import shutil
 import threading
 import time
@@ -18,6 +19,8 @@ from running import running
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.lifecycle.gating.origin import refuse_boxes
+from drift_detector_pipeline.lifecycle.labelling.basket import make_basket_of
+from drift_detector_pipeline.lifecycle.labelling.stretch import stretch_of
 from drift_detector_pipeline.lifecycle.watching.alarm_desk import table
 from drift_detector_pipeline.lifecycle.watching.alarms import alarms
 from drift_detector_pipeline.lifecycle.watching.detectors import detector_of
@@ -28,7 +31,7 @@ from drift_detector_pipeline.serving.replies import PredictBody
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.stored_verdicts import stored_verdict, verdict_of
 from drift_detector_pipeline.serving.verdicts import judge_again
-from drift_detector_pipeline.settings_in_use import Export, Monitor
+from drift_detector_pipeline.settings_in_use import Basket, Export, Monitor
 
 pytestmark = pytest.mark.slow  # a run is trained and exported first
 
@@ -209,13 +212,21 @@ def test_a_model_without_reference_answers_and_says_what_is_missing(root, export
         assert client.get("/model").json()["task"] == "boxes"
 
 
+def test_a_basket_of_boxes_is_refused_with_what_can_be_done(judged, service, tmp_path):
+    log, settings = service.service.log, load_section(Basket, [])
+    with pytest.raises(ConfigError, match=r"yolox finds boxes, and a basket asks for labels\. Draw the true boxes"):
+        make_basket_of(
+            log, stretch_of(log, {"source": "camera"}), None, settings, place=tmp_path, models=service.folder.parent
+        )
+
+
 @pytest.mark.parametrize("what", ["healing", "training on", "a gate"])
 def test_what_cannot_be_done_of_boxes_is_said_with_what_can(service, what):
     with pytest.raises(ConfigError, match=f"it finds boxes, and {what} is for models that say labels. Add images"):
         refuse_boxes(service.service.engine.artefact, what)
 
 
-def test_the_page_draws_boxes_and_a_slider_hides_some(picture, service):
+def test_the_page_draws_boxes_a_slider_hides_some_and_the_gauge_tells_map50(picture, service, judged):
     api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -235,5 +246,11 @@ def test_the_page_draws_boxes_and_a_slider_hides_some(picture, service):
         assert any(kind in shown for kind in ("disc", "square"))
         assert page.locator("#answers li.found .histogram span").count() == 10
         assert shown in page.get_attribute("#answers li.found canvas", "aria-label")
+        page.wait_for_selector("#gauge .gauge")
+        assert all(one in page.inner_text("#gauge") for one in judged["summary"])
+        if judged["detail"]["map50"]["known"]:
+            assert "Estimated mAP50" in page.get_attribute("#gauge meter", "aria-label")
+        if place := os.environ.get("SCREENSHOT"):
+            page.screenshot(path=place, full_page=True)
         browser.close()
     assert complaints == []

@@ -13,7 +13,7 @@ from small_artefact import SIDE_PX, make_clips_artefact, world
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.frames.moments import clips_of, small_frames
 from drift_detector_pipeline.frames.pieces import by_second
-from drift_detector_pipeline.frames.read import open_video
+from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.serving.asked_for import check_name, checkpoint_of
 from drift_detector_pipeline.serving.replies import PredictBody
@@ -74,8 +74,7 @@ def test_a_video_is_answered_as_a_whole_and_for_the_clip_that_begins_at_each_sec
     reply = client.post("/predict", files={"video": ("x.mp4", path.read_bytes(), "video/mp4")}).json()
     PredictBody.model_validate(reply)
     [said] = reply["answers"]
-    with open_video(path) as video:
-        pieces = by_second(path.name, *video.packet_times(), 1.0)
+    pieces = by_second(path.name, *frame_times(path), 1.0)
     stored = list(clips_of(tmp_path, pieces, SIDE_PX, 12))
     assert [one["second"] for one in said["timeline"]] == [0, 1, 2, 3] and said["timeline"][3]["end"] == 3.5
     for one, clip in zip(said["timeline"], stored, strict=True):
@@ -95,7 +94,7 @@ def test_a_clip_is_one_row_of_the_log(client, service):
 
 def test_a_longer_video_than_is_allowed_is_refused_by_its_header(client, tmp_path):
     path = write_frames(tmp_path / "x.mkv", FRAMES[:60], rate=RATE)
-    assert "more than 5; cut it" in problem_of(client.post("/predict", content=path.read_bytes()), 422)
+    assert "longer than 5 s; cut it" in problem_of(client.post("/predict", content=path.read_bytes()), 422)
 
 
 def test_of_a_broken_video_the_seconds_before_the_break_are_said(client, tmp_path):
@@ -115,9 +114,9 @@ def header(shape, kind="|u1"):
     return buffer.getvalue()
 
 
-def zipped(content, name="frames.npy"):
+def zipped(content, name="frames.npy", how=zipfile.ZIP_DEFLATED):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", how) as archive:
         archive.writestr(name, content)
     return buffer.getvalue()
 
@@ -134,8 +133,10 @@ def zipped(content, name="frames.npy"):
         (packed(np.zeros((0, 8, 8, 3), np.uint8)), "expected uint8 (T, H, W, 3)"),
         (zipped(b"x", "other.npy"), "no array named frames"),
         (b"PK\x03\x04" + bytes(100), "no whole .npz"),
+        (zipped(header((4, 8, 8, 3)).replace(b" \n", b"}\n") + bytes(768)), "no whole .npz"),
+        (zipped(header((4, 8, 8, 3)) + bytes(768), how=zipfile.ZIP_LZMA), "numpy.savez does not know"),
     ],
-    ids=["frames", "bytes", "pixels", "short", "pickled", "floats", "none", "other", "cut"],
+    ids=["frames", "bytes", "pixels", "short", "pickled", "floats", "none", "other", "cut", "no header", "packed"],
 )
 def test_arrays_that_lie_or_are_too_large_are_refused_by_their_header(client, content, words):
     said = problem_of(client.post("/predict", content=content), 422)
@@ -173,3 +174,14 @@ def test_a_checkpoint_that_is_none_is_answered_with_the_command_that_makes_one(s
         checkpoint_of(str(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match="MODEL_NAME=resnet18: the model that would answer is stripes"):
         check_name("resnet18", service.service.engine)
+
+
+def test_the_open_inference_protocol_takes_clips_as_numbers(client, service):
+    clips = np.stack([small_frames(FRAMES[start : start + 4], SIDE_PX, 4) for start in (0, 9)])
+    given = {"name": "images", "datatype": "UINT8", "shape": list(clips.shape), "data": clips.ravel().tolist()}
+    [said] = client.post("/v2/models/stripes/infer", json={"inputs": [given]}).json()["outputs"]
+    assert (said["name"], said["shape"]) == ("probabilities", [2, 3])
+    expected_rows = np.concatenate([expected(service, clip) for clip in clips])
+    np.testing.assert_allclose(said["data"], expected_rows, rtol=1e-6)
+    other = client.post("/v2/models/stripes/infer", json={"inputs": [given | {"shape": [2, 4, SIDE_PX, SIDE_PX, 2]}]})
+    assert "or [n, k, S, S, 3]" in problem_of(other, 422)

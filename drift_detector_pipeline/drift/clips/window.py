@@ -21,11 +21,12 @@ from drift_detector_pipeline.drift.reading import judging
 from drift_detector_pipeline.drift.reference import one_blas_thread, predictions
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.verdict import Limits, Verdict
+from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.named_files import ImageFile
 from drift_detector_pipeline.modeling.clip_files import read_clips
 from drift_detector_pipeline.modeling.trained import Trained
 from drift_detector_pipeline.raw.formats.clip_sources import sources_named
-from drift_detector_pipeline.raw.formats.clip_table import rows_of
+from drift_detector_pipeline.raw.formats.clip_table import TABLE, rows_of
 from drift_detector_pipeline.raw.formats.survey import nfc, survey
 from drift_detector_pipeline.raw.listing import RawImage
 
@@ -43,13 +44,17 @@ def judge_clips(
 ) -> tuple[Verdict, Window]:  # fmt: skip
     """Judge the clips that `files` are, each source once, and give a frame of each; `words` are the names as given.
 
-    Raises DataError for fewer than LEAST sources, with how many there are and what to do.
+    Raises DataError if there is no clip, or for fewer than LEAST sources, with how many there are and what to do.
     """
     assert trained.clip is not None
     names, clips, unreadable = list[str](), list[Pixels](), dict[str, str]()
-    for name, stored in read_clips(files, trained.clip, trained.stored_side_px, unreadable):
+    given = [one for one in files if one.file.name.lower() != TABLE]
+    for name, stored in read_clips(given, trained.clip, trained.stored_side_px, unreadable):
         names.append(name)
         clips.append(shown(stored.pixels, trained))
+    if not names:
+        first = "".join(f"; {name}: {why}" for name, why in list(unreadable.items())[:1])
+        raise DataError(f"{' '.join(words)}: no clip among {len(given)} files{first}")
     found = sources_among(names, words, block_minutes, trained.classes)
     refuse_few(found, " ".join(words), _MORE)
     with judging():

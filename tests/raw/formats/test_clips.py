@@ -1,5 +1,7 @@
 """Which files are clips, of which class, and what they were taken from: by folders, by names, by clips.csv."""
 
+import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,3 +138,19 @@ def test_a_table_that_contradicts_itself_or_the_folders_is_refused_with_its_row(
 def test_images_that_are_said_to_be_clips_are_refused_with_what_is_expected(image_folder: Path) -> None:
     with pytest.raises(DataError, match=r"no clips; expected videos in one folder per class"):
         read(image_folder, None, "clips")
+
+
+def test_broken_bytes_of_a_table_are_read_or_refused_in_words(make: Make) -> None:
+    root = make("run/a.mp4", "walk/b.mp4")
+    whole = b"path,label,source,start\nrun/a.mp4,run,x,0\nwalk/b.mp4,walk,y,1.5\nwalk/b.mp4,walk,y,3\n"
+    chance, outcomes = random.Random(0), Counter[str]()
+    for _ in range(300):
+        broken = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 20))):
+            broken[chance.randrange(len(broken))] = chance.choice((chance.randrange(256), *b',;"\r\n0'))
+        (root / "clips.csv").write_bytes(broken)
+        try:
+            outcomes["read"] += bool(read(root, None, "clips").images)
+        except DataError:
+            outcomes["refused"] += 1
+    assert outcomes["read"] > 20 and outcomes["refused"] > 20

@@ -1,4 +1,4 @@
-"""decode.py: every kind of image a camera, a browser or a scanner writes, and what is no image."""
+"""decoder.py: every kind of image a camera, a browser or a scanner writes, and what is no image."""
 
 import io
 import random
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode import FORMATS, LARGEST_ASPECT, MOST_PIXELS, decode, ending_of
+from drift_detector_pipeline.images.decoder import FORMATS, LARGEST_ASPECT, MOST_PIXELS, decode, ending_of
 
 SIDE = 24
 
@@ -216,9 +216,9 @@ def gray_png(side_px: int) -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "PPM"])
 def test_more_pixels_than_the_budget_are_refused_by_the_header(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(picture(), kind)
-    monkeypatch.setattr("drift_detector_pipeline.images.decode.MOST_PIXELS", 48 * 32)
+    monkeypatch.setattr("drift_detector_pipeline.images.decoder.MOST_PIXELS", 48 * 32)
     assert decode(content, 32).shape == (32, 48, 3)
-    monkeypatch.setattr("drift_detector_pipeline.images.decode.MOST_PIXELS", 48 * 32 - 1)
+    monkeypatch.setattr("drift_detector_pipeline.images.decoder.MOST_PIXELS", 48 * 32 - 1)
     monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # not even called
     with pytest.raises(DataError, match="48 x 32 px are more than 1,535 pixels"):
         decode(content, 32)
