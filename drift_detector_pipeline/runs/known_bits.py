@@ -46,7 +46,7 @@ def main() -> int:
     receipt = read_receipt(command.target or newest_finished())
     row, rows = row_of(receipt), known()
     log.info("%s: %s\n%s", receipt.folder, standing(receipt), json.dumps(row._asdict()))
-    if row not in rows:
+    if row[:-1] not in [one[:-1] for one in rows]:  # whenever it was
         write_json(KNOWN, [one._asdict() for one in [*rows, row]])
     return 0
 

@@ -170,6 +170,7 @@ def test_a_large_image_is_looked_at_in_parts(finished, run, tmp_path):
     ("word", "says"),
     [
         ("data.augmentation.shift_px=2", r"data\.augmentation\.shift_px=2: not for boxes"),
+        ("data.augmentation.flip=alternating", r"flip=alternating: not for boxes"),
         ("data.augmentation.mix=mixup", r"mix=mixup: not for boxes .*mosaic"),
         ("data.augmentation.rand_augment.operations=2", r"rand_augment\.operations=2: not for boxes"),
         ("data.augmentation.twins={kind: mirrored, levels: [1]}", "twins.kind=mirrored: moves pixels"),
