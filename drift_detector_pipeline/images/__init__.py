@@ -16,6 +16,13 @@ mixing        two training views -> one with the labels of both
 `from drift_detector_pipeline.images import decode` is the decoder for whoever uses the package as a library.
 """
 
-from drift_detector_pipeline.images.decoder import decode
+from typing import Any
 
-__all__ = ["decode"]
+
+def __getattr__(name: str) -> Any:
+    """Import the decoder when it is asked for: commands that look at no image start without it (PEP 562)."""
+    if name != "decode":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from drift_detector_pipeline.images.decoder import decode
+
+    return decode

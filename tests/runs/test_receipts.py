@@ -39,7 +39,8 @@ def written(folder: Path) -> dict[str, Any]:
 
 
 def test_what_is_read_is_what_was_written(copy: Path) -> None:
-    assert read_receipt(copy).model_dump(mode="json", by_alias=True, exclude={"folder"}) == written(copy)
+    read = read_receipt(copy).model_dump(mode="json", by_alias=True, exclude={"folder"})
+    assert read == written(copy) | {"sources_from": None}  # stands in receipts of clips alone
 
 
 def test_keys_of_a_later_version_are_passed_over(copy: Path) -> None:
