@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -57,7 +57,7 @@ def main() -> int:
     about = {
         "when": now(), "command": "python -m drift_detector_pipeline.proof.box_suppression ARTEFACT FOLDER",
         "model": artefact.name, "side_px": artefact.side_px, "images": len(crops), "tries": TRIES,
-        "onnxruntime": onnxruntime.__version__, "instruction_set": instruction_set(torch.device("cpu")),
+        "onnxruntime": metadata.version("onnxruntime"), "instruction_set": instruction_set(torch.device("cpu")),
     }  # fmt: skip
     REPORT.parent.mkdir(exist_ok=True)
     write_json(REPORT, about | found)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
@@ -221,6 +220,8 @@ def exported(place: Place) -> tuple[bool | None, Facts]:
     subprocess.run(command, check=True, capture_output=True)
     provider = "CUDAExecutionProvider"
     tensorrt = "there" if importlib.util.find_spec("tensorrt") else "missing: the package tensorrt"
+    import onnxruntime  # no part of the training image
+
     if provider not in onnxruntime.get_available_providers():
         return None, {"exported": True, "not tried": "onnxruntime-gpu is not installed", "tensorrt": tensorrt}
     images = np.random.default_rng(0).integers(0, 256, (BATCH, 32, 32, 3), dtype=np.uint8)
@@ -230,6 +231,8 @@ def exported(place: Place) -> tuple[bool | None, Facts]:
 
 
 def _said(graph: Path, provider: str, images: Pixels) -> Float32s:
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(graph, providers=[provider])
     if session.get_providers()[0] != provider:
         raise TrainingError(f"{provider}: onnxruntime fell back to {session.get_providers()[0]}")
