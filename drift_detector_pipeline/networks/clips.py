@@ -92,6 +92,20 @@ def check_over_time(module: nn.Module, name: str, classes: int, side_px: int) ->
     check_input(module.frame, name, classes, side_px)
 
 
+def frame_of(module: nn.Module, purpose: str) -> nn.Module:
+    """The network of single frames. Raises ModelError if what is said of a clip is no mean over these.
+
+    `purpose` ends the sentence: what the network of single frames is for, such as "to serve it".
+    """
+    assert isinstance(module, OverTime)
+    if module.pooling != "mean":
+        raise ModelError(
+            f"model.options.pooling={module.pooling}: what it says of a clip is no mean over single frames; train with "
+            f"model.options.pooling=mean {purpose}"
+        )
+    return module.frame
+
+
 def _last(frame: nn.Module) -> nn.Linear:
     """The last linear layer, which is given the features. Raises ModelError if there is none."""
     if hasattr(frame, "get_classifier"):

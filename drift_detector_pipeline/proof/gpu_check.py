@@ -41,6 +41,7 @@ from drift_detector_pipeline.runs.receipts import FINAL, Receipt, read_receipt
 REPORT = Path("reports/gpu_check.json")
 SECONDS = 480  # after which nothing more is begun
 LEAST_RATIO = 0.95  # of the whole loop to its bare step
+TRAIN = ("-m", "drift_detector_pipeline.modeling.train")
 DIGITS = ("+experiment=quickstart", "training.epochs=3", "run.checkpoint_every=5")
 IMAGENETTE = 9469  # training images, of which an epoch is spoken
 Facts = dict[str, Any]
@@ -65,13 +66,13 @@ class Place(NamedTuple):
         """Whether this is the check itself, or its small form."""
         return self.machine.device.type == "cuda"
 
-    def drawn(self, *words: str) -> list[str]:
-        """Overrides for a training on drawn photographs, which were processed before."""
+    def drawn(self) -> list[str]:
+        """Overrides for a training on drawn photographs, 128 px."""
         raw = self.folder / "raw"
         return [
             "data=folder", f"data.raw_path={raw}", f"data.processed_path={self.folder}/data", "wandb.mode=disabled",
             f"data.stored_side_px={SOURCE_PX}", "data.fit_fraction=0", "data.val_fraction=0.01", "data.img_size=128",
-            f"training.batch_size={BATCH}", "training.epochs=1", *words,
+            f"training.batch_size={BATCH}", "training.epochs=1",
         ]  # fmt: skip
 
 
@@ -116,13 +117,17 @@ def _device(machine: Machine) -> str:
 def _trained(place: Place, name: str, *words: str, processes: int = 1) -> Receipt:
     """A training of digits in a process of its own, or in several."""
     folder = place.folder / name
-    subprocess.run(_command([*words, f"hydra.run.dir={folder}"], processes), check=True, capture_output=True)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] * (processes > 1)
+    _run([*torchrun, *TRAIN, *DIGITS, *words, f"hydra.run.dir={folder}"])
     return read_receipt(folder)
 
 
-def _command(words: Sequence[str], processes: int = 1) -> list[str]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] * (processes > 1)
-    return [sys.executable, *torchrun, "-m", "drift_detector_pipeline.modeling.train", *DIGITS, *words]
+def _run(words: Sequence[str]) -> None:
+    """Run Python with these words. Raises TrainingError with the last line it printed if it fails."""
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
+        raise TrainingError(f"{' '.join(words[:2])}: status {done.returncode}: {last}")
 
 
 def same_bits(place: Place) -> tuple[bool, Facts]:
@@ -136,14 +141,13 @@ def same_bits(place: Place) -> tuple[bool, Facts]:
 def resumed(place: Place) -> tuple[bool, Facts]:
     """A training that is killed after its first checkpoints, and continued."""
     folder = place.folder / "killed"
-    with subprocess.Popen(
-        _command([f"hydra.run.dir={folder}"]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as job:
+    command = [sys.executable, *TRAIN, *DIGITS, f"hydra.run.dir={folder}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
         while job.poll() is None and len(list(folder.glob("checkpoints/*"))) < 2:
             time.sleep(0.02)
         job.send_signal(signal.SIGKILL)
     killed = not (folder / "run.json").exists()
-    subprocess.run(_command([f"run.resume={folder}"]), check=True, capture_output=True)
+    _run([*TRAIN, *DIGITS, f"run.resume={folder}"])
     whole = read_receipt(place.folder / "bits2").weights_sha256
     return killed and read_receipt(folder).weights_sha256 == whole, {"killed_before_its_end": killed}
 
@@ -152,7 +156,8 @@ def precisions(place: Place) -> tuple[bool, Facts]:
     """fp32 learns as the machine's own precision does; what a step costs in each."""
     exact = _trained(place, "fp32", "run.precision=fp32")
     own = read_receipt(place.folder / "bits2")
-    rates = _rates(place, {"own": {}, "fp32": {"machine": place.machine._replace(precision="fp32")}})
+    composed, plain = load(place.drawn()), place.machine._replace(precision="fp32")
+    rates = {"own": bare_rate(composed, place.machine), "fp32": bare_rate(composed, plain)}
     good = min(exact.score, own.score) > 0.9  # three epochs of digits come to 97 %
     return good, {"accuracy_fp32": exact.score, f"accuracy_{own.precision}": own.score, "images_per_second": rates}
 
@@ -160,22 +165,18 @@ def precisions(place: Place) -> tuple[bool, Facts]:
 def layouts(place: Place) -> tuple[None, Facts]:
     """What a step costs with channels last, and not."""
     kinds = {"channels_last": torch.channels_last, "nchw": torch.contiguous_format}
-    return None, {"images_per_second": _rates(place, {name: {"layout": kind} for name, kind in kinds.items()})}
+    composed = load(place.drawn())
+    rates = {name: bare_rate(composed, place.machine, layout) for name, layout in kinds.items()}
+    return None, {"images_per_second": rates}
 
 
 def compiled(place: Place) -> tuple[None, Facts]:
     """What torch.compile gains."""
     if not place.on_gpu:
         return None, {"not tried": "on a CPU the first step takes minutes and gains nothing (CHANGELOG.md)"}
-    return None, {"images_per_second": _rates(place, {"eager": {}, "compiled": {"compiled": True}})}
-
-
-def _rates(place: Place, kinds: dict[str, Facts]) -> dict[str, float]:
     composed = load(place.drawn())
-    return {
-        name: round(bare_rate(composed, options.pop("machine", place.machine), **options), 1)
-        for name, options in kinds.items()
-    }
+    rates = {"eager": bare_rate(composed, place.machine), "compiled": bare_rate(composed, place.machine, compiled=True)}
+    return None, {"images_per_second": rates}
 
 
 def loop(place: Place) -> tuple[bool | None, Facts]:
@@ -215,9 +216,7 @@ def processes(place: Place) -> tuple[bool, Facts]:
 def exported(place: Place) -> tuple[bool | None, Facts]:
     """The exported graph says on the GPU what it says on the CPU."""
     artefact = place.folder / "artefact"
-    words = [str(place.folder / "bits2"), f"export.path={artefact}"]
-    command = [sys.executable, "-m", "drift_detector_pipeline.release.export", *words]
-    subprocess.run(command, check=True, capture_output=True)
+    _run(["-m", "drift_detector_pipeline.release.export", str(place.folder / "bits2"), f"export.path={artefact}"])
     provider = "CUDAExecutionProvider"
     tensorrt = "there" if importlib.util.find_spec("tensorrt") else "missing: the package tensorrt"
     import onnxruntime  # no part of the training image
@@ -244,9 +243,7 @@ def cifar10(place: Place) -> tuple[None, Facts]:
     if not place.on_gpu or not Path("data/processed/cifar10/manifest.json").exists():
         return None, {"not tried": "needs a GPU and make process_data ARGS=data=cifar10"}
     began = time.monotonic()
-    words = ["+experiment=cifar10_fast", "wandb.mode=disabled", f"hydra.run.dir={place.folder}/cifar10"]
-    command = [sys.executable, "-m", "drift_detector_pipeline.modeling.train", *words]
-    subprocess.run(command, check=True, capture_output=True)
+    _run([*TRAIN, "+experiment=cifar10_fast", "wandb.mode=disabled", f"hydra.run.dir={place.folder}/cifar10"])
     receipt = read_receipt(place.folder / "cifar10")
     return None, {"accuracy": receipt.score, "seconds_to_train": round(time.monotonic() - began, 1)}
 

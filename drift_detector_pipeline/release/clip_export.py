@@ -8,23 +8,21 @@ export.py. N clips, M frames of all of them, K classes, S side in px.
 from typing import NamedTuple
 
 import numpy as np
-from torch import nn
 
 from drift_detector_pipeline.arrays import Flags, Float32s, Indices, Labels, Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.scores.module_forward import through
-from drift_detector_pipeline.errors import ModelError
-from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.modeling.trained import Trained
-from drift_detector_pipeline.networks.clips import OverTime
+from drift_detector_pipeline.networks.clips import frame_of
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.release.beside import say_through
 from drift_detector_pipeline.release.executable import Executable, Session
 from drift_detector_pipeline.release.parity import MOST_IMAGES, Row, Says, milliseconds, rows_independent
 from drift_detector_pipeline.tasks.classification.metrics import probabilities
-from drift_detector_pipeline.tasks.clips.frames import middles, said_together
+from drift_detector_pipeline.tasks.clips.frames import looked_at, said_together
 from drift_detector_pipeline.tasks.clips.sources import by_source, interval
 
+PURPOSE = "to serve it"  # of frame_of, in its error
 _BATCH = 16
 
 
@@ -60,29 +58,15 @@ class ClipExam(NamedTuple):
         )  # fmt: skip
 
 
-def frame_network(module: nn.Module) -> nn.Module:
-    """The network for a single frame. Raises ModelError if what is said of a clip is no mean over such."""
-    assert isinstance(module, OverTime)
-    if module.pooling != "mean":
-        raise ModelError(
-            f"model.options.pooling={module.pooling} cannot be exported: what it says of a clip is no mean over single "
-            "frames, which is what the files and the service compute; train with model.options.pooling=mean to serve it"
-        )
-    return module.frame
-
-
 def views_of(processed: Processed, places: Indices, trained: Trained) -> Views:
     """What is looked at of some clips: the middles of k equal parts of each."""
     assert trained.clip is not None
     assert processed.images.sources is not None
-    side, crops, counts = trained.img_size, list[Pixels](), list[int]()
-    for place in places.tolist():
-        stored = processed.images[place]
-        shown = middles(len(stored), trained.clip.k_frames)
-        crops += [inference_crop(stored[frame], side) for frame in shown.tolist()]
-        counts.append(len(shown))
-    every = np.stack(crops) if crops else np.zeros((0, side, side, 3), np.uint8)
-    return Views(every, counts, processed.images.labels[places], [processed.images.sources[at] for at in places])
+    side, k = trained.img_size, trained.clip.k_frames
+    shown = [looked_at(processed.images[place], k, side) for place in places.tolist()]
+    every = np.concatenate([np.zeros((0, side, side, 3), np.uint8), *shown])
+    sources = [processed.images.sources[place] for place in places.tolist()]
+    return Views(every, [len(one) for one in shown], processed.images.labels[places], sources)
 
 
 def examine_clips(trained: Trained, processed: Processed) -> tuple[ClipExam, Row]:
@@ -91,7 +75,7 @@ def examine_clips(trained: Trained, processed: Processed) -> tuple[ClipExam, Row
     places = processed.images.indices("val")
     some = np.random.default_rng(0).permutation(len(places))[: max(1, MOST_IMAGES // trained.clip.k_frames)]
     views = views_of(processed, places[np.sort(some)], trained)
-    module, scale = frame_network(trained.network.module), (trained.network.mean, trained.network.std)
+    module, scale = frame_of(trained.network.module, PURPOSE), (trained.network.mean, trained.network.std)
     says = say_through(through(module, *scale))
     exam = ClipExam(views, _asked(says, views, "the network itself"))
     return exam, exam.measure("PyTorch fp32", says, trained.file.stat().st_size / 1e6)

@@ -21,14 +21,13 @@ from drift_detector_pipeline.frames.array_file import read_array
 from drift_detector_pipeline.frames.moments import clips_of, small_frames
 from drift_detector_pipeline.frames.pieces import by_second
 from drift_detector_pipeline.frames.read import Limits, frame_times
-from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.raw.listing import Footage
 from drift_detector_pipeline.release.artefact import MOST_FRAMES
 from drift_detector_pipeline.serving.batcher import Answered
 from drift_detector_pipeline.serving.engine import Crop
 from drift_detector_pipeline.serving.lane import NAME, Lane, Sent
 from drift_detector_pipeline.tasks.classification.metrics import probabilities
-from drift_detector_pipeline.tasks.clips.frames import middles, said_together
+from drift_detector_pipeline.tasks.clips.frames import looked_at, said_together
 
 MOST_ARRAY_BYTES = 256_000_000  # of frames, once they are unpacked
 
@@ -134,8 +133,8 @@ class _Reading:
         return seconds, Footage(NAME, 0.0, self.seconds, len(times))
 
     def _piece(self, where: Footage | None, stored: Pixels) -> _Piece:
-        shown, sides = middles(len(stored), self._cut.k_frames), (stored.shape[1], stored.shape[2])
-        return _Piece(where, [Crop(inference_crop(stored[at], self._sizes_px[1]), sides, sides) for at in shown])
+        shown, sides = looked_at(stored, self._cut.k_frames, self._sizes_px[1]), (stored.shape[1], stored.shape[2])
+        return _Piece(where, [Crop(crop, sides, sides) for crop in shown])
 
 
 def of_frames(answers: list[Answered]) -> Answered:

@@ -8,9 +8,9 @@ from clip_runs import make_run
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.modeling.evaluation import evaluate
-from drift_detector_pipeline.networks.clips import create_over_time
+from drift_detector_pipeline.networks.clips import create_over_time, frame_of
 from drift_detector_pipeline.release.artefact import read_artefact
-from drift_detector_pipeline.release.clip_export import frame_network
+from drift_detector_pipeline.release.clip_export import PURPOSE
 from drift_detector_pipeline.release.export import export_run
 from drift_detector_pipeline.release.verified import _answers
 from drift_detector_pipeline.settings_in_use import Export
@@ -57,5 +57,5 @@ def test_whatever_does_not_belong_to_clips_is_damage(exported):
 def test_what_is_no_mean_over_frames_is_refused():
     module = create_over_time("mlp", 2, 16, {"width": 8, "pooling": "mean_and_deviation"})
     with pytest.raises(ModelError, match="pooling=mean to serve it"):
-        frame_network(module)
-    assert frame_network(create_over_time("mlp", 2, 16, {"width": 8})) is not None
+        frame_of(module, PURPOSE)
+    assert frame_of(create_over_time("mlp", 2, 16, {"width": 8}), PURPOSE) is not None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.console import log
@@ -21,13 +20,13 @@ from drift_detector_pipeline.drift.reference import learn, one_blas_thread
 from drift_detector_pipeline.drift.thumbnails import typical_images
 from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.way_through import way_through
-from drift_detector_pipeline.errors import DataError, ModelError
-from drift_detector_pipeline.images.model_input import inference_crop
+from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.modeling.trained import Trained
-from drift_detector_pipeline.networks.clips import OverTime
+from drift_detector_pipeline.networks.clips import frame_of
 from drift_detector_pipeline.processed.manifest import Processed
-from drift_detector_pipeline.tasks.clips.frames import middles
+from drift_detector_pipeline.tasks.clips.frames import looked_at
 
+_PURPOSE = "to measure drift"
 _MORE = "Add videos of other cameras, days or places to the source, and train again"
 
 
@@ -46,7 +45,7 @@ def clip_detector_of(
         raise DataError(f"{processed.folder}: no fit clips to learn drift from; train a run with data.fit_fraction=0.1")
     refuse_few(sources, f"{processed.folder}, val", _MORE)
     preparation = _preparation_of(trained)
-    forward, identity = way_through(frame_of(trained.network.module), preparation)
+    forward, identity = way_through(frame_of(trained.network.module, _PURPOSE), preparation)
     clips, others = (frames_of(trained, processed, places) for places in (fit, ref))
     log.info("%d fit clips; %d clips of %d sources in the reference", len(clips), len(others), len(set(sources)))
     try:
@@ -67,18 +66,7 @@ def clip_detector_of(
 
 def load_clip_detector(folder: Path, trained: Trained) -> ClipDetector:
     """The saved detector of a run. Raises as `DriftDetector.load`, and ModelError as `clip_detector_of`."""
-    return ClipDetector.load(folder, frame_of(trained.network.module))
-
-
-def frame_of(module: nn.Module) -> nn.Module:
-    """The network of single frames. Raises ModelError if what is said of a clip is no mean over these."""
-    assert isinstance(module, OverTime)
-    if module.pooling != "mean":
-        raise ModelError(
-            f"model.options.pooling={module.pooling}: what it says of a clip is no mean over single frames, of which "
-            "drift is measured; train with model.options.pooling=mean"
-        )
-    return module.frame
+    return ClipDetector.load(folder, frame_of(trained.network.module, _PURPOSE))
 
 
 def frames_of(trained: Trained, processed: Processed, places: Indices) -> list[Pixels]:
@@ -89,8 +77,7 @@ def frames_of(trained: Trained, processed: Processed, places: Indices) -> list[P
 def shown(stored: Pixels, trained: Trained) -> Pixels:
     """The frames of a clip (T, H, W, 3) that the network looks at, in the middles of equal parts."""
     assert trained.clip is not None
-    places = middles(len(stored), trained.clip.k_frames)
-    return np.stack([inference_crop(stored[place], trained.img_size) for place in places.tolist()])
+    return looked_at(stored, trained.clip.k_frames, trained.img_size)
 
 
 def _preparation_of(trained: Trained) -> Preparation:

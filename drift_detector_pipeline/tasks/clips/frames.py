@@ -7,6 +7,7 @@ view.py, task.py and whatever answers about clips without torch.
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Indices, Pixels
+from drift_detector_pipeline.images.model_input import inference_crop
 
 
 def middles(n: int, k: int) -> Indices:
@@ -14,6 +15,11 @@ def middles(n: int, k: int) -> Indices:
     if n <= k:
         return np.arange(n)
     return ((np.arange(k) + 0.5) * n / k).astype(np.int64)
+
+
+def looked_at(stored: Pixels, k: int, side_px: int) -> Pixels:
+    """What a model is shown of a stored clip (T, H, W, 3): the middles of `k` parts, (k, S, S, 3), or all if fewer."""
+    return np.stack([inference_crop(stored[place], side_px) for place in middles(len(stored), k).tolist()])
 
 
 def drawn(n: int, k: int, rng: np.random.Generator) -> Indices:

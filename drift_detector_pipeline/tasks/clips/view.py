@@ -11,8 +11,7 @@ import torch
 
 from drift_detector_pipeline.arrays import ClipTruth, Pixels
 from drift_detector_pipeline.images.augmentation import augment
-from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.tasks.clips.frames import drawn, middles, padded
+from drift_detector_pipeline.tasks.clips.frames import drawn, looked_at, padded
 from drift_detector_pipeline.tasks.task import View
 
 
@@ -34,11 +33,10 @@ def view(
     assert how.frames is not None
     label, source = (None, None) if target is None else target
     if how.augmentation is None or rng is None:
-        places = middles(len(stored), how.frames)
-        shown = np.stack([inference_crop(stored[place], how.side_px) for place in places])
+        shown = looked_at(stored, how.frames, how.side_px)
     else:
         places = drawn(len(stored), how.frames, rng)
         key = int(rng.integers(2**63))  # each frame draws the same numbers
         views = [augment(stored[at], how.side_px, how.augmentation, np.random.default_rng(key)) for at in places]
         shown = torch.stack(views).numpy()
-    return torch.from_numpy(padded(shown, how.frames)), ClipTarget(label, len(places), source)
+    return torch.from_numpy(padded(shown, how.frames)), ClipTarget(label, len(shown), source)
