@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 TOKEN, COMMIT = "hf_" + "a" * 30, "c" * 40  # of this test only
 
@@ -89,8 +90,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _asked_paths(self, body: bytes) -> list[str]:
-        from urllib.parse import parse_qs
-
         given = json.loads(body)["paths"] if body.startswith(b"{") else parse_qs(body.decode())["paths"]
         return list(given) if isinstance(given, list) else [given]
 

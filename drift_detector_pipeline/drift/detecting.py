@@ -1,8 +1,8 @@
-"""What a detector of drift is to whoever uses it, be it of labels or of boxes.
+"""What a detector of drift is to whoever uses it, be it of labels, boxes or clips.
 
 In: a network, through a way of its own; images, or rows that were kept of them. Out: verdicts of one form. Implemented
-by detector.py and boxes/detector.py; used by streams, the service and the monitor, which need no other difference.
-m: window images, S: scores.
+by detector.py, boxes/detector.py and clips/detector.py; used by streams, the service and the monitor, which need no
+other difference. m: window images, S: scores.
 """
 
 from collections.abc import Callable, Sequence

@@ -27,10 +27,10 @@ from drift_detector_pipeline.images.named_files import ImageFile, image_files
 from drift_detector_pipeline.images.tiles import Tile, tiles
 from drift_detector_pipeline.modeling.clip_files import read_clips
 from drift_detector_pipeline.modeling.loaders import batch_of
-from drift_detector_pipeline.modeling.trained import Trained, open_trained, outputs_of, precision_of
+from drift_detector_pipeline.modeling.trained import Trained, facts_of, open_trained, outputs_of, precision_of
 from drift_detector_pipeline.networks.weights import read_description
 from drift_detector_pipeline.runs.facts import now, this_command
-from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
+from drift_detector_pipeline.runs.machine import Machine, prepared
 from drift_detector_pipeline.settings import Run
 from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.tasks.task import Answer, FurtherFiles, Task
@@ -186,14 +186,7 @@ def _summary(trained: Trained, machine: Machine, count: int, unreadable: dict[st
     return {
         "predicted": count,
         "unreadable": [{"path": name, "reason": why} for name, why in unreadable.items()],
-        "weights": str(trained.file),
-        "weights_sha256": trained.sha256,
-        "model": trained.architecture,
-        "classes": trained.classes,
         "command": this_command(),
         "when": now(),
-        "device": machine.device.type,
-        "instruction_set": instruction_set(machine.device),
-        "precision": machine.precision,
-        "threads": machine.threads,
+        **facts_of(trained, machine),
     }

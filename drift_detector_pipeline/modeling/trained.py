@@ -6,7 +6,7 @@ whatever looks at a finished model: evaluation.py, labels.py, drift.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from drift_detector_pipeline.modeling.inference import predict_outputs
 from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.networks.weights import clip_cut, load_model, read_description
-from drift_detector_pipeline.runs.machine import Machine
+from drift_detector_pipeline.runs.machine import Machine, instruction_set
 from drift_detector_pipeline.tasks.catalog import task_named
 from drift_detector_pipeline.tasks.task import Output, Task, View
 
@@ -74,3 +74,17 @@ def outputs_of(trained: Trained, batch: Batch, machine: Machine) -> Sequence[Out
 def precision_of(recorded: str | None) -> str:
     """The `run.precision` that gives a run's own digits where the hardware can: bf16 without units for it is slow."""
     return "fp32" if recorded == "fp32" else "auto"
+
+
+def facts_of(trained: Trained, machine: Machine) -> dict[str, Any]:
+    """Which weights answer, and on what: what decides an answer beside what was asked. Stands in all predictions."""
+    return {
+        "weights": str(trained.file),
+        "weights_sha256": trained.sha256,
+        "model": trained.architecture,
+        "classes": trained.classes,
+        "device": machine.device.type,
+        "instruction_set": instruction_set(machine.device),
+        "precision": machine.precision,
+        "threads": machine.threads,
+    }

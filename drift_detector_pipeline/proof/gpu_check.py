@@ -159,7 +159,11 @@ def precisions(place: Place) -> tuple[bool, Facts]:
     composed, plain = load(place.drawn()), place.machine._replace(precision="fp32")
     rates = {"own": bare_rate(composed, place.machine), "fp32": bare_rate(composed, plain)}
     good = min(exact.score, own.score) > 0.9  # three epochs of digits come to 97 %
-    return good, {"accuracy_fp32": exact.score, f"accuracy_{own.precision}": own.score, "images_per_second": rates}
+    return good, {"accuracy_fp32": exact.score, f"accuracy_{own.precision}": own.score, **_said_of(rates)}
+
+
+def _said_of(rates: dict[str, float]) -> Facts:
+    return {"images_per_second": {name: round(rate, 1) for name, rate in rates.items()}}
 
 
 def layouts(place: Place) -> tuple[None, Facts]:
@@ -167,7 +171,7 @@ def layouts(place: Place) -> tuple[None, Facts]:
     kinds = {"channels_last": torch.channels_last, "nchw": torch.contiguous_format}
     composed = load(place.drawn())
     rates = {name: bare_rate(composed, place.machine, layout) for name, layout in kinds.items()}
-    return None, {"images_per_second": rates}
+    return None, _said_of(rates)
 
 
 def compiled(place: Place) -> tuple[None, Facts]:
@@ -176,7 +180,7 @@ def compiled(place: Place) -> tuple[None, Facts]:
         return None, {"not tried": "on a CPU the first step takes minutes and gains nothing (CHANGELOG.md)"}
     composed = load(place.drawn())
     rates = {"eager": bare_rate(composed, place.machine), "compiled": bare_rate(composed, place.machine, compiled=True)}
-    return None, {"images_per_second": rates}
+    return None, _said_of(rates)
 
 
 def loop(place: Place) -> tuple[bool | None, Facts]:

@@ -16,9 +16,9 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.images.crops import Stored
 from drift_detector_pipeline.images.decoder import fit
 from drift_detector_pipeline.modeling.labels import answers_of, check_for_task, side_of
-from drift_detector_pipeline.modeling.trained import Trained, open_trained, precision_of
+from drift_detector_pipeline.modeling.trained import Trained, facts_of, open_trained, precision_of
 from drift_detector_pipeline.networks.weights import read_description
-from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
+from drift_detector_pipeline.runs.machine import Machine, prepared
 from drift_detector_pipeline.settings import Run
 from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.tasks.task import Answer
@@ -35,7 +35,7 @@ def open_detector(file: Path, how: Predict, overrides: Sequence[str]) -> Iterato
     with prepared(load_section(Run, [f"run.precision={precision}", *overrides])) as machine:
         trained = open_trained(file, machine)
         check_for_task(how, trained.task, trained.classes)
-        yield _detector(trained, machine, how), _facts(trained, machine)
+        yield _detector(trained, machine, how), facts_of(trained, machine)
 
 
 def _detector(trained: Trained, machine: Machine, how: Predict) -> Detector:
@@ -49,16 +49,3 @@ def _detector(trained: Trained, machine: Machine, how: Predict) -> Detector:
         return [said for _, said in answers_of(trained, machine, named, how)]
 
     return Detector(view, answer, trained.task.batch, trained.classes)
-
-
-def _facts(trained: Trained, machine: Machine) -> dict[str, Any]:
-    return {
-        "weights": str(trained.file),
-        "weights_sha256": trained.sha256,
-        "model": trained.architecture,
-        "classes": trained.classes,
-        "device": machine.device.type,
-        "instruction_set": instruction_set(machine.device),
-        "precision": machine.precision,
-        "threads": machine.threads,
-    }

@@ -25,10 +25,10 @@ _FORMAT = 1  # of boxes.jsonl; another one does not go on from lines of this one
 
 
 class Predicted(NamedTuple):
-    """Where the boxes of a video lie."""
+    """What came of a video: of boxes or, by timeline.py, of clips."""
 
-    folder: Path  # with boxes.jsonl, boxed.mp4, summary.json
-    words: str
+    folder: Path  # with summary.json, and boxes.jsonl and boxed.mp4, or timeline.jsonl, .csv and .png
+    words: str  # how much was found
 
 
 def predict_video(

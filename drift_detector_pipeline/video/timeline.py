@@ -22,11 +22,11 @@ from drift_detector_pipeline.frames.pieces import by_second
 from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.modeling.clip_files import read_pieces
 from drift_detector_pipeline.modeling.labels import answers_of, check_for_task
-from drift_detector_pipeline.modeling.trained import Trained, open_trained, precision_of
+from drift_detector_pipeline.modeling.trained import Trained, facts_of, open_trained, precision_of
 from drift_detector_pipeline.networks.weights import read_description
 from drift_detector_pipeline.raw.listing import Footage
 from drift_detector_pipeline.runs.facts import now, this_command
-from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
+from drift_detector_pipeline.runs.machine import Machine, prepared
 from drift_detector_pipeline.settings import Run
 from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.tasks.catalog import task_named
@@ -132,14 +132,7 @@ def _facts(trained: Trained, machine: Machine, video: Path, how: Predict) -> dic
         "video_sha256": file_hash(video),
         "threshold": how.threshold,
         **trained.clip._asdict(),
-        "weights": str(trained.file),
-        "weights_sha256": trained.sha256,
-        "model": trained.architecture,
-        "classes": trained.classes,
         "command": this_command(),
         "when": now(),
-        "device": machine.device.type,
-        "instruction_set": instruction_set(machine.device),
-        "precision": machine.precision,
-        "threads": machine.threads,
+        **facts_of(trained, machine),
     }

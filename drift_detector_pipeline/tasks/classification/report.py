@@ -3,6 +3,7 @@
 In: an `Evaluation`. Out: a `Report`: numbers, pictures and what the page shows. Read by modeling/evaluation_report.py.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,19 @@ _TILE_PX = 128  # largest side of an image inside the page: two dozen stay below
 def report(evaluation: Evaluation) -> Report:
     """Gather numbers, pictures and page; the mistakes made with the highest probability have a sheet of their own."""
     metrics, classes = evaluation.metrics, evaluation.classes
-    sample, worst = _tiles(evaluation, _spread(evaluation)), _tiles(evaluation, _worst(evaluation))
+    sample = _tiles(evaluation, spread(evaluation.targets, SAMPLE))
+    mistakes = _tiles(evaluation, worst(evaluation, evaluation.targets, WORST))
     pictures = {
         "predictions.png": figure_png(contact_sheet(sample, classes)),
         "confusion.png": figure_png(confusion_chart(metrics.confusion, classes)),
         "reliability.png": figure_png(reliability_chart(metrics.reliability)),
-        "worst_mistakes.png": figure_png(contact_sheet(worst, classes)),
+        "worst_mistakes.png": figure_png(contact_sheet(mistakes, classes)),
     }
     page = {
         "rows": list(zip(classes, metrics.per_class, strict=True)),
         "confusions": _confusions(evaluation),
         "sample": [(tile, _small(tile.pixels)) for tile in sample],
-        "worst": [(tile, _small(tile.pixels)) for tile in worst],
+        "worst": [(tile, _small(tile.pixels)) for tile in mistakes],
         "confusion": data_uri(pictures["confusion.png"]),
         "reliability": data_uri(pictures["reliability.png"]),
     }
@@ -63,22 +65,21 @@ def _details(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _spread(evaluation: Evaluation) -> list[int]:
-    """Places spread evenly over the images in the order of their classes: nobody chose them."""
-    by_class = sorted(range(len(evaluation.paths)), key=lambda place: int(evaluation.targets[place]))
-    spread = np.linspace(0, len(by_class) - 1, min(SAMPLE, len(by_class)))
-    return [by_class[round(place)] for place in spread.tolist()]
+def spread(labels: Sequence[int], most: int) -> list[int]:
+    """At most so many places, spread evenly over the items in the order of their classes: nobody chose them."""
+    by_class = sorted(range(len(labels)), key=lambda place: int(labels[place]))
+    places = np.linspace(0, len(by_class) - 1, min(most, len(by_class)))
+    return [by_class[round(place)] for place in places.tolist()]
 
 
-def _worst(evaluation: Evaluation) -> list[int]:
-    """Places of the mistakes made with the highest probability, the highest first."""
-    pairs = enumerate(zip(evaluation.answers, evaluation.targets, strict=True))
+def worst(evaluation: Evaluation, labels: Sequence[int], most: int) -> list[int]:
+    """Places of the mistakes made with the highest probability, the highest first, at most so many."""
     wrong = [
         (answer["probability"], place)
-        for place, (answer, label) in pairs
+        for place, (answer, label) in enumerate(zip(evaluation.answers, labels, strict=True))
         if answer["label"] != evaluation.classes[label]
     ]
-    return [place for _, place in sorted(wrong, key=lambda found: (-found[0], found[1]))[:WORST]]
+    return [place for _, place in sorted(wrong, key=lambda found: (-found[0], found[1]))[:most]]
 
 
 def _tiles(evaluation: Evaluation, places: list[int]) -> list[Tile]:

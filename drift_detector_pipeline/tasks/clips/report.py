@@ -13,6 +13,7 @@ from drift_detector_pipeline.figures import figure_png
 from drift_detector_pipeline.pages import data_uri, image_png
 from drift_detector_pipeline.tasks.classification.charts import confusion_chart, reliability_chart
 from drift_detector_pipeline.tasks.classification.metrics import wilson_interval
+from drift_detector_pipeline.tasks.classification.report import spread, worst
 from drift_detector_pipeline.tasks.clips.charts import precision_recall_chart, roc_chart, sources_chart, strip
 from drift_detector_pipeline.tasks.clips.curve import Curve, Point, positive_class, threshold_curve
 from drift_detector_pipeline.tasks.clips.sources import DRAWS
@@ -27,7 +28,7 @@ _THRESHOLDS = 12  # rows of the table
 def report(evaluation: Evaluation) -> Report:
     """Gather numbers, pictures and page: worst mistakes as strips, two classes at every threshold."""
     metrics, classes = evaluation.metrics, evaluation.classes
-    curve = curve_of(evaluation)
+    curve, labels = curve_of(evaluation), [target.label for target in evaluation.targets]
     pictures = {
         "confusion.png": figure_png(confusion_chart(metrics.over_clips.confusion, classes)),
         "reliability.png": figure_png(reliability_chart(metrics.over_clips.reliability)),
@@ -39,8 +40,8 @@ def report(evaluation: Evaluation) -> Report:
     page = {
         **{name.removesuffix(".png"): data_uri(png) for name, png in pictures.items()},
         "rows": list(zip(classes, metrics.over_clips.per_class, strict=True)),
-        "sample": _strips(evaluation, _spread(evaluation)),
-        "worst": _strips(evaluation, _worst(evaluation)),
+        "sample": _strips(evaluation, spread(labels, SAMPLE)),
+        "worst": _strips(evaluation, worst(evaluation, labels, WORST)),
         "curve": curve,
         "thresholds": _some(curve.points) if curve else [],
         "independent": wilson_interval(int(metrics.over_clips.confusion.trace()), metrics.n),
@@ -96,24 +97,6 @@ def _details(evaluation: Evaluation, curve: Curve | None) -> dict[str, Any]:
         "reliability": [part._asdict() for part in over_clips.reliability],
         **two,
     }
-
-
-def _spread(evaluation: Evaluation) -> list[int]:
-    """Places spread evenly over the clips in the order of their classes: nobody chose them."""
-    by_class = sorted(range(len(evaluation.paths)), key=lambda place: int(evaluation.targets[place].label))
-    spread = np.linspace(0, len(by_class) - 1, min(SAMPLE, len(by_class)))
-    return [by_class[round(place)] for place in spread.tolist()]
-
-
-def _worst(evaluation: Evaluation) -> list[int]:
-    """Places of the mistakes made with the highest probability, the highest first."""
-    pairs = enumerate(zip(evaluation.answers, evaluation.targets, strict=True))
-    wrong = [
-        (answer["probability"], place)
-        for place, (answer, target) in pairs
-        if answer["label"] != evaluation.classes[target.label]
-    ]
-    return [place for _, place in sorted(wrong, key=lambda found: (-found[0], found[1]))[:WORST]]
 
 
 def _strips(evaluation: Evaluation, places: Sequence[int]) -> list[dict[str, Any]]:
