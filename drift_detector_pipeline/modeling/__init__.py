@@ -8,6 +8,7 @@ optimization       optimizer by name, learning rate by step
 inference          images through a model without learning
 tracing            PyTorch's profiler around chosen steps
 preconditions      what would end a training after it has begun, looked for before
+first_look         what a network that looks before it learns is shown
 session            what one process holds while a run goes on
 step               one optimizer step
 samples            a few validation images and what the model says

@@ -21,9 +21,9 @@ from torch.optim import Optimizer
 from drift_detector_pipeline.config import Composed
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, ResumeError
-from drift_detector_pipeline.images.transforms import normalize
+from drift_detector_pipeline.modeling.first_look import look_first
 from drift_detector_pipeline.modeling.interruption import Interruption
-from drift_detector_pipeline.modeling.loaders import Batch, batch_of, load_batches
+from drift_detector_pipeline.modeling.loaders import Batch, load_batches
 from drift_detector_pipeline.modeling.optimization import build_optimizer
 from drift_detector_pipeline.modeling.order import Request, evaluation_requests, in_parts, training_requests
 from drift_detector_pipeline.modeling.preconditions import check_batch_of_one, check_images
@@ -43,16 +43,23 @@ from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.runs.folders import identify, run_folder
 from drift_detector_pipeline.runs.machine import Machine, from_first
 from drift_detector_pipeline.runs.tracking.mlflow_tracking import mlflow_tracker
-from drift_detector_pipeline.runs.tracking.tracker import AllOf, FileTracker, NoTracker, Row, Tracker, columns
+from drift_detector_pipeline.runs.tracking.tracker import (
+    AllOf,
+    FileTracker,
+    NoTracker,
+    Row,
+    Tracker,
+    columns,
+    tracked_id,
+)
 from drift_detector_pipeline.runs.tracking.trackio_tracking import trackio_tracker
-from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_id, wandb_tracker
+from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_tracker
 from drift_detector_pipeline.settings import Settings
 from drift_detector_pipeline.tasks.catalog import task_named
 from drift_detector_pipeline.tasks.headline import Headline
-from drift_detector_pipeline.tasks.task import Task, View
+from drift_detector_pipeline.tasks.task import Task
 
 INIT, STEP = 0, 1  # independent random streams
-LOOKED_AT = 5_000  # images, about, that a network which looks first is shown
 
 
 @dataclass
@@ -154,7 +161,7 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
         raise ConfigError(f"data.augmentation.mix: views of the task {task.name} cannot be mixed; leave it null")
     seed_everything(settings.run.seed, INIT)
     network = build(settings.model, len(data.classes), settings.data.img_size, task.create, task.check)
-    _look_first(network, data, settings, task)
+    look_first(network, data.images, settings.data, task)
     for side_px in sorted(set(settings.training.sizes_px or [])):
         task.check(network.module, settings.model.name, len(data.classes), side_px)
     check_batch_of_one(settings, network.module, task, len(data.classes))
@@ -249,16 +256,6 @@ def save_result(session: Session, name: str) -> None:
         save_weights(session.folder / name, session.result.state_dict(), description)
 
 
-def _look_first(network: Network, data: Processed, settings: Settings, task: Task) -> None:
-    """Show the network training images from all over the data, if it looks at some before it learns."""
-    if getattr(network.module, "looks_first", False):
-        indices = data.images.indices("train", settings.data.limit)
-        indices = indices[:: max(1, len(indices) // LOOKED_AT)]
-        how = View(settings.data.img_size, None)
-        crops = [task.view(data.images[int(index)], None, how, None)[0].numpy() for index in indices]
-        network.module.look_at(normalize(batch_of(crops).images, network.mean, network.std))  # type: ignore[operator]
-
-
 def _tracker(
     settings: Settings, machine: Machine, folder: Path, identity: dict[str, Any], network: Network,
     progress: Progress, task: Task,
@@ -266,7 +263,7 @@ def _tracker(
     if not machine.is_first:
         return NoTracker()
     weight_bytes = sum(tensor.nbytes for tensor in network.module.state_dict().values())
-    run_id = wandb_id(progress.started, folder, identity)
+    run_id = tracked_id(progress.started, folder, identity)
     return AllOf(
         FileTracker(folder, progress.history, progress.step, task.headline),
         wandb_tracker(settings, folder, run_id, weight_bytes),

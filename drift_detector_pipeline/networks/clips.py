@@ -42,6 +42,15 @@ class OverTime(nn.Module):
         moves: torch.Tensor = self.deviation(_deviation(features.float(), shares))
         return said + moves
 
+    @property
+    def looks_first(self) -> bool:
+        """Whether the network of frames is shown some before anything is learned."""
+        return bool(getattr(self.frame, "looks_first", False))
+
+    def look_at(self, frames: torch.Tensor) -> None:
+        """Show it those of training clips, float32 (N, 3, S, S)."""
+        self.frame.look_at(frames)  # type: ignore[operator]
+
     def of_frames(self, clips: torch.Tensor) -> torch.Tensor:
         """Logits of each frame, (B, k, K)."""
         said: torch.Tensor = self.frame(clips.flatten(0, 1))

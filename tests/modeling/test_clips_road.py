@@ -13,12 +13,15 @@ from PIL import Image
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.modeling.card import card
 from drift_detector_pipeline.modeling.evaluation import evaluate
+from drift_detector_pipeline.modeling.first_look import look_first
 from drift_detector_pipeline.modeling.loaders import load_batches
 from drift_detector_pipeline.modeling.order import training_requests
 from drift_detector_pipeline.modeling.summary import describe
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.networks.models import build
 from drift_detector_pipeline.networks.weights import read_description
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.runs.receipts import read_receipt
@@ -152,3 +155,18 @@ def test_a_clip_is_answered_alike_whatever_its_neighbours(finished, run):
         together = outputs_of(trained, batch_of([view.numpy() for view, _ in views], [t for _, t in views]), machine)
         alone = [outputs_of(trained, batch_of([view.numpy()], [target]), machine)[0] for view, target in views]
     assert np.array_equal(np.stack(together), np.stack(alone))
+
+
+def test_a_network_that_looks_first_is_shown_frames_of_training_clips(finished):
+    """The patches it takes are those it would take of the frames as images."""
+    whitening = {"+model.options.whitening": "images", "data.processed_path": finished / "processed"}
+    settings = load(words(finished, **whitening)).settings
+    images = open_processed(settings.data).images
+    seen, alone = (build(settings.model, 2, settings.data.img_size, CLIPS.create, CLIPS.check) for _ in range(2))
+    look_first(seen, images, settings.data, CLIPS)
+    how = CLIPS.look(settings.data, settings.data.img_size)
+    frames = [CLIPS.view(images[int(index)], None, how, None)[0] for index in images.indices("train")]
+    shown = torch.cat(frames).permute(0, 3, 1, 2)
+    alone.module.frame.look_at(normalize(shown, alone.mean, alone.std))
+    assert torch.equal(seen.module.frame.stem.basis, alone.module.frame.stem.basis)
+    assert not torch.equal(seen.module.frame.stem.basis, type(alone.module.frame.stem)().basis)

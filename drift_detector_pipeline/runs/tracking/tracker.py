@@ -4,6 +4,7 @@ Fed by modeling/train.py; mirror.py is the way to one more place.
 Losses are in nats, steps are optimizer steps done so far.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,12 @@ def columns(headline: Headline) -> list[str]:
     return [
         "epoch", "step", "train_loss", "val_loss", headline.column, "learning_rate", "images_per_second", "seconds",
     ]  # fmt: skip
+
+
+def tracked_id(started: str, folder: Path, identity: dict[str, object]) -> str:
+    """A run's id wherever it is tracked, the same after a resume: 12 hexadecimal digits of when, where and as what."""
+    text = json.dumps([started, folder.resolve().name, identity], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class SamplePrediction(NamedTuple):

@@ -4,8 +4,6 @@ In: the settings. Out: a tracker that mirrors to wandb_writer.py, which leaves `
 server that answers, the run's page.
 """
 
-import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -31,12 +29,6 @@ def wandb_tracker(settings: Settings, folder: Path, run_id: str, weight_bytes: i
         options=wanted.model_dump(include={"mode", "project", "entity", "run_name", "tags"}),
     )  # fmt: skip
     return mirror_to(destination, settings, run_id, weight_bytes)
-
-
-def wandb_id(started: str, folder: Path, identity: dict[str, object]) -> str:
-    """W&B's id of a run, the same after a resume: 12 hexadecimal digits of when, where and as what it started."""
-    text = json.dumps([started, folder.resolve().name, identity], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -24,8 +24,8 @@ from drift_detector_pipeline.modeling.reproduce import reproduce
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import read_receipt
 from drift_detector_pipeline.runs.tracking import mirror
-from drift_detector_pipeline.runs.tracking.tracker import NoTracker
-from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_id, wandb_tracker
+from drift_detector_pipeline.runs.tracking.tracker import NoTracker, tracked_id
+from drift_detector_pipeline.runs.tracking.wandb_tracking import wandb_tracker
 
 STEPS_PER_EPOCH, EPOCHS, LOG_FREQ = 4, 3, 2
 STEPS = STEPS_PER_EPOCH * EPOCHS
@@ -108,7 +108,7 @@ def segments(folder):
 
 def the_id(folder):
     receipt = read_receipt(folder)
-    return wandb_id(receipt.start, folder, receipt.identity)
+    return tracked_id(receipt.start, folder, receipt.identity)
 
 
 def rows(folder):
@@ -185,12 +185,12 @@ def test_the_environment_says_mode_project_and_entity_unless_the_command_does(mo
 
 
 def test_the_id_depends_on_when_where_and_as_what_a_run_started():
-    mine = wandb_id("2026-01-01T00:00:00+00:00", Path("outputs/a"), {"run.seed": 1})
+    mine = tracked_id("2026-01-01T00:00:00+00:00", Path("outputs/a"), {"run.seed": 1})
     assert re.fullmatch("[0-9a-f]{12}", mine)
-    assert mine == wandb_id("2026-01-01T00:00:00+00:00", Path("/moved/a/"), {"run.seed": 1})
-    assert mine != wandb_id("2026-01-01T00:00:01+00:00", Path("outputs/a"), {"run.seed": 1})
-    assert mine != wandb_id("2026-01-01T00:00:00+00:00", Path("outputs/b"), {"run.seed": 1})
-    assert mine != wandb_id("2026-01-01T00:00:00+00:00", Path("outputs/a"), {"run.seed": 2})
+    assert mine == tracked_id("2026-01-01T00:00:00+00:00", Path("/moved/a/"), {"run.seed": 1})
+    assert mine != tracked_id("2026-01-01T00:00:01+00:00", Path("outputs/a"), {"run.seed": 1})
+    assert mine != tracked_id("2026-01-01T00:00:00+00:00", Path("outputs/b"), {"run.seed": 1})
+    assert mine != tracked_id("2026-01-01T00:00:00+00:00", Path("outputs/a"), {"run.seed": 2})
 
 
 @needs_clone
