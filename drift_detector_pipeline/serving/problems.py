@@ -28,7 +28,7 @@ KINDS = {
     "slow": Kind(408, "The body came too slowly"),
     "unable": Kind(409, "This model cannot do that"),
     "large": Kind(413, "The body is too large"),
-    "type": Kind(415, "These bytes are of no format that is answered here"),
+    "type": Kind(415, "These bytes are no image or video of a known format"),
     "image": Kind(422, "The image cannot be used"),
     "video": Kind(422, "The video cannot be used"),
     "value": Kind(422, "A value is out of range"),
