@@ -11,6 +11,7 @@ import contextlib
 import io
 import itertools
 import logging
+import resource
 import shutil
 import subprocess
 import sys
@@ -123,7 +124,9 @@ def _fuzz(name: str, seconds: int) -> None:
     for number, content in enumerate(_seeds(name)):
         (place / "seeds" / str(number)).write_bytes(content)
     FOUND.mkdir(parents=True, exist_ok=True)
-    options = [f"-max_total_time={seconds}", f"-timeout={_SECONDS_EACH}", f"-rss_limit_mb={_MEGABYTES}",
+    # The largest memory a process ever had begins with that of the one that started it, as Linux counts it.
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 + _MEGABYTES
+    options = [f"-max_total_time={seconds}", f"-timeout={_SECONDS_EACH}", f"-rss_limit_mb={megabytes}",
                f"-artifact_prefix={FOUND}/{name}-", "-print_final_stats=1", str(place / "seeds")]  # fmt: skip
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     atheris.Setup([sys.argv[0], *options], targets(place)[name])
