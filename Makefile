@@ -131,7 +131,7 @@ sweep: $(INSTALLED) ## Try values: ARGS="data=digits training.learning_rate=1e-3
 	@$(MODULE).modeling.sweep.data $(FOR_THE_SHELL)
 	@$(MODULE).modeling.sweep $(FOR_THE_SHELL)
 
-reproduce: $(INSTALLED) ## Do a finished run again from its receipt and compare the weights: RUN=outputs/DATE/TIME
+reproduce: $(if $(KEY),check_signature,$(INSTALLED)) ## Do a finished run again and compare the weights: RUN=outputs/DATE/TIME; KEY=ID.pub: signed by whom?
 	@$(MODULE).modeling.reproduce $(RUN)
 
 evaluate: $(INSTALLED) ## Measure a finished run, as numbers and one page: RUN=outputs/DATE/TIME ARGS="split=val weights=best"
@@ -297,14 +297,11 @@ course_report: $(INSTALLED) ## A report from a course's template: word limits, f
 sbom: $(INSTALLED) ## What the lock pins, as CycloneDX JSON: reports/sbom.json, or ARGS=FILE
 	@$(MODULE).deploy.sbom $(or $(ARGS),reports/sbom.json)
 
-sign: ## Sign a run's receipt, and so its weights' hashes, with an SSH key: RUN=outputs/DATE/TIME KEY=~/.ssh/id_ed25519
-	@test -f "$(RUN)/run.json" || { echo "error: $(RUN)/run.json: no such receipt; pass RUN=outputs/DATE/TIME" >&2; exit 1; }
-	@test -f "$(KEY)" || { echo "error: KEY=$(KEY): no such private key; make one: ssh-keygen -t ed25519" >&2; exit 1; }
-	@ssh-keygen -Y sign -q -n drift-detector-pipeline -f "$(KEY)" <"$(RUN)/run.json" >"$(RUN)/run.json.sig"
-	@echo "$(RUN)/run.json.sig"
+sign: $(INSTALLED) ## Sign a run's receipt, and so its weights' hashes, with an SSH key: RUN=outputs/DATE/TIME KEY=~/.ssh/id_ed25519
+	@$(MODULE).runs.signature sign "$(RUN)" "$(KEY)"
 
-check_signature: ## Is the receipt still the one that was signed? RUN=outputs/DATE/TIME KEY=~/.ssh/id_ed25519.pub
-	@ssh-keygen -Y check-novalidate -n drift-detector-pipeline -f "$(KEY)" -s "$(RUN)/run.json.sig" <"$(RUN)/run.json"
+check_signature: $(INSTALLED) ## Are receipt and weights what the owner of a key signed? RUN=outputs/DATE/TIME KEY=~/.ssh/id_ed25519.pub
+	@$(MODULE).runs.signature check "$(RUN)" "$(KEY)"
 
 ##@ Code
 .PHONY: test lint format docs check fuzz coverage card hub_push croissant course_report sbom sign check_signature lock clean help

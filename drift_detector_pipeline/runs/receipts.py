@@ -163,7 +163,7 @@ class Receipt(_Part):
         """Raise ModelError if a weight file, of this SHA-256, is not the one of that name the run has written."""
         if sha256 != self.weights_sha256.get(file.name):
             raise ModelError(
-                f"{file}: SHA-256 {sha256[:12]}..., not what {self.file} says; this file belongs to a different run. "
+                f"{file}: SHA-256 {sha256[:12]}..., not what {self.file} says; this file is damaged or of another run. "
                 "Train again: make reproduce RUN=..."
             )
 
