@@ -123,7 +123,7 @@ data_report: process_data ## What the data holds: counts, balance, samples, imag
 	@$(MODULE).processed.data_report $(ARGS)
 
 ##@ Model
-.PHONY: train sweep reproduce summary known_bits profile tensorboard bench gpu_check bench_accuracy bench_boxes bench_clips bench_scale
+.PHONY: train sweep reproduce summary known_bits profile tensorboard bench gpu_check bench_accuracy bench_boxes bench_clips bench_peers bench_scale
 train: process_data ## Train: ARGS="data=folder data.raw_path=PATH training.epochs=5"
 	@$(MODULE).modeling.train $(ARGS)
 
@@ -170,6 +170,9 @@ bench_boxes: $(INSTALLED) ## What the networks for boxes learn and cost on blood
 
 bench_clips: $(INSTALLED) ## What a split by clip claims too much beside one by source: ARGS="data.raw_path=fight300.tgz", to reports/clips_*.json
 	@$(MODULE).proof.clips $(ARGS)
+
+bench_peers: $(INSTALLED) ## What an image costs to train on, beside the loops people use: reports/peers.json; ARGS="timm=SCRIPT"
+	@$(MODULE).proof.peers $(ARGS)
 
 bench_scale: $(INSTALLED) ## Do time an image and memory stay flat from 1,000 to 100,000 images? reports/scale.json; ARGS="1000 10000"
 	@$(MODULE).proof.scale $(ARGS)

@@ -21,6 +21,7 @@ drift_cost          make bench_drift
 log_cost            what the request log costs
 rates               images per second of the training loop, and of nothing but its step
 training_speed      make bench
+peers               make bench_peers
 gpu_check           make gpu_check
 scale               make bench_scale
 precision_accuracy  make bench_accuracy
