@@ -41,11 +41,11 @@ _ADVICE = {
     "HttpError 5\\d\\d": "Google Drive answers with errors of its own: run it again later; what has arrived is kept",
     "Failed to authenticate GDrive|Non interactive mode": f"the sign-in to Google Drive failed; {GUIDE}",
     "Unable to locate credentials": f"no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; {GUIDE}",
-    "InvalidAccessKeyId|SignatureDoesNotMatch|Access ?Denied|Forbidden": "access denied: the credentials are wrong or "
-    "have no right to this bucket",
+    "InvalidAccessKeyId|SignatureDoesNotMatch|Access ?Denied|Forbidden|Anonymous caller|does not have storage": "no "
+    "access: the credentials are wrong or have no right to this bucket",
     "bucket does not exist|NoSuchBucket": "the bucket does not exist",
     "No space left on device|Disk quota exceeded": "the disk is full",
-    "Unable to find the server|Could not connect|Connection refused|Name or service not known|name resolution": "no "
+    "Unable to find the server|C(?:ould not|annot) connect|Connection refused|not known|name resolution": "no "
     "connection: check the network and the remote's address",
     "is not a git repository": "dvc wants git here: `git init`, or `dvc config --local core.no_scm true`",
     "do not exist neither|Is your cache up to date|missing-files": "the data is neither in the remote nor here, or "

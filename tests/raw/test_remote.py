@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -121,6 +122,27 @@ def test_push_and_ensure_raw_bring_a_file_through_s3(tmp_path: Path, monkeypatch
         assert found.read_bytes() == BODY
     finally:
         server.stop()
+
+
+@pytest.mark.slow
+def test_push_and_pull_bring_a_file_through_google_cloud_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dvc_gs", reason="dvc-gs is installed for developing, not in the image")
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with emulator.create_server("127.0.0.1", port, in_memory=True, default_bucket="bucket"):
+        endpoint = f"http://127.0.0.1:{port}"
+        file = make_repository(tmp_path, "gs://bucket/data", endpointurl=endpoint)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
+        monkeypatch.setenv("NO_GCE_CHECK", "true")  # asks no cloud's own address whether this machine is in it
+        pushed = run(tmp_path, "push")
+        assert pushed.returncode == 0, pushed.stderr
+        lose(file)
+        pulled = run(tmp_path, "pull")
+        assert (pulled.returncode, file.read_bytes()) == (0, BODY), pulled.stderr
 
 
 @pytest.mark.slow
