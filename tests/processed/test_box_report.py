@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_module
+from conftest import called
 from drawn_boxes import draw_source, write_coco
 
 from drift_detector_pipeline.arrays import Boxes
@@ -101,8 +101,8 @@ def test_time_grows_as_the_boxes_do(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_tells_sizes_at_the_side_that_the_model_sees(tmp_path: Path) -> None:
     words = ["data=boxes", f"data.raw_path={draw_source(tmp_path / 'raw', 4)}", f"data.processed_path={tmp_path}/out"]
-    assert run_module("dataset", *words).returncode == 0
-    done = run_module("processed.data_report", *words, "data.img_size=64")
+    assert called("dataset", *words).returncode == 0
+    done = called("processed.data_report", *words, "data.img_size=64")
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "out" / "data_report" / "data_report.json").read_text())
     assert facts["boxes"]["seen_at_px"] == 64
