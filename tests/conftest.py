@@ -99,13 +99,13 @@ class Said:
     stderr: str
 
 
-def called(name: str, *overrides: str, cwd: Path = ROOT) -> Said:
+def called(name: str, *overrides: str, cwd: Path | None = None) -> Said:
     """`run_module` within this process, for tests of what a command says: a process of its own imports for seconds."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr("sys.argv", [name, *overrides])
         patch.setenv("CI_MODE", "true")
-        patch.chdir(cwd)
+        patch.chdir(cwd or Path.cwd())
         status = importlib.import_module(f"drift_detector_pipeline.{name}").main()
     return Said(status, out.getvalue(), err.getvalue())
 

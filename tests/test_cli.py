@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, called, ci_environment, needs_clone, run_module
+from conftest import ROOT, ci_environment, needs_clone, run_module
 
 from drift_detector_pipeline.cli import COMMANDS, completion, main
 from drift_detector_pipeline.errors import ConfigError
@@ -124,8 +124,9 @@ def test_data_and_training_do_without_what_only_posix_has(tmp_path: Path) -> Non
     assert (tmp_path / "run" / "run.json").exists()
 
 
+@pytest.mark.slow
 def test_the_status_of_a_command_is_handed_on() -> None:
-    done = called("cli", "summary", "nowhere")
+    done = run_module("cli", "summary", "nowhere")
     assert (done.returncode, done.stderr.count("error: ")) == (1, 1)
 
 
