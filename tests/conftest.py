@@ -2,6 +2,7 @@
 
 import fcntl
 import importlib
+import io
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ import tarfile
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,17 +99,21 @@ class Said:
     stderr: str
 
 
-@pytest.fixture
-def call_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def called(name: str, *overrides: str, cwd: Path | None = None) -> Said:
     """`run_module` within this process, for tests of what a command says: a process of its own imports for seconds."""
-
-    def call(name: str, *overrides: str) -> Said:
-        monkeypatch.setattr("sys.argv", [name, *overrides])
-        monkeypatch.setenv("CI_MODE", "true")
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr("sys.argv", [name, *overrides])
+        patch.setenv("CI_MODE", "true")
+        patch.chdir(cwd or Path.cwd())
         status = importlib.import_module(f"drift_detector_pipeline.{name}").main()
-        return Said(status, *capsys.readouterr())
+    return Said(status, out.getvalue(), err.getvalue())
 
-    return call
+
+@pytest.fixture
+def call_main() -> Callable[..., Said]:
+    """`called`, where a test takes nothing else from here."""
+    return called
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from conftest import run_module
+from conftest import called
 
 from drift_detector_pipeline import verify
 
 
 @pytest.mark.slow
 def test_every_stage_is_walked_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    done = run_module("verify", cwd=tmp_path)
+    done = called("verify", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
     assert [row[0] for row in rows[:7]] == ["data", "train", "resume", "evaluate", "predict", "drift", "profile"]
@@ -36,8 +36,7 @@ def test_a_stage_that_hangs_is_a_row_too(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "longer" in finding.says
 
 
-@pytest.mark.slow
 def test_arguments_are_refused(tmp_path: Path) -> None:
-    done = run_module("verify", "data=cifar10", cwd=tmp_path)
+    done = called("verify", "data=cifar10", cwd=tmp_path)
     assert done.returncode == 1
     assert "takes no arguments" in done.stderr

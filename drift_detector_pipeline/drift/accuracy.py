@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 from drift_detector_pipeline.drift.risk import CLEAN_SHARE, MistakeSample, Risk, fit_risk, unseen_risks
@@ -110,7 +110,7 @@ def estimate(window: Evidence, known: Known, model: Accuracy) -> Estimate:
     place, sizes = np.log(len(window.risks)), np.log(SIZES)
     offs = (np.interp(place, sizes, values) * unit for values in model.errors)
     low, high = (float(np.clip(accuracy + off, 0, 1)) for off in offs)
-    loss = known.accuracy - accuracy - float(norm.isf(1 / (1 + ODDS))) * unit
+    loss = known.accuracy - accuracy + float(ndtri(1 / (1 + ODDS))) * unit
     return Estimate(accuracy, low, high, loss)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 
@@ -161,7 +161,7 @@ def bound_for(causes: Causes, size: int, *, looks_changed: bool = True) -> float
     """The largest misfit of a known change in windows of `size` images; by chance alone where looks did not change."""
     scores = causes.moves.shape[1]
     learned = float(np.interp(np.log(size), np.log(SIZES), causes.bounds))
-    return learned if looks_changed else max(learned, float(chi2.ppf(_BY_CHANCE, scores)) / scores)
+    return learned if looks_changed else max(learned, 2 * float(gammaincinv(scores / 2, _BY_CHANCE)) / scores)
 
 
 def _described(clean: Clean, changes: Sequence[Change]) -> Causes:

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import softmax
-from scipy.stats import norm
+from scipy.special import ndtri, softmax
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
 from drift_detector_pipeline.drift.accuracy import COVERAGE, Estimate, Known, weighted_quantiles
@@ -27,7 +26,7 @@ from drift_detector_pipeline.drift.second_look import Answers
 LARGEST = 256  # beyond, errors are those of the method and do not shrink
 _LUCK, _ROUGH = 1.2, 0.005  # times the variance by luck, for what a copy adapts to is drawn, too; of the method itself
 _LUCK_OLDER, _ROUGH_OLDER = 2.0, 0.01  # where errors of one size were assumed; their bounds were measured with these
-_LEAST_OFF = float(norm.isf((1 - COVERAGE) / 2))  # of the expected spread: where few families err little, or one way
+_LEAST_OFF = -float(ndtri((1 - COVERAGE) / 2))  # of the expected spread: where few families err little, or one way
 _ODDS = 2.0  # to one, that a loss is real before anybody is woken: no more harmless twins of new families than at 3
 _LEAST_NEAR = 0.5  # of what the signs of a window have in common with the nearest taught; below, nothing is known
 
@@ -111,7 +110,7 @@ def estimate_by_copy(answers: Answers, looks: Float32s, usual: Usual, known: Kno
     place, sizes = np.log(len(answers.own)), np.log(judge.errors.sizes)
     offs = (np.interp(place, sizes, values) * unit for values in judge.errors[1:])
     low, high = (float(np.clip(accuracy + off, 0, 1)) for off in offs)
-    loss = known.accuracy - accuracy - float(norm.isf(1 / (1 + _ODDS))) * unit
+    loss = known.accuracy - accuracy + float(ndtri(1 / (1 + _ODDS))) * unit
     if near < _LEAST_NEAR:
         return Estimate(accuracy, 0.0, max(high, known.accuracy), 1.0, known=False, by_copy=True)
     return Estimate(accuracy, low, high, loss, by_copy=True)

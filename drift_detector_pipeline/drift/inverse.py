@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import softmax
-from scipy.stats import norm
+from scipy.special import ndtri, softmax
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels, Pixels
 from drift_detector_pipeline.corruptions.faults import REVERSIBLE, undo_fault
@@ -137,6 +136,6 @@ def _estimate(reference: Reference, signals: Signals, mended: Signals, kind: str
     right = chances[np.arange(len(chances)), predictions(signals)]
     tosses = max(float((right * (1 - right)).mean()), 1 / (4 * len(right))) / len(right)
     unit = float(np.sqrt(tosses + known.error**2 + _METHOD**2))
-    accuracy, reach = float(right.mean()), float(norm.isf((1 - COVERAGE) / 2)) * unit
-    loss = known.accuracy - accuracy - float(norm.isf(1 / (1 + ODDS))) * unit
+    accuracy, reach = float(right.mean()), -float(ndtri((1 - COVERAGE) / 2)) * unit
+    loss = known.accuracy - accuracy + float(ndtri(1 / (1 + ODDS))) * unit
     return Estimate(accuracy, max(0.0, accuracy - reach), min(1.0, accuracy + reach), loss, undone=kind)

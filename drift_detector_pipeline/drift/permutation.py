@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
 from drift_detector_pipeline.drift.promise import Blocks, margin_of
@@ -170,7 +170,7 @@ def shifts(reference: Float32s, window: Float32s, scale: Scale) -> Shifts:
     """
     moved = window.mean(axis=0, dtype=np.float64) - reference.mean(axis=0, dtype=np.float64)
     error = np.concatenate([reference, window]).std(axis=0) * np.sqrt(1 / len(reference) + 1 / len(window))
-    return moved / scale.spread, np.abs(moved) > norm.isf(0.025 / reference.shape[1]) * error
+    return moved / scale.spread, np.abs(moved) > -ndtri(0.025 / reference.shape[1]) * error
 
 
 def _smallest_rank(

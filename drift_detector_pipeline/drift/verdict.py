@@ -9,7 +9,7 @@ from math import ceil
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
@@ -270,7 +270,7 @@ def _images_for_strangers(reference: Reference, scores: Float32s, p: float, limi
         return None
     before, now = reference.scores[:, -1], scores[:, -1]
     rise = float(now.mean() - before.mean()) / float(before.std())
-    needed = norm.isf(limits.alpha * WEIGHTS[-1] / sum(WEIGHTS)) + norm.ppf(POWER)
+    needed = ndtri(POWER) - ndtri(limits.alpha * WEIGHTS[-1] / sum(WEIGHTS))
     room = (rise / needed) ** 2 - 1 / len(before)
     return ceil(1 / room) if room > 0 else None
 

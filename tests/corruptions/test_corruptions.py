@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_module
+from conftest import called
 from PIL import Image
 from scipy import ndimage
 from sklearn.datasets import load_sample_images
@@ -299,8 +299,8 @@ def test_ssim_is_the_mean_over_gaussian_windows(small):
 @pytest.mark.slow
 def test_the_command_draws_a_sheet_and_writes_what_it_prints(tmp_path: Path):
     data = ["data=digits", f"data.processed_path={tmp_path}/digits"]
-    assert run_module("dataset", *data, cwd=tmp_path).returncode == 0
-    done = run_module("proof.corruption_sheet", *data, cwd=tmp_path)
+    assert called("dataset", *data, cwd=tmp_path).returncode == 0
+    done = called("proof.corruption_sheet", *data, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "reports/corruptions_digits_32px.json").read_text())
     assert list(report["kinds"]) == list(KINDS)

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, needs_clone
+from conftest import ROOT, called, needs_clone
 from PIL import Image, ImageDraw
 from scipy.stats import binom
 
@@ -29,18 +29,12 @@ from drift_detector_pipeline.proof.study_windows import Effort, false_alarms
 
 pytestmark = pytest.mark.slow  # a detector is built first
 
-REFERENCE = "drift_detector_pipeline.drift.build_reference"
 DRIFT = "drift_detector_pipeline.drift"
 
 
-def run(module, *words, **where):
-    return subprocess.run([sys.executable, "-m", module, *map(str, words)], capture_output=True, text=True, **where)
-
-
-@pytest.fixture
-def judged(call_main):
+def judged(*words):
     """`make drift` within this process."""
-    return lambda *words: call_main("drift.__main__", *map(str, words))
+    return called("drift.__main__", *map(str, words))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +49,7 @@ def finished(tmp_path_factory):
     composed = load(overrides)
     process(composed.settings.data)
     assert train(composed).exit_status == 0
-    done = run(REFERENCE, place / "run")
+    done = called("drift.build_reference", str(place / "run"))
     assert done.returncode == 0, done.stderr
     processed = open_processed(composed.settings.data)
     chosen = roles_of(processed).pool[:48].tolist()
@@ -91,7 +85,8 @@ def test_the_reference_is_tied_to_weights_and_data(finished):
 
 
 def test_clean_images_are_quiet(finished):
-    done = run(DRIFT, finished / "run", finished / "clean")
+    command = [sys.executable, "-m", DRIFT, str(finished / "run"), str(finished / "clean")]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
     assert done.stdout.startswith("quiet: These 48 images look like the training world")
     _, verdict = verdict_of(finished)
@@ -101,9 +96,9 @@ def test_clean_images_are_quiet(finished):
     assert verdict["accuracy"]["low"] <= verdict["accuracy"]["accuracy"] <= verdict["accuracy"]["high"]
 
 
-def test_the_demonstration_is_quiet_about_ordinary_digits_and_about_nothing_else(finished, judged):
+def test_the_demonstration_is_quiet_about_ordinary_digits_and_about_nothing_else(finished):
     run_folder = finished / "run"
-    done = run(f"{DRIFT}.demo", run_folder)
+    done = called("drift.demo.__main__", str(run_folder))
     assert done.returncode == 0, done.stderr
     rows = dict(re.findall(r"^  ([a-z]+) +(quiet|notice|alert) ", done.stdout, flags=re.MULTILINE))
     assert list(rows) == ["ordinary", "inverted", "fog", "letters"]
@@ -120,7 +115,7 @@ def test_the_demonstration_is_quiet_about_ordinary_digits_and_about_nothing_else
         assert picture.width > 900
 
 
-def test_noisy_images_and_broken_files_give_an_alert_with_reasons_and_pictures(finished, tmp_path, judged):
+def test_noisy_images_and_broken_files_give_an_alert_with_reasons_and_pictures(finished, tmp_path):
     for image in (finished / "noisy").iterdir():
         (tmp_path / image.name).write_bytes(image.read_bytes())
     (tmp_path / "broken.png").write_bytes(b"no image")
@@ -161,13 +156,13 @@ def test_make_succeeds_at_any_verdict_and_fails_at_an_error(finished):
     assert make(finished / "nowhere").returncode == 2  # make's own status for a command that failed
 
 
-def test_an_archive_is_a_window_too(finished, tmp_path, judged):
+def test_an_archive_is_a_window_too(finished, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "noisy"), "zip", finished / "noisy")
     assert judged(finished / "run", archive).returncode in (3, 4)
 
 
 def test_corruptions_of_a_run_are_drawn_measured_and_cost_its_model_accuracy(finished):
-    done = run("drift_detector_pipeline.proof.corruption_sheet", finished / "run")
+    done = called("proof.corruption_sheet", str(finished / "run"))
     assert done.returncode == 0, done.stderr
     report = next((finished / "run").glob("corruptions_*.json"))
     found = json.loads(report.read_text())
@@ -177,12 +172,12 @@ def test_corruptions_of_a_run_are_drawn_measured_and_cost_its_model_accuracy(fin
     assert (accuracies[:, 4] < found["clean_accuracy"]).sum() >= 10
 
 
-def test_fewer_false_notices_can_be_asked_for(finished, judged):
+def test_fewer_false_notices_can_be_asked_for(finished):
     done = judged(finished / "run", finished / "noisy", "drift.alpha=0.001", "drift.permutations=4999")
     assert done.returncode in (3, 4), done.stdout + done.stderr
 
 
-def test_too_few_images_have_a_status_of_their_own(finished, judged):
+def test_too_few_images_have_a_status_of_their_own(finished):
     one = sorted((finished / "clean").iterdir())[0]
     done = judged(finished / "run", one)
     assert done.returncode == 5
@@ -206,7 +201,7 @@ def test_too_few_images_have_a_status_of_their_own(finished, judged):
         (["NOWHERE", "CLEAN"], "no such weight file"),
     ],
 )
-def test_errors_are_one_message_and_status_1(finished, words, said, judged):
+def test_errors_are_one_message_and_status_1(finished, words, said):
     places = {"RUN": finished / "run", "CLEAN": finished / "clean", "NOWHERE": finished / "nowhere"}
     done = judged(*(places.get(word, word) for word in words))
     assert done.returncode == 1
@@ -215,7 +210,7 @@ def test_errors_are_one_message_and_status_1(finished, words, said, judged):
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path, judged):
+def test_a_run_without_a_reference_says_how_to_build_it(finished, tmp_path):
     (tmp_path / "final_model.safetensors").write_bytes((finished / "run" / "final_model.safetensors").read_bytes())
     done = judged(tmp_path, finished / "clean")
     assert done.returncode == 1
@@ -233,7 +228,7 @@ def test_the_study_publishes_every_cell(finished, tmp_path):
         ImageDraw.Draw(image).text((4, 2), letter, fill="white")
         image.save(letters / f"{letter}.png")
     words = (*SMALL_STUDY, "seed=1", f"unseen={letters}")
-    done = run("drift_detector_pipeline.proof.study", finished / "run", *words, cwd=tmp_path)
+    done = called("proof.study", str(finished / "run"), *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "reports" / "drift_study_digits_seed1.json").read_text())
     for regime in ("known_kind", "held_out_family"):

@@ -100,10 +100,10 @@ def test_a_change_in_a_folder_is_noticed_once_with_its_file(finished, run, watch
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_and_continued_equals_uninterrupted(finished, run, tmp_path):
+def test_killed_at_any_moment_and_continued_equals_uninterrupted(finished, run, tmp_path, watched):
     place, _ = finished
     killed, spent = shutil.copytree(run, tmp_path / "killed"), []
-    straight = subprocess.run([*WATCH, run, place / "images", *ENDS], env=ci_environment(), capture_output=True)
+    straight = watched(run, place / "images", *ENDS)
     assert straight.returncode in (3, 4), straight.stderr
     state = killed / "watch" / "images" / "state.json"
     for after in (1, 2):
@@ -116,7 +116,7 @@ def test_killed_at_any_moment_and_continued_equals_uninterrupted(finished, run, 
     assert 0 < spent[0] <= spent[1]
     with (killed / "watch" / "images" / "alarms.jsonl").open("ab") as file:
         file.write(b'{"half": ')  # as if killed while it was written
-    last = subprocess.run([*WATCH, killed, place / "images", *ENDS], env=ci_environment(), capture_output=True)
+    last = watched(killed, place / "images", *ENDS)
     assert last.returncode == straight.returncode, last.stderr
     assert journal(killed) == journal(run)
 

@@ -1,17 +1,16 @@
 """Videos that are written: the frames that went in come out, at their times, and a browser plays them."""
 
 import base64
-import shutil
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from browsers import needs_browser, open_browser
 from drawn_video import av, scene
 
 from drift_detector_pipeline.frames.read import open_video
 from drift_detector_pipeline.frames.write import SUFFIX, video_writer
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CODECS = sorted(SUFFIX)
 
 
@@ -80,19 +79,16 @@ def test_it_says_its_colours_and_plays_before_it_is_whole(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+@needs_browser
 @pytest.mark.filterwarnings("default")  # of the browser's driver
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_browser_plays_it_to_the_end_and_shows_the_right_frame(tmp_path, codec):
-    sync = pytest.importorskip("playwright.sync_api")
     content = base64.b64encode(write(tmp_path / "x", [scene(n) for n in range(25)], codec).read_bytes()).decode()
     source = f"data:video/{SUFFIX[codec].removeprefix('.')};base64,{content}"
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_browser() as browser:
         page = browser.new_page()
         page.set_content(f"<video id=v muted src='{source}'></video><canvas id=c width=160 height=120></canvas>")
         said = page.evaluate(_PLAY)
-        browser.close()
     assert said["duration"] == pytest.approx(1.0, abs=0.05)
     assert said["size"] == [160, 120]
     assert np.abs(np.array(said["red"]) - (220, 40, 40)).max() < 40

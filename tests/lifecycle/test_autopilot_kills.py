@@ -108,6 +108,6 @@ def many_kills(flights, stories, tmp_path, wanted, seed):
 @pytest.mark.timeout(3600)
 def test_killed_again_and_again_it_loses_nothing_and_does_nothing_twice(flights, stories, tmp_path) -> None:
     """KILLS=100 in the environment: so many."""
-    kills, number, different = many_kills(flights, stories, tmp_path, int(os.environ.get("KILLS", "12")), seed=1)
+    kills, number, different = many_kills(flights, stories, tmp_path, int(os.environ.get("KILLS", "8")), seed=1)
     print(f"{kills.total()} kills in {number} stories, {dict(kills)}; {len(different)} ended otherwise")
     assert not different

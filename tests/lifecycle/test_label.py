@@ -4,7 +4,6 @@ import http.client
 import io
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from browsers import needs_browser, open_browser
 from conftest import ROOT
 from filled import CLASSES, fill_basket
 from PIL import Image
@@ -28,10 +28,9 @@ from drift_detector_pipeline.lifecycle.labelling.label import open_desk
 from drift_detector_pipeline.lifecycle.labelling.label_formats import read_said
 from drift_detector_pipeline.lifecycle.labelling.labels import read_labels, take_labels
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 in_a_browser = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
+    needs_browser,
     pytest.mark.filterwarnings("default"),  # of the browser's driver
 ]
 MANY = [f"{letter}-{number}" for letter in ("ant", "bee", "cat") for number in range(8)]
@@ -223,11 +222,8 @@ def test_a_kill_loses_no_answer_and_ctrl_c_says_how_to_go_on(basket, tmp_path) -
 
 @pytest.fixture(scope="module")
 def browser():
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_browser() as started:
         yield started
-        started.close()
 
 
 @contextmanager

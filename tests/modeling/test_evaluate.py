@@ -2,21 +2,16 @@
 
 import csv
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, ci_environment, run_module
+from conftest import CLASSES, called
 from finished_runs import PRECISIONS, finished_run, own_copy
 
-from drift_detector_pipeline.config import load, load_section
-from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError, ResumeError
 from drift_detector_pipeline.modeling.evaluate import main
 from drift_detector_pipeline.modeling.evaluation import evaluate
@@ -90,29 +85,6 @@ def test_a_reproduced_run_has_an_equal_evaluation(copy, tmp_path, monkeypatch):
     assert reproduce(copy)
     [again] = (tmp_path / "outputs").glob("*/*/run.json")
     assert numbers_of(metrics_of(again.parent)) == numbers_of(metrics_of(copy))
-
-
-@pytest.mark.slow
-def test_two_processes_validate_to_the_same_digits_as_one_evaluates(tmp_path):
-    overrides = [
-        "data=digits", f"data.processed_path={tmp_path}/digits", "data.stored_side_px=8", "data.img_size=8",
-        "data.dataloader_workers=0", "model.name=conv_small", "model.options.channels=[64,64]", "training.epochs=1",
-        "training.batch_size=60",
-        "run.device=cpu", "run.threads=1", f"hydra.run.dir={tmp_path}/run",
-    ]  # fmt: skip
-    process(load(overrides).settings.data)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    command += ["drift_detector_pipeline.modeling.train", *overrides]
-    running = subprocess.Popen(
-        command, env=ci_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        _, said = running.communicate(timeout=300)
-    finally:
-        if running.poll() is None:
-            os.killpg(running.pid, signal.SIGKILL)
-    assert running.returncode == 0, said
-    assert metrics_of(tmp_path / "run")["training"]["equal"]
 
 
 def test_metrics_json_says_what_was_evaluated_and_all_numbers_of_it(copy):
@@ -272,7 +244,7 @@ def test_a_run_from_before_a_setting_existed_can_be_evaluated(copy):
 @pytest.mark.slow
 def test_the_command_takes_the_newest_finished_run_and_says_where_the_page_is(copy, tmp_path):
     shutil.copytree(copy, tmp_path / "outputs" / "2026-01-01" / "00-00-00")
-    done = run_module("modeling.evaluate", "", "split=val", cwd=tmp_path)
+    done = called("modeling.evaluate", "", "split=val", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "outputs/2026-01-01/00-00-00/evaluation/val/report.html"
     assert "are those training wrote, to the last digit" in done.stdout

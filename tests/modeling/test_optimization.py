@@ -1,6 +1,7 @@
 """Optimizers by name, and the laws of the learning rate."""
 
 import itertools
+from functools import cache
 
 import pytest
 import torch
@@ -23,8 +24,13 @@ EVERY_CASE = [
 ]
 
 
+@cache
+def shipped():
+    return load(["data=digits"]).settings.training
+
+
 def settings(**changes):
-    return load(["data=digits"]).settings.training.model_copy(update=changes)
+    return shipped().model_copy(update=changes)
 
 
 def small_net():
@@ -213,7 +219,6 @@ def test_a_factor_sets_the_rate_from_the_first_one_each_time():
         assert {group["lr"] for group in optimizer.param_groups} == {0.5 * factor}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("scheduler", "warmup", "steps"), EVERY_CASE)
 def test_the_rate_is_above_0_and_at_most_the_one_asked_for_which_it_reaches(scheduler, warmup, steps):
     found = factors(scheduler, warmup, steps)
@@ -222,7 +227,6 @@ def test_the_rate_is_above_0_and_at_most_the_one_asked_for_which_it_reaches(sche
     assert max(found) == pytest.approx(1, abs=5 / steps**flat)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("scheduler", "warmup", "steps"), EVERY_CASE)
 def test_the_rate_rises_until_the_warm_up_ends_and_never_after(scheduler, warmup, steps):
     found = factors(scheduler, warmup, steps)
@@ -260,7 +264,6 @@ def test_none_is_constant_after_the_warm_up():
     assert set(factors("none", 0.1, 100)[10:]) == {1.0}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.99])
 @pytest.mark.parametrize("steps", [1, 2, 3])

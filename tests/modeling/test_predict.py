@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ci_environment, make_folder, module_command, run_module, write_image
+from conftest import called, ci_environment, make_folder, module_command, write_image
 from finished_runs import PRECISIONS, finished_run, own_copy
 
 from drift_detector_pipeline.console import set_up_logging
@@ -192,7 +192,7 @@ def run(weights, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_prints_json_lines_only_and_says_the_rest_on_stderr(run, photos, tmp_path):
-    done = run_module("modeling.predict", "", "photos", "weights=best", "run.device=cpu", cwd=tmp_path)
+    done = called("modeling.predict", "", "photos", "weights=best", "run.device=cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == [
         "photos/a.png", "photos/b.jpg", "photos/deep/c.png"

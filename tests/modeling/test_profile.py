@@ -13,7 +13,7 @@ import time
 import urllib.request
 
 import pytest
-from conftest import ROOT, ci_environment, module_command, needs_clone, run_module
+from conftest import ROOT, called, ci_environment, module_command, needs_clone, run_module
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
@@ -297,11 +297,10 @@ def test_nobody_takes_a_profile_for_a_run_that_is_finished_or_goes_on(profiled, 
         receipts.newest_finished()
 
 
-@pytest.mark.slow
 def test_an_existing_run_is_neither_profiled_nor_harmed(plain, settings):
     before = {path: path.read_bytes() for path in plain.rglob("*") if path.is_file()}
     assert any("checkpoints" in path.parts for path in before)
-    done = run_module("modeling.profile", *settings, f"hydra.run.dir={plain}", f"run.resume={plain}")
+    done = called("modeling.profile.__main__", *settings, f"hydra.run.dir={plain}", f"run.resume={plain}")
     assert done.returncode == 1
     assert f"{plain}: is there already; choose another hydra.run.dir" in done.stderr
     assert {path: path.read_bytes() for path in plain.rglob("*") if path.is_file()} == before

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from conftest import run_module
+from conftest import called
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
@@ -135,12 +135,12 @@ def test_the_command_takes_the_newest_finished_run_and_its_exit_status_is_the_ve
     newest = shutil.copytree(copy, tmp_path / "outputs" / "2026-01-01" / "00-00-02")
     older = shutil.copytree(copy, tmp_path / "outputs" / "2026-01-01" / "00-00-03")
     edit(older, lambda receipt: receipt.update(end="2000-01-01T00:00:00+00:00"))
-    same = run_module("modeling.reproduce", cwd=tmp_path)
+    same = called("modeling.reproduce", cwd=tmp_path)
     assert same.returncode == 0, same.stderr
     assert "outputs/2026-01-01/00-00-02 is reproduced" in same.stdout
     edit(newest, lambda receipt: receipt["weights_sha256"].update({"final_model.safetensors": "0" * 64}))
-    other = run_module("modeling.reproduce", str(newest), cwd=tmp_path)
+    other = called("modeling.reproduce", str(newest), cwd=tmp_path)
     assert other.returncode == 2, other.stderr
-    nothing = run_module("modeling.reproduce", cwd=older)
+    nothing = called("modeling.reproduce", cwd=older)
     assert nothing.returncode == 1
     assert nothing.stderr == "error: no finished run under outputs/; train one first: make train\n"

@@ -2,14 +2,14 @@
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_module
+from browsers import needs_browser, open_browser
+from conftest import called
 from drawn_boxes import draw_source, write_coco
 
 from drift_detector_pipeline.arrays import Boxes
@@ -21,7 +21,6 @@ from drift_detector_pipeline.processed.packing import NO_LABEL, Entry, PackedIma
 from drift_detector_pipeline.settings import Data
 
 DataOf = Callable[..., Data]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ODD = ["$5_$10", "猫", "a" * 60]
 
 
@@ -101,25 +100,22 @@ def test_time_grows_as_the_boxes_do(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_tells_sizes_at_the_side_that_the_model_sees(tmp_path: Path) -> None:
     words = ["data=boxes", f"data.raw_path={draw_source(tmp_path / 'raw', 4)}", f"data.processed_path={tmp_path}/out"]
-    assert run_module("dataset", *words).returncode == 0
-    done = run_module("processed.data_report", *words, "data.img_size=64")
+    assert called("dataset", *words).returncode == 0
+    done = called("processed.data_report", *words, "data.img_size=64")
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "out" / "data_report" / "data_report.json").read_text())
     assert facts["boxes"]["seen_at_px"] == 64
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+@needs_browser
 def test_the_page_fits_a_phone_and_shows_all_its_pictures(tmp_path: Path, data_of: DataOf) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
     settings = data_of(draw_source(tmp_path / "raw", 12), "boxes", stored_side_px=96)
     process(settings)
     page_file = write_report(open_processed(settings), side_px=64)
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_browser() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800})
         page.goto(page_file.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         widths = page.evaluate("[...document.images].map(image => image.naturalWidth)")
         assert len(widths) > 12 and all(widths)
-        browser.close()

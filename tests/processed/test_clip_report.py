@@ -1,12 +1,12 @@
 """The report of clips: strips of frames, sources by split, and clips of two splits that show the same."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browsers import needs_browser, open_browser
 from drawn_clips import CLASSES, frames_of, pack_clips
 from PIL import Image
 
@@ -19,7 +19,6 @@ from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.settings import Data
 
 DataOf = Callable[..., Data]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def scenery(seed: int) -> Pixels:
@@ -94,15 +93,12 @@ def test_clips_of_known_sources_have_their_counts_and_no_leak(tmp_path: Path, da
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+@needs_browser
 def test_the_page_fits_a_phone_and_shows_all_its_strips(leaking: Data) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
     page_file = write_report(open_processed(leaking), 32)
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_browser() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800})
         page.goto(page_file.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         widths = page.evaluate("[...document.images].map(image => image.naturalWidth)")
         assert len(widths) > 10 and all(widths)
-        browser.close()

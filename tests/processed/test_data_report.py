@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CLASSES, make_folder, run_module, write_image
+from conftest import CLASSES, called, make_folder, write_image
 from matplotlib.text import Text
 from PIL import Image
 
@@ -94,7 +94,7 @@ def test_the_page_holds_the_true_counts_and_needs_nothing_beside_it(report: Path
 
 
 def test_data_that_was_never_processed_is_an_error_with_the_command(tmp_path: Path) -> None:
-    done = run_module("processed.data_report", "data=digits", f"data.processed_path={tmp_path / 'none'}")
+    done = called("processed.data_report", "data=digits", f"data.processed_path={tmp_path / 'none'}")
     assert done.returncode == 1
     assert "make process_data" in done.stderr
     assert "Traceback" not in done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_module
+from conftest import called
 
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.build_reference import build_reference
@@ -170,13 +170,13 @@ def test_a_manifest_that_is_none_is_said(data: Data, content: str) -> None:
 @pytest.mark.slow
 def test_training_evaluation_and_the_reference_read_nothing_that_is_damaged(tmp_path: Path) -> None:
     words = ["data=digits", f"data.processed_path={tmp_path}/digits"]
-    assert run_module("dataset", *words).returncode == 0
+    assert called("dataset", *words).returncode == 0
     quick = [*words, "training.epochs=1", "model.name=mlp", "run.device=cpu", "data.dataloader_workers=0"]
     run = tmp_path / "run"
-    assert run_module("modeling.train", *quick, f"hydra.run.dir={run}").returncode == 0
+    assert called("modeling.train", *quick, f"hydra.run.dir={run}").returncode == 0
     images = tmp_path / "digits" / "images.bin"
     images.write_bytes(next(flipped(images.read_bytes(), range(1_000_000, 1_000_001))))
-    done = run_module("modeling.train", *quick, f"hydra.run.dir={tmp_path / 'second'}")
+    done = called("modeling.train", *quick, f"hydra.run.dir={tmp_path / 'second'}")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and not (tmp_path / "second").exists()
     assert "images.bin is damaged, first in the image " in done.stderr and "run: make process_data" in done.stderr
     for read in (lambda: evaluate(run), lambda: build_reference(run, [])):

@@ -13,6 +13,7 @@ from drift_detector_pipeline.proof import box_networks
 def test_a_network_is_trained_once_and_its_figures_stand_in_the_report(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(box_networks, "REPEATS", 1)
+    monkeypatch.setattr(box_networks, "BATCH", 4)
     source = draw_source(tmp_path / "source", images=24)
     words = ["yolox", "seed=3", f"data.raw_path={source}", f"data.processed_path={tmp_path}/processed",
              f"model.options.backbone={BACKBONE}", "training.max_steps=2", "data.img_size=64",

@@ -9,18 +9,22 @@ from drift_detector_pipeline.proof import scale
 
 
 @pytest.mark.slow
-def test_every_stage_is_measured_at_every_size(tmp_path):
-    found = scale.measure((100, 200), tmp_path)
+def test_every_stage_is_measured(tmp_path):
+    found = scale.measure((100,), tmp_path)
     assert tuple(found["stages"]) == scale.STAGES
-    for rows in found["stages"].values():
-        small, large = rows
-        assert (small["images"], large["images"]) == (100, 200)
-        assert small["time_growth"] is None and small["memory_growth"] is None
-        assert large["memory_growth"] == pytest.approx(large["peak_mb"] / small["peak_mb"], abs=1e-3)
-        assert large["time_growth"] == pytest.approx(large["ms_an_image"] / small["ms_an_image"], abs=0.02)
-    assert 0 < found["checksums"][200]["share_of_training"] < 0.5
-    assert len(scale.table(found).splitlines()) == 1 + 2 * len(scale.STAGES) + 2
+    for [row] in found["stages"].values():
+        assert row["images"] == 100 and row["ms_an_image"] > 0 and row["peak_mb"] > 0
+        assert row["time_growth"] is None and row["memory_growth"] is None
+    assert 0 < found["checksums"][100]["share_of_training"] < 0.5
+    assert len(scale.table(found).splitlines()) == 1 + len(scale.STAGES) + 1
     json.dumps(found)
+
+
+def test_growth_is_against_the_size_before():
+    small, large = scale._rows({100: scale.Spent(1.0, 2.0, 50), 200: scale.Spent(1.5, 3.0, 60)})
+    assert (small["ms_an_image"], small["time_growth"], small["memory_growth"]) == (20, None, None)
+    assert (large["ms_an_image"], large["ms_each_more"]) == (15, 10)
+    assert (large["time_growth"], large["memory_growth"]) == (0.75, 1.2)
 
 
 @pytest.mark.parametrize("words", [["200", "100"], ["1e3"], ["-5"], ["100", "100"]])

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, ci_environment, needs_clone, run_module
+from conftest import ROOT, called, ci_environment, needs_clone
 from versioned import dummy, gate
 
 from drift_detector_pipeline.release.registry import champion, history, register
@@ -17,7 +17,7 @@ def here(tmp_path):
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     for number, name in enumerate(("artefact", "better")):
         dummy(tmp_path / "models" / name, number)
-    done = run_module("release.champions", "promote", "models/artefact", 'the "first" = one', cwd=tmp_path)
+    done = called("release.champions", "promote", "models/artefact", 'the "first" = one', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return tmp_path
 
@@ -29,16 +29,16 @@ def test_a_folder_is_registered_and_promoted_and_who_and_why_are_kept(here):
 
 def test_the_next_one_needs_a_gate_or_force_and_can_be_rolled_back(here):
     version = register(here / "models" / "better", here / "models")
-    refused = run_module("release.champions", "promote", version, "better", cwd=here)
+    refused = called("release.champions", "promote", version, "better", cwd=here)
     assert refused.returncode == 1
     assert f"test it: make gate VERSION={version}" in refused.stderr and "force=true" in refused.stderr
     gate(here / "models", version, champion(here / "models").version)
-    done = run_module("release.champions", "promote", version, "better", "who=ada", cwd=here)
+    done = called("release.champions", "promote", version, "better", "who=ada", cwd=here)
     assert done.stdout.startswith(f"champion 2: {version}, before: resnet18-")
     assert done.stdout.endswith(
         "ada: better (gates/" + f"{version}_against_{history(here / 'models')[0].version}/gate.json)\n"
     )
-    back = run_module("release.champions", "rollback", "worse", cwd=here)
+    back = called("release.champions", "rollback", "worse", cwd=here)
     assert back.returncode == 0 and champion(here / "models") == history(here / "models")[-1]
     assert champion(here / "models").version == history(here / "models")[0].version
 
@@ -57,7 +57,7 @@ def test_the_next_one_needs_a_gate_or_force_and_can_be_rolled_back(here):
     ],
 )
 def test_what_cannot_be_is_said_in_a_line_and_changes_nothing(here, words, said):
-    done = run_module("release.champions", *words, cwd=here)
+    done = called("release.champions", *words, cwd=here)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert said in done.stderr
     assert champion(here / "models").number == 1

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import run_module
+from conftest import called
 
 from drift_detector_pipeline.runs.listing import compared, finished
 from drift_detector_pipeline.runs.receipts import read_receipt
@@ -36,9 +36,8 @@ def three(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
 def test_all_finished_runs_are_listed_the_newest_first_with_what_differs(three):
-    lines = run_module("runs.listing", cwd=three).stdout.splitlines()
+    lines = called("runs.listing", cwd=three).stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["run", "outputs/a/2", "outputs/b", "outputs/a/1"]
     assert lines[1].split()[1:] == [
         "2026-01-01", "00:10", "93.00%", "90.00%", "4200", "ffffffff", "run.seed=2", "training.learning_rate=0.01"
@@ -47,9 +46,8 @@ def test_all_finished_runs_are_listed_the_newest_first_with_what_differs(three):
     assert "model.name" not in "".join(lines)
 
 
-@pytest.mark.slow
 def test_runs_that_are_named_are_compared_alone_and_in_their_order(three):
-    done = run_module("runs.listing", "outputs/b", "outputs/a/1", "--json", cwd=three)
+    done = called("runs.listing", "outputs/b", "outputs/a/1", "--json", cwd=three)
     found = json.loads(done.stdout)
     assert [(one["run"], one["result"], one["best"], one["seconds"]) for one in found] == [
         ("outputs/b", 0.92, 0.9, 3900.0), ("outputs/a/1", 0.91, 0.9, 3600.0)
@@ -62,10 +60,9 @@ def test_alike_runs_differ_in_nothing(three):
     assert compared([read_receipt(three / "outputs" / "b")])[0].differs == {}
 
 
-@pytest.mark.slow
 def test_a_damaged_receipt_is_named_and_left_out(three):
     (three / "outputs" / "b" / "run.json").write_text("{")
-    done = run_module("runs.listing", cwd=three)
+    done = called("runs.listing", cwd=three)
     assert "outputs/b/run.json: no whole receipt" in done.stderr
     assert len(done.stdout.splitlines()) == 3
     assert len(finished(three / "outputs")) == 2
@@ -73,7 +70,6 @@ def test_a_damaged_receipt_is_named_and_left_out(three):
 
 @pytest.mark.parametrize(("words", "said"), [([], "train one first: make train"), (["nosuch"], "nosuch: no run.json"),
                                              (["seed=1"], "seed=1: runs are named by their folders")])  # fmt: skip
-@pytest.mark.slow
 def test_what_cannot_be_is_said(tmp_path, words, said):
-    done = run_module("runs.listing", *words, cwd=tmp_path)
+    done = called("runs.listing", *words, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr

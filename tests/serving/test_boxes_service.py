@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from box_runs import make_run_with_reference
+from browsers import needs_browser, open_browser
 from PIL import Image
 from running import running
 
@@ -226,13 +227,9 @@ def test_what_cannot_be_done_of_boxes_is_said_with_what_can(service, what):
         refuse_boxes(service.service.engine.artefact, what)
 
 
+@needs_browser
 def test_the_page_draws_boxes_a_slider_hides_some_and_the_gauge_tells_map50(picture, service, judged):
-    api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium: apt-get install chromium")
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with open_browser() as browser:
         page, complaints = browser.new_page(), []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(service.address)
@@ -252,5 +249,4 @@ def test_the_page_draws_boxes_a_slider_hides_some_and_the_gauge_tells_map50(pict
             assert "Estimated mAP50" in page.get_attribute("#gauge meter", "aria-label")
         if place := os.environ.get("SCREENSHOT"):
             page.screenshot(path=place, full_page=True)
-        browser.close()
     assert complaints == []

@@ -5,7 +5,7 @@ import sqlite3
 import time
 
 import pytest
-from conftest import ROOT, run_module
+from conftest import ROOT, called
 from small_artefact import make_artefact
 from sqlalchemy import insert
 
@@ -71,7 +71,6 @@ def test_each_version_has_what_was_measured_and_what_the_log_says(two):
     assert second.drift is None
 
 
-@pytest.mark.slow
 def test_it_is_a_table_for_people_and_json_for_programs(two, tmp_path):
     place, names = two
     (tmp_path / "conf").symlink_to(ROOT / "conf")
@@ -79,12 +78,12 @@ def test_it_is_a_table_for_people_and_json_for_programs(two, tmp_path):
     folder = place / "gates" / f"{names[1]}_against_{names[0]}"
     folder.mkdir(parents=True)
     (folder / "gate.json").write_text(json.dumps({"passed": False, "champion": {"version": names[0]}}))
-    said = run_module("serving.models", cwd=tmp_path).stdout
+    said = called("serving.models", cwd=tmp_path).stdout
     line = next(line for line in said.splitlines() if line.startswith("champion"))
     assert "90.00% (85.0% to 93.0%)" in line and "1.23" in line
     assert line.endswith("5 images, notice, about 81% right (70% to 90%), 1 open alarm")
     assert f"failed against {names[0]}" in said
-    plain = json.loads(run_module("serving.models", "--json", cwd=tmp_path).stdout)
+    plain = json.loads(called("serving.models", "--json", cwd=tmp_path).stdout)
     assert {one["version"]: one["champion"] for one in plain} == {names[0]: True, names[1]: False}
     assert {one["version"]: one["drift"] and one["drift"]["open_alarms"] for one in plain} == {
         names[0]: 1,
@@ -97,7 +96,7 @@ def test_a_damaged_version_and_a_log_that_is_none_are_named_and_the_rest_is_show
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     (place / "versions" / names[1] / "artefact.json").write_text("{")
     (place / "requests.sqlite").write_text("no database at all, and longer than its head would be" * 9)
-    done = run_module("serving.models", cwd=tmp_path)
+    done = called("serving.models", cwd=tmp_path)
     assert done.returncode == 0
     assert f"{names[1]}/artefact.json: damaged" in done.stderr and "requests.sqlite" in done.stderr
     assert names[0] in done.stdout and names[1] not in done.stdout
@@ -105,7 +104,7 @@ def test_a_damaged_version_and_a_log_that_is_none_are_named_and_the_rest_is_show
 
 def test_without_versions_it_says_how_to_get_one(tmp_path):
     (tmp_path / "conf").symlink_to(ROOT / "conf")
-    assert "make promote VERSION=models/artefact" in run_module("serving.models", cwd=tmp_path).stdout
+    assert "make promote VERSION=models/artefact" in called("serving.models", cwd=tmp_path).stdout
     assert not (tmp_path / "models").exists()
 
 

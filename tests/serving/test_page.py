@@ -1,17 +1,16 @@
 """The page in a real browser: images in, answers out, by mouse, keyboard and clipboard, on a phone and in the dark."""
 
-import shutil
 import time
 
 import httpx
 import pytest
+from browsers import needs_browser, open_browser
 from running import running
 from small_artefact import png, world
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
+    needs_browser,
     pytest.mark.filterwarnings("default"),  # of the browser's driver
 ]
 USUAL = [png(pixels) for pixels in world(40, 50)[0]]
@@ -20,11 +19,8 @@ BRIGHT = [png(pixels) for pixels in world(40, 51, light=190.0)[0]]
 
 @pytest.fixture(scope="module")
 def browser():
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

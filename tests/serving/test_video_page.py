@@ -1,18 +1,16 @@
 """A short video on the page, in a real browser: it plays with its boxes over it."""
 
-import shutil
-
 import numpy as np
 import pytest
+from browsers import needs_browser, open_browser
 from drawn_video import write_frames
 from running import running
 from small_artefact import make_clips_artefact, world
 from small_boxes import CELL_PX, SIDE_PX, make_boxes_artefact, scene
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
+    needs_browser,
     pytest.mark.filterwarnings("default"),  # of the browser's driver
 ]
 LARGER = 4
@@ -22,11 +20,8 @@ AT = "([x, y]) => [...document.querySelector('.film canvas').getContext('2d').ge
 
 @pytest.fixture(scope="module")
 def browser():
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from drift_detector_pipeline.arrays import Boxes, Float32s, Float64s, Indices
 from drift_detector_pipeline.corruptions.faults import family_of
@@ -129,7 +129,7 @@ def estimate_worth(found: Sequence[Found | Sure], usual: Usual, worth: Worth) ->
     fall = usual.expected - expected
     if not min(0.0, worth.falls.min()) - _REACH <= fall <= worth.falls.max() + _REACH:
         return Estimate(value, 0.0, max(high, usual.map50), 1.0, known=False)
-    return Estimate(value, low, high, usual.map50 - value - float(norm.isf(1 / (1 + ODDS))) * unit)
+    return Estimate(value, low, high, usual.map50 - value + float(ndtri(1 / (1 + ODDS))) * unit)
 
 
 def _guess(expected: float, images: int, usual: Usual, worth: Worth) -> tuple[float, float]:

@@ -11,7 +11,7 @@ evidence, for it is one test and not a million. An alert takes either, each with
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from drift_detector_pipeline.arrays import Float64s
 
@@ -21,7 +21,7 @@ _SURE = 0.99  # that the mean of the reference is no larger than its bound, by t
 
 def bound_of(risks: Float64s, tolerated_loss: float) -> float:
     """The mean predicted error that is tolerated: an upper bound of the reference's (n,) and the loss."""
-    spread = norm.ppf(_SURE) * risks.std() / np.sqrt(len(risks))
+    spread = ndtri(_SURE) * risks.std() / np.sqrt(len(risks))
     return float(min(risks.mean() + spread + tolerated_loss, 0.999))
 
 

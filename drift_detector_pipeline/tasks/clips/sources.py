@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from drift_detector_pipeline.arrays import Flags, Indices
 from drift_detector_pipeline.tasks.classification.metrics import wilson_interval
@@ -59,7 +59,7 @@ def interval(counts: Indices, right: Indices, level: float = 0.95) -> tuple[floa
         return None
     if int(right.sum()) in (0, int(counts.sum())):  # nothing varies, so drawing tells nothing: sources as coins
         return wilson_interval(groups * bool(right.sum()), groups, level)
-    wide = math.sqrt(groups / (groups - 1)) * float(student.ppf((1 + level) / 2, groups - 1))
+    wide = math.sqrt(groups / (groups - 1)) * float(stdtrit(groups - 1, (1 + level) / 2))
     tail = NormalDist().cdf(-wide)
     low, high = np.quantile(drawn_accuracies(counts, right), [tail, 1 - tail]).tolist()
     return low, high
