@@ -23,6 +23,7 @@ rates               images per second of the training loop, and of nothing but i
 training_speed      make bench
 gpu_check           make gpu_check
 scale               make bench_scale
+storage             make bench_storage
 precision_accuracy  make bench_accuracy
 box_networks        make bench_boxes
 clips_packing       what packing of clips costs beside bare decoding
