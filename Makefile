@@ -123,7 +123,7 @@ data_report: process_data ## What the data holds: counts, balance, samples, imag
 	@$(MODULE).processed.data_report $(ARGS)
 
 ##@ Model
-.PHONY: train sweep reproduce summary known_bits profile tensorboard bench gpu_check bench_accuracy bench_boxes bench_clips bench_peers bench_scale
+.PHONY: train sweep reproduce summary known_bits profile tensorboard bench gpu_check bench_accuracy bench_boxes bench_clips bench_peers bench_scale bench_storage
 train: process_data ## Train: ARGS="data=folder data.raw_path=PATH training.epochs=5"
 	@$(MODULE).modeling.train $(ARGS)
 
@@ -176,6 +176,9 @@ bench_peers: $(INSTALLED) ## What an image costs to train on, beside the loops p
 
 bench_scale: $(INSTALLED) ## Do time an image and memory stay flat from 1,000 to 100,000 images? reports/scale.json; ARGS="1000 10000"
 	@$(MODULE).proof.scale $(ARGS)
+
+bench_storage: $(INSTALLED) ## Images as pixels or as JPEGs: bytes, speed beside two peers, accuracy: reports/storage.json; ARGS="data=imagenette"
+	@$(MODULE).proof.storage $(ARGS)
 
 include docker.mk
 

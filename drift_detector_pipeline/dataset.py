@@ -19,7 +19,7 @@ from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.files import disk_full_explained, exclusive, replaced_folder
 from drift_detector_pipeline.frames.decode_clips import decode_clips
 from drift_detector_pipeline.frames.pieces import cut
-from drift_detector_pipeline.images.decode_many import Decoded, decode_all
+from drift_detector_pipeline.images.decode_many import Decoded, decode_all, encoded
 from drift_detector_pipeline.processed.class_balance import refuse_balance
 from drift_detector_pipeline.processed.digits import digits
 from drift_detector_pipeline.processed.entries import Entries
@@ -37,6 +37,7 @@ from drift_detector_pipeline.processed.manifest import (
 )
 from drift_detector_pipeline.processed.packing import write_packed
 from drift_detector_pipeline.processed.splits import SPLITS, assign, assign_sources
+from drift_detector_pipeline.processed.stored_form import jpeg_quality
 from drift_detector_pipeline.processed.told import check_bad, tell
 from drift_detector_pipeline.raw.archives import archives_of, extract
 from drift_detector_pipeline.raw.fetch import ensure_raw, verify
@@ -127,13 +128,15 @@ def _build(folder: Path, data: Data, raw: Path | None) -> None:
 def _read(folder: Path, data: Data, raw: Path | None, archives: Sequence[Path]) -> tuple[Listing, Iterator[Decoded]]:
     """List the source, unpacked below `folder` if it comes in archives; images are decoded as they are asked for."""
     if raw is None:
-        return digits(data.stored_side_px)
+        listing, decoded = digits(data.stored_side_px)
+        quality = jpeg_quality(data, listing)
+        return listing, (encoded(one, quality) for one in decoded)
     for archive in archives:
         extract(archive, folder / "extracted")
     listing = read(folder / "extracted" if archives else raw, raw, data.format)
     _check_preset(data, listing)
     refuse_balance(data.balance, listing.task)
-    return listing, decode_all(listing, data.stored_side_px)
+    return listing, decode_all(listing, data.stored_side_px, jpeg_quality(data, listing))
 
 
 def _manifest(data: Data, listing: Listing, entries: Entries, source: Source, fingerprint: str) -> Manifest:
@@ -156,6 +159,9 @@ def _manifest(data: Data, listing: Listing, entries: Entries, source: Source, fi
         notes=dict(sorted(entries.notes.items())) if boxes or clips else None,
         class_ids=list(listing.class_ids) or None,
         sources_from=listing.sources_from,
+        jpegs={"kept": entries.jpegs["kept"], "encoded": entries.jpegs["encoded"], "quality": data.jpeg_quality}
+        if entries.jpegs
+        else None,
         sources={split: len(entries.sources[split]) for split in SPLITS} if clips else None,
     )
 

@@ -86,6 +86,8 @@ class Data(Section):
     format: Literal["imagefolder", "voc", "coco", "kitti", "yolo", "clips"] | None = None  # None: found by itself
     processed_path: FilePath
     stored_side_px: Annotated[int, Field(ge=8, le=2048)]  # shorter side of packed images, with boxes the longer
+    stored_as: Literal["raw", "jpeg", "auto"] = "raw"  # pixels, or a JPEG an image; auto: see `stored_form`
+    jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 90  # of images that are encoded anew
     img_size: Annotated[int, Field(ge=8, le=2048)]  # side of the model input
     dataloader_workers: Annotated[int, Field(ge=0, le=256)]
     clip_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0  # of clips: longer videos are cut into such

@@ -1,9 +1,10 @@
 """Bytes -> pixels -> model input: the same input for the same image, wherever it is seen.
 
 decoder       the one decoder: a file's bytes -> uint8 RGB as it is stored
+model_input   stored image -> inference crop, the same bits with and without torch
+stored_jpeg   an image stored as a JPEG, and its pixels when somebody looks
 decode_many   many files, on all cores
 named_files   the image files a person names: files, folders, patterns, archives
-model_input   stored image -> inference crop, the same bits with and without torch
 letterbox     stored image -> all of it in a square, for boxes, and the way back
 drawing       boxes drawn into images
 transforms    pixels as tensors: parts, resized, normalised

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.images.distortions import jitter_colours, rand_augment
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, Box, centre_box
+from drift_detector_pipeline.images.stored_jpeg import Packed, large_enough
 from drift_detector_pipeline.images.transforms import cut, resized
 
 if TYPE_CHECKING:  # whoever only looks at images needs no configuration
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # whoever only looks at images needs no configuration
 _ASPECT = math.log(4 / 3)  # random resized crops are between 3:4 and 4:3
 
 
-def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Generator) -> torch.Tensor:
+def augment(stored: Packed, side_px: int, how: Augmentation, rng: np.random.Generator) -> torch.Tensor:
     """Return a random view of a stored image for training: uint8 (S, S, 3), a function of `rng` alone.
 
     A random resized crop keeping at least `min_area` (Szegedy et al. 2015, arXiv 1409.4842), or the central square
@@ -34,7 +34,7 @@ def augment(stored: Pixels, side_px: int, how: Augmentation, rng: np.random.Gene
     """
     height, width, _ = stored.shape
     box = _random_box(height, width, how.min_area, rng) if how.min_area < 1 else centre_box(height, width)
-    view = resized(cut(stored, box), side_px, "bilinear")
+    view = resized(cut(*large_enough(stored, box, side_px)), side_px, "bilinear")
     if how.shift_px:
         view = _shift(view, how.shift_px, rng)
     if how.flip is True and rng.random() < 0.5:

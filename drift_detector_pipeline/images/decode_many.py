@@ -20,28 +20,36 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.decoder import Side, decode_picture
+from drift_detector_pipeline.images.stored_jpeg import Jpeg, Packed, as_jpeg, kept_or_encoded
 from drift_detector_pipeline.raw.listing import Listing
 
 
 class Decoded(NamedTuple):
     """What became of one image."""
 
-    pixels: Pixels | None  # uint8 (H, W, 3), shorter or longer side as stored; None: no complete image
+    pixels: Pixels | None  # uint8 (H, W, 3), shorter or longer side as stored; None: no complete image, or a `jpeg`
     problem: str | None  # then, why
     content_sha256: str
     size: tuple[int, int] = (0, 0)  # width and height in px as in the file, before EXIF's orientation, 1 to 8:
     orientation: int = 1
+    jpeg: Jpeg | None = None  # instead of pixels, where images are stored so
+
+    @property
+    def packed(self) -> Packed | None:
+        """What is stored of it; None: no complete image."""
+        return self.pixels if self.jpeg is None else self.jpeg
 
 
-def decode_all(listing: Listing, stored_side_px: int) -> Iterator[Decoded]:
+def decode_all(listing: Listing, stored_side_px: int, jpeg_quality: int | None = None) -> Iterator[Decoded]:
     """Decode in listing order, on all cores, holding only a few hundred images at a time.
 
-    Where boxes are the truth the longer side is as stored, elsewhere the shorter.
+    Where boxes are the truth the longer side is as stored, elsewhere the shorter. With a quality, as `Jpeg`s.
     """
     side: Side = "longer" if listing.task == "boxes" else "shorter"
     paths = [listing.root / image.path for image in listing.images]
     with _processes(len(paths)) as pool:
-        yield from _on_all_cores(partial(_decode_file, stored_side_px=stored_side_px, side=side), paths, pool)
+        decode_one = partial(_decode_file, stored_side_px=stored_side_px, side=side, jpeg_quality=jpeg_quality)
+        yield from _on_all_cores(decode_one, paths, pool)
 
 
 def decode_files(paths: Sequence[Path], stored_side_px: int, side: Side = "shorter") -> Iterator[Decoded]:
@@ -51,6 +59,13 @@ def decode_files(paths: Sequence[Path], stored_side_px: int, side: Side = "short
     """
     with ThreadPoolExecutor(cores()) as pool:
         yield from _on_all_cores(partial(_decode_if_readable, stored_side_px=stored_side_px, side=side), paths, pool)
+
+
+def encoded(decoded: Decoded, quality: int | None) -> Decoded:
+    """Pixels that come from no file, as `Jpeg` if there is a quality."""
+    if quality is None or decoded.pixels is None:
+        return decoded
+    return decoded._replace(pixels=None, jpeg=as_jpeg(decoded.pixels, quality))
 
 
 def _on_all_cores(
@@ -99,13 +114,16 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _decode_file(path: Path, stored_side_px: int, side: Side) -> Decoded:
+def _decode_file(path: Path, stored_side_px: int, side: Side, jpeg_quality: int | None = None) -> Decoded:
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         found = decode_picture(content, stored_side_px, side)
     except DataError as error:
         return Decoded(None, str(error), sha256)
+    if jpeg_quality is not None:  # pixels stay here: to hand them over costs more than the bytes
+        jpeg = kept_or_encoded(content, found, jpeg_quality)
+        return Decoded(None, None, sha256, found.size, found.orientation, jpeg)
     return Decoded(found.pixels, None, sha256, found.size, found.orientation)
 
 

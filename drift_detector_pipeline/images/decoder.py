@@ -92,6 +92,26 @@ def decode_picture(content: bytes, stored_side_px: int, side: Side = "shorter") 
         raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
 
 
+def decode_stored(content: bytes, sides: tuple[int, int], at_least: tuple[int, int] | None = None) -> Pixels:
+    """Decode a JPEG that was stored as an image of these sides, height and width: the pixels that `fit` gave there.
+
+    `at_least`: height and width that are enough; it is then decoded at a half, a quarter or an eighth of its size, if
+    that is no less. Raises DataError as `decode` does.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(content), formats=("JPEG",))
+            size, stored = image.size, (sides[1], sides[0])
+            if at_least:
+                image.draft(None, (at_least[1], at_least[0]))
+            colours = image if image.mode == "RGB" else image.convert("RGB")
+            shrunk = image.size != size
+            return np.array(colours if shrunk or size == stored else colours.resize(stored, Image.Resampling.BICUBIC))
+    except _DECODER_ERRORS as error:  # of which UnidentifiedImageError is one
+        raise DataError(f"no complete image ({type(error).__name__})") from error
+
+
 class Header(NamedTuple):
     """What an image file says of itself before anything is decoded."""
 

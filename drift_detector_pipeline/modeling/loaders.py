@@ -24,6 +24,7 @@ from drift_detector_pipeline.corruptions.faults import change
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.augmentation import mirrored
 from drift_detector_pipeline.images.mixing import cutmix, mixup
+from drift_detector_pipeline.images.stored_jpeg import Packed
 from drift_detector_pipeline.modeling.order import Request
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.settings import Data, Twins
@@ -160,8 +161,8 @@ class _BatchMaker(Dataset[_Made]):
         share = self._augmentation.mosaic
         return share > 0 and np.random.default_rng((_MOSAIC, self._seed, epoch, *key)).random() < share
 
-    def _stored(self, index: int) -> tuple[Pixels, Target]:
-        return self._images[index], self._images.target(index)
+    def _stored(self, index: int) -> tuple[Packed, Target]:
+        return self._images.packed(index), self._images.target(index)
 
 
 def drawn_twin(view: torch.Tensor, twins: Twins, rng: np.random.Generator) -> torch.Tensor:
@@ -212,12 +213,20 @@ def _channels_first(views: torch.Tensor) -> torch.Tensor:
 
 def _received(made: Iterator[_Made], places: torch.Tensor | None) -> Iterator[Batch]:
     """Take images out of the shared memory, where they stay no longer than until the next batch is asked for."""
-    for batch in made:
+    for batch in _without_traceback(made):
         images = batch.images
         if images is None:
             assert places is not None
             images = _place(places, batch.number, len(batch.targets), batch.shape).clone()
         yield Batch(_channels_first(images), batch.targets)
+
+
+def _without_traceback(made: Iterator[_Made]) -> Iterator[_Made]:
+    """What people can act on, as a worker said it: torch puts the worker's traceback around it."""
+    try:
+        yield from made
+    except DataError as error:
+        raise DataError(str(error).rstrip().rpartition(f"{DataError.__name__}: ")[2]) from error
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -2,6 +2,7 @@
 
 splits         train, fit, val
 class_balance  classes of unequal size: equally often, or with weights
+stored_form    raw pixels, or a JPEG an image
 packing        images.bin, index.csv and boxes.csv
 integrity      are they still what was written?
 manifest       manifest.json: what a processed folder says of itself

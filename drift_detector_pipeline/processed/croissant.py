@@ -30,6 +30,7 @@ _MEANINGS = {
     "height": "rows of pixels",
     "width": "columns of pixels",
     "offset": f"first byte in {IMAGES}; height x width x 3 bytes of RGB follow",
+    "bytes": f"length in {IMAGES}, where a JPEG follows instead",
     "image": f"number of the line in {INDEX}",
     "x0": "left edge in pixels", "y0": "upper edge", "x1": "right edge", "y1": "lower edge",
     "ignore": "1: neither to be found nor a mistake if it is",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from drift_detector_pipeline.arrays import Boxes
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.decode_many import Decoded
+from drift_detector_pipeline.images.stored_jpeg import Jpeg
 from drift_detector_pipeline.processed.manifest import BadImage
 from drift_detector_pipeline.processed.packing import NO_LABEL, Entry
 from drift_detector_pipeline.processed.placed_boxes import Lie, place
@@ -29,6 +30,7 @@ class Entries:
         self.notes: Counter[str] = Counter(listing.notes)
         self._counts: Counter[tuple[str, int]] = Counter()
         self.hashes: list[str] = []  # of the file of each image, the bad ones included
+        self.jpegs: Counter[str] = Counter()  # kept as their files are, and encoded
         self.sources: dict[str, set[str]] = {split: set() for split in SPLITS}  # of clips
 
     def __iter__(self) -> Iterator[Entry]:
@@ -58,15 +60,18 @@ class Entries:
         return (by_file[listed.clips[image.path].file] for image in listed.images)
 
     def _entry(self, image: RawImage, split: str, found: Decoded) -> Entry:
-        if found.pixels is None:
+        packed = found.packed
+        if packed is None:
             raise DataError(found.problem or "")
+        if isinstance(packed, Jpeg):
+            self.jpegs["kept" if packed.kept else "encoded"] += 1
         if self._listing.task != "boxes":
             label = self._labels[image.class_name]
             self._counts[split, label] += 1
-            return Entry(image.path, split, label, found.pixels, source=self._source(image, split))
-        boxes = self._placed(image, found)
+            return Entry(image.path, split, label, packed, source=self._source(image, split))
+        boxes = self._placed(image, found, packed.shape[1], packed.shape[0])
         self._counts.update((split, label) for label in boxes.labels[~boxes.ignore].tolist())
-        return Entry(image.path, split, NO_LABEL, found.pixels, boxes)
+        return Entry(image.path, split, NO_LABEL, packed, boxes)
 
     def _source(self, image: RawImage, split: str) -> str | None:
         if self._listing.task is None:
@@ -75,9 +80,7 @@ class Entries:
         self.sources[split].add(source)
         return source
 
-    def _placed(self, image: RawImage, found: Decoded) -> Boxes:
-        assert found.pixels is not None
-        height, width, _ = found.pixels.shape
+    def _placed(self, image: RawImage, found: Decoded, width: int, height: int) -> Boxes:
         lie = Lie(found.size, found.orientation, (width, height))
         boxes, notes = place(self._listing.boxes[image.path], lie, self._labels)
         self.notes.update(notes)

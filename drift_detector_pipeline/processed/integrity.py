@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from drift_detector_pipeline.errors import DataError
@@ -68,23 +68,28 @@ def _in_lines(folder: Path, name: str) -> str | None:
 def _in_images(folder: Path) -> str | None:
     """The first image that differs or is not there to its end; None if nothing is found."""
     try:
-        paths, _, _, heights, widths, _, *clips = read_index(folder)
-        frames = clips[1] if clips else ["1"] * len(paths)
-        sizes = [
-            int(t) * int(height) * int(width) * 3 for t, height, width in zip(frames, heights, widths, strict=True)
-        ]
-    except (DataError, ValueError, IndexError):
+        columns = read_index(folder)
+        paths, sizes = columns["path"], _sizes(columns)
+    except (DataError, ValueError):
         return f"{INDEX} is damaged"
     expected = _checksums(folder, IMAGES) or []
     trusted = "" if expected else f", going by {INDEX}"  # which nothing vouches for
     with (folder / IMAGES).open("rb") as file:
         for path, size, checksum in itertools.zip_longest(paths, sizes, expected[: len(paths)]):
-            pixels = file.read(size)
-            if len(pixels) < size:
+            content = file.read(size)
+            if len(content) < size:
                 return f"{IMAGES} is cut short, first in the image {path}{trusted}"
-            if checksum is not None and zlib.crc32(pixels) != checksum:
+            if checksum is not None and zlib.crc32(content) != checksum:
                 return f"{IMAGES} is damaged, first in the image {path}"
         return f"{IMAGES} goes on after its last image{trusted}" if file.read(1) else None
+
+
+def _sizes(columns: Mapping[str, Sequence[str]]) -> list[int]:
+    """Bytes of each image. Raises ValueError if the index has none."""
+    if "bytes" in columns:
+        return [max(0, int(length)) for length in columns["bytes"]]
+    sides = zip(columns["height"], columns["width"], columns.get("frames") or itertools.repeat("1"), strict=False)
+    return [int(height) * int(width) * int(frames) * 3 for height, width, frames in sides]
 
 
 def _elsewhere(folder: Path) -> str:

@@ -66,6 +66,12 @@ class Manifest:
     class_ids: list[int] | None = None  # the source's own numbers of `classes`, as COCO has; None: it has none
     sources_from: str | None = None  # of clips, how sources are known: "listed", "named" or "unknown"
     sources: dict[str, int] | None = None  # of clips: different sources by split
+    jpegs: dict[str, int] | None = None  # images "kept" as their files are, and "encoded" at a "quality"; None: raw
+
+    @property
+    def stored_as(self) -> str:
+        """The form in which images are stored: raw or jpeg."""
+        return "raw" if self.jpegs is None else "jpeg"
 
     @property
     def images_by_split(self) -> dict[str, int]:
@@ -80,6 +86,7 @@ _LATER = {
     "class_ids",
     "sources_from",
     "sources",
+    "jpegs",
 }  # not in folders whose truth is labels
 
 
@@ -160,7 +167,10 @@ def deciding_settings(data: Data, task: str | None = None) -> dict[str, object]:
     names = {"name", "stored_side_px", "val_fraction", "fit_fraction"}
     if "clips" in (task, data.format):
         names |= {"clip_seconds", "stored_frames"}
-    return data.model_dump(include=names) | ({"format": data.format} if data.format else {})
+    settings = data.model_dump(include=names) | ({"format": data.format} if data.format else {})
+    if data.stored_as == "raw" or task == "clips":  # folders from before there was a choice say nothing of it
+        return settings
+    return settings | {"stored_as": f"{data.stored_as}, JPEG of quality {data.jpeg_quality}"}
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -209,4 +219,5 @@ def _check_kinds(manifest: Manifest) -> None:
 
 def _difference(old: Mapping[str, object], new: Mapping[str, object]) -> str:
     keys = [key for key in {**new, **old} if old.get(key) != new.get(key)]
-    return ", ".join(f"data.{key}={old.get(key)}, now {new.get(key)}" for key in keys)
+    unsaid = {"stored_as": "raw"}
+    return ", ".join(f"data.{key}={old.get(key, unsaid.get(key))}, now {new.get(key, unsaid.get(key))}" for key in keys)

@@ -1,8 +1,9 @@
-"""Processed images on disk: one flat file of uint8 pixels, one index, read by memory map without decoding.
+"""Processed images on disk: one flat file of pixels or JPEGs, one index, read by memory map.
 
-    images.bin   the images' rows one after another, each (H, W, 3) uint8; of clips, the frames in order
+    images.bin   the images' rows one after another, each (H, W, 3) uint8; of clips, the frames in order; or a JPEG an
+                 image
     index.csv    path,split,label,height,width,offset: one line per image, in the order of images.bin; of clips also
-                 source,frames: a clip is that many frames of one size
+                 source,frames: a clip is that many frames of one size; of JPEGs also bytes: how long each is
     boxes.csv    image,x0,y0,x1,y1,label,ignore: one line per box, images by their place in the index; only where the
                  truth is boxes, and the index's labels are then NO_LABEL
     .checksums   CRC-32 of each line and each image, for integrity.py; earlier versions pass over hidden files
@@ -24,12 +25,14 @@ import numpy.typing as npt
 from drift_detector_pipeline.arrays import Boxes, ClipTruth, Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.images.stored_jpeg import Jpeg, Packed, pixels_of
 from drift_detector_pipeline.processed.splits import SPLITS, some_of
 
 IMAGES, INDEX, BOXES, CHECKSUMS = "images.bin", "index.csv", "boxes.csv", ".checksums"
+_WHOLE_NUMBERS = {"label", "height", "width", "offset", "frames", "bytes"}
 NO_LABEL = -1  # of an image whose truth is boxes
 _COLUMNS = ("path", "split", "label", "height", "width", "offset")
-_CLIP_COLUMNS = ("source", "frames")
+_TABLES = (_COLUMNS, (*_COLUMNS, "source", "frames"), (*_COLUMNS, "bytes"))  # of images, of clips, of JPEGs
 _BOX_COLUMNS = ("image", "x0", "y0", "x1", "y1", "label", "ignore")
 
 
@@ -39,7 +42,7 @@ class Entry(NamedTuple):
     path: str  # in the source
     split: str  # one of splits.SPLITS
     label: int  # index into the manifest's classes, or NO_LABEL
-    pixels: Pixels  # (H, W, 3); of a clip (T, H, W, 3)
+    pixels: Packed  # (H, W, 3); of a clip (T, H, W, 3); of all entries a JPEG, or of none
     boxes: Boxes | None = None  # in px of `pixels`; of all images of a source or of none
     source: str | None = None  # of a clip: what it was taken from; of all or of none
 
@@ -56,16 +59,16 @@ def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
     ):
         rows = csv.writer(index, lineterminator="\n")
         for number, entry in enumerate(entries):
-            clip = [entry.source, len(entry.pixels)] if entry.source is not None else []
+            content = entry.pixels.content if isinstance(entry.pixels, Jpeg) else entry.pixels.tobytes()
+            more = _further_cells(entry)
             if not number:
-                rows.writerow([*_COLUMNS, *_CLIP_COLUMNS[: len(clip)]])
+                rows.writerow([*_COLUMNS, *more])
             height, width, _ = entry.pixels.shape[-3:]
-            rows.writerow([entry.path, entry.split, entry.label, height, width, offset, *clip])
-            pixels = entry.pixels.tobytes()
-            images.write(pixels)
-            digest.update(pixels)
-            checksums.append(zlib.crc32(pixels))
-            offset += len(pixels)
+            rows.writerow([entry.path, entry.split, entry.label, height, width, offset, *more.values()])
+            images.write(content)
+            digest.update(content)
+            checksums.append(zlib.crc32(content))
+            offset += len(content)
             if entry.boxes is not None:
                 boxes.append(entry.boxes)
     if boxes:
@@ -78,6 +81,13 @@ def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
     return digest.hexdigest()
 
 
+def _further_cells(entry: Entry) -> dict[str, str | int]:
+    """What the index says of clips, or of JPEGs, and of nothing else."""
+    if isinstance(entry.pixels, Jpeg):
+        return {"bytes": len(entry.pixels.content)}
+    return {} if entry.source is None else {"source": entry.source, "frames": len(entry.pixels)}
+
+
 def _write_boxes(path: Path, boxes: Sequence[Boxes]) -> None:
     with path.open("w", newline="", encoding="ascii") as file:
         rows = csv.writer(file, lineterminator="\n")
@@ -87,12 +97,14 @@ def _write_boxes(path: Path, boxes: Sequence[Boxes]) -> None:
                 rows.writerow([image, *map(str, place), label, int(ignored)])  # the fewest digits that give these bits
 
 
-def read_index(folder: Path) -> list[tuple[str, ...]]:
+def read_index(folder: Path) -> dict[str, tuple[str, ...]]:
     """The columns of the index, each with a value per image. Raises DataError if it is no whole table."""
     try:
         with (folder / INDEX).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = list(csv.reader(file))[1:]
-        return list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
+            names, *rows = csv.reader(file)
+        if tuple(names) not in _TABLES:
+            raise ValueError(f"its first line is {','.join(names)!r:.80}")
+        return dict(zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True))
     except (csv.Error, ValueError) as error:
         raise DataError(f"{folder / INDEX}: damaged ({error}); run: make process_data") from error
 
@@ -121,24 +133,27 @@ class PackedBoxes:
 
 
 class PackedImages:
-    """The images or clips of a processed folder, as views into the memory map.
+    """The images or clips of a processed folder, as views into the memory map, or decoded from it.
 
-    `len(packed)` images; `packed[i]` is a read-only uint8 (H, W, 3) view, of a clip (T, H, W, 3); `labels` is int64
-    (N,), `paths` and `splits` are lists of N strings; `boxes` is None unless the truth is boxes. Of clips `sources` is
-    a list of N strings, and `frames`, the T of each, int64 (N,); elsewhere they are None.
+    `len(packed)` images; `packed[i]` is uint8 (H, W, 3), of a clip (T, H, W, 3): a read-only view, or decoded from a
+    JPEG, DataError if that is damaged. `labels` is int64 (N,), `paths` and `splits` are lists of N strings; `boxes` is
+    None unless the truth is boxes. Of clips `sources` is a list of N strings, and `frames`, the T of each, int64 (N,);
+    elsewhere they are None.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         columns = read_index(folder)
-        self.paths, self.splits = list(columns[0]), list(columns[1])
+        self.paths, self.splits = list(columns["path"]), list(columns["split"])
+        self.sources = list(columns["source"]) if "source" in columns else None
         try:
-            self.labels: npt.NDArray[np.int64] = np.array(columns[2], dtype=np.int64)
-            self._heights, self._widths, self._offsets = (np.array(column, dtype=np.int64) for column in columns[3:6])
-            self.sources = list(columns[6]) if len(columns) > 6 else None
-            self.frames = np.array(columns[7], dtype=np.int64) if self.sources is not None else None
-        except (ValueError, OverflowError, IndexError) as error:
+            whole = {name: np.array(columns[name], np.int64) for name in _WHOLE_NUMBERS & columns.keys()}
+        except (ValueError, OverflowError) as error:
             raise DataError(f"{folder / INDEX}: damaged ({error}); run: make process_data") from error
+        self.labels: npt.NDArray[np.int64] = whole["label"]
+        self.frames = whole.get("frames")
+        self._heights, self._widths, self._offsets = whole["height"], whole["width"], whole["offset"]
+        self._lengths = whole.get("bytes")  # of JPEGs; None: raw pixels
         self.boxes = PackedBoxes(folder / BOXES, len(self)) if (folder / BOXES).exists() else None
         self._bytes = np.asarray(np.memmap(folder / IMAGES, dtype=np.uint8, mode="r"))  # plain: faster to slice
 
@@ -149,7 +164,14 @@ class PackedImages:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Pixels:
+        return pixels_of(self.packed(index))
+
+    def packed(self, index: int) -> Packed:
+        """An image as it lies there: pixels, or the JPEG that `pixels_of` decodes."""
         height, width, offset = self._heights[index], self._widths[index], self._offsets[index]
+        if self._lengths is not None:
+            content = self._bytes[offset : offset + self._lengths[index]].tobytes()
+            return Jpeg(content, int(height), int(width), where=f"{self._folder / IMAGES}: {self.paths[index]}")
         if self.frames is None:
             return self._bytes[offset : offset + height * width * 3].reshape(height, width, 3)
         frames = self.frames[index]

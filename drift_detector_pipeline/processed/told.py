@@ -71,6 +71,11 @@ def tell(manifest: Manifest, listing: Listing, seconds: float) -> None:
         "%s %s of %d classes: %s (%.1f s)", f"{manifest.images:,}", words.images, len(manifest.classes), counts, seconds
     )
     log.info("classes: %s", _some(manifest.classes))
+    if manifest.jpegs:
+        log.info(
+            "stored as JPEG: %s kept as their files are, %s encoded at quality %d",
+            *(f"{manifest.jpegs[how]:,}" for how in ("kept", "encoded")), manifest.jpegs["quality"],
+        )  # fmt: skip
     if manifest.task == "boxes":
         log.info("boxes: %s", ", ".join(f"{sum(of.values()):,} {split}" for split, of in manifest.counts.items()))
     if manifest.task == "clips":

@@ -24,6 +24,7 @@ training_speed      make bench
 peers               make bench_peers
 gpu_check           make gpu_check
 scale               make bench_scale
+storage             make bench_storage
 precision_accuracy  make bench_accuracy
 box_networks        make bench_boxes
 clips_packing       what packing of clips costs beside bare decoding

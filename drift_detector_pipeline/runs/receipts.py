@@ -69,6 +69,7 @@ class Receipt(_Part):
     where: str  # host, container, or the image's name
     processed_path: str
     data_fingerprint: str
+    stored_as: str = "raw"  # or jpeg: the form in which the images that it learned from are stored
     sources_from: str | None = None  # of clips: "listed", "named" or "unknown"; the last may leak
     packages: dict[str, str]
     python: str
@@ -196,6 +197,7 @@ def environment_facts(settings: Settings, data: Processed, machine: Machine) -> 
         "where": os.environ.get("PIPELINE_IMAGE") or ("container" if Path("/.dockerenv").exists() else "host"),
         "processed_path": str(data.folder),
         "data_fingerprint": data.fingerprint,
+        "stored_as": data.manifest.stored_as,
         **({"sources_from": data.manifest.sources_from} if data.manifest.sources_from else {}),
         "packages": package_versions(),
         "python": sys.version.split()[0],

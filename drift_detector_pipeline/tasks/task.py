@@ -15,6 +15,7 @@ from torch import nn
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.images.decoder import Side
+from drift_detector_pipeline.images.stored_jpeg import Packed
 from drift_detector_pipeline.images.tiles import Tile
 from drift_detector_pipeline.settings import Augmentation, Data, Training
 from drift_detector_pipeline.settings_in_use import Predict
@@ -117,16 +118,16 @@ class Task(NamedTuple):
     # stored item -> batch
     check_data: Callable[[Data], None]
     """Raise ConfigError if settings of the data ask for what this task cannot do."""
-    view: Callable[[Pixels, Target, View, np.random.Generator | None], tuple[torch.Tensor, Target]]
-    """Pixels (H, W, 3) and truth together -> uint8 (S, S, 3) and the truth of that view. The target may be None.
+    view: Callable[[Packed, Target, View, np.random.Generator | None], tuple[torch.Tensor, Target]]
+    """An image (H, W, 3) as it is stored and its truth -> uint8 (S, S, 3) and the truth of that view.
 
-    Of clips (T, H, W, 3) -> (k, S, S, 3).
+    The target may be None. Of clips (T, H, W, 3) -> (k, S, S, 3).
     """
 
     blend: Callable[[Target, Target, float], Target] | None
     """The truth of two views mixed, the first with this share in 0..1; None: views of this task cannot be mixed."""
 
-    assemble: Callable[[Sequence[tuple[Pixels, Target]], View, np.random.Generator], tuple[torch.Tensor, Target]] | None
+    assemble: Callable[[Sequence[tuple[Packed, Target]], View, np.random.Generator], tuple[torch.Tensor, Target]] | None
     """Four stored items as one training view; None: this task has no such views."""
 
     # batch -> network -> loss

@@ -14,10 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import disk_full_explained, exclusive, replaced_folder
-from drift_detector_pipeline.images.decode_many import decode_files
+from drift_detector_pipeline.images.decode_many import Decoded, decode_files
+from drift_detector_pipeline.images.decoder import Picture
+from drift_detector_pipeline.images.stored_jpeg import Packed, kept_or_encoded, pixels_of
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.processed.integrity import fingerprint_of
 from drift_detector_pipeline.processed.manifest import MANIFEST, Processed, write_manifest
@@ -80,12 +83,21 @@ def _labelled(data: Processed, labels: Sequence[Labelled]) -> tuple[list[Entry],
     for one, found in zip(labels, decoded, strict=True):
         if found.pixels is None:
             raise DataError(f"{one.path}: {found.problem}; labelled images must stay where they are")
-        if _hash(found.pixels) in forbidden:
+        packed = _packed(one.path, found.pixels, found, data)
+        if {_hash(found.pixels), _hash(pixels_of(packed))} & forbidden:
             left_out += 1
         else:
             path = f"{FROM_LABELS}{one.basket}/{one.sha256}"
-            entries.append(Entry(path, "train", data.classes.index(one.label), found.pixels))
+            entries.append(Entry(path, "train", data.classes.index(one.label), packed))
     return entries, left_out
+
+
+def _packed(path: Path, pixels: Pixels, found: Decoded, data: Processed) -> Packed:
+    """A labelled image in the form of the others."""
+    if data.manifest.jpegs is None:
+        return pixels
+    picture = Picture(pixels, found.size, found.orientation)
+    return kept_or_encoded(path.read_bytes(), picture, data.manifest.jpegs["quality"])
 
 
 def _write(folder: Path, data: Processed, own: Sequence[int], labelled: Sequence[Entry]) -> None:
@@ -93,7 +105,7 @@ def _write(folder: Path, data: Processed, own: Sequence[int], labelled: Sequence
 
     def entries() -> Iterator[Entry]:
         images = data.images
-        stored = (Entry(images.paths[i], images.splits[i], int(images.labels[i]), images[i]) for i in own)
+        stored = (Entry(images.paths[i], images.splits[i], int(images.labels[i]), images.packed(i)) for i in own)
         for entry in (*stored, *labelled):
             counts[entry.split, data.classes[entry.label]] += 1
             yield entry

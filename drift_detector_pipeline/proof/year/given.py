@@ -71,7 +71,7 @@ def _pack(processed: Processed, parts: dict[str, Indices], folder: Path) -> str:
         for split, places in parts.items():
             for place in places.tolist():
                 counts[split, int(images.labels[place])] += 1
-                yield Entry(images.paths[place], split, int(images.labels[place]), images[place])
+                yield Entry(images.paths[place], split, int(images.labels[place]), images.packed(place))
 
     fingerprint = fingerprint_of(write_packed(folder, entries()), processed.classes)
     by_split = {split: {name: counts[split, label] for label, name in enumerate(processed.classes)} for split in SPLITS}

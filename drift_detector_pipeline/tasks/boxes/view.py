@@ -15,6 +15,7 @@ from drift_detector_pipeline.arrays import Boxes, Flags, Float32s, Pixels
 from drift_detector_pipeline.box_geometry import clip
 from drift_detector_pipeline.images.distortions import jitter_colours
 from drift_detector_pipeline.images.letterbox import FILL, into, letterbox, resized
+from drift_detector_pipeline.images.stored_jpeg import Packed, pixels_of
 from drift_detector_pipeline.settings import Augmentation
 from drift_detector_pipeline.tasks.task import View
 
@@ -32,19 +33,20 @@ class Scene(NamedTuple):
 
 
 def view(
-    stored: Pixels, target: Boxes | None, how: View, rng: np.random.Generator | None
+    stored: Packed, target: Boxes | None, how: View, rng: np.random.Generator | None
 ) -> tuple[torch.Tensor, Boxes | None]:
     """Cut a training view, or letterbox as in inference: uint8 (S, S, 3) and the boxes in px of it."""
+    pixels = pixels_of(stored)
     if how.augmentation is None or rng is None:
-        square = torch.from_numpy(letterbox(stored, how.side_px))
+        square = torch.from_numpy(letterbox(pixels, how.side_px))
         if target is None:
             return square, None
-        return square, target._replace(boxes=into(target.boxes, stored.shape[0], stored.shape[1], how.side_px))
-    scene = _changed(Scene(stored, NO_BOXES if target is None else target), how.augmentation, rng)
+        return square, target._replace(boxes=into(target.boxes, pixels.shape[0], pixels.shape[1], how.side_px))
+    scene = _changed(Scene(pixels, NO_BOXES if target is None else target), how.augmentation, rng)
     return _finished(_placed(scene, how.side_px, how.augmentation.scale_jitter, rng), how.augmentation, rng)
 
 
-def mosaic(items: Sequence[tuple[Pixels, Boxes]], how: View, rng: np.random.Generator) -> tuple[torch.Tensor, Boxes]:
+def mosaic(items: Sequence[tuple[Packed, Boxes]], how: View, rng: np.random.Generator) -> tuple[torch.Tensor, Boxes]:
     """Four images around a random point as one view (Bochkovskiy et al. 2020, arXiv 2004.10934).
 
     Each is as large as it would be alone, give or take the scale jitter; what has no room in its quarter is cut off.
@@ -53,10 +55,10 @@ def mosaic(items: Sequence[tuple[Pixels, Boxes]], how: View, rng: np.random.Gene
     side = how.side_px
     across, down = (round(side * share) for share in rng.uniform(0.25, 0.75, 2))
     canvas, parts = _empty(side), list[Boxes]()
-    for number, item in enumerate(items):
+    for number, (stored, truth) in enumerate(items):
         left, top = (0, across)[number % 2], (0, down)[number // 2]
         right, bottom = (across, side)[number % 2], (down, side)[number // 2]
-        scene = _changed(Scene(*item), how.augmentation, rng)
+        scene = _changed(Scene(pixels_of(stored), truth), how.augmentation, rng)
         scene = _scaled(scene, side, _factor(how.augmentation.scale_jitter, rng))
         scene = _window(scene, bottom - top, right - left, rng)
         height, width = scene.pixels.shape[:2]

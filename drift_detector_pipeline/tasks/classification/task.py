@@ -17,6 +17,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.images.augmentation import augment
 from drift_detector_pipeline.images.model_input import inference_crop
+from drift_detector_pipeline.images.stored_jpeg import Packed, pixels_of
 from drift_detector_pipeline.networks.models import check_input, create
 from drift_detector_pipeline.settings import Data, Training
 from drift_detector_pipeline.tasks.classification.metrics import Metrics, measure, probabilities
@@ -41,11 +42,11 @@ def check_data(data: Data) -> None:
 
 
 def view(
-    stored: Pixels, target: int | None, how: View, rng: np.random.Generator | None
+    stored: Packed, target: int | None, how: View, rng: np.random.Generator | None
 ) -> tuple[torch.Tensor, int | None]:
     """Cut the training view or the inference crop; the label stays what it is."""
     if how.augmentation is None or rng is None:
-        return torch.from_numpy(inference_crop(stored, how.side_px)), target
+        return torch.from_numpy(inference_crop(pixels_of(stored), how.side_px)), target
     return augment(stored, how.side_px, how.augmentation, rng), target
 
 

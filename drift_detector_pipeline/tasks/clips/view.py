@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from drift_detector_pipeline.arrays import ClipTruth, Pixels
+from drift_detector_pipeline.arrays import ClipTruth
 from drift_detector_pipeline.images.augmentation import augment
+from drift_detector_pipeline.images.stored_jpeg import Packed, pixels_of
 from drift_detector_pipeline.tasks.clips.frames import drawn, looked_at, padded
 from drift_detector_pipeline.tasks.task import View
 
@@ -24,13 +25,14 @@ class ClipTarget(NamedTuple):
 
 
 def view(
-    stored: Pixels, target: ClipTruth | None, how: View, rng: np.random.Generator | None
+    packed: Packed, target: ClipTruth | None, how: View, rng: np.random.Generator | None
 ) -> tuple[torch.Tensor, ClipTarget]:
     """(T, H, W, 3) -> (k, S, S, 3): in training a frame of each k-th part, one augmentation for all; else the middles.
 
     Of fewer than k frames all are shown, the last one again until there are k.
     """
     assert how.frames is not None
+    stored = pixels_of(packed)  # frames of clips are never stored as JPEG
     label, source = (None, None) if target is None else target
     if how.augmentation is None or rng is None:
         shown = looked_at(stored, how.frames, how.side_px)
