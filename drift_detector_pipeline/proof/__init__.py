@@ -14,7 +14,8 @@ study               make drift_study
 cause_study         make cause_study
 promise_study       whose rate of false notices is bounded?
 stream_null         streams in which nothing changes
-stream_peers        what people watch streams with today
+alibi_streams       alibi-detect on streams, in a Python of its own
+stream_peers        what people watch streams with today, at one rate of false alarms
 stream_summary      what was found, in a few numbers
 stream_study        streams: false notices, delays, beginnings, cost
 drift_cost          make bench_drift
