@@ -4,6 +4,8 @@ ssim                structural similarity
 corruption_table    what corruptions change, cost and take
 corruption_sheet    make corruptions
 untaught            changes that no reference learns from
+more_untaught       others, as a first visitor tries them
+untaught_study      whether intervals hold for these
 processes           the same work on many things, one process a core
 study_material      every image of the study through the model once
 study_windows       false alarms, detection, accuracy estimates
