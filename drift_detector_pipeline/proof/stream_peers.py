@@ -25,7 +25,7 @@ from drift_detector_pipeline.proof.alibi_streams import first_over, limit_for
 SMOOTHING = 0.1  # the weight of the newest image in an EWMA chart (Roberts 1959)
 CLEAN, LENGTH = 20, 2000  # clean streams by which limits are set, and images of each
 LONGEST = 3000  # images in which a change must be noticed; else it counts as that many
-HOW = "python3.11 -m venv build/alibi && build/alibi/bin/pip install alibi-detect==0.11.4 torch"
+HOW = "python3.11 -m venv build/alibi && build/alibi/bin/pip install alibi-detect==0.11.4 torch 'scipy<1.12'"
 
 
 class Watched(NamedTuple):
