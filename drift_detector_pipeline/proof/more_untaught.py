@@ -17,7 +17,7 @@ from drift_detector_pipeline.proof.untaught import of_each, to_pixels
 def noisy_night(images: Pixels) -> Pixels:
     """An eighth of the light, and a sensor's noise."""
     dark = np.abs(np.random.default_rng(1).normal(0, 9, images.shape))
-    return to_pixels(0.12 * images + dark)
+    return to_pixels(0.12 * images.astype(np.float64) + dark)
 
 
 def glare(images: Pixels) -> Pixels:
@@ -39,7 +39,7 @@ def gray_bars(images: Pixels) -> Pixels:
 def dirty_lens(images: Pixels) -> Pixels:
     """Seven blurred grey spots."""
     rng = np.random.default_rng(2)
-    spots = [_spot(images, *rng.random(2), rng.uniform(0.05, 0.12)) for _ in range(7)]
+    spots = [_spot(images, rng.random(), rng.random(), rng.uniform(0.05, 0.12)) for _ in range(7)]
     cover = np.max(spots, axis=0)[..., None]
     return to_pixels(images * (1 - cover) + 90 * cover)
 
@@ -74,7 +74,7 @@ def three_tones(images: Pixels) -> Pixels:
 def checkerboard(images: Pixels) -> Pixels:
     """Squares of an eighth of the side laid over."""
     down, along = np.indices(images.shape[1:3]) * 8 // images.shape[1]
-    return to_pixels(0.75 * images + 70 * ((down + along) % 2)[..., None])
+    return to_pixels(0.75 * images.astype(np.float64) + 70.0 * ((down + along) % 2)[..., None])
 
 
 def shadow(images: Pixels) -> Pixels:
@@ -159,7 +159,7 @@ def sticker(images: Pixels) -> Pixels:
 
 def ghost(images: Pixels) -> Pixels:
     """A second, fainter picture beside the first."""
-    return to_pixels(0.6 * images + 0.6 * np.roll(images, images.shape[2] // 5, axis=2))
+    return to_pixels(0.6 * (images.astype(np.float64) + np.roll(images, images.shape[2] // 5, axis=2)))
 
 
 def cloudy(images: Pixels) -> Pixels:
@@ -223,7 +223,7 @@ def _painted(images: Pixels, *places: tuple[slice, slice], level: int = 128) -> 
 def _spot(images: Pixels, down: float, along: float, wide: float) -> Float64s:
     """1 in the middle of a spot, less around it: (S, S)."""
     places = np.indices(images.shape[1:3]) / images.shape[1]
-    return np.exp(-((places[0] - down) ** 2 + (places[1] - along) ** 2) / (2 * wide**2))
+    return np.asarray(np.exp(-((places[0] - down) ** 2 + (places[1] - along) ** 2) / (2 * wide**2)))
 
 
 def _written(image: Image.Image, words: str, at: float, colour: tuple[int, int, int]) -> Image.Image:
