@@ -80,7 +80,7 @@ def checkerboard(images: Pixels) -> Pixels:
 def shadow(images: Pixels) -> Pixels:
     """A third of the light in one corner."""
     down, along = np.indices(images.shape[1:3])
-    return to_pixels(images * np.where(down + along < images.shape[1], 0.3, 1)[..., None])
+    return to_pixels(images.astype(np.float64) * np.where(down + along < images.shape[1], 0.3, 1)[..., None])
 
 
 def stamped(images: Pixels) -> Pixels:
