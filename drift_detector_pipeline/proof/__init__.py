@@ -4,6 +4,8 @@ ssim                structural similarity
 corruption_table    what corruptions change, cost and take
 corruption_sheet    make corruptions
 untaught            changes that no reference learns from
+more_untaught       others, as a first visitor tries them
+untaught_study      whether intervals hold for these
 processes           the same work on many things, one process a core
 study_material      every image of the study through the model once
 study_windows       false alarms, detection, accuracy estimates
@@ -14,7 +16,8 @@ study               make drift_study
 cause_study         make cause_study
 promise_study       whose rate of false notices is bounded?
 stream_null         streams in which nothing changes
-stream_peers        what people watch streams with today
+alibi_streams       alibi-detect on streams, in a Python of its own
+stream_peers        what people watch streams with today, at one rate of false alarms
 stream_summary      what was found, in a few numbers
 stream_study        streams: false notices, delays, beginnings, cost
 drift_cost          make bench_drift

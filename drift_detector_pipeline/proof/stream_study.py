@@ -1,13 +1,15 @@
-"""The proof for streams: `python -m drift_detector_pipeline.proof.stream_study RUN images=1000 runs=3 streams=20`.
+"""The proof for streams: `python -m drift_detector_pipeline.proof.stream_study RUN alibi=build/alibi/bin/python`.
 
 In: a finished run and its processed data. Out: reports/stream_study_<data>.json: false notices of streams in which
 nothing changes, images until a notice and an alert for 75 changes, whether the beginning is found, what an update
-costs, and the same delays of an EWMA chart and of alibi-detect where it is installed.
+costs, and delays beside an EWMA chart and alibi-detect's detectors at one rate of false alarms. `alibi`: a Python that
+has alibi-detect (stream_peers.py says how); without it that is left out. Other words: see DEFAULTS.
 """
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,40 +18,57 @@ import numpy as np
 from drift_detector_pipeline.arrays import Float32s, Labels
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
-from drift_detector_pipeline.console import log, progress_bar, set_up_logging
-from drift_detector_pipeline.corruptions.corrupt import FAMILIES
+from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.corruptions.corrupt import FAMILIES, KINDS, SEVERITIES, corrupt
 from drift_detector_pipeline.drift.detecting import watchable_of
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.drift.reference import Learned, learn, mistakes, one_blas_thread, predictions, refer
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import Signals
+from drift_detector_pipeline.drift.scores.signals import Forward, Signals, Twin, read_signals
 from drift_detector_pipeline.drift.stream.channels import channel_values, channels_of
 from drift_detector_pipeline.drift.stream.detector import StreamDetector
+from drift_detector_pipeline.drift.twins import make_twins
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.modeling.trained import open_trained
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.proof.stream_null import of_draws, of_normal_numbers, of_splits
-from drift_detector_pipeline.proof.stream_peers import (
-    FirstAlarm,
-    alibi_detectors,
-    calibrated_limit,
-    ewma,
-    nominal_limit,
-)
+from drift_detector_pipeline.proof.stream_peers import HOW, LONGEST, Watched, compare, endless, streams_of
 from drift_detector_pipeline.proof.stream_summary import as_text, summarise
-from drift_detector_pipeline.proof.study_material import Cell, Labelled, Material, gather
+from drift_detector_pipeline.proof.study_material import Labelled, drawn_for
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import prepared
 from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt
 from drift_detector_pipeline.settings import Run
 
-DEFAULTS = {"images": 1000, "runs": 3, "splits": 100, "streams": 20, "horizon": 10**6, "seed": 0}
-LONGEST = 3000  # images in which a change must be noticed; else it counts as that many
+DEFAULTS = {"images": 1000, "twins": 2000, "runs": 3, "splits": 100, "streams": 20, "horizon": 10**6, "seed": 0}
 CLEAN_BEFORE = 1000  # images before a change whose beginning is to be found
 MEAN_OF = 8  # images in a group, to show what means of groups would do
+
+
+class Changed(NamedTuple):
+    """Images of `pool` after one change."""
+
+    name: str
+    kind: str
+    signals: Signals
+    labels: Labels
+
+
+class Material(NamedTuple):
+    """All signals that are needed; no image plays two parts."""
+
+    side_px: int
+    fit: Signals
+    fit_labels: Labels
+    twins: list[Twin]
+    ref: Signals
+    ref_labels: Labels
+    pool: Signals
+    pool_labels: Labels
+    cells: list[Changed]  # 75
 
 
 class Scored(NamedTuple):
@@ -67,7 +86,8 @@ class Scored(NamedTuple):
 def main() -> int:
     """Study the run named on the command line, or the newest finished one."""
     command = read_command(sys.argv[1:])
-    numbers = DEFAULTS | _numbers(command.overrides)
+    given = dict(word.partition("=")[::2] for word in command.overrides)
+    alibi, numbers = given.pop("alibi", ""), DEFAULTS | _numbers(given)
     set_up_logging()
     folder = command.target or newest_finished()
     started, processed = time.perf_counter(), read_receipt(folder).data()
@@ -78,12 +98,12 @@ def main() -> int:
         fit, ref, pool = (
             Labelled(crops_of(processed, part, trained.img_size), processed.images.labels[part]) for part in roles
         )
-        material = gather(fit, ref, pool, forward, images=numbers["images"], looks=0, seed=numbers["seed"])
+        material = gather(fit, ref, pool, forward, numbers)
     facts = {
         "data": processed.folder.name, "weights_sha256": trained.sha256, "model": trained.architecture,
         "command": this_command(), "when": now(), "packages": package_versions(),
     }  # fmt: skip
-    found = facts | examine(material, numbers)
+    found = facts | examine(material, numbers, alibi)
     found["minutes"] = round((time.perf_counter() - started) / 60, 1)
     report = Path("reports") / f"stream_study_{processed.folder.name}.json"
     report.parent.mkdir(exist_ok=True)
@@ -93,7 +113,19 @@ def main() -> int:
     return 0
 
 
-def examine(material: Material, numbers: dict[str, int]) -> dict[str, Any]:
+def gather(fit: Labelled, ref: Labelled, pool: Labelled, forward: Forward, numbers: dict[str, int]) -> Material:
+    """Read everything once: clean, as twins, and `pool` corrupted in 75 ways, each time other images of it."""
+    clean = [read_signals(part.images, forward) for part in (fit, ref, pool)]
+    made = make_twins(fit.images, forward, count=numbers["twins"], seed=numbers["seed"])
+    cells = list[Changed]()
+    for number, (kind, severity) in enumerate(product(KINDS, SEVERITIES)):
+        rows = drawn_for(number, len(pool.labels), numbers["images"], numbers["seed"])
+        changed = corrupt(pool.images[rows], kind, severity, keys=rows.tolist(), seed=numbers["seed"] + 1)
+        cells.append(Changed(f"{kind} {severity}", kind, read_signals(changed, forward), pool.labels[rows]))
+    return Material(fit.images.shape[1], clean[0], fit.labels, made, clean[1], ref.labels, clean[2], pool.labels, cells)
+
+
+def examine(material: Material, numbers: dict[str, int], alibi: str) -> dict[str, Any]:
     """Everything that is measured, from the signals alone."""
     with one_blas_thread():
         known = _learned(material, ())
@@ -111,8 +143,9 @@ def examine(material: Material, numbers: dict[str, int]) -> dict[str, Any]:
             cells = [cell for cell in material.cells if cell.kind in kinds]
             left_out |= _delays(material, cells, _learned(material, kinds), numbers)
         found["held_out_family"] = left_out
-        found["others"] = _others(material, known, numbers)
-    regimes = {name: found[name] for name in ("known_kind", "held_out_family")} | found["others"]["delays"]
+        found["at_one_rate"] = _at_one_rate(material, known, numbers, alibi)
+    one_rate = {f"{name}, one rate": row["delays"] for name, row in found["at_one_rate"].items()}
+    regimes = {name: found[name] for name in ("known_kind", "held_out_family")} | one_rate
     found["summary"] = {name: summarise(rows) for name, rows in regimes.items()}
     return found
 
@@ -182,7 +215,7 @@ def _cost(watch: StreamDetector, pool: Scored) -> dict[str, float]:
 
 
 def _delays(
-    material: Material, cells: Iterable[Cell], learned: Learned, numbers: dict[str, int]
+    material: Material, cells: Iterable[Changed], learned: Learned, numbers: dict[str, int]
 ) -> dict[str, dict[str, Any]]:
     """For each cell: images from the change to a notice, at once and after clean images; to an alert; its beginning."""
     watch, clean = _watch(material, learned), _scored(material.pool, learned)
@@ -193,7 +226,7 @@ def _delays(
         row: dict[str, Any] = {"delays": [], "later": [], "alerts": [], "beginnings": []}
         row["lost"] = right - 1 + float(mistakes(cell.signals, cell.labels).mean())
         for _ in range(numbers["runs"]):
-            stream = changed.take(_endless(len(changed.predicted), rng))
+            stream = changed.take(endless(len(changed.predicted), rng))
             before = clean.take(rng.permutation(len(clean.predicted))[:CLEAN_BEFORE])
             row["delays"].append(_notice(watch, stream)["delay"])
             later = _notice(watch, stream, before)
@@ -222,57 +255,27 @@ def _notice(watch: StreamDetector, stream: Scored, before: Scored | None = None)
     return {"delay": image.get("notice", LONGEST), "alert": image.get("alert"), "beginning": beginning}
 
 
-def _others(
-    material: Material, learned: Learned, numbers: dict[str, int]
-) -> dict[str, Any]:  # fmt: skip
-    """Delays of other methods, and how many clean images they take to a false alarm."""
+def _at_one_rate(material: Material, learned: Learned, numbers: dict[str, int], alibi: str) -> dict[str, Any]:
+    """Delays of every method when each raises one false alarm in so many images."""
     channels = channels_of(watchable_of(learned))
 
-    def values(signals: Signals) -> Float32s:
-        return channel_values(*_scored(signals, learned), channels)
+    def watched(signals: Signals) -> Watched:
+        return Watched(channel_values(*_scored(signals, learned), channels), signals.features)
 
-    reference, pool = values(material.ref), values(material.pool)
-    limits = {
-        "EWMA, normal law, false alarm in 10^6 at 1 %": nominal_limit(reference.shape[1], 10**6, 0.01),
-        "EWMA, measured, one false alarm in 1,000": calibrated_limit(reference, pool, numbers["seed"]),
-    }
-    methods: list[tuple[str, FirstAlarm, Callable[[Signals], Float32s]]] = [
-        (name, ewma(reference, limit), values) for name, limit in limits.items()
-    ]
-    methods += [(name, first, _features) for name, first in alibi_detectors(material.ref.features)]
-    if len(methods) == len(limits):
-        log.info("alibi-detect is not installed: its detectors are left out")
-    delays, false = dict[str, Any](), dict[str, Any]()
-    with progress_bar(total=len(methods) * len(material.cells), title="others", unit=" cells") as bar:
-        for name, first, seen in methods:
-            rng = np.random.default_rng(numbers["seed"])
-            clean = seen(material.pool)
-            lengths = [first(clean[rng.integers(0, len(clean), 2 * LONGEST)]) or 2 * LONGEST for _ in range(10)]
-            false[name] = {"mean_images_to_a_false_alarm": float(np.mean(lengths)), "at_most": 2 * LONGEST}
-            delays[name] = {}
-            for cell in material.cells:
-                rows = seen(cell.signals)
-                runs = [first(rows[_endless(len(rows), rng)]) or LONGEST for _ in range(numbers["runs"])]
-                delays[name][cell.name] = {"delays": runs}
-                bar.update()
-    return {"false_alarms": false, "delays": delays}
+    cells = {cell.name: watched(cell.signals) for cell in material.cells}
+    streams = streams_of(
+        len(material.pool_labels), [len(cell.labels) for cell in material.cells], numbers["runs"], numbers["seed"]
+    )
+    if not alibi:
+        log.info("alibi-detect is left out; to measure it, too: %s, then alibi=build/alibi/bin/python", HOW)
+    return compare(watched(material.ref), watched(material.pool), cells, streams, alibi)
 
 
-def _features(signals: Signals) -> Float32s:
-    return signals.features
-
-
-def _endless(images: int, rng: np.random.Generator) -> Labels:
-    """LONGEST places of images in random order, none twice before all were there."""
-    return np.concatenate([rng.permutation(images) for _ in range(-(-LONGEST // images))])[:LONGEST]
-
-
-def _numbers(words: Sequence[str]) -> dict[str, int]:
+def _numbers(words: Mapping[str, str]) -> dict[str, int]:
     found = dict[str, int]()
-    for word in words:
-        name, _, value = word.partition("=")
+    for name, value in words.items():
         if name not in DEFAULTS or not value.isdecimal() or (int(value) < 1 and name != "seed"):
-            raise ConfigError(f"{word}: expected one of {', '.join(f'{key}=NUMBER' for key in DEFAULTS)}")
+            raise ConfigError(f"{name}={value}: expected one of {', '.join(f'{key}=NUMBER' for key in DEFAULTS)}")
         found[name] = int(value)
     return found
 

@@ -41,7 +41,7 @@ def thermal(images: Pixels) -> Pixels:
     """False colours for brightness."""
     light = images.mean(axis=3) / 255
     planes = 1.5 * light, 2 * light - 0.6, 0.8 - 2 * np.abs(light - 0.4)
-    return _pixels(255 * np.stack([np.clip(plane, 0, 1) for plane in planes], axis=3))
+    return to_pixels(255 * np.stack([np.clip(plane, 0, 1) for plane in planes], axis=3))
 
 
 def solarised(images: Pixels) -> Pixels:
@@ -61,12 +61,12 @@ def one_fifth(images: Pixels) -> Pixels:
 
 def lighter(images: Pixels) -> Pixels:
     """60 of 255 added."""
-    return _pixels(images.astype(np.float64) + 60)
+    return to_pixels(images.astype(np.float64) + 60)
 
 
 def hue(images: Pixels) -> Pixels:
     """Every colour replaced by its complement, light as it was."""
-    return _each(images, _turned_hue)
+    return of_each(images, _turned_hue)
 
 
 def fringes(images: Pixels) -> Pixels:
@@ -86,7 +86,7 @@ def bars(images: Pixels) -> Pixels:
 def scan_lines(images: Pixels) -> Pixels:
     """Every fourth row dark."""
     light = np.where(np.arange(images.shape[1]) % 4 == 0, 0.3, 1)
-    return _pixels(images.astype(np.float64) * light[None, :, None, None])
+    return to_pixels(images.astype(np.float64) * light[None, :, None, None])
 
 
 def rows_swapped(images: Pixels) -> Pixels:
@@ -96,37 +96,37 @@ def rows_swapped(images: Pixels) -> Pixels:
 
 def turned_20(images: Pixels) -> Pixels:
     """Turned by 20 degrees, corners black."""
-    return _each(images, lambda image: image.rotate(20, Image.Resampling.BICUBIC))
+    return of_each(images, lambda image: image.rotate(20, Image.Resampling.BICUBIC))
 
 
 def blocks(images: Pixels) -> Pixels:
     """A quarter of the resolution, enlarged without smoothing."""
-    return _each(images, lambda image: image.reduce(4).resize(image.size, Image.Resampling.NEAREST))
+    return of_each(images, lambda image: image.reduce(4).resize(image.size, Image.Resampling.NEAREST))
 
 
 def noise(images: Pixels) -> Pixels:
     """Normal noise of 40 of 255."""
-    return _pixels(images + np.random.default_rng(5).normal(0, 40, images.shape))
+    return to_pixels(images + np.random.default_rng(5).normal(0, 40, images.shape))
 
 
 def equalised(images: Pixels) -> Pixels:
     """All levels equally often."""
-    return _each(images, ImageOps.equalize)
+    return of_each(images, ImageOps.equalize)
 
 
 def embossed(images: Pixels) -> Pixels:
     """Light from the side on a grey relief."""
-    return _each(images, lambda image: image.filter(ImageFilter.EMBOSS))
+    return of_each(images, lambda image: image.filter(ImageFilter.EMBOSS))
 
 
 def oversharp(images: Pixels) -> Pixels:
     """A mask of 400 %."""
-    return _each(images, lambda image: image.filter(ImageFilter.UnsharpMask(2, 400, 0)))
+    return of_each(images, lambda image: image.filter(ImageFilter.UnsharpMask(2, 400, 0)))
 
 
 def shaken(images: Pixels) -> Pixels:
     """Smeared downwards."""
-    return _pixels(ndimage.uniform_filter1d(images.astype(np.float64), 5, axis=1))
+    return to_pixels(ndimage.uniform_filter1d(images.astype(np.float64), 5, axis=1))
 
 
 UNTAUGHT: dict[str, Callable[[Pixels], Pixels]] = {
@@ -145,13 +145,15 @@ def _turned_hue(image: Image.Image) -> Image.Image:
     return Image.merge("HSV", planes).convert("RGB")
 
 
-def _each(images: Pixels, change: Callable[[Image.Image], Image.Image]) -> Pixels:
+def of_each(images: Pixels, change: Callable[[Image.Image], Image.Image]) -> Pixels:
+    """Change one image after the other."""
     return np.stack([np.asarray(change(Image.fromarray(image))) for image in images])
 
 
 def _gray(values: Float64s) -> Pixels:
-    return np.repeat(_pixels(values)[..., None], 3, axis=3)
+    return np.repeat(to_pixels(values)[..., None], 3, axis=3)
 
 
-def _pixels(values: Float64s) -> Pixels:
+def to_pixels(values: Float64s) -> Pixels:
+    """Values of any size as bytes, cut to 0..255."""
     return np.asarray(np.clip(values, 0, 255), dtype=np.uint8)
