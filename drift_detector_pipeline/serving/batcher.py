@@ -13,6 +13,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.drift.kept_rows import kept_of
+from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.networks.boxes.found import Found
 from drift_detector_pipeline.serving.engine import MOST, Answers, Crop, Engine
 from drift_detector_pipeline.serving.problems import RequestError
@@ -29,6 +30,7 @@ class Answered(NamedTuple):
     found: Found | None = None  # in px of the crop; None of a model that says labels
     logits: Float32s | None = None  # (K,); None where boxes are found
     crop: Crop | None = None  # that it was asked about; None if that was sent as it is
+    signals: Signals | None = None  # of a frame of a clip, a row
 
     @property
     def kept(self) -> bytes:
@@ -114,7 +116,9 @@ class Batcher:
                 row = None if said.phi is None else said.phi[place]
                 found = None if said.found is None else said.found[place]
                 logits = None if said.logits is None else said.logits[place]
-                job.answered.set_result(Answered(engine, said.probabilities[place], row, found, logits))
+                signals = None if said.signals is None else said.signals.take(slice(place, place + 1))
+                answered = Answered(engine, said.probabilities[place], row, found, logits, signals=signals)
+                job.answered.set_result(answered)
 
 
 def _fits(job: _Job, engine: Engine) -> bool:

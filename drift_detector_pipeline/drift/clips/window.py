@@ -13,7 +13,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.drift.clips.build import shown
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
-from drift_detector_pipeline.drift.clips.groups import LEAST, of_sources, refuse_few
+from drift_detector_pipeline.drift.clips.groups import of_sources, refuse_few
 from drift_detector_pipeline.drift.clips.signals import read_clip_signals
 from drift_detector_pipeline.drift.detecting import Rows
 from drift_detector_pipeline.drift.preparation import Window
@@ -30,7 +30,6 @@ from drift_detector_pipeline.raw.formats.clip_table import TABLE, rows_of
 from drift_detector_pipeline.raw.formats.survey import nfc, survey
 from drift_detector_pipeline.raw.listing import RawImage
 
-_EXACT = 100  # reference sources, of fewer only what holds averaged over references can be promised
 _MORE = (
     "Name clips of other cameras, days or places; clips.csv beside them says which belong together (columns path, "
     "source), a folder each or names such as yard_c01.mp4 do, too. Of a video of many hours drift.block_minutes=30 "
@@ -62,8 +61,7 @@ def judge_clips(
     with one_blas_thread():
         rows = Rows(phi(signals, detector.reference.learned.parameters), predictions(signals))
     sources, own = of_sources(rows, found)
-    exact = len(detector.reference.scores) >= _EXACT
-    detector.limits = limits._replace(min_images=LEAST, promise=limits.promise if exact else "average")
+    detector.limits = limits
     verdict = detector.check_scores(*own, names=sources)._replace(unreadable=tuple(unreadable))
     frames = np.stack([clips[found.index(name)][0] for name in sources])
     return verdict, Window(frames, sources, unreadable)
