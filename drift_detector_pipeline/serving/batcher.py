@@ -111,14 +111,21 @@ class Batcher:
         except Exception as error:  # whatever a runtime raises must reach those who wait, and not end the loop
             _fail(jobs, error)
             return
-        for place, job in enumerate(jobs):
+        for job, answered in zip(jobs, each_of(engine, said), strict=True):
             if not job.answered.done():
-                row = None if said.phi is None else said.phi[place]
-                found = None if said.found is None else said.found[place]
-                logits = None if said.logits is None else said.logits[place]
-                signals = None if said.signals is None else said.signals.take(slice(place, place + 1))
-                answered = Answered(engine, said.probabilities[place], row, found, logits, signals=signals)
                 job.answered.set_result(answered)
+
+
+def each_of(engine: Engine, said: Answers) -> list[Answered]:
+    """What is said of each image of a batch."""
+    found = list[Answered]()
+    for place, chances in enumerate(said.probabilities):
+        row = None if said.phi is None else said.phi[place]
+        boxes = None if said.found is None else said.found[place]
+        logits = None if said.logits is None else said.logits[place]
+        signals = None if said.signals is None else said.signals.take(slice(place, place + 1))
+        found.append(Answered(engine, chances, row, boxes, logits, signals=signals))
+    return found
 
 
 def _fits(job: _Job, engine: Engine) -> bool:

@@ -134,7 +134,7 @@ class _Reading:
 
 
 def of_frames(answers: list[Answered]) -> Answered:
-    """What is said of a clip by what is said of its frames, scores of drift included; the rest is the middle frame's."""
+    """What is said of a clip by what is said of its frames, drift included; the rest is the middle frame's."""
     whole, signals = _together(answers), [one.signals for one in answers if one.signals is not None]
     if not signals:
         return whole

@@ -16,7 +16,7 @@ from drift_detector_pipeline.drift.clips.groups import of_sources
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.release.export import export_run
-from drift_detector_pipeline.serving.batcher import Answered
+from drift_detector_pipeline.serving.batcher import each_of
 from drift_detector_pipeline.serving.clips import of_frames
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.stored_verdicts import stored_verdict, verdict_of
@@ -95,17 +95,9 @@ def test_what_is_kept_of_clips_is_what_the_reference_was_built_from(made_once):
     rows = []
     for place in places:
         said = engine.answer(looked_at(images[place], cut.k_frames, engine.artefact.side_px))
-        answers = [Answered(engine, *each) for each in frames_said(said)]
-        rows.append(of_frames(answers))
+        rows.append(of_frames(each_of(engine, said)))
     kept = engine.detector.rows_from([one.kept for one in rows], np.array([one.probabilities.argmax() for one in rows]))
     names, own = of_sources(kept, [images.sources[place] for place in places])
     assert len(names) >= 8 and isinstance(engine.detector, ClipDetector)
     np.testing.assert_allclose(own.scores, engine.detector.reference.scores, rtol=1e-3, atol=1e-4)
     assert own.predicted.tolist() == engine.detector.reference.predicted.tolist()
-
-
-def frames_said(said):
-    """What the batcher hands to each frame."""
-    for place in range(len(said.probabilities)):
-        own = said.signals.take(slice(place, place + 1))
-        yield said.probabilities[place], None, None, said.logits[place], None, own

@@ -1,7 +1,7 @@
 """A finished run whose task is clips -> its detector: clips in their roles, as frames that the network looks at.
 
-In: a `Trained`, its processed data and what looks at single frames. Out: a `ClipDetector`. Read by drift/build_reference.py, which saves it, and
-window.py, which loads it. Brings torch.
+In: a `Trained`, its processed data and what looks at single frames. Out: a `ClipDetector`. Read by
+drift/build_reference.py, which saves it, and window.py, which loads it. Brings torch.
 """
 
 from pathlib import Path

@@ -26,8 +26,8 @@ _OPEN = 4  # detectors, some ten megabytes each
 _AGAIN_S = 60.0  # between two looks for an artefact that was not there
 _NEVER = float("inf")
 _NO_STREAM = (
-    "is not watched: clips of one source are alike, so no stream of them keeps a promise; the service judges windows of "
-    "many sources: GET /drift"
+    "is not watched: clips of one source are alike, so no stream of them keeps a promise; the service judges windows "
+    "of many sources: GET /drift"
 )
 
 
