@@ -23,10 +23,10 @@ from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.verdict import Limits, Verdict
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.named_files import ImageFile
-from drift_detector_pipeline.modeling.clip_files import read_clips
+from drift_detector_pipeline.modeling.clip_files import is_table, read_clips
 from drift_detector_pipeline.modeling.trained import Trained
 from drift_detector_pipeline.raw.formats.clip_sources import sources_named
-from drift_detector_pipeline.raw.formats.clip_table import TABLE, rows_of
+from drift_detector_pipeline.raw.formats.clip_table import rows_of
 from drift_detector_pipeline.raw.formats.survey import nfc, survey
 from drift_detector_pipeline.raw.listing import RawImage
 
@@ -47,8 +47,8 @@ def judge_clips(
     """
     assert trained.clip is not None
     names, clips, unreadable = list[str](), list[Pixels](), dict[str, str]()
-    given = [one for one in files if one.file.name.lower() != TABLE]
-    for name, stored in read_clips(given, trained.clip, trained.stored_side_px, unreadable):
+    given = [one for one in files if not is_table(one.file)]
+    for name, stored in read_clips(files, trained.clip, trained.stored_side_px, unreadable):
         names.append(name)
         clips.append(shown(stored.pixels, trained))
     if not names:
