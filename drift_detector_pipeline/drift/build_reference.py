@@ -14,7 +14,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.boxes.build import box_detector_of, box_model_of
 from drift_detector_pipeline.drift.boxes.detector import BoxDetector
-from drift_detector_pipeline.drift.clips.build import clip_detector_of
+from drift_detector_pipeline.drift.clips.build import clip_detector_of, frame_model_of
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.reference_file import FACTS, FILE
@@ -66,12 +66,12 @@ def detector_of(
     """Learn the training world of `trained` as `model` sees it: its own module, or a file it was exported to.
 
     Drift is measured from `world`, or from the images that processed/roles.py has for it. Where boxes are found the
-    model is a `BoxModel`; of clips it is the run's own network for single frames. Raises DataError if there are too few
+    model is a `BoxModel`; of clips it looks at single frames. Raises DataError if there are too few
     images or nothing can be learned from them.
     """
     if trained.task.name == ClipDetector.task:
         whole = {"weights_sha256": trained.sha256, "data_fingerprint": processed.fingerprint}
-        return clip_detector_of(trained, processed, whole | {"command": this_command(), "when": now()})
+        return clip_detector_of(model, trained, processed, whole | {"command": this_command(), "when": now()})
     if trained.task.name == BoxDetector.task:
         roles = roles_of(processed, LEAST_BOXES)
         return box_detector_of(model, trained, processed, roles, _facts(trained, processed, roles))
@@ -87,6 +87,8 @@ def detector_of(
 
 
 def _model_of(trained: Trained) -> Any:
+    if trained.task.name == ClipDetector.task:
+        return frame_model_of(trained)
     return box_model_of(trained) if trained.task.name == BoxDetector.task else trained.network.module
 
 

@@ -96,6 +96,7 @@ class Words(NamedTuple):
     summary: Callable[[Any], list[str]]
     as_json: Callable[[Any], dict[str, Any]]
     from_json: Callable[[Any, float | None], Any]  # with the likely loss, which JSON leaves out
+    things: str = "images"  # what is judged
 
 
 class World(Protocol):
@@ -115,6 +116,7 @@ class Detector(Protocol):
 
     task: ClassVar[str | None]  # as in a manifest: None of labels
     words: ClassVar[Words]
+    pools_sources: ClassVar[bool] = False  # a window is of many sources, each of which counts once
     classes: list[str]
     preparation: Preparation
     facts: dict[str, Any]
@@ -170,6 +172,10 @@ class Detector(Protocol):
 
     def rows_from(self, kept: Sequence[bytes], predicted: Labels) -> Rows:
         """Undo what a service keeps of each image. Raises DataError if it is not of this detector's network."""
+
+    def counted(self, rows: Rows, names: Sequence[str], sources: Sequence[str]) -> tuple[Sequence[str], Rows]:
+        """What of m rows, with names and sources, is judged as one: names and rows of these. Here each by itself."""
+        return names, rows
 
     def risks(self, rows: Rows) -> Float64s:
         """The predicted error of each image, (m,) in 0..1."""

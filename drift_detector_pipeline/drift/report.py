@@ -64,7 +64,8 @@ def report_page(verdict: Verdict, window: Album | Window | None, detector: Drift
     mixed = verdict.level == "notice" and cause is not None and cause.kind == MIX
     return fill_page(
         "drift.html",
-        title=_MIXED if mixed else _TITLES[verdict.level], verdict=verdict, words=detector.words.summary(verdict)[1:],
+        title=(_MIXED if mixed else _TITLES[verdict.level]).replace("images", detector.words.things),
+        things=detector.words.things, verdict=verdict, words=detector.words.summary(verdict)[1:],
         facts=facts, about=detector.about(),
         command=shlex.join(facts["command"]), unreadable={} if window is None else window.unreadable,
         pictures=window is not None, pairs=_pairs(verdict, window, detector),

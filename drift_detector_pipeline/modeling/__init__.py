@@ -16,9 +16,9 @@ train              batches -> outputs/<date>/<time>/, killed and continued to th
 trained            a weight file ready to compute with
 views              an image looked at more than once
 evaluation_report  the files of an evaluation
-evaluation         what a run's model is worth, as numbers and one page
 clip_files         files -> clips, cut as training data was
 labels             labels for anybody's images
+evaluation         what a run's model is worth, as numbers and one page
 named              is what a command names there? before PyTorch is imported
 evaluate           make evaluate
 predict            make predict

@@ -7,6 +7,7 @@ clip at a time; the unreadable ones put aside. Read by labels.py and by video/, 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.clip_cut import ClipCut
@@ -15,8 +16,9 @@ from drift_detector_pipeline.frames.moments import clips_of
 from drift_detector_pipeline.frames.pieces import cut
 from drift_detector_pipeline.images.crops import Stored
 from drift_detector_pipeline.images.named_files import ImageFile
+from drift_detector_pipeline.raw.formats.clip_table import TABLE, rows_of
 from drift_detector_pipeline.raw.formats.clips import ARRAY, VIDEOS, natural
-from drift_detector_pipeline.raw.formats.survey import is_picture
+from drift_detector_pipeline.raw.formats.survey import Survey, is_picture, nfc
 from drift_detector_pipeline.raw.listing import Footage, Listing, RawImage
 
 _ANYWHERE = Path()  # paths are taken as they are
@@ -27,13 +29,51 @@ def read_clips(
 ) -> Iterator[tuple[str, Stored]]:
     """Yield name and frames (T, H, W, 3) of each clip; long videos are cut, and a piece is named a.mp4#00012.000.
 
-    A file that is no clip, or a piece that cannot be had whole, goes into `unreadable` with the reason.
+    Files that a clips.csv with labels lists, among `files`, beside them or a folder above, are cut as processing cuts
+    them: whole, or the parts that it names. A file that is no clip, or a piece that cannot be had whole, goes into
+    `unreadable` with the reason. Raises DataError for a clips.csv that is none.
     """
-    named = dict(_footage(files, unreadable))
-    for name, footage in named.items():
+    parts = _listed_in(_tables(files))
+    named = list(_footage([one for one in files if not is_table(one.file)], unreadable))
+    for name, whole in named:
+        listed = parts.get(nfc(Path(whole.file).resolve().as_posix()), [])
+        yield from _clips_of(
+            name, [whole._replace(**one) for one in listed] or [whole], how, stored_side_px, unreadable
+        )
+
+
+def is_table(file: Path) -> bool:
+    """Whether a file says what the clips beside it are, and is none itself."""
+    return file.name.lower() == TABLE
+
+
+def _clips_of(
+    name: str, parts: Sequence[Footage], how: ClipCut, stored_side_px: int, unreadable: dict[str, str]
+) -> Iterator[tuple[str, Stored]]:
+    """The clips of one file, or of some parts of it."""
+    for footage in parts:
         pieces = cut(_listing(footage), how.clip_seconds).clips
-        of_file = [(name + path.removeprefix(footage.file), piece) for path, piece in pieces.items()]
+        start = "" if footage.start is None else f"#{footage.start:09.3f}"
+        of_file = [(name + start + path.removeprefix(footage.file), piece) for path, piece in pieces.items()]
         yield from read_pieces(of_file, how, stored_side_px, unreadable)
+
+
+def _tables(files: Sequence[ImageFile]) -> list[Path]:
+    near = {folder / TABLE for one in files for folder in (one.file.parent, one.file.parent.parent)}
+    found = {*(path for path in near if path.is_file()), *(one.file for one in files if is_table(one.file))}
+    return sorted({path.resolve() for path in found})
+
+
+def _listed_in(tables: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """What tables say of files, by where these are: fields of the `Footage` of each row."""
+    found = dict[str, list[dict[str, Any]]]()
+    for table in tables:
+        rows = rows_of(Survey(table.parent, table.parent, [], [table.name], []))
+        for row in rows if any(row.label for row in rows) else ():  # else it tells sources, and no clips
+            end = None if row.start is None or row.seconds is None else row.start + row.seconds
+            where = nfc((table.parent / row.path).resolve().as_posix())
+            found.setdefault(where, []).append({"start": row.start, "end": end, "listed": True})
+    return found
 
 
 def read_pieces(

@@ -4,6 +4,7 @@ In: a run's receipt and weights, and the processed data it was trained on. Out: 
 (evaluation_report.py). The numbers are those that training wrote, to the last digit. `make evaluate` is evaluate.py.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.commands import refuse_others
+from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar
-from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.modeling.evaluation_report import seen_in, write_evaluation
+from drift_detector_pipeline.modeling.labels import check_for_task
 from drift_detector_pipeline.modeling.loaders import load_batches
 from drift_detector_pipeline.modeling.order import evaluation_requests
 from drift_detector_pipeline.modeling.trained import Trained, open_trained, precision_of
@@ -26,9 +29,11 @@ from drift_detector_pipeline.runs.facts import now, package_versions, this_comma
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import Receipt, read_receipt
 from drift_detector_pipeline.settings import Data, Run
+from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.tasks.headline import Headline
 from drift_detector_pipeline.tasks.task import Evaluation, Metrics, Output, Target
 
+_THRESHOLD = "predict.threshold="  # of two classes of clips
 _ALLOWED = ("run.device", "run.precision", "run.threads", "data.processed_path", "data.dataloader_workers")
 
 
@@ -61,6 +66,7 @@ def evaluate(
         found = _outputs(trained, machine, processed, data, indices, int(views))
         facts: dict[str, Any] = {"split": split, "weights": weights, "selected_on_val": weights == "best"}
         facts |= {"views": int(views)} if views != "1" else {}
+        facts |= _threshold(trained, overrides)
         facts |= _surroundings(folder, processed, trained, machine)
     metrics = trained.task.measure(found.outputs, found.targets)
     facts["training"] = _as_training_said(receipt, split, weights, metrics) if views == "1" else None
@@ -81,10 +87,21 @@ def evaluate(
 
 def _settings(receipt: Receipt, overrides: Sequence[str]) -> tuple[Data, Run]:
     """The run's own data and run settings; what it was trained with may be said again."""
-    given = [word for word in overrides if word not in receipt.overrides]
+    given = [word for word in overrides if word not in receipt.overrides and not word.startswith(_THRESHOLD)]
     refuse_others(given, _ALLOWED, "what is evaluated is recorded in the run's receipt")
     precision = f"run.precision={precision_of(receipt.precision)}"
     return receipt.section(Data, given), receipt.section(Run, [precision, "run.resume=null", *given])
+
+
+def _threshold(trained: Trained, overrides: Sequence[str]) -> dict[str, float]:
+    """The operating point that was asked for. Raises ConfigError if the model is none of two classes of clips."""
+    words = [word for word in overrides if word.startswith(_THRESHOLD)]
+    if not words:
+        return {}
+    if trained.task.decide is None:
+        raise ConfigError(f"{words[-1]}: is for models of clips; the report of {trained.task.name} needs none")
+    check_for_task(how := load_section(Predict, words), trained.task, trained.classes)
+    return {} if how.threshold is None else {"threshold": how.threshold}
 
 
 def _outputs(
@@ -154,9 +171,17 @@ def _as_training_said(receipt: Receipt, split: str, weights: str, metrics: Metri
     return {receipt.headline.name: value, "loss": loss, "equal": (value, loss) == (metrics.headline, metrics.loss)}
 
 
+def _at_threshold(point: dict[str, float | None]) -> str:
+    shares = {name: point[name] for name in ("precision", "recall", "f1", "accuracy", "false_alarms")}
+    words = [f"{name} {'-' if share is None else f'{100 * share:.1f} %'}" for name, share in shares.items()]
+    return f"at the threshold {point['threshold']:g}: {', '.join(words).replace('f1', 'F1').replace('_', ' ')}"
+
+
 def _say(facts: dict[str, Any], metrics: Metrics, headline: Headline, target: Path) -> None:
     words = metrics.words(f"{metrics.n:,} {facts['split']} images{seen_in(facts)}")
     log.info("%s, %s weights: %s", facts["run"], facts["weights"], words)
+    if "threshold" in facts:
+        log.info("%s", _at_threshold(json.loads((target / "metrics.json").read_bytes())["at_threshold"]))
     name, before = headline.name, facts["training"]
     if before and before["equal"]:
         log.info("%s and loss are those training wrote, to the last digit", name)

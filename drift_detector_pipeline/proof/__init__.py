@@ -44,6 +44,7 @@ box_drift_study     drift of boxes: false notices, power, mAP50 without true box
 box_suppression     which of many boxes are one: decided in the graph, or behind it
 served_boxes        the same from rows of a service: false notices of windows and streams, cost
 clip_drift          clips taken for independent, and sources: false notices
+served_clips        the same through the file that is served, from rows of the log
 healing             what healing is worth
 year/               make simulate_year
 """

@@ -192,8 +192,6 @@ def _describe(folder: Path, source: Source, served: Trial, rows: list[Row]) -> A
 
 def _learn_drift(artefact: Artefact, source: Source) -> str:
     """Build the reference through the file that is served; why there is none, or ""."""
-    if source.task == CLIPS:
-        return "No reference, so nothing is said about drift; of clips it is measured with the run: make drift"
     with progress_bar(total=None, title="drift reference", unit="image") as bar:
         try:
             detector = detector_of(_way(artefact, bar.update), source.trained, source.processed, source.world)

@@ -13,6 +13,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.drift.kept_rows import kept_of
+from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.networks.boxes.found import Found
 from drift_detector_pipeline.serving.engine import MOST, Answers, Crop, Engine
 from drift_detector_pipeline.serving.problems import RequestError
@@ -29,6 +30,7 @@ class Answered(NamedTuple):
     found: Found | None = None  # in px of the crop; None of a model that says labels
     logits: Float32s | None = None  # (K,); None where boxes are found
     crop: Crop | None = None  # that it was asked about; None if that was sent as it is
+    signals: Signals | None = None  # of a frame of a clip, a row
 
     @property
     def kept(self) -> bytes:
@@ -109,12 +111,21 @@ class Batcher:
         except Exception as error:  # whatever a runtime raises must reach those who wait, and not end the loop
             _fail(jobs, error)
             return
-        for place, job in enumerate(jobs):
+        for job, answered in zip(jobs, each_of(engine, said), strict=True):
             if not job.answered.done():
-                row = None if said.phi is None else said.phi[place]
-                found = None if said.found is None else said.found[place]
-                logits = None if said.logits is None else said.logits[place]
-                job.answered.set_result(Answered(engine, said.probabilities[place], row, found, logits))
+                job.answered.set_result(answered)
+
+
+def each_of(engine: Engine, said: Answers) -> list[Answered]:
+    """What is said of each image of a batch."""
+    found = list[Answered]()
+    for place, chances in enumerate(said.probabilities):
+        row = None if said.phi is None else said.phi[place]
+        boxes = None if said.found is None else said.found[place]
+        logits = None if said.logits is None else said.logits[place]
+        signals = None if said.signals is None else said.signals.take(slice(place, place + 1))
+        found.append(Answered(engine, chances, row, boxes, logits, signals=signals))
+    return found
 
 
 def _fits(job: _Job, engine: Engine) -> bool:

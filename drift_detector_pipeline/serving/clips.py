@@ -16,6 +16,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Pixels
 from drift_detector_pipeline.clip_cut import ClipCut
+from drift_detector_pipeline.drift.scores.signals import Signals
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.frames.array_file import read_array
 from drift_detector_pipeline.frames.moments import clips_of, small_frames
@@ -30,6 +31,8 @@ from drift_detector_pipeline.tasks.classification.metrics import probabilities
 from drift_detector_pipeline.tasks.clips.frames import looked_at, said_together
 
 MOST_ARRAY_BYTES = 256_000_000  # of frames, once they are unpacked
+_LONG = 1.5  # clips' lengths from which on a video is more than one clip, as at packing
+_SAME_S = 1e-6
 
 
 class Moment(NamedTuple):
@@ -65,36 +68,29 @@ async def look_at_clip(lane: Lane, sent: Sent, cut: ClipCut, limits: Limits) -> 
     Raises RequestError as `videos.watch` does.
     """
     reading = _Reading(sent.content, cut, sent.engine.sizes_px, limits)
-    moments, problems, whole = list[tuple[Footage, Float32s]](), list[str](), list[_Whole]()
+    moments, problems, whole = list[tuple[Footage, Answered]](), list[str](), list[tuple[Answered, int]]()
     async with lane.turn():
         async with aclosing(lane.ahead(reading.pieces())) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
                 if piece.problem is not None:
                     problems.append(piece.problem)
                     continue
-                answers = await sent.ask_all(piece.frames)
-                logits = said_together(np.stack([one.logits for one in answers]))  # type: ignore[misc]
+                said = of_frames(await sent.ask_all(piece.frames))
                 if piece.where is None:
-                    whole.append(_Whole(answers[len(answers) // 2], logits, len(answers)))
+                    whole.append((said, len(piece.frames)))
                 else:
-                    moments.append((piece.where, logits))
-                    middle = answers[len(answers) // 2]
+                    moments.append((piece.where, said))
         if not whole and moments:  # broken: what can be had of it
-            mean = said_together(np.stack([logits for _, logits in moments]))
-            whole.append(_Whole(middle, mean, 0))
+            whole.append((_together([said for _, said in moments]), 0))
         if not whole:
             raise DataError(problems[0] if problems else f"{NAME}: no frame in it")
-    [(one, logits, frames)] = whole
+    [(one, frames)] = whole
+    row = (
+        _row_of_clips(one, moments, cut.clip_seconds) if (reading.seconds or 0) > _LONG * cut.clip_seconds else one.phi
+    )
     timeline = [Moment(where.start or 0.0, where.end or 0.0, _chances(said)) for where, said in moments]
-    return ClipSaid(one, _chances(logits), frames, reading.seconds, timeline, next(iter(problems), None))
-
-
-class _Whole(NamedTuple):
-    """A clip as a whole."""
-
-    middle: Answered
-    logits: Float32s
-    frames: int
+    problem = next(iter(problems), None)
+    return ClipSaid(one._replace(phi=row), _chances(one), frames, reading.seconds, timeline, problem)
 
 
 class _Reading:
@@ -138,9 +134,34 @@ class _Reading:
 
 
 def of_frames(answers: list[Answered]) -> Answered:
-    """What is said of a clip by what is said of its frames; the rest is the middle frame's."""
-    chances = _chances(said_together(np.stack([one.logits for one in answers]))).astype(np.float32)  # type: ignore[misc]
-    return answers[len(answers) // 2]._replace(probabilities=chances)
+    """What is said of a clip by what is said of its frames, drift included; the rest is the middle frame's."""
+    whole, signals = _together(answers), [one.signals for one in answers if one.signals is not None]
+    if not signals:
+        return whole
+    joined = Signals(*map(np.concatenate, zip(*signals, strict=True)))
+    return whole._replace(phi=whole.engine.row_of_clip(joined))
+
+
+def _together(answers: list[Answered]) -> Answered:
+    """The mean of what is said of frames, or of clips."""
+    logits = said_together(np.stack([one.logits for one in answers]))  # type: ignore[misc]
+    whole = answers[len(answers) // 2]._replace(logits=logits)
+    return whole._replace(probabilities=_chances(whole).astype(np.float32))
+
+
+def _row_of_clips(whole: Answered, moments: list[tuple[Footage, Answered]], clip_seconds: float) -> Float32s | None:
+    """Scores of drift of all that was sent: of a long video the mean over clips as long as those learned from.
+
+    Frames far apart differ more than those of such a clip do, and so would their mean.
+    """
+    rows = [
+        said.phi for where, said in moments
+        if said.phi is not None and (where.end or 0.0) - (where.start or 0.0) > clip_seconds - _SAME_S
+    ]  # fmt: skip
+    if not rows:
+        return whole.phi
+    row: Float32s = np.stack(rows).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return row
 
 
 def is_array(content: bytes) -> bool:
@@ -148,6 +169,7 @@ def is_array(content: bytes) -> bool:
     return content.startswith(b"PK\x03\x04")
 
 
-def _chances(logits: Float32s) -> Float64s:
-    row: Float64s = probabilities(logits[None])[0]
+def _chances(said: Answered) -> Float64s:
+    assert said.logits is not None
+    row: Float64s = probabilities(said.logits[None])[0]
     return row

@@ -28,6 +28,7 @@ from drift_detector_pipeline.serving.verdicts import Look, report_of
 MOST_HISTORY, MOST_ROWS = 1000, 10_000
 _PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # one file that needs nothing else
 _UNKNOWN = "not in this log"
+_OF_CLIPS = "drift of clips is told from those of many sources, which come one by one; ask about those answered last"
 
 Source = Annotated[
     str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="one camera or client; all without")
@@ -41,7 +42,7 @@ class VerdictBody(BaseModel):
     id: int | None = Field(description="null of a look on demand")
     at: str = Field(description="UTC, ISO 8601")
     source: str
-    images: int
+    images: int = Field(description="of a model of clips: clips; what is judged are their sources")
     repeated: int = Field(description="requests left out since their image was judged already")
     counted: bool = Field(description="false: a look on demand, which keeps no promise about false notices")
     level: str = Field(description="quiet, notice, alert, or too few images")
@@ -85,6 +86,8 @@ def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[
     ) -> Response:
         """Judge the images of this request, or with ?last=256 and no body those answered last; nobody counts it."""
         engine, detector = _watched(service.engine_for(source))
+        if last is None and detector.pools_sources:
+            raise RequestError("unable", f"{_OF_CLIPS}: POST /drift?last={service.settings.window}")
         if last is None:
             found, detector = await _look_at_images(service, await images_of(request), asker_of(request))
         else:
@@ -167,7 +170,7 @@ def _looked(look: Look, source: str, detector: Detector) -> dict[str, Any]:
     found = look.verdict.worth
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {
-        "id": None, "at": now, "source": source, "images": look.verdict.images, "repeated": look.repeated,
+        "id": None, "at": now, "source": source, "images": look.images, "repeated": look.repeated,
         "counted": False, "level": look.verdict.level, "p": look.verdict.p,
         **_by_measure(detector.words.measure, found and found.accuracy),
         "low": found and found.low, "high": found and found.high,

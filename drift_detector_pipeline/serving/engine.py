@@ -14,6 +14,8 @@ from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.drift.boxes.detector import BoxDetector
 from drift_detector_pipeline.drift.boxes.phi import box_phi
 from drift_detector_pipeline.drift.boxes.signals import BoxOutputs, box_signals
+from drift_detector_pipeline.drift.clips.detector import ClipDetector
+from drift_detector_pipeline.drift.clips.signals import over_frames
 from drift_detector_pipeline.drift.detecting import Detector
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.kinds import load_detector
@@ -40,6 +42,7 @@ class Answers(NamedTuple):
     phi: Float32s | None  # (N, S); None of a model without drift reference
     found: list[Found] | None = None  # N; None of a model that says labels
     logits: Float32s | None = None  # (N, K); None where boxes are found
+    signals: Signals | None = None  # of N frames of clips; None of other models, and without drift reference
 
 
 class Crop(NamedTuple):
@@ -114,8 +117,16 @@ class Engine:
             return Answers(said.probabilities, None, None, said.logits)
         early = np.zeros((len(crops), 0), np.float32) if said.early is None else said.early
         signals = Signals(pixel_scores(crops), early, said.features, said.logits)
+        if isinstance(self.detector, ClipDetector):
+            return Answers(said.probabilities, None, None, said.logits, signals)
         row = phi(signals, self.detector.reference.learned.parameters)
         return Answers(said.probabilities, row, None, said.logits)
+
+    def row_of_clip(self, frames: Signals) -> Float32s:
+        """The scores (S,) of a clip from the signals of its frames; needs a drift reference."""
+        assert isinstance(self.detector, ClipDetector)
+        row: Float32s = phi(over_frames(frames), self.detector.reference.learned.parameters)[0]
+        return row
 
     def _where(self, crops: Pixels, said: BoxOutputs) -> Answers:
         found = list(said.found)

@@ -82,7 +82,7 @@ class Judge:
         """Take note of an image that was logged."""
         if engine.detector is None:
             return
-        if self._settings.keep_crops and engine.sizes_px == self._sizes_px:
+        if self._settings.keep_crops and not engine.looks_at_clips and engine.sizes_px == self._sizes_px:
             self._crops.put(source, image_sha256, crop)
         self._fresh[engine] = self._fresh.get(engine, 0) + 1
         if self._fresh[engine] >= self._settings.window:

@@ -72,10 +72,10 @@ class StoredVerdict(NamedTuple):
     id: int
     at: float  # seconds since 1970
     model_id: int
-    source: str
+    source: str  # "" of clips, whose windows are of all sources
     first_request: int
     last_request: int
-    images: int  # different ones, which were judged
+    images: int  # different ones, which were judged; of clips these, not their sources
     repeated: int  # further rows of the same images
     counted: bool  # one of the disjoint windows; else a look on demand, which keeps no promise about false notices
     level: str

@@ -134,7 +134,7 @@ class Service:
         if cut is None:
             raise RequestError("type", "an array of frames is for a model of clips; this one looks at single images")
         said = await look_at_clip(self.lane, sent, cut if shown is None else cut._replace(k_frames=shown), limits)
-        whole = said.answered._replace(probabilities=said.probabilities.astype(np.float32))
+        whole = _checked(said.answered)
         assert whole.crop is not None
         self._keep(whole.crop.pixels, await hash_of(content), whole, asker)
         return said
@@ -179,16 +179,17 @@ class Service:
             found = await asyncio.gather(*(self.batcher.answer(crop, engine, pinned=pinned) for crop in crops))
             if len({answered.engine for answered in found}) == 1:
                 break
-        for crop, own, answered in zip(crops, hashes, found, strict=True):
-            self._keep(crop, own, _checked(answered), asker)
-        return list(found)
+        said = [_checked(_alone(one)) for one in found]
+        for crop, own, answered in zip(crops, hashes, said, strict=True):
+            self._keep(crop, own, answered, asker)
+        return said
 
     async def predict_clip(self, crops: Pixels, asker: Asker) -> Answered:
         """What is said of uint8 (k, S, S, 3), the frames of one clip. Raises RequestError as `predict_crops` does."""
         engine = self.engine_for(asker.source)
         _check_sides(crops, engine)
         answers = await asyncio.gather(*(self.batcher.answer(crop, engine, pinned=True) for crop in crops))
-        whole = of_frames([_checked(one) for one in answers])
+        whole = _checked(of_frames([_checked(one) for one in answers]))
         self._keep(crops[len(crops) // 2], hashlib.sha256(crops.tobytes()).digest(), whole, asker)
         return whole
 
@@ -249,7 +250,7 @@ class Service:
         try:
             async with self.decoder.prepared(content, engine) as prepared:
                 answered = await self.batcher.answer(prepared.crop.pixels, engine, pinned=pinned)
-                return prepared, _checked(answered._replace(crop=prepared.crop))
+                return prepared, _checked(_alone(answered._replace(crop=prepared.crop)))
         except RequestError as problem:
             raise RequestError(problem.kind, which + problem.detail) from problem
 
@@ -267,6 +268,11 @@ class Service:
         self.metrics.images.labels(engine.model).inc()
         if self.shadow is not None and asker.source not in self._canaries and not engine.looks_at_clips:
             self.shadow.take(Taken(crop, sha256, answered, asker.request_id, asker.source))
+
+
+def _alone(answered: Answered) -> Answered:
+    """What is said of a single image; a model of clips takes it for a clip of one frame."""
+    return of_frames([answered]) if answered.engine.looks_at_clips else answered
 
 
 def _checked(answered: Answered) -> Answered:

@@ -53,7 +53,7 @@ def again_of(stored: StoredVerdict) -> Again | None:
 class Span(NamedTuple):
     """Where a window lies: the rows of a source with ids after `after` and up to `last`."""
 
-    source: str
+    source: str | None  # None: of all sources
     after: int
     last: int
 
@@ -72,6 +72,18 @@ def full_windows(log: RequestLog, model_id: int, window: int) -> list[Span]:
     with asking(), log.engine.connect() as connection:
         found = connection.execute(select(begun.c.source, begun.c.after, last))
         return [Span(source, after, end) for source, after, end in found if end is not None]
+
+
+def full_window(log: RequestLog, model_id: int, window: int) -> list[Span]:
+    """The next window of all sources together, if it is full; its verdict has the source ""."""
+    counted = (verdict.c.model_id == model_id, verdict.c.source == "", verdict.c.counted)
+    newest = select(func.coalesce(func.max(verdict.c.last_request), 0)).where(*counted)
+    with asking(), log.engine.connect() as connection:
+        after = int(connection.execute(newest).scalar_one())
+        own = (request.c.model_id == model_id, request.c.id > after)
+        last = select(request.c.id).where(*own).order_by(request.c.id).offset(window - 1).limit(1)
+        end = connection.execute(last).scalar()
+    return [] if end is None else [Span(None, after, end)]
 
 
 def store(log: RequestLog, judged: StoredVerdict) -> StoredVerdict:

@@ -1,7 +1,8 @@
 """Rows of disjoint windows -> verdicts, each counted once, each to be repeated to the bit from its rows.
 
 In: a `RequestLog` and the detector of the model that answered. Out: a `StoredVerdict` for every window of so many
-requests of a source; looks on demand, which are not counted. Read by the service and by people.
+requests of a source, or of clips for so many of all sources, each of which counts once; looks on demand, which are not
+counted. Read by the service and by people.
 
 A window begins after the last row that was judged and takes the next rows in the order of their ids, whichever service
 wrote them: two services behind one database come to the same windows, and who stores a verdict first has judged it.
@@ -24,6 +25,7 @@ from drift_detector_pipeline.serving.stored_verdicts import (
     again_of,
     as_json_gives,
     as_stored,
+    full_window,
     full_windows,
     store,
     stored_verdict,
@@ -38,6 +40,7 @@ class Look(NamedTuple):
     """A verdict on some rows that nobody counts."""
 
     verdict: AnyVerdict
+    images: int  # different ones; of clips the verdict counts their sources
     repeated: int  # rows that were left out, as their image had been judged
 
 
@@ -54,7 +57,8 @@ def judge_windows(
     database cannot be used, or scores are not those of this detector.
     """
     found = list[StoredVerdict]()
-    while spans := full_windows(log, model_id, window):
+    full = full_window if detector.pools_sources else full_windows
+    while spans := full(log, model_id, window):
         for source, after, last in spans:
             rows = log.rows(model_id, after + 1, last, source)
             if len(rows) == window:  # else some were deleted just now, and the window lies elsewhere
@@ -65,9 +69,10 @@ def judge_windows(
 def look_at(rows: Sequence[AnyRow], detector: Detector, ask_again: AskAgain = lambda looks_changed: None) -> Look:
     """Judge any rows, of the log or of images at hand: a look on demand, stored nowhere and counted by nobody."""
     chosen = once(rows)
-    names = [row.request_id for row in chosen]
-    said = detector.check_scores(*rows_of(chosen, detector), ask_again=ask_again, names=names)
-    return Look(said, len(rows) - len(chosen))
+    names: Sequence[str] = [row.request_id for row in chosen]
+    names, own = detector.counted(rows_of(chosen, detector), names, [row.source for row in chosen])
+    said = detector.check_scores(*own, ask_again=ask_again, names=names)
+    return Look(said, len(chosen), len(rows) - len(chosen))
 
 
 def judge_again(log: RequestLog, verdict_id: int, detector: Detector) -> AnyVerdict:
@@ -79,7 +84,8 @@ def judge_again(log: RequestLog, verdict_id: int, detector: Detector) -> AnyVerd
     stored = stored_verdict(log, verdict_id)
     if (own := as_json_gives(detector.about()["reference"])) != stored.detail["reference"]:
         raise ModelError(f"verdict {verdict_id}: judged with the reference {stored.detail['reference']}, not {own}")
-    rows = log.rows(stored.model_id, stored.first_request, stored.last_request, stored.source)
+    source = None if detector.pools_sources else stored.source
+    rows = log.rows(stored.model_id, stored.first_request, stored.last_request, source)
     if len(rows) != stored.images + stored.repeated:
         raise DataError(
             f"verdict {verdict_id}: {len(rows)} of its {stored.images + stored.repeated} rows are left; what is older "
@@ -105,10 +111,10 @@ def report_of(log: RequestLog, verdict_id: int, detector: Detector) -> str:
 
 def _judged(rows: Sequence[StoredRow], detector: Detector, look_again: LookAgain) -> StoredVerdict:
     chosen = once(rows)
-    said, repeated = look_at(rows, detector, partial(look_again, chosen))
-    found = said.worth
+    said, images, repeated = look_at(rows, detector, partial(look_again, chosen))
+    found, source = said.worth, "" if detector.pools_sources else rows[0].source
     return StoredVerdict(
-        0, time.time(), rows[0].model_id, rows[0].source, rows[0].id, rows[-1].id, said.images, repeated, True,
+        0, time.time(), rows[0].model_id, source, rows[0].id, rows[-1].id, images, repeated, True,
         said.level, said.p, found and found.accuracy, found and found.low, found and found.high,
         found is not None and found.by_copy, as_stored(said, detector),
     )  # fmt: skip

@@ -18,6 +18,7 @@ from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.labels import predict
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.settings_in_use import Predict
+from drift_detector_pipeline.video.__main__ import main
 from drift_detector_pipeline.video.timeline import is_over_time, predict_timeline
 
 RATE = 12  # frames a second; clips of one second
@@ -98,6 +99,37 @@ def test_a_long_video_is_cut_and_its_timeline_says_the_same(weights, long_video,
     summary = json.loads((done.folder / "summary.json").read_text())
     assert (summary["seconds"], summary["problem"], summary["k_frames"]) == (5, None, 4)
     assert is_over_time(weights)
+
+
+def test_what_clips_csv_lists_is_cut_as_processing_cuts_it(weights, long_video):
+    """Whole though it is long, or the part that a row names; a table that tells sources alone lists nothing."""
+    table = long_video.parent / "clips.csv"
+    for row, expected in (
+        ("path,label\nlong.mp4,moving", ["long.mp4"]),
+        ("path,label,start,seconds\nlong.mp4,moving,1.5,2", ["long.mp4#00001.500"]),
+        ("path,source\nlong.mp4,yard", [f"long.mp4#0000{second}.000" for second in range(5)]),
+    ):
+        table.write_text(row)
+        for named in (long_video.parent, long_video):
+            found = lines(predict(weights, [str(named)]).folder / "predictions.jsonl")
+            assert [line["path"].rpartition("/")[2] for line in found] == expected
+
+
+def test_a_folder_of_videos_has_a_timeline_each_and_what_cannot_be_read_is_named(
+    weights, long_video, monkeypatch, capsys
+):  # fmt: skip
+    folder = long_video.parent / "films"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(long_video, folder / name)
+    (folder / "c.mp4").write_bytes(b"none")
+    (folder / "notes.txt").write_text("none")
+    monkeypatch.setattr("sys.argv", ["video", str(weights), str(folder)])
+    assert main() == 0
+    said = capsys.readouterr().err
+    assert "c.mp4: no video that can be read" in said and "a.mp4: 5 s; " in said and "notes" not in said
+    told = [json.loads(path.read_text())["video"] for path in weights.parent.glob("predictions/*/summary.json")]
+    assert sorted(told) == [str(folder / "a.mp4"), str(folder / "b.mp4")]
 
 
 def test_the_threshold_is_the_probability_of_what_is_looked_for(weights, long_video):

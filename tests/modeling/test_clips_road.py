@@ -95,6 +95,17 @@ def test_evaluation_says_what_training_wrote_and_counts_sources(run):
     assert "listed in clips.csv" in card(run) and "| sources of the clips |" in describe(receipt)
 
 
+def test_a_threshold_that_is_asked_for_has_its_own_figures(run):
+    never = json.loads((evaluate(run, overrides=["predict.threshold=1"]) / "metrics.json").read_text())
+    assert never["threshold"] == never["at_threshold"]["threshold"] == 1
+    assert never["at_threshold"]["recall"] == 0 and never["at_threshold"]["precision"] is None
+    always = evaluate(run, overrides=["predict.threshold=0"])
+    at = json.loads((always / "metrics.json").read_text())["at_threshold"]
+    assert (at["precision"], at["recall"], at["false_alarms"]) == (0.5, 1, 1)
+    assert "asked for" in (always / "report.html").read_text()
+    assert "at_threshold" not in json.loads((evaluate(run) / "metrics.json").read_text())
+
+
 def test_a_page_says_where_sources_are_unknown(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "all")
     run, manifest = tmp_path / "all" / "run", tmp_path / "all" / "processed" / "manifest.json"

@@ -116,8 +116,8 @@ def test_a_video_of_nothing_and_a_missing_weight_file_leave_nothing(weights, vid
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "name one video: make predict"),
-        (["", "a.mp4", "b.mp4"], "name one video: make predict"),
+        ([], "name one video, or a folder of videos: make predict"),
+        (["", "a.mp4", "b.mp4"], "name one video, or a folder of videos: make predict"),
         (["none.safetensors", "street.mp4"], "none.safetensors: no such weight file"),
         (["", "none.mp4"], "none.mp4: no files there"),
         (["", "text.mp4"], "text.mp4: no video that can be read"),

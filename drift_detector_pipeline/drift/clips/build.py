@@ -1,13 +1,14 @@
 """A finished run whose task is clips -> its detector: clips in their roles, as frames that the network looks at.
 
-In: a `Trained` and its processed data. Out: a `ClipDetector`. Read by drift/build_reference.py, which saves it, and
-window.py, which loads it. Brings torch.
+In: a `Trained`, its processed data and what looks at single frames. Out: a `ClipDetector`. Read by
+drift/build_reference.py, which saves it, and window.py, which loads it. Brings torch.
 """
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.console import log
@@ -31,12 +32,11 @@ _MORE = "Add videos of other cameras, days or places to the source, and train ag
 
 
 def clip_detector_of(
-    trained: Trained, processed: Processed, facts: dict[str, Any], kinds: tuple[str, ...] = CHANGES
+    model: Any, trained: Trained, processed: Processed, facts: dict[str, Any], kinds: tuple[str, ...] = CHANGES
 ) -> ClipDetector:
-    """Learn on the clips of `fit`, describe the sources of `val`.
+    """Learn on the clips of `fit`, describe the sources of `val`, through `model`, as `way_through` takes it.
 
-    Raises DataError if there are too few sources, or nothing can be learned; ModelError for a pooling over time that is
-    no mean.
+    Raises DataError if there are too few sources, or nothing can be learned.
     """
     images, (fit, ref) = processed.images, (processed.images.indices(split) for split in ("fit", "val"))
     assert images.sources is not None
@@ -45,7 +45,7 @@ def clip_detector_of(
         raise DataError(f"{processed.folder}: no fit clips to learn drift from; train a run with data.fit_fraction=0.1")
     refuse_few(sources, f"{processed.folder}, val", _MORE)
     preparation = _preparation_of(trained)
-    forward, identity = way_through(frame_of(trained.network.module, _PURPOSE), preparation)
+    forward, identity = way_through(model, preparation)
     clips, others = (frames_of(trained, processed, places) for places in (fit, ref))
     log.info("%d fit clips; %d clips of %d sources in the reference", len(clips), len(others), len(set(sources)))
     try:
@@ -64,9 +64,14 @@ def clip_detector_of(
     )  # fmt: skip
 
 
+def frame_model_of(trained: Trained) -> nn.Module:
+    """The run's own network for single frames. Raises ModelError for a pooling over time that is no mean."""
+    return frame_of(trained.network.module, _PURPOSE)
+
+
 def load_clip_detector(folder: Path, trained: Trained) -> ClipDetector:
-    """The saved detector of a run. Raises as `DriftDetector.load`, and ModelError as `clip_detector_of`."""
-    return ClipDetector.load(folder, frame_of(trained.network.module, _PURPOSE))
+    """The saved detector of a run. Raises as `DriftDetector.load` and `frame_model_of`."""
+    return ClipDetector.load(folder, frame_model_of(trained))
 
 
 def frames_of(trained: Trained, processed: Processed, places: Indices) -> list[Pixels]:

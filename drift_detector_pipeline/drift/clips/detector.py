@@ -9,15 +9,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from drift_detector_pipeline.arrays import Labels
+from drift_detector_pipeline.arrays import Labels, Pixels
 from drift_detector_pipeline.drift.accuracy import Known, share_wrong
-from drift_detector_pipeline.drift.clips.groups import of_sources
+from drift_detector_pipeline.drift.clips.groups import EXACT, LEAST, of_sources
 from drift_detector_pipeline.drift.clips.words import CLIP_WORDS
 from drift_detector_pipeline.drift.detecting import Rows, Words
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of, mistakes, predictions
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import Signals
+from drift_detector_pipeline.drift.verdict import AskAgain, Limits, checked_limits
 
 TASK = "clips"
 
@@ -27,6 +28,25 @@ class ClipDetector(DriftDetector):
 
     task: ClassVar[str | None] = TASK
     words: ClassVar[Words] = CLIP_WORDS
+    pools_sources: ClassVar[bool] = True
+
+    @property
+    def limits(self) -> Limits:
+        """What is asked of verdicts: LEAST sources whatever was set, and only what so many in the reference allow."""
+        exact = len(self.reference.scores) >= EXACT
+        return self._limits._replace(min_images=LEAST, promise=self._limits.promise if exact else "average")
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = checked_limits(limits)
+
+    def counted(self, rows: Rows, names: Sequence[str], sources: Sequence[str]) -> tuple[Sequence[str], Rows]:
+        """Each source once, by its name."""
+        return of_sources(rows, sources)
+
+    def asker(self, crops: Pixels) -> AskAgain:
+        """No second look: frames of a clip are too much alike for a copy to adapt to."""
+        return lambda looks_changed: None
 
 
 def refer_sources(learned: Learned, signals: Signals, labels: Labels, sources: Sequence[str]) -> Reference:

@@ -13,6 +13,7 @@ from drift_detector_pipeline.drift.detecting import Rows
 from drift_detector_pipeline.errors import DataError
 
 LEAST = 8  # sources, in a reference and in a window: of fewer chance alone makes any difference
+EXACT = 100  # sources of a reference, of fewer only what holds averaged over references can be promised
 
 
 def of_sources(rows: Rows, sources: Sequence[str]) -> tuple[list[str], Rows]:

@@ -1,7 +1,8 @@
 """Frames -> the signals of clips: means over the frames of each, of all that is measured of an image.
 
 In: clips, each uint8 (k, S, S, 3), k may differ; a way through the network of single frames. Out: `Signals`, a row a
-clip. The mean of the logits is what a network with the pooling "mean" says of a clip.
+clip. The mean of the logits is what a network with the pooling "mean" says of a clip. A service
+means frames by the same lines.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,11 @@ def read_clip_signals(clips: Sequence[Pixels], forward: Forward) -> Signals:
         raise ValueError("expected at least one clip")
     parts = [_part(clips[start : start + _AT_ONCE], forward) for start in range(0, len(clips), _AT_ONCE)]
     return Signals(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def over_frames(frames: Signals) -> Signals:
+    """The signals of one clip, a single row, from those of its frames."""
+    return Signals(*(_means(values, np.array([len(values)])) for values in frames))
 
 
 def _part(clips: Sequence[Pixels], forward: Forward) -> Signals:

@@ -13,7 +13,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.drift.clips.build import shown
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
-from drift_detector_pipeline.drift.clips.groups import LEAST, of_sources, refuse_few
+from drift_detector_pipeline.drift.clips.groups import of_sources, refuse_few
 from drift_detector_pipeline.drift.clips.signals import read_clip_signals
 from drift_detector_pipeline.drift.detecting import Rows
 from drift_detector_pipeline.drift.preparation import Window
@@ -23,14 +23,13 @@ from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.verdict import Limits, Verdict
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.named_files import ImageFile
-from drift_detector_pipeline.modeling.clip_files import read_clips
+from drift_detector_pipeline.modeling.clip_files import is_table, read_clips
 from drift_detector_pipeline.modeling.trained import Trained
 from drift_detector_pipeline.raw.formats.clip_sources import sources_named
-from drift_detector_pipeline.raw.formats.clip_table import TABLE, rows_of
+from drift_detector_pipeline.raw.formats.clip_table import rows_of
 from drift_detector_pipeline.raw.formats.survey import nfc, survey
 from drift_detector_pipeline.raw.listing import RawImage
 
-_EXACT = 100  # reference sources, of fewer only what holds averaged over references can be promised
 _MORE = (
     "Name clips of other cameras, days or places; clips.csv beside them says which belong together (columns path, "
     "source), a folder each or names such as yard_c01.mp4 do, too. Of a video of many hours drift.block_minutes=30 "
@@ -48,8 +47,8 @@ def judge_clips(
     """
     assert trained.clip is not None
     names, clips, unreadable = list[str](), list[Pixels](), dict[str, str]()
-    given = [one for one in files if one.file.name.lower() != TABLE]
-    for name, stored in read_clips(given, trained.clip, trained.stored_side_px, unreadable):
+    given = [one for one in files if not is_table(one.file)]
+    for name, stored in read_clips(files, trained.clip, trained.stored_side_px, unreadable):
         names.append(name)
         clips.append(shown(stored.pixels, trained))
     if not names:
@@ -62,8 +61,7 @@ def judge_clips(
     with one_blas_thread():
         rows = Rows(phi(signals, detector.reference.learned.parameters), predictions(signals))
     sources, own = of_sources(rows, found)
-    exact = len(detector.reference.scores) >= _EXACT
-    detector.limits = limits._replace(min_images=LEAST, promise=limits.promise if exact else "average")
+    detector.limits = limits
     verdict = detector.check_scores(*own, names=sources)._replace(unreadable=tuple(unreadable))
     frames = np.stack([clips[found.index(name)][0] for name in sources])
     return verdict, Window(frames, sources, unreadable)

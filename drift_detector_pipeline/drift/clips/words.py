@@ -5,6 +5,7 @@ In: a `Verdict` whose rows are sources. Out: sentences. Read by the report and t
 
 from typing import Any
 
+from drift_detector_pipeline.drift.clips.groups import LEAST
 from drift_detector_pipeline.drift.detecting import Words
 from drift_detector_pipeline.drift.verdict import Verdict
 from drift_detector_pipeline.drift.verdict_words import as_json, from_json, summary
@@ -14,6 +15,8 @@ _ONCE = "Each source counts once, by the mean of its clips and their frames, for
 
 def clip_summary(verdict: Verdict) -> list[str]:
     """The verdict in plain sentences, the most important first."""
+    if verdict.p is None:
+        return [_too_few(verdict.images)]
     first, *others = summary(verdict)
     return [first.replace(" images ", " sources of clips ", 1), _ONCE, *others]
 
@@ -23,4 +26,12 @@ def clip_verdict_as_json(verdict: Verdict) -> dict[str, Any]:
     return as_json(verdict) | {"summary": clip_summary(verdict)}
 
 
-CLIP_WORDS = Words("accuracy", clip_summary, clip_verdict_as_json, from_json)
+def _too_few(sources: int) -> str:
+    return (
+        f"Drift of clips is told from {LEAST} sources or more, and these come from {sources}: clips of one source are "
+        "alike. Collect clips of other cameras, places or days, and name what each was taken from (to a service by the "
+        "header X-Source)."
+    )
+
+
+CLIP_WORDS = Words("accuracy", clip_summary, clip_verdict_as_json, from_json, things="sources of clips")

@@ -25,6 +25,10 @@ from drift_detector_pipeline.settings_in_use import Monitor
 _OPEN = 4  # detectors, some ten megabytes each
 _AGAIN_S = 60.0  # between two looks for an artefact that was not there
 _NEVER = float("inf")
+_NO_STREAM = (
+    "is not watched: clips of one source are alike, so no stream of them keeps a promise; the service judges windows "
+    "of many sources: GET /drift"
+)
 
 
 class Models:
@@ -72,6 +76,10 @@ class Models:
             if model_id not in self._missing:
                 console.warning("model %d, %s, is not watched: %s", model_id, facts.name, error)
             self._missing[model_id] = time.monotonic() + _AGAIN_S
+            return None
+        if found.pools_sources:
+            console.info("model %d, %s, %s", model_id, facts.name, _NO_STREAM)
+            self._missing[model_id] = _NEVER
             return None
         if self._missing.pop(model_id, None) is not None:
             console.info("model %d, %s: its artefact is here now", model_id, facts.name)

@@ -7,6 +7,8 @@ const HISTORY = 40;
 const MOST_SHOWN = 64;
 const ENOUGH = 16; // images for a verdict
 
+let things = "images"; // what the log has rows of
+
 const place = (id) => document.getElementById(id);
 const password = place("password");
 
@@ -85,6 +87,10 @@ async function answerAll(files) {
 
 async function judgeTogether(files) {
   const where = place("together");
+  if (things === "clips") {
+    where.textContent = "A verdict on drift takes clips of eight sources or more, and is told below as they come.";
+    return;
+  }
   if (files.length < ENOUGH) {
     where.textContent = `A verdict on drift takes ${ENOUGH} images or more at once: one image, or a few, may be unusual by chance.`;
     return;
@@ -135,20 +141,25 @@ function estimate(verdict) {
   return [element("meter", { min: 0, max: 1, value, "aria-label": `Estimated ${name} ${percent(value)}` })];
 }
 
+function titleOf(verdict) {
+  return verdict.level === "too few images" && things === "clips" ? "Too few sources" : LEVELS[verdict.level].title;
+}
+
 function gauge(verdict, of) {
-  const { sign, title, words } = LEVELS[verdict.level];
+  const { sign, words } = LEVELS[verdict.level];
+  const title = titleOf(verdict);
   const sentences = verdict.summary.length ? verdict.summary : [words];
   const report = verdict.report ? [element("p", {}, element("a", { href: verdict.report, text: "The whole report" }))] : [];
   return [element("div", { className: `gauge ${verdict.level}` },
     element("p", { className: "level", text: `${sign} ${title}` }),
-    element("p", { className: "note", text: `${of}: ${verdict.images} images, ${new Date(verdict.at).toLocaleString()}` }),
+    element("p", { className: "note", text: `${of}: ${verdict.images} ${things}, ${new Date(verdict.at).toLocaleString()}` }),
     ...sentences.map((text) => element("p", { text })), ...estimate(verdict), ...report)];
 }
 
 function strip(history) {
   return history.map((verdict) => {
-    const { sign, title } = LEVELS[verdict.level];
-    const name = `${title}, ${new Date(verdict.at).toLocaleString()}${verdict.source ? `, ${verdict.source}` : ""}`;
+    const { sign } = LEVELS[verdict.level];
+    const name = `${titleOf(verdict)}, ${new Date(verdict.at).toLocaleString()}${verdict.source ? `, ${verdict.source}` : ""}`;
     return element("li", {}, element("a", { href: verdict.report, className: verdict.level, text: sign, title: name, "aria-label": name }));
   });
 }
@@ -157,7 +168,7 @@ async function refresh() {
   const where = place("gauge");
   try {
     const said = await ask(`/drift?history=${HISTORY}`);
-    const none = `No window is full yet: the first verdict comes after ${said.window} different images.`;
+    const none = `No window is full yet: the first verdict comes after ${said.window} different ${things}.`;
     where.replaceChildren(...(said.newest ? gauge(said.newest, "Newest window") : [element("p", { text: none })]));
     if (said.behind) where.append(element("p", { text: "The log is behind: newer images are not in this verdict." }));
     place("history").replaceChildren(...strip(said.history));
@@ -169,6 +180,7 @@ async function refresh() {
 async function showModel() {
   try {
     const said = await ask("/model");
+    if (said.task === "clips") things = "clips";
     const classes = said.classes.length > 12 ? `${said.classes.length} classes` : said.classes.join(", ");
     place("model").textContent = `${said.name} (${said.model}), ${said.runtime} ${said.precision}, knows: ${classes}`;
   } catch (error) {
@@ -196,10 +208,9 @@ function listen() {
       if (name === "drop") take(event.dataTransfer.files);
     });
   }
-  password.addEventListener("change", () => { showModel(); refresh(); });
+  password.addEventListener("change", () => showModel().then(refresh));
 }
 
 listen();
-showModel();
-refresh();
+showModel().then(refresh);
 setInterval(refresh, REFRESH_MS);

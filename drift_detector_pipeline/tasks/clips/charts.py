@@ -38,7 +38,8 @@ def precision_recall_chart(curve: Curve) -> Figure:
     across, up = [point.recall or 0 for point in points], [point.precision or 0 for point in points]
     axes.plot(across, up, color="black", drawstyle="steps-pre")
     _mark(axes, [("o", curve.at_half, curve.at_half.recall, curve.at_half.precision),
-                 ("*", curve.best, curve.best.recall, curve.best.precision)])  # fmt: skip
+                 ("*", curve.best, curve.best.recall, curve.best.precision),
+                 *([("s", one, one.recall, one.precision)] if (one := curve.asked) else [])])  # fmt: skip
     axes.set(xlabel=f"recall of {_name(curve)}", ylabel="precision")
     return figure
 
@@ -50,7 +51,8 @@ def roc_chart(curve: Curve) -> Figure:
     across = [0.0, *(point.false_alarms or 0 for point in curve.points)]
     axes.plot(across, [0.0, *(point.recall or 0 for point in curve.points)], color="black", drawstyle="steps-post")
     _mark(axes, [("o", curve.at_half, curve.at_half.false_alarms, curve.at_half.recall),
-                 ("*", curve.best, curve.best.false_alarms, curve.best.recall)])  # fmt: skip
+                 ("*", curve.best, curve.best.false_alarms, curve.best.recall),
+                 *([("s", one, one.false_alarms, one.recall)] if (one := curve.asked) else [])])  # fmt: skip
     axes.set(xlabel=f"false alarms: share of all else said to be {_name(curve)}", ylabel="recall")
     return figure
 

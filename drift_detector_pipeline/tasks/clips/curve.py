@@ -34,6 +34,7 @@ class Curve(NamedTuple):
     average_precision: float | None  # precision, averaged over the clips to be found
     at_half: Point
     best: Point  # of the highest F1 on these very clips; of equals the highest threshold
+    asked: Point | None = None  # at the threshold that was asked for
 
 
 def positive_class(classes: Sequence[str]) -> int:
@@ -53,8 +54,13 @@ def decide(said: dict[str, Any], classes: Sequence[str], threshold: float) -> di
     return said if found else {**said["top3"][1], "top3": said["top3"]}
 
 
-def threshold_curve(chances: Float64s, is_positive: Flags, positive: str) -> Curve:
-    """The curve of probabilities (N,) of what is looked for, and whether clips are it (N,); N is at least 1."""
+def threshold_curve(
+    chances: Float64s, is_positive: Flags, positive: str, threshold: float | None = None
+) -> Curve:  # fmt: skip
+    """The curve of probabilities (N,) of what is looked for, and whether clips are it (N,); N is at least 1.
+
+    `threshold`: one of which a person wants to know.
+    """
     order = np.argsort(-chances, kind="stable")
     values, hits = chances[order], np.cumsum(is_positive[order])
     ends = np.flatnonzero(np.append(np.diff(values) != 0, True))  # equal probabilities are said together
@@ -62,10 +68,15 @@ def threshold_curve(chances: Float64s, is_positive: Flags, positive: str) -> Cur
     points = [
         _point(float(values[end]), int(hits[end]), int(said[end]), all_of_them, len(values)) for end in ends.tolist()
     ]
-    over = int((chances >= HALF).sum())
-    half = _point(HALF, int(is_positive[chances >= HALF].sum()), over, all_of_them, len(values))
     best = max(points, key=lambda point: (point.f1 or 0.0, point.threshold))
-    return Curve(positive, points, _roc_area(points), _average_precision(points), half, best)
+    asked = None if threshold is None else _at(threshold, chances, is_positive)
+    half = _at(HALF, chances, is_positive)
+    return Curve(positive, points, _roc_area(points), _average_precision(points), half, best, asked)
+
+
+def _at(threshold: float, chances: Float64s, is_positive: Flags) -> Point:
+    said = chances >= threshold
+    return _point(threshold, int(is_positive[said].sum()), int(said.sum()), int(is_positive.sum()), len(chances))
 
 
 def _point(threshold: float, hits: int, said: int, positives: int, n: int) -> Point:

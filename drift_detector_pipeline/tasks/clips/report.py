@@ -59,7 +59,7 @@ def curve_of(evaluation: Evaluation) -> Curve | None:
     name = evaluation.classes[place]
     chances = [one["probability"] for answer in evaluation.answers for one in answer["top3"] if one["label"] == name]
     is_positive = np.array([target.label == place for target in evaluation.targets])
-    return threshold_curve(np.array(chances), is_positive, name)
+    return threshold_curve(np.array(chances), is_positive, name, evaluation.facts.get("threshold"))
 
 
 def _numbers(evaluation: Evaluation) -> dict[str, Any]:
@@ -85,6 +85,7 @@ def _details(evaluation: Evaluation, curve: Curve | None) -> dict[str, Any]:
         "average_precision": curve.average_precision,
         "at_half": curve.at_half._asdict(),
         "at_best_f1": curve.best._asdict(),
+        **({} if curve.asked is None else {"at_threshold": curve.asked._asdict()}),
         "thresholds": [point._asdict() for point in curve.points],
     }  # fmt: skip
     return {
