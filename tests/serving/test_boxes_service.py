@@ -19,7 +19,7 @@ from running import running
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.lifecycle.gating.origin import refuse_boxes
+from drift_detector_pipeline.lifecycle.gating.origin import refuse_but_images
 from drift_detector_pipeline.lifecycle.labelling.basket import make_basket_of
 from drift_detector_pipeline.lifecycle.labelling.stretch import stretch_of
 from drift_detector_pipeline.lifecycle.watching.alarm_desk import table
@@ -215,7 +215,9 @@ def test_a_model_without_reference_answers_and_says_what_is_missing(root, export
 
 def test_a_basket_of_boxes_is_refused_with_what_can_be_done(judged, service, tmp_path):
     log, settings = service.service.log, load_section(Basket, [])
-    with pytest.raises(ConfigError, match=r"yolox finds boxes, and a basket asks for labels\. Draw the true boxes"):
+    with pytest.raises(
+        ConfigError, match=r"yolox finds boxes, and a basket asks for labels of images\. Draw the true boxes"
+    ):
         make_basket_of(
             log, stretch_of(log, {"source": "camera"}), None, settings, place=tmp_path, models=service.folder.parent
         )
@@ -223,8 +225,10 @@ def test_a_basket_of_boxes_is_refused_with_what_can_be_done(judged, service, tmp
 
 @pytest.mark.parametrize("what", ["healing", "training on", "a gate"])
 def test_what_cannot_be_done_of_boxes_is_said_with_what_can(service, what):
-    with pytest.raises(ConfigError, match=f"it finds boxes, and {what} is for models that say labels. Add images"):
-        refuse_boxes(service.service.engine.artefact, what)
+    with pytest.raises(
+        ConfigError, match=f"it finds boxes, and {what} is for models that say labels of images. Add images"
+    ):
+        refuse_but_images(service.service.engine.artefact, what)
 
 
 @needs_browser

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
-from drift_detector_pipeline.release.artefact import BOXES, MANIFEST, MODELS, Artefact, newest_artefact
+from drift_detector_pipeline.release.artefact import BOXES, CLIPS, MANIFEST, MODELS, Artefact, newest_artefact
 from drift_detector_pipeline.release.chronicle import champion
 from drift_detector_pipeline.release.registry import champion_folder, open_version
 from drift_detector_pipeline.runs.facts import RECEIPT
@@ -33,13 +33,20 @@ def named_artefact(named: Path | None, place: Path = MODELS) -> Path:
     return named if (named / MANIFEST).is_file() else open_version(str(named), place).folder
 
 
-def refuse_boxes(artefact: Artefact, what: str) -> None:
-    """Raise ConfigError if a model finds boxes, of which `what` cannot be done, with what can be done instead."""
-    if artefact.task == BOXES:
+_NO_LABELS_OF_IMAGES = {  # of a task: what its model does, and what to add to the source instead
+    BOXES: ("finds boxes", "images of the change, with their true boxes,"),
+    CLIPS: ("says labels of clips", "videos of the change, in folders of their classes or listed in clips.csv,"),
+}
+
+
+def refuse_but_images(artefact: Artefact, what: str) -> None:
+    """Raise ConfigError if `what` cannot be done of a model, as it does not say labels of images; with what can be."""
+    if artefact.task in _NO_LABELS_OF_IMAGES:
+        does, more = _NO_LABELS_OF_IMAGES[artefact.task]
         raise ConfigError(
-            f"{artefact.folder}: it finds boxes, and {what} is for models that say labels. Add images of the change, "
-            "with their true boxes, to the source and train again (make train, make export); make evaluate tells which "
-            "of two runs finds more, make promote FORCE=true adopts one"
+            f"{artefact.folder}: it {does}, and {what} is for models that say labels of images. Add {more} "
+            "to the source and train again (make train, make export); make evaluate tells which of two runs is better, "
+            "make promote FORCE=true adopts one"
         )
 
 

@@ -39,7 +39,7 @@ from drift_detector_pipeline.lifecycle.labelling.label_formats import write_task
 from drift_detector_pipeline.lifecycle.labelling.pictures import images_by_hash, read_checked
 from drift_detector_pipeline.lifecycle.labelling.stretch import Stretch, estimate_of, rows_of, since_alarm, stretch_of
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
-from drift_detector_pipeline.release.artefact import BOXES, MODELS, read_manifest
+from drift_detector_pipeline.release.artefact import BOXES, CLIPS, MODELS, read_manifest
 from drift_detector_pipeline.release.registry import find_artefact
 from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -110,7 +110,7 @@ def make_basket_of(
     """Make a basket of any rows of a model; else as `make_basket`."""
     rows = rows_of(log, stretch)
     facts = log.facts_of(stretch.model_id)
-    _refuse_boxes(facts, models)
+    _refuse_but_images(facts, models)
     pictures = _pictures(log, rows, images)
     there = [row for row in rows if row.image_sha256 in pictures]
     if not there:
@@ -164,14 +164,26 @@ def _choose(
     return choose(scores, reference, len(rows), settings.images, settings.random, seed=seed, known=seen)
 
 
-def _refuse_boxes(facts: ModelFacts, models: Path) -> None:
-    """Raise ConfigError if the model finds boxes, as far as its artefact is here to tell."""
+_INSTEAD = {  # of tasks whose labels no basket asks for: what their model does, and what helps
+    BOXES: (
+        "finds boxes",
+        "Draw the true boxes of some images of the change in a tool of yours, add both to the source (make convert "
+        "reads its layout) and train again",
+    ),
+    CLIPS: (
+        "says labels of clips",
+        "Add videos of the change, in folders of their classes or listed in clips.csv, to the source and train again",
+    ),
+}
+
+
+def _refuse_but_images(facts: ModelFacts, models: Path) -> None:
+    """Raise ConfigError if the model does not say labels of images, as far as its artefact is here to tell."""
     with suppress(DataError):
-        if read_manifest(find_artefact(facts.sha256, facts.reference_sha256, models)).task == BOXES:
-            raise ConfigError(
-                f"{facts.name} finds boxes, and a basket asks for labels. Draw the true boxes of some images of the "
-                "change in a tool of yours, add both to the source (make convert reads its layout) and train again"
-            )
+        task = read_manifest(find_artefact(facts.sha256, facts.reference_sha256, models)).task
+        if task in _INSTEAD:
+            does, instead = _INSTEAD[task]
+            raise ConfigError(f"{facts.name} {does}, and a basket asks for labels of images. {instead}")
 
 
 def _reference(facts: ModelFacts, models: Path) -> Reference | None:
