@@ -5,6 +5,7 @@ The ground:
     errors           everything raised on purpose
     console          log lines and progress bars
     files            atomic writes, hashes, locks
+    first_bytes      what a file is that is not what its name says
     arrays           the kinds of arrays that stages hand each other
     clip_cut         how a video becomes clips
     box_geometry     rectangles: how they overlap, which of them say the same

@@ -16,6 +16,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.first_bytes import first_bytes, what_else
 from drift_detector_pipeline.frames.read import Limits
 
 MEMBER = "frames.npy"
@@ -54,14 +55,16 @@ def read_array(
                     raise DataError(f"{name}: its array is not as long as its header says")
             return pixels.reshape(shape)
     except _UNREADABLE as error:
-        raise DataError(f"{name}: no whole .npz ({error})") from error
+        if not isinstance(source, Path):
+            source.seek(0)
+        raise DataError(f"{name}: no whole .npz ({what_else(first_bytes(source)) or error})") from error
 
 
 def _checked(opened: zipfile.ZipFile, limits: Limits, name: str, most_bytes: int) -> tuple[int, ...]:
     """The shape of the array, from its first bytes."""
     with opened.open(MEMBER) as file:
         shape, in_order, kind = _header(file)
-    if kind != np.uint8 or len(shape) != 4 or shape[3] != 3 or not in_order or not math.prod(shape):
+    if kind != np.uint8 or len(shape) != 4 or shape[3] != 3 or not in_order or min(shape) < 1:
         raise DataError(f"{name}: its frames are {kind} {shape}; expected uint8 (T, H, W, 3), RGB, in C order")
     frames, height, width, _ = shape
     if limits.frames is not None and frames > limits.frames:

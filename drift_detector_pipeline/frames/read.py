@@ -16,6 +16,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.first_bytes import first_bytes, what_else
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -219,6 +220,8 @@ def _unreadable() -> tuple[type[Exception], ...]:
 def _file(source: Path | BinaryIO, name: str) -> Iterator[tuple[BinaryIO, str]]:
     """The bytes, and how errors call them."""
     pyav()
+    if isinstance(source, Path) and source.is_dir():
+        raise DataError(f"{source}: is a folder; expected one video")
     file = source.open("rb") if isinstance(source, Path) else source
     try:
         yield file, name or str(source if isinstance(source, Path) else getattr(source, "name", "video"))
@@ -233,7 +236,9 @@ def _container(file: BinaryIO, name: str, **options: str) -> "InputContainer":
     try:
         return cast("InputContainer", pyav().open(file, container_options=allowed))
     except _unreadable() as error:
-        raise DataError(f"{name}: no video that can be read ({_reason(error)}), as MP4, WebM, MKV, AVI are") from error
+        file.seek(0)
+        reason = what_else(first_bytes(file)) or _reason(error)
+        raise DataError(f"{name}: no video that can be read ({reason}), as MP4, WebM, MKV, AVI are") from error
 
 
 def _check_size(width: int, height: int, limits: Limits, name: str) -> None:

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.first_bytes import in_brackets, is_video
 
 # What is tried on a file, whatever its name ends with; Pillow knows more, and starts Ghostscript for one of them.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
@@ -87,7 +88,7 @@ def decode_picture(content: bytes, stored_side_px: int, side: Side = "shorter") 
                 size, orientation = image.info["in_file"]
                 return Picture(fit(_rgb(image), stored_side_px, side), size, orientation)
     except UnidentifiedImageError as error:  # its own message holds a memory address
-        raise DataError(f"none of the formats {', '.join(FORMATS)}") from error
+        raise _foreign(content) from error
     except _DECODER_ERRORS as error:
         raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
 
@@ -148,7 +149,7 @@ def read_lie(content: bytes) -> tuple[tuple[int, int], int]:
             with Image.open(io.BytesIO(_without_remarks(content)), formats=FORMATS) as image:
                 return _size_in_file(image), _orientation(image)
     except UnidentifiedImageError as error:
-        raise DataError(f"none of the formats {', '.join(FORMATS)}") from error
+        raise _foreign(content) from error
     except _DECODER_ERRORS as error:
         raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
 
@@ -171,6 +172,11 @@ def upright_png(content: bytes) -> bytes:
 def ending_of(content: bytes) -> str:
     """How the name of an image file ends, by its first bytes: ".jpg"; ".image" if they are none of FORMATS."""
     return next((ending for start, ending in _BEGINNINGS if re.match(start, content, re.DOTALL)), ".image")
+
+
+def _foreign(content: bytes) -> DataError:
+    instead = " (it is a video: VIDEO=PATH)" if is_video(content) else in_brackets(content)
+    return DataError(f"none of the formats {', '.join(FORMATS)}{instead}")
 
 
 def fit(image: Image.Image, stored_side_px: int, side: Side = "shorter") -> Pixels:

@@ -20,6 +20,7 @@ from torch import nn
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.first_bytes import first_bytes, what_else
 
 # Where training programs keep a state dict among other things; the first that is there is taken, and said.
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "ema_state_dict", "ema", "model_state_dict", "net")
@@ -130,6 +131,12 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
+def _why(path: Path, error: Exception) -> str:
+    """What a file is instead, or the error's own words; PyTorch's say how to run the pickled code after all."""
+    own = type(error).__name__ if isinstance(error, pickle.UnpicklingError) else first_line(error)
+    return what_else(first_bytes(path)) or own
+
+
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ModelError(f"model.pretrained_path={path}: no such file; expected safetensors, or a .pth state dict")
@@ -138,7 +145,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     except (pickle.UnpicklingError, OSError, ValueError, RuntimeError, SafetensorError, KeyError, EOFError) as error:
         raise ModelError(
             f"model.pretrained_path={path}: no safetensors or .pth file with nothing but weights; pickled code is "
-            f"never run ({first_line(error)})"
+            f"never run ({_why(path, error)})"
         ) from error
     while isinstance(found, dict) and (key := next((key for key in _NESTED if isinstance(found.get(key), dict)), None)):
         log.info("%s: of %s, the weights under %s are taken", path, ", ".join(map(str, found)), key)

@@ -21,21 +21,12 @@ from typing import IO, Any, Self, TypeVar
 
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.first_bytes import first_bytes, what_else
 from drift_detector_pipeline.raw.listing import is_clutter
 
 _DECOMPRESS: dict[bytes, Any] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
 ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 _BESIDE = (".sha256", ".dvc", ".part")
-_FOREIGN = {  # how a file starts that is often found under an archive's name
-    b"version https://git-lfs.github.com": "it is a Git LFS pointer, fetch the file with git lfs pull",
-    b"outs:": "it is a DVC pointer, fetch the file with make dvc_pull",
-    b"7z\xbc\xaf": "it is a 7z archive",
-    b"Rar!": "it is a RAR archive",
-    b"\x28\xb5\x2f\xfd": "it is compressed with zstd",
-    b"<": "it is a web page or XML, perhaps a page for signing in or of an error",
-    b"{": "it is JSON, perhaps an error of the server",
-    b"": "it is empty",
-}
 MOST_GROWTH, ANY_SIZE = 200, 1 << 28  # times an archive's own size, and bytes, to which it may grow in any case
 # zipfile gives all that their next bytes hold at once, a gigabyte for a kilobyte, whatever is asked for.
 _UNBOUNDED = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
@@ -69,8 +60,8 @@ def extract(archive: Path, target: Path) -> None:
     damaged += (IndexError, struct.error)  # ... a member without a name, a field that is cut
     target.mkdir(parents=True, exist_ok=True)
     try:
-        start, room = _first_bytes(archive), max(MOST_GROWTH * archive.stat().st_size, ANY_SIZE)
-        if foreign := _what_else(start):
+        start, room = first_bytes(archive), max(MOST_GROWTH * archive.stat().st_size, ANY_SIZE)
+        if foreign := what_else(start):
             raise ValueError(foreign)
         files = _zip_files(archive, target) if start.startswith(b"PK") else _tar_files(archive, start, target)
         with progress_bar(total=None, title=f"extract {archive.name}", unit=" files") as bar:
@@ -126,19 +117,6 @@ def _short(header: _Member) -> _Member:
     if not (header.isreg() or header.isdir()) and header.size > _LONGEST_HEADER:
         raise tarfile.ReadError(f"a header of {header.size:,} bytes")
     return header
-
-
-def _first_bytes(archive: Path) -> bytes:
-    with archive.open("rb") as file:
-        return file.read(512)
-
-
-def _what_else(start: bytes) -> str | None:
-    """What a file is that is no archive, going by its first bytes; None: nothing known."""
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if b"\0\0\0\0" in start:
-        return None  # a tar begins with a name, whatever it is, and zeros
-    return next((said for magic, said in _FOREIGN.items() if (text.startswith(magic) if magic else not start)), None)
 
 
 def _zip_files(archive: Path, target: Path) -> Iterator[tuple[Path, Iterator[bytes]]]:

@@ -12,13 +12,11 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from drift_detector_pipeline.first_bytes import is_video
 from drift_detector_pipeline.serving.clips import is_array
 from drift_detector_pipeline.serving.problems import RequestError
 
 MOST_IMAGES = 64  # of one request
-_EBML = b"\x1a\x45\xdf\xa3"  # begins WebM and MKV
-_BOXES = (b"moov", b"mdat", b"wide", b"skip", b"free")  # begin a MOV of former days
-_STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # brands of ftyp that are images
 _MOST_FIELDS = 16  # of a form that are no files; they are passed over
 
 
@@ -36,14 +34,6 @@ async def images_of(request: Request) -> list[bytes]:
             "malformed", "no image in it; send one as the body, as parts of a form, or as base64 in JSON"
         )
     return checked_count(found)
-
-
-def is_video(content: bytes) -> bool:
-    """Whether a file begins as MP4, MOV, WebM, MKV or AVI do."""
-    kind, brand = content[4:8], content[8:12]
-    if content.startswith(b"RIFF"):
-        return brand == b"AVI "
-    return content.startswith(_EBML) or kind in _BOXES or (kind == b"ftyp" and brand not in _STILL)
 
 
 def film_in(contents: list[bytes]) -> bytes | None:

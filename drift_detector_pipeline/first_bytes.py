@@ -1,0 +1,53 @@
+"""What a file is that is not what its name says, by its first bytes.
+
+In: how a file begins. Out: words for an error. Asked by whatever finds a file that it cannot read: archives, images,
+videos, arrays, weights.
+"""
+
+from pathlib import Path
+from typing import BinaryIO
+
+_FOREIGN = {  # as it is often found under the name of something else
+    b"version https://git-lfs.github.com": "it is a Git LFS pointer, fetch the file with git lfs pull",
+    b"outs:": "it is a DVC pointer, fetch the file with make dvc_pull",
+    b"7z\xbc\xaf": "it is a 7z archive",
+    b"Rar!": "it is a RAR archive",
+    b"\x28\xb5\x2f\xfd": "it is compressed with zstd",
+    b"<": "it is a web page or XML, perhaps a page for signing in or of an error",
+    b"{": "it is JSON, perhaps an error of the server",
+    b"": "it is empty",
+}
+_MOST_BYTES = 512
+_EBML = b"\x1a\x45\xdf\xa3"  # begins WebM and MKV
+_BOXES = (b"moov", b"mdat", b"wide", b"skip", b"free")  # begin a MOV of former days
+_STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # brands of ftyp that are images
+
+
+def first_bytes(source: Path | BinaryIO) -> bytes:
+    """How a file begins, or what comes next of an open one: as much of it as `what_else` looks at."""
+    if not isinstance(source, Path):
+        return source.read(_MOST_BYTES)
+    with source.open("rb") as file:
+        return file.read(_MOST_BYTES)
+
+
+def what_else(start: bytes) -> str | None:
+    """What a file is that cannot be read as what it should be; None: nothing known."""
+    text = start[:_MOST_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if b"\0\0\0\0" in start[:_MOST_BYTES]:
+        return None  # a tar begins with a name, whatever it is, and zeros
+    return next((said for magic, said in _FOREIGN.items() if (text.startswith(magic) if magic else not start)), None)
+
+
+def in_brackets(start: bytes) -> str:
+    """The same behind a blank, for the end of a sentence; empty if nothing is known."""
+    said = what_else(start)
+    return f" ({said})" if said else ""
+
+
+def is_video(content: bytes) -> bool:
+    """Whether a file begins as MP4, MOV, WebM, MKV or AVI do."""
+    kind, brand = content[4:8], content[8:12]
+    if content.startswith(b"RIFF"):
+        return brand == b"AVI "
+    return content.startswith(_EBML) or kind in _BOXES or (kind == b"ftyp" and brand not in _STILL)
