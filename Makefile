@@ -54,6 +54,7 @@ endif
 # Threads that wait a little, then sleep: as fast on an idle machine, and not a hundred times slower on a busy one.
 export GOMP_SPINCOUNT ?= 1000
 export HF_HUB_DISABLE_TELEMETRY := 1
+export ORT_DISABLE_TELEMETRY := 1
 
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed

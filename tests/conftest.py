@@ -27,6 +27,7 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.settings import Data
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # tests import ONNX Runtime by themselves, too
 os.environ["WANDB_MODE"] = "disabled"  # what `wandb.mode` is unless a test gives one, here and in what it starts
 # One thread unless a test says how many: tests run side by side, and beside a neighbour two threads wait for each other
 # longer than they compute. Nothing above loads PyTorch, which reads this when it is loaded.

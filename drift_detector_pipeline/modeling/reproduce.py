@@ -14,7 +14,6 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError, exit_status
-from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import Receipt, compare_facts, newest_finished, read_receipt
 
@@ -32,13 +31,9 @@ def main() -> int:
 def reproduce(folder: Path) -> bool:
     """Train again as the receipt in `folder` says; return whether all weight files have the same SHA-256.
 
-    Raises ResumeError if there is no receipt or it was written by a pipeline with other settings, ModelError if the
-    weights that lie beside it are not its own.
+    Raises ResumeError if there is no receipt or it was written by a pipeline with other settings.
     """
     before = read_receipt(folder)
-    for file in (folder / name for name in before.weights_sha256):
-        if file.is_file():
-            before.check_weights(file, file_hash(file))
     composed = _composed(before)
     _check_processes(before)
     outcome = train(composed)

@@ -4,6 +4,7 @@ In: an `Artefact`. Out: an `Executable`: uint8 (N, S, S, 3) -> all that is asked
 by the service, the drift detector and the export that builds it. K: classes, D: features, C: early maps.
 """
 
+import os
 import sys
 import weakref
 from collections.abc import Callable, Sequence
@@ -16,6 +17,10 @@ from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.drift.scores.signals import PRIOR, Outputs
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.release.artefact import SECOND_LOOK, Artefact
+
+# ONNX Runtime tells its maker that it was loaded, and keeps an id in the home folder; its own function to
+# stop that comes too late.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 FILLED = 16  # images of every pass where an image's bits depend on how many there are
 NAMES = ("probabilities", "logits", "features", "early")
