@@ -132,7 +132,8 @@ sweep: $(INSTALLED) ## Try values: ARGS="data=digits training.learning_rate=1e-3
 	@$(MODULE).modeling.sweep.data $(FOR_THE_SHELL)
 	@$(MODULE).modeling.sweep $(FOR_THE_SHELL)
 
-reproduce: $(if $(KEY),check_signature,$(INSTALLED)) ## Do a finished run again and compare the weights: RUN=outputs/DATE/TIME; KEY=ID.pub: signed by whom?
+reproduce: $(INSTALLED) ## Do a finished run again and compare the weights: RUN=outputs/DATE/TIME; only if signed: SIGNED_BY=ID.pub
+	@$(if $(SIGNED_BY),$(MODULE).runs.signature check "$(RUN)" "$(SIGNED_BY)")
 	@$(MODULE).modeling.reproduce $(RUN)
 
 evaluate: $(INSTALLED) ## Measure a finished run, as numbers and one page: RUN=outputs/DATE/TIME ARGS="split=val weights=best"

@@ -70,11 +70,17 @@ def test_without_a_signature_there_is_nothing_to_check(run, key):
 @pytest.mark.slow
 @needs_clone
 def test_nothing_is_trained_again_for_a_run_that_somebody_else_signed(run, key, tmp_path):
-    assert make("sign", run, key).stdout == f"{run}/run.json.sig\n"
-    refused = make("reproduce", run, new_key(tmp_path / "stranger").with_suffix(".pub"))
+    assert make("sign", run, KEY=key).stdout == f"{run}/run.json.sig\n"
+    refused = make("reproduce", run, SIGNED_BY=new_key(tmp_path / "stranger").with_suffix(".pub"))
     assert refused.returncode != 0 and "stranger.pub signed" in refused.stderr and "epoch" not in refused.stdout
 
 
-def make(target: str, run: Path, key: Path) -> subprocess.CompletedProcess[str]:
-    command = ["make", "--no-print-directory", target, f"RUN={run}", f"KEY={key}"]
+def make(target: str, run: Path, **said: Path) -> subprocess.CompletedProcess[str]:
+    command = [
+        "make",
+        "--no-print-directory",
+        target,
+        f"RUN={run}",
+        *(f"{name}={value}" for name, value in said.items()),
+    ]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
