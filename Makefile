@@ -51,6 +51,8 @@ unexport WANDB_API_KEY
 else
 export WANDB_API_KEY
 endif
+# Kept bytecode: pytest rewrites each file of tests once, not in every process (16 of 38 CPU seconds of collecting them).
+unexport PYTHONDONTWRITEBYTECODE
 # Threads that wait a little, then sleep: as fast on an idle machine, and not a hundred times slower on a busy one.
 export GOMP_SPINCOUNT ?= 1000
 export HF_HUB_DISABLE_TELEMETRY := 1
