@@ -311,7 +311,7 @@ sign: $(INSTALLED) ## Sign a run's receipt, and so its weights' hashes, with an 
 	@$(MODULE).runs.signature sign "$(RUN)" "$(KEY)"
 
 check_signature: $(INSTALLED) ## Are receipt and weights what the owner of a key signed? RUN=outputs/DATE/TIME KEY=~/.ssh/id_ed25519.pub
-	@$(MODULE).runs.signature check "$(RUN)" "$(KEY)"
+	@$(MODULE).runs.signature check "$(RUN)" "$(if $(filter file,$(origin KEY)),$(KEY).pub,$(KEY))"
 
 ##@ Code
 .PHONY: test lint format docs check fuzz coverage card hub_push croissant course_report sbom sign check_signature lock clean help
