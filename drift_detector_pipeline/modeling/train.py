@@ -151,9 +151,9 @@ def _close_epoch(session: Session, epoch: int, metrics: Metrics) -> None:
         save_result(session, "best_model.safetensors")
     session.tracker.epochs(progress.history)
     log.info(
-        "epoch %d/%d  train_loss %.4f  val_loss %.4f  %s %.4f  %.0f images/s  %.1f s",
+        "epoch %d/%d  train_loss %.4f  val_loss %.4f  %s %.4f  %.*f %s/s  %.1f s",
         epoch + 1, session.settings.training.epochs, row["train_loss"], metrics.loss, column, metrics.headline,
-        row["images_per_second"], row["seconds"],
+        int(row["images_per_second"] < 10), row["images_per_second"], session.task.items, row["seconds"],
     )  # fmt: skip
 
 

@@ -118,6 +118,11 @@ class Receipt(_Part):
         return self.final.value(self.headline)
 
     @property
+    def items(self) -> str:
+        """What was counted, for people."""
+        return "clips" if self.task == "clips" else "images"
+
+    @property
     def file(self) -> Path:
         """Where it is written."""
         return self.folder / RECEIPT
