@@ -21,6 +21,7 @@ from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import disk_full_explained, write_json
 from drift_detector_pipeline.images.decoder import read_lie, upright_png
+from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.placed_boxes import Lie, upright
 from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.raw.formats.boxed import Boxed, Found, Upright
@@ -61,13 +62,15 @@ def main() -> int:
     """Convert what the words name: FROM TO, format=voc, out=PATH."""
     set_up_logging()
     words = [word.removeprefix("data.") for word in sys.argv[1:]]
-    own = {key: value for key, _, value in (word.partition("=") for word in words) if key in ("format", "out")}
+    pairs = [word.partition("=") for word in words]
+    own = {key: value for key, _, value in pairs if key in ("format", "out") and value}
     source, to, *others = [word for word in words if word.partition("=")[0] not in own] + ["", ""]
-    if not source or any(others) or to not in LAYOUTS or own.get("format") not in (None, *LAYOUTS):
+    once = len(own) == sum(key in own for key, _, _ in pairs)
+    if not (source and once) or any(others) or to not in LAYOUTS or own.get("format") not in (None, *LAYOUTS):
         known = ", ".join(LAYOUTS)
         raise ConfigError(
             f"{' '.join(sys.argv[1:])}: name a source and one of {known}: make convert FROM=PATH TO=yolo; "
-            f"ARGS may hold format=... of the source and out=PATH"
+            f"ARGS may hold format=... of the source and out=PATH, once each"
         )
     say(convert(Path(source), to, Path(own["out"]) if "out" in own else None, own.get("format")))
     return 0
@@ -107,7 +110,8 @@ def say(done: Converted) -> None:
     if not done.read and not done.lost:
         log.info("every box came along")
     log.info("not carried over, where there was any: %s", done.not_carried)
-    log.info('use it: make train ARGS="data=boxes data.raw_path=%s data.format=%s"', done.folder, done.to)
+    words = ["data=boxes", f"data.raw_path={done.folder}", f"data.format={done.to}"]
+    log.info("use it: make train %s", for_make(words))
 
 
 @contextmanager

@@ -93,6 +93,20 @@ def test_a_word_outside_args_is_refused_by_name(word: str, target: str) -> None:
 
 
 @needs_clone
+@pytest.mark.parametrize(
+    ("target", "words", "key"),
+    [
+        ("sign", [], ".ssh/id_ed25519"),
+        ("check_signature", [], ".ssh/id_ed25519.pub"),
+        ("check_signature", ["KEY=/x/theirs.pub"], "/x/theirs.pub"),
+        ("check_signature", ["KEY="], ""),
+    ],
+)
+def test_the_key_that_checks_is_the_public_one_unless_one_is_named(target: str, words: list[str], key: str) -> None:
+    assert make(target, *words, HOME="/x").stdout.rstrip().endswith(f'{key}"')
+
+
+@needs_clone
 def test_variables_that_make_knows_are_no_such_words() -> None:
     assert make("train", "ARGS=data=digits training.epochs=5", "VENV=.venv", "CI_MODE=true", RUN="x").returncode == 0
     assert make("train", **{"training.epochs": "5", "lower": "x"}).returncode == 0  # of the surroundings, not typed

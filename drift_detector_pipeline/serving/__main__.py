@@ -30,7 +30,7 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.release.artefact import MANIFEST
 from drift_detector_pipeline.serving.admission import Admission
 from drift_detector_pipeline.serving.app import build_app
-from drift_detector_pipeline.serving.asked_for import check_name, checkpoint_of
+from drift_detector_pipeline.serving.asked_for import check_name, check_useful, checkpoint_of
 from drift_detector_pipeline.serving.door import knocked, let_nobody_knock, open_door
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.following import Followed, open_champion
@@ -109,6 +109,7 @@ def _open(wanted: _Wanted) -> Service:
         found = open_engine(folder), Followed(place, None)
     engine, followed = found
     check_name(os.environ.get("MODEL_NAME", ""), engine)
+    check_useful(settings, engine)
     if engine.detector is None:
         log.warning("%s: %s", folder, engine.why_no_drift)
     requests = RequestLog(settings.database, keep_days=settings.retention_days)

@@ -9,7 +9,6 @@ import fcntl
 import itertools
 import json
 import math
-import shlex
 import shutil
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError
 from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.modeling.interruption import Interruption
 from drift_detector_pipeline.modeling.sweep.plan import LOCK, Plan
 from drift_detector_pipeline.modeling.sweep.search import Choice, trial_words
@@ -153,7 +153,7 @@ def shown_values(choice: Choice) -> dict[str, int | float | str]:
 
 def train_command(words: list[str]) -> str:
     """The make command of a training with these words."""
-    return f'make train ARGS="{shlex.join(words)}"'
+    return "make train " + for_make(words)
 
 
 @contextmanager
