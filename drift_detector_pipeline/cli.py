@@ -8,7 +8,6 @@ import ast
 import difflib
 import os
 import runpy
-import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from dotenv import load_dotenv
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.modeling.named import check_images, check_run, check_weights
+from drift_detector_pipeline.stopped import call, nothing_made
 
 _PACKAGE = "drift_detector_pipeline"
 
@@ -200,9 +200,10 @@ def _run(command: _Command, words: Sequence[str]) -> int:
     load_dotenv(".env")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    if command.before and (status := subprocess.call([sys.executable, "-m", f"{_PACKAGE}.{command.before}", *words])):
+    if command.before and (status := call([sys.executable, "-m", f"{_PACKAGE}.{command.before}", *words])):
         return status
     sys.argv = [command.module, *command.words, *words]
+    nothing_made()  # by this command
     try:
         runpy.run_module(f"{_PACKAGE}.{command.module}", run_name="__main__", alter_sys=True)
     except SystemExit as ended:

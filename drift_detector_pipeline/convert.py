@@ -28,6 +28,7 @@ from drift_detector_pipeline.raw.formats.boxed import Boxed, Found, Upright
 from drift_detector_pipeline.raw.formats.catalog import LAYOUTS, all_of, layout_of
 from drift_detector_pipeline.raw.formats.survey import Survey, nfc, survey
 from drift_detector_pipeline.raw.formats.values import each
+from drift_detector_pipeline.stopped import held_back
 
 _NO_AREA = "boxes without area: left out"
 _TURNED = "pictures that EXIF turns: written upright, as PNG"
@@ -121,13 +122,16 @@ def _new_folder(out: Path) -> Iterator[Path]:
         raise DataError(f"{out}: is there already and stays as it is; name another: ARGS=out=PATH")
     with disk_full_explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        partial: str | None = None
         try:
-            yield partial
-            partial.chmod(0o755)
-            partial.rename(out)
+            with held_back():
+                partial = tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
+            yield Path(partial)
+            Path(partial).chmod(0o755)
+            Path(partial).rename(out)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            if partial is not None:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(folder: Path, source: Survey, found: Found, to: str) -> Converted:

@@ -53,6 +53,8 @@ def test_own_words_are_taken_out_and_their_values_checked() -> None:
     assert read_command(["outputs/run", "split=val"], OWN) == Command(Path("outputs/run"), [], {"split": "val"}, [])
     with pytest.raises(ConfigError, match="split=test: choose from train, val"):
         read_command(["split=test"], OWN)
+    with pytest.raises(ConfigError, match="split=train: split=val is named before; name one"):
+        read_command(["outputs/run", "split=val", "split=train"], OWN)
 
 
 def test_a_second_run_is_refused_where_there_is_no_place_for_it() -> None:

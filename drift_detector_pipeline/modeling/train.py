@@ -37,6 +37,7 @@ from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.runs.machine import lost_process_explained, prepared, share_buffers, sum_over_processes
 from drift_detector_pipeline.runs.receipts import environment_facts, write_receipt
 from drift_detector_pipeline.runs.tracking.tracker import Result, Row
+from drift_detector_pipeline.stopped import keeping
 from drift_detector_pipeline.tasks.task import Metrics
 
 
@@ -61,7 +62,8 @@ def train(composed: Composed, after_step: Callable[[int], None] = lambda step: N
     with prepared(composed.settings.run) as machine, caught() as interruption, ExitStack() as held:
         session = open_session(composed, machine, interruption, held)
         try:
-            with session.profiler, lost_process_explained(machine, session.folder):
+            kept = f"checkpoints are kept; go on from the last with run.resume={session.folder}"
+            with keeping(kept), session.profiler, lost_process_explained(machine, session.folder):
                 finished = _run(session, after_step)
             if finished and machine.is_first:
                 _finish(session, composed)

@@ -13,7 +13,6 @@ import importlib.util
 import os
 import signal
 import socket
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -39,6 +38,7 @@ from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.service import Service
 from drift_detector_pipeline.serving.trial import open_trials
 from drift_detector_pipeline.settings_in_use import Export, Serving
+from drift_detector_pipeline.stopped import call
 
 _EXPORT = "drift_detector_pipeline.release.export"
 _KEPT_S = 75  # an idle connection: longer than load balancers keep theirs, so that they close first
@@ -125,8 +125,7 @@ def _export(folder: Path) -> None:
     if importlib.util.find_spec("torch") is None:
         raise DataError(f"{folder / MANIFEST}: no such file; export a finished run where it was trained: make export")
     log.info("%s: no artefact yet; the newest run is exported first", folder)
-    done = subprocess.run([sys.executable, "-m", _EXPORT, f"export.path={folder}"])
-    if done.returncode:
+    if call([sys.executable, "-m", _EXPORT, f"export.path={folder}"]):
         raise DataError(f"{folder}: no artefact, and none could be exported; see above")
 
 

@@ -33,6 +33,7 @@ from drift_detector_pipeline.modeling.sweep.search import Choice, trial_words
 from drift_detector_pipeline.runs.checkpoints import load_checkpoint
 from drift_detector_pipeline.runs.facts import RECEIPT
 from drift_detector_pipeline.runs.receipts import FINAL, read_receipt
+from drift_detector_pipeline.stopped import held_back
 from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
 RECORD, STARTED, FINISHED, FAILED = "trial.json", "started", "finished", "failed"
@@ -208,11 +209,12 @@ def _has_checkpoint(place: Path) -> bool:
 
 def _train(words: list[str], lock: int, interruption: Interruption) -> tuple[int, list[str]]:
     """Run a training, showing what it says and passing the first signal on; return exit status and last lines."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "drift_detector_pipeline.modeling.train", *words],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        pass_fds=[lock], preexec_fn=_end_with_parent, process_group=0,
-    )  # fmt: skip
+    with held_back():  # a signal before it hears any is a trial that stopped, none that failed
+        process = subprocess.Popen(
+            [sys.executable, "-m", "drift_detector_pipeline.modeling.train", *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            pass_fds=[lock], preexec_fn=_end_with_parent, process_group=0,
+        )  # fmt: skip
     assert process.stdout is not None
     said: deque[str] = deque(maxlen=100)
     reader = threading.Thread(target=_show, args=(process.stdout, said, interruption), daemon=True)
