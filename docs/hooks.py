@@ -15,7 +15,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "drift_detector_pipeline"
 PAGES = {"README.md": "index.md", "PHASE1.md": "phase1.md", "PHASE2.md": "phase2.md", "PHASE3.md": "phase3.md",
-         "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}  # fmt: skip
+         "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md",
+         "SECURITY.md": "security.md"}  # fmt: skip
 
 DRIFT = ("guide.md", "how.md", "python.md", "study.md")
 
