@@ -16,8 +16,11 @@ import errno
 import functools
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from drift_detector_pipeline.stopped import as_command, held_back
 
@@ -25,7 +28,8 @@ from drift_detector_pipeline.stopped import as_command, held_back
 # are no UTF-8.
 _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _BREAK_OF_A_NAME = re.compile(r"\n(?!  )")  # a message's own further lines are indented
-_OF_THE_DISK = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class PipelineError(Exception):
@@ -73,6 +77,18 @@ def visible(text: str, *, names_only: bool = False) -> str:
     return _BREAK_OF_A_NAME.sub(r"\\n", shown) if names_only else shown
 
 
+def disk_full(error: OSError, path: Path | None) -> str:
+    """What is full and what helps; who wrote may not tell where, which is then here or among temporary files."""
+    places = [path] if path else [Path.cwd(), Path(tempfile.gettempdir())]
+    existing = [next(one for one in (place, *place.absolute().parents) if one.exists()) for place in places]
+    free = [f"{shutil.disk_usage(one).free // 1_000_000} MB free" for one in existing]
+    where = free[0] if path else ", ".join(f"{place}: {one}" for place, one in zip(places, free, strict=True))
+    return (
+        f"{f'{path}: ' if path else ''}the disk is full or a limit is reached ({error.strerror}; {where}). What was "
+        "there before is unharmed. Free some space (`make clean` removes caches and partial files), then run it again."
+    )
+
+
 def exit_status(main: Callable[[], int]) -> Callable[[], int]:
     """Wrap a command so that a `PipelineError` becomes one message on stderr and exit status 1.
 
@@ -97,11 +113,11 @@ def _status(main: Callable[[], int]) -> int:
     except PipelineError as error:
         print(f"error: {visible(str(error), names_only=isinstance(error, DataError))}", file=sys.stderr)
     except OSError as error:
-        if error.errno not in _OF_THE_DISK or error.filename is None:
+        if error.errno in NO_SPACE:
+            said = disk_full(error, error.filename and Path(os.fsdecode(error.filename)))
+        elif error.errno in NOT_WRITABLE and error.filename is not None:
+            said = f"{error.filename}: {error.strerror}; what is read must be readable, and where results go writable"
+        else:
             raise
-        place = f"{error.filename}: {error.strerror}"
-        print(
-            f"error: {visible(place)}; what is read must be readable, and where results go writable",
-            file=sys.stderr,
-        )
+        print(f"error: {visible(said)}", file=sys.stderr)
     return 1

@@ -15,14 +15,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.errors import NO_SPACE, NOT_WRITABLE, DataError, disk_full
 from drift_detector_pipeline.stopped import held_back
 
 _Cell = TypeVar("_Cell")
 # Also as wide characters, which spreadsheets of East Asia take for the same.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -131,14 +129,9 @@ def disk_full_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_SPACE:
+        if error.errno not in NO_SPACE:
             raise
-        existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-        free_mb = shutil.disk_usage(existing).free // 1_000_000
-        raise DataError(
-            f"{path}: the disk is full or a limit is reached ({error.strerror}; {free_mb} MB free). What was there "
-            "before is unharmed. Free some space (`make clean` removes caches and partial files), then run it again."
-        ) from error
+        raise DataError(disk_full(error, path)) from error
 
 
 @contextlib.contextmanager

@@ -76,6 +76,16 @@ def nothing_made() -> None:
 
 
 @contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """What takes seconds to import, before anything is made: a signal ends it at once."""
+    before, _State.phase = _State.phase, _Phase.STARTING
+    try:
+        yield
+    finally:
+        _State.phase = before
+
+
+@contextlib.contextmanager
 def keeping(what: str) -> Iterator[None]:
     """Say in the sentence, while this is held, what is kept and how to go on."""
     before, _State.kept = _State.kept, what
@@ -205,7 +215,11 @@ def _ended(number: signal.Signals) -> int:
 
 
 def _leave(sentence: str) -> None:
-    """End without a word from anybody else."""
+    """End without a word from anybody else; temporary folders that libraries make on import are removed."""
+    if _State.phase is _Phase.STARTING:
+        sys.excepthook = lambda *_: None  # warnings, where they are errors
+        with contextlib.suppress(Exception):
+            atexit._run_exitfuncs()
     with contextlib.suppress(Exception):  # printed half, or nobody reads it
         sys.stdout.flush()
     if not _State.said:

@@ -42,8 +42,13 @@ def ran(work, cwd, number="SIGINT", after=""):
     code = COMMAND.format(work=work, number=number, after=after)
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=cwd, env=ci_environment(), capture_output=True, text=True,
-        timeout=60,
+        preexec_fn=heard, timeout=60,
     )  # fmt: skip
+
+
+def heard():
+    """What a shell starts in the background ignores Ctrl+C; what a person's terminal starts does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 AMID = {
@@ -133,6 +138,25 @@ def test_an_import_is_over_before_a_signal_amid_it_counts(tmp_path):
     assert (tmp_path / "whole").exists()
 
 
+def test_what_is_loaded_before_anything_is_made_is_not_waited_for_and_leaves_no_temporary_folder(tmp_path):
+    (tmp_path / "slow.py").write_text("import __main__, time\n__main__.hear()\nopen('whole', 'w').close()\n")
+    work = """
+import tempfile
+from drift_detector_pipeline.stopped import loading
+
+def work():
+    sys.path.append("")
+    global made
+    made = tempfile.TemporaryDirectory(dir=".")
+    with loading():
+        import slow
+"""
+    done = ran(work, tmp_path)
+    assert done.returncode == 130
+    assert done.stderr == "stopped by Ctrl-C before anything was made; the same command begins again\n"
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"slow.py"}
+
+
 def test_a_second_press_ends_it_at_once_and_the_same_press_told_twice_does_not(tmp_path):
     work = """
 def work():
@@ -180,7 +204,7 @@ def work():
 
 
 def test_who_imports_the_package_keeps_the_handlers():
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -209,7 +233,7 @@ def work():
     (tmp_path / "inner.py").write_text(inner)
     with subprocess.Popen(
         [sys.executable, "-c", COMMAND.format(work=work, number="SIGINT", after="")], cwd=tmp_path,
-        env=ci_environment(), stderr=subprocess.PIPE, text=True,
+        env=ci_environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heard,
     ) as running:  # fmt: skip
         wait_until(lambda: (tmp_path / "at_work").exists(), running)
         running.send_signal(number)
@@ -247,7 +271,7 @@ def test_data_processing_stopped_at_any_moment_ends_in_one_sentence_and_leaves_n
         number = list(STATUS)[place % 2]
         with subprocess.Popen(
             module_command("dataset", *words), cwd=ROOT, env=ci_environment(), stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, text=True, start_new_session=True,
+            stdout=subprocess.DEVNULL, text=True, start_new_session=True, preexec_fn=heard,
         ) as running:  # fmt: skip
             wait_until(lambda: reached(running), running)  # noqa: B023
             time.sleep(more_s)

@@ -24,6 +24,7 @@ from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.modeling.named import check_images, check_weights, newest_run
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.settings import Drift, Run
+from drift_detector_pipeline.stopped import loading
 
 _ALLOWED = (
     "run.device",
@@ -60,8 +61,9 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
     run = load_section(Run, ["run.precision=fp32", *overrides])
     check_weights(folder / "final_model.safetensors")
     check_images(images)
-    from drift_detector_pipeline.modeling.trained import open_trained  # what is not there is said before torch comes
-    from drift_detector_pipeline.runs.machine import prepared
+    with loading():  # what is not there is said before torch comes
+        from drift_detector_pipeline.modeling.trained import open_trained
+        from drift_detector_pipeline.runs.machine import prepared
 
     verdict: AnyVerdict
     with prepared(run) as machine, image_files(images) as found:

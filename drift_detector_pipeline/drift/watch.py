@@ -35,6 +35,7 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, 
 from drift_detector_pipeline.files import held_alone
 from drift_detector_pipeline.modeling.named import check_weights, newest_run
 from drift_detector_pipeline.settings import Run, Watch
+from drift_detector_pipeline.stopped import loading
 
 _ALLOWED = ("run.device", "run.threads", *(f"watch.{name}" for name in Watch.model_fields))
 _AT_ONCE = 64  # images between two states
@@ -61,8 +62,9 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
     if not images.is_dir():
         raise DataError(f"{images}: no such folder; for files, patterns and archives: make drift IMAGES=...")
     check_weights(run / "final_model.safetensors")
-    from drift_detector_pipeline.modeling.trained import open_trained  # what is not there is said before torch comes
-    from drift_detector_pipeline.runs.machine import prepared
+    with loading():  # what is not there is said before torch comes
+        from drift_detector_pipeline.modeling.trained import open_trained
+        from drift_detector_pipeline.runs.machine import prepared
 
     with prepared(machine_settings) as machine, stopping() as stop:
         trained = open_trained(run / "final_model.safetensors", machine)

@@ -11,6 +11,7 @@ from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.modeling.named import WEIGHTS, check_images, check_weights
+from drift_detector_pipeline.stopped import loading
 
 
 @exit_status
@@ -23,8 +24,9 @@ def main() -> int:
     if command.target:
         check_weights(_weight_file(command.target, weights))
     check_images(command.images)
-    from drift_detector_pipeline.modeling.labels import predict
-    from drift_detector_pipeline.runs.receipts import newest_finished
+    with loading():
+        from drift_detector_pipeline.modeling.labels import predict
+        from drift_detector_pipeline.runs.receipts import newest_finished
 
     set_up_logging()
     done = predict(_weight_file(command.target or newest_finished(), weights), command.images, command.overrides)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from drift_detector_pipeline.files import NOT_WRITABLE, file_hash
+from drift_detector_pipeline.errors import NOT_WRITABLE
+from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.frames.decode_clips import footage_hash
 from drift_detector_pipeline.processed.manifest import NOTHING, Manifest, find_whole, write_manifest
 from drift_detector_pipeline.raw.archives import archives_of

@@ -7,8 +7,8 @@ before its bytes are used.
 import re
 from pathlib import Path
 
-from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import NOT_WRITABLE, write_atomically
+from drift_detector_pipeline.errors import NOT_WRITABLE, DataError
+from drift_detector_pipeline.files import write_atomically
 
 ENDING = ".sha256"
 _LINE = re.compile(r"([0-9a-fA-F]{64})(?:\s.*)?\s*")

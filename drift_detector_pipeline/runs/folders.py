@@ -6,6 +6,7 @@ Read by modeling/session.py; the receipt is for everybody.
 """
 
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from drift_detector_pipeline.config import Composed
 from drift_detector_pipeline.errors import ResumeError
-from drift_detector_pipeline.files import held_alone, make_folder, write_atomically
+from drift_detector_pipeline.files import disk_full_explained, held_alone, make_folder, write_atomically
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.runs.checkpoints import NAMES, load_checkpoint, read_identity
 from drift_detector_pipeline.runs.facts import RECEIPT
@@ -53,14 +54,16 @@ def run_folder(composed: Composed, identity: dict[str, object]) -> Iterator[tupl
 
     A new run's folder holds the composed configuration in .hydra/, as Hydra's own runs have it. If nobody named it and
     it is there already, it is another one. Raises ResumeError if the run is finished, not there, was another one, has
-    another folder or goes on in another process, or if a named folder holds a run.
+    another folder or goes on in another process, or if a named folder holds a run. A new folder in which an error comes
+    before the first checkpoint is removed.
     """
     folder, resumed = _choose(composed, identity)
+    new = not folder.exists()
     if resumed or composed.run_folder_chosen:
         folder.mkdir(parents=True, exist_ok=True)
     else:
-        folder = make_folder(folder)
-    with held_alone(folder / _LOCK) as alone:
+        folder, new = make_folder(folder), True
+    with _nothing_half(folder, new), held_alone(folder / _LOCK) as alone:
         if not alone:
             raise ResumeError(f"{folder}: another process trains there; wait for it, or choose another hydra.run.dir")
         if resumed:
@@ -69,6 +72,17 @@ def run_folder(composed: Composed, identity: dict[str, object]) -> Iterator[tupl
             _refuse_used_folder(folder)
             _write_composed(folder, composed)
         yield folder, resumed
+
+
+@contextmanager
+def _nothing_half(folder: Path, new: bool) -> Iterator[None]:
+    try:
+        with disk_full_explained(folder):  # TensorBoard does not tell where it wrote
+            yield
+    except BaseException:
+        if new and not any((folder / "checkpoints" / name).exists() for name in NAMES):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _choose(composed: Composed, identity: dict[str, object]) -> tuple[Path, bool]:

@@ -20,6 +20,7 @@ from drift_detector_pipeline.modeling.named import WEIGHTS, check_images, check_
 from drift_detector_pipeline.raw.formats.clips import VIDEOS
 from drift_detector_pipeline.raw.listing import files_below
 from drift_detector_pipeline.settings_in_use import Predict
+from drift_detector_pipeline.stopped import loading
 
 _OF_THE_MACHINE = ("run.device", "run.precision", "run.threads")
 _OF_BOXES = ("predict.threshold", "predict.tile_px", "predict.codec")
@@ -39,7 +40,8 @@ def main() -> int:
     check_images(command.images)
     set_up_logging()
     videos = _videos(video)  # whether they are some is known before PyTorch is
-    from drift_detector_pipeline.runs.receipts import newest_finished
+    with loading():
+        from drift_detector_pipeline.runs.receipts import newest_finished
 
     file = _weight_file(command.target or newest_finished(), weights)
     of_the_machine = [word for word in command.overrides if word.partition("=")[0] in _OF_THE_MACHINE]

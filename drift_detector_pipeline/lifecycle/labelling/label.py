@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command, refuse_others, stopping
 from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
@@ -21,6 +21,7 @@ from drift_detector_pipeline.lifecycle.labelling.basket_file import TABLE, Baske
 from drift_detector_pipeline.lifecycle.labelling.desk import Desk, picture
 
 PORT = 8002
+_LOOK_S = 0.5  # on Windows a wait that is longer hears of Ctrl+C at its end
 _PAGE = Path(__file__).parent / "label_page"
 _PARTS = {"/": ("index.html", "text/html"), "/label.js": ("label.js", "text/javascript"),
           "/label.css": ("label.css", "text/css")}  # fmt: skip
@@ -42,14 +43,13 @@ def main() -> int:
     basket = read_basket(command.target or newest_basket())
     desk = Desk(basket)
     desk.labels()  # damage is said now
-    with open_desk(desk, _port(words)) as server:
+    with open_desk(desk, _port(words)) as server, stopping() as stop:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         say.info("http://127.0.0.1:%d shows %d images; Ctrl+C ends", server.server_port, len(basket.images))
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            say.info(
-                "%d of %d labelled; go on: make label BASKET=%s", len(desk.labels()), len(basket.images), _shown(basket)
-            )
+        while not stop.wait(_LOOK_S):
+            pass
+        server.shutdown()
+    say.info("%d of %d labelled; go on: make label BASKET=%s", len(desk.labels()), len(basket.images), _shown(basket))
     say.info("take the labels in: make labels FILE=%s/%s", _shown(basket), TABLE)
     return 0
 
