@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from drift_detector_pipeline.stopped import held_back
 _Cell = TypeVar("_Cell")
 # Also as wide characters, which spreadsheets of East Asia take for the same.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_SEAL = "facts_sha256"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -110,6 +111,23 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; file names that are no UTF-8 come back as they were."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values`, as JSON has them, and a hash of them all."""
+    own = {name: value for name, value in values.items() if name != _SEAL}
+    return own | {_SEAL: _hash_of(own)}
+
+
+def is_as_sealed(values: Mapping[str, Any]) -> bool:
+    """Whether JSON that was read is what `sealed` gave; so is what was written before there were seals."""
+    own = {name: value for name, value in values.items() if name != _SEAL}
+    return _SEAL not in values or values[_SEAL] == _hash_of(own)
+
+
+def _hash_of(values: Mapping[str, Any]) -> str:
+    plain = json.loads(json.dumps(values))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def spreadsheet_row(cells: Iterable[_Cell]) -> list[_Cell | str]:

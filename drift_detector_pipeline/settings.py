@@ -177,9 +177,9 @@ class Run(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     precision: Literal["auto", "fp32", "bf16"]
-    threads: Positive | Literal["auto"]
+    threads: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"]
     bits: Literal["default", "portable"] = "default"  # portable: the same on any x86-64 with AVX2; see `portable`
-    resume: str | None
+    resume: Annotated[str, Field(min_length=1)] | None
     checkpoint_every: Positive
 
 

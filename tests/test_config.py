@@ -402,3 +402,15 @@ def test_a_run_folder_and_the_home_folder_are_paths_too() -> None:
 def test_where_a_path_cannot_be_guessed_the_error_shows_its_quotes() -> None:
     with pytest.raises(ConfigError, match=r"""'data.raw_path="my photos \(1\)"'"""):
         config.parse(["data.raw_path=/x/archive (1)"])
+
+
+@pytest.mark.parametrize("key", ["data.raw_path", "data.processed_path", "export.path", "serving.keep_images"])
+@pytest.mark.parametrize("value", ["", '" "'])
+def test_an_empty_path_is_not_the_folder_one_stands_in(key: str, value: str) -> None:
+    assert f"{key}: Input should be a path that is not empty, got " in refusal(f"{key}={value}")
+
+
+def test_numbers_that_are_slips_are_refused_before_an_array_has_that_length() -> None:
+    assert "run.threads: Input should be less than or equal to 4096" in refusal("run.threads=1000000")
+    assert "training.batch_size: Input should be less than" in refusal("training.batch_size=99999999999999999999")
+    assert "run.resume: String should have at least 1 character" in refusal("run.resume=")

@@ -24,7 +24,7 @@ from drift_detector_pipeline.drift.risk import Risk
 from drift_detector_pipeline.drift.scores.phi import describe_scores, from_arrays, missing, to_arrays
 from drift_detector_pipeline.drift.second_look import Recentring
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import write_atomically, write_json
+from drift_detector_pipeline.files import is_as_sealed, sealed, write_atomically, write_json
 
 FILE, FACTS = "reference.npz", "reference.json"
 _Part = TypeVar("_Part", Recentring, CopyErrors, Usual)
@@ -64,7 +64,7 @@ def save_reference(
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / FILE, buffer.getvalue())
-    write_json(folder / FACTS, {**facts, **own})
+    write_json(folder / FACTS, sealed({**facts, **own}))
 
 
 def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -74,6 +74,8 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
     """
     try:
         facts: dict[str, Any] = json.loads((folder / FACTS).read_bytes())
+        if not isinstance(facts, dict) or not is_as_sealed(facts):
+            raise ValueError("changed since it was written")
         content = (folder / FILE).read_bytes()
         if isinstance(facts, dict) and facts.get("task") == "boxes":
             raise DataError(
@@ -95,7 +97,16 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
         return reference, facts, _below(arrays, "extra.")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no reference there; build it: make drift_reference RUN=...") from error
-    except (OSError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, BadZipFile) as error:
+    except (
+        OSError,
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+        AttributeError,
+        BadZipFile,
+    ) as error:
         raise DataError(
             f"{folder / FACTS}: damaged ({type(error).__name__}: {error}); build it again: make drift_reference"
         ) from error

@@ -1,7 +1,7 @@
 """A weight file ready to compute with, and what it says of images.
 
-In: a safetensors file written by a run, and nothing else. Out: a `Trained` on its device, in its precision. Read by
-whatever looks at a finished model: evaluation.py, labels.py, drift.
+In: a safetensors file written by a run; the receipt beside it, if there is one, has to agree. Out: a `Trained` on its
+device, in its precision. Read by whatever looks at a finished model: evaluation.py, labels.py, drift.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from drift_detector_pipeline.modeling.loaders import Batch
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.networks.weights import clip_cut, load_model, read_description
 from drift_detector_pipeline.runs.machine import Machine, instruction_set
+from drift_detector_pipeline.runs.receipts import check_beside
 from drift_detector_pipeline.tasks.catalog import task_named
 from drift_detector_pipeline.tasks.task import Output, Task, View
 
@@ -42,7 +43,10 @@ class Trained(NamedTuple):
 
 
 def open_trained(file: Path, machine: Machine) -> Trained:
-    """Load a weight file onto `machine`. Raises ModelError if it is missing, damaged or foreign."""
+    """Load a weight file onto `machine`.
+
+    Raises ModelError if it is missing, damaged, foreign, or not the one that a receipt beside it names.
+    """
     task = task_named(read_description(file).get("task"))
     module, header = load_model(file, task.create)
     try:
@@ -53,9 +57,9 @@ def open_trained(file: Path, machine: Machine) -> Trained:
         cut = clip_cut(header)
         if (cut is not None) != task.over_time:
             raise ModelError(f"{file}: is for {task.name} and {'says' if cut else 'does not say'} how clips are cut")
-        return Trained(
-            task, network, header["architecture"], list(header["classes"]), *sizes, file, file_hash(file), cut
-        )
+        sha256 = file_hash(file)
+        check_beside(file, sha256)
+        return Trained(task, network, header["architecture"], list(header["classes"]), *sizes, file, sha256, cut)
     except (KeyError, TypeError) as error:
         raise ModelError(f"{file}: its header lacks {error}; it was not written by this pipeline") from error
 

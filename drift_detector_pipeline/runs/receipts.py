@@ -4,6 +4,7 @@ Written by modeling/train.py as the last file of a run, read by everybody who as
 once, here.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -228,6 +229,17 @@ def read_receipt(folder: Path) -> Receipt:
         raise ResumeError(f"{path}: no whole receipt ({_problems(error)})") from error
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ResumeError(f"{path}: no whole receipt ({type(error).__name__}: {error})") from error
+
+
+def check_beside(file: Path, sha256: str) -> None:
+    """Raise ModelError if a run's receipt lies beside a weight file of this SHA-256 and names another.
+
+    Where there is none, or it does not know the file, nothing is known.
+    """
+    with contextlib.suppress(ResumeError):
+        receipt = read_receipt(file.parent)
+        if file.name in receipt.weights_sha256:
+            receipt.check_weights(file, sha256)
 
 
 def newest_finished() -> Path:

@@ -57,9 +57,11 @@ def test_a_saved_detector_says_the_same_and_is_bound_to_its_network(detector, tm
     with pytest.raises(DataError, match="reference of boxes"):
         DriftDetector.load(tmp_path, lambda images: images)
     facts = json.loads((tmp_path / "reference.json").read_text())
-    (tmp_path / "reference.json").write_text(json.dumps(facts | {"classes": 3}))
-    with pytest.raises(DataError, match="damaged"):
-        BoxDetector.load(tmp_path, MODEL)
+    unsealed = {name: value for name, value in facts.items() if name != "facts_sha256"}
+    for spoiled in (unsealed | {"classes": 3}, facts | {"map50": 0.5}, [facts], "facts", None):
+        (tmp_path / "reference.json").write_text(json.dumps(spoiled))
+        with pytest.raises(DataError, match=r"damaged .* build it again"):
+            BoxDetector.load(tmp_path, MODEL)
 
 
 def test_too_few_images_are_counted_and_not_judged(detector):

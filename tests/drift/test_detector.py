@@ -169,12 +169,22 @@ def test_facts_that_are_not_whole_are_refused(example, tmp_path, facts):
         DriftDetector.load(tmp_path, example["model"])
 
 
+def test_a_number_that_changed_in_the_facts_is_noticed(example, tmp_path):
+    for name in ("reference.npz", "reference.json"):
+        (tmp_path / name).write_bytes((example["folder"] / name).read_bytes())
+    whole = json.loads((tmp_path / "reference.json").read_text())
+    (tmp_path / "reference.json").write_text(json.dumps(whole | {"accuracy": 0.123}))
+    with pytest.raises(DataError, match=r"changed since it was written\); build it again"):
+        DriftDetector.load(tmp_path, example["model"])
+
+
 ODD = [None, -1, 0, 10**9, 10**400, 1.5, "", "x", [], [None], {}, [[]], True, [1e999] * 3]
 
 
 def test_facts_with_a_part_that_is_missing_or_impossible_are_refused(example, tmp_path):
     (tmp_path / "reference.npz").write_bytes((example["folder"] / "reference.npz").read_bytes())
     whole = json.loads((example["folder"] / "reference.json").read_text())
+    del whole["facts_sha256"]  # as before there were seals
     inside = whole["preparation"]
     headers = (
         [("preparation", odd) for odd in ODD] + [("classes", odd) for odd in ODD] + [("sha256", odd) for odd in ODD]

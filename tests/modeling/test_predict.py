@@ -272,3 +272,14 @@ def test_an_error_of_one_name_is_one_line(weights, photos, monkeypatch, capsys):
 def test_settings_of_boxes_are_refused_where_there_are_none(word, weights):
     with pytest.raises(ConfigError, match=rf"{word}: is for models of boxes; this one is for classification"):
         predict(weights, ["photo.png"], [word])
+
+
+def test_a_header_that_changed_is_noticed_by_the_receipt_beside_it(weights, photos, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(weights.parent, run, ignore=shutil.ignore_patterns("predictions"))
+    content = (run / weights.name).read_bytes()
+    (run / weights.name).write_bytes(content.replace(b"cat", b"bat", 1))
+    with pytest.raises(ModelError, match=r"final_model\.safetensors: SHA-256 .* not what .*run\.json says"):
+        predict(run / weights.name, [str(photos / "a.png")], [])
+    (run / "run.json").write_text("{")  # not whole: nothing is known
+    assert predict(run / weights.name, [str(photos / "a.png")], []).predicted == 1

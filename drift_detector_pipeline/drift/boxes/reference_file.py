@@ -26,7 +26,7 @@ from drift_detector_pipeline.drift.preparation import Preparation, preparation_f
 from drift_detector_pipeline.drift.reference import Moves
 from drift_detector_pipeline.drift.reference_file import FACTS, FILE
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import write_atomically, write_json
+from drift_detector_pipeline.files import is_as_sealed, sealed, write_atomically, write_json
 
 TASK = "boxes"
 _AGAIN = "build it again: make drift_reference RUN=..."
@@ -71,13 +71,15 @@ def save_box_reference(
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / FILE, buffer.getvalue())
-    write_json(folder / FACTS, {**facts, **own})
+    write_json(folder / FACTS, sealed({**facts, **own}))
 
 
 def load_box_reference(folder: Path) -> SavedBoxes:
     """Read what `save_box_reference` wrote. Raises DataError if a file is missing or they do not belong together."""
     try:
         facts: dict[str, Any] = json.loads((folder / FACTS).read_bytes())
+        if not isinstance(facts, dict) or not is_as_sealed(facts):
+            raise ValueError("changed since it was written")
         content = (folder / FILE).read_bytes()
         if facts.get("task") != TASK:
             raise DataError(f"{folder / FACTS}: a reference of labels, not of boxes; {_AGAIN}")
@@ -87,7 +89,16 @@ def load_box_reference(folder: Path) -> SavedBoxes:
             return _from_arrays(dict(file), facts)
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no reference there; build it: make drift_reference RUN=...") from error
-    except (OSError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, BadZipFile) as error:
+    except (
+        OSError,
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+        AttributeError,
+        BadZipFile,
+    ) as error:
         raise DataError(f"{folder / FACTS}: damaged ({type(error).__name__}: {error}); {_AGAIN}") from error
 
 
