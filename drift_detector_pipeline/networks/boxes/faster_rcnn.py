@@ -100,9 +100,10 @@ class FasterRcnn(nn.Module):
         regions, losses = self._propose(features, learn, side_px)
         said = sum(losses.values(), features[0].new_zeros(()))
         sampled, _, labels, changes = self.roi.select_training_samples(list(regions), learn)
-        if any(map(len, labels)):  # else all is ignored
-            said = said + sum(fastrcnn_loss(*self._predict(features, sampled, side_px), labels, changes))
-        return regions, said
+        if any(map(len, labels)):
+            return regions, said + sum(fastrcnn_loss(*self._predict(features, sampled, side_px), labels, changes))
+        nothing = sum(weights.sum() for weights in self.roi.parameters()) * 0  # all is ignored here, perhaps not in
+        return regions, said + nothing  # the batches of other processes, which wait for a gradient of each weight
 
     def _contents(
         self, features: list[torch.Tensor], regions: torch.Tensor, side_px: int
