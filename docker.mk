@@ -73,7 +73,7 @@ MOUNTS += $(foreach path,$(sort $(filter-out data data/% models models/% outputs
 
 ##@ Container
 .PHONY: docker_build docker_sbom docker_image ensure_host_dvc_cache
-docker_build: ## Build the image; print what its layers weigh; fail above 600 MB on top of base, PyTorch and CUDA
+docker_build: ## Build the image and print the size of its layers; fails above 600 MB without base, PyTorch and CUDA
 	@$(CLIENT_MUST_BUILD)
 	@commit=$$(git rev-parse HEAD 2>/dev/null) || commit=; \
 	[ -z "$$commit" ] || [ -z "$$(git status --porcelain)" ] || commit=$$commit-dirty; \
@@ -84,64 +84,64 @@ docker_build: ## Build the image; print what its layers weigh; fail above 600 MB
 		$(DOCKER) run --rm --interactive --entrypoint python $(IMAGE) -m drift_detector_pipeline.deploy.container_size
 	@touch $(BUILT)
 
-docker_sbom: docker_image ## All packages of Python and Debian in the image, as CycloneDX JSON: reports/sbom_image.json, or ARGS=FILE
+docker_sbom: docker_image ## List all Python and Debian packages in the image as CycloneDX JSON: reports/sbom_image.json, or ARGS=FILE
 	@mkdir -p "$(dir $(or $(ARGS),reports/sbom_image.json))"
 	@$(DOCKER) run --rm --entrypoint python $(IMAGE) -m drift_detector_pipeline.deploy.sbom installed >"$(or $(ARGS),reports/sbom_image.json)"
 	@echo "$(or $(ARGS),reports/sbom_image.json)"
 
-docker_image: ## Build the image if it is missing or older than what it holds
+docker_image: ## Build the image if it is missing or older than the code
 	@if $(DOCKER) image inspect $(IMAGE) >/dev/null 2>&1; then $(MAKE) --silent $(BUILT); else $(MAKE) --silent docker_build; fi
 
 $(BUILT): $(IMAGE_FILES)
 	@echo "building the image again: the code is newer"
 	@$(MAKE) --silent docker_build DOCKER_BUILD_OPTS="$(DOCKER_BUILD_OPTS) --quiet" >/dev/null
 
-ensure_host_dvc_cache: ## Make the folders that containers share with the host, as you
+ensure_host_dvc_cache: ## Create the folders that containers share with the host, owned by you
 	@mkdir -p "$(HOST_DVC_CACHE_DIR)" data models outputs
 
-docker_shell: ## A shell in the container
-docker_dvc_pull: ## Fetch the raw data from the DVC remote
-docker_process_data: ## Raw archive or folder to packed images
+docker_shell: ## Open a shell in the container
+docker_dvc_pull: ## Download the raw data from the DVC remote
+docker_process_data: ## Turn a raw archive or folder into packed images
 docker_train: docker_process_data ## Train: the same weights as make train
-docker_evaluate: ## Measure a finished run: RUN=outputs/DATE/TIME
+docker_evaluate: ## Measure accuracy: RUN=outputs/DATE/TIME
 docker_predict: ## Label images: IMAGES="photos/*.jpg"
-docker_profile: docker_process_data ## Where a training step's time goes
-docker_drift_reference: ## Learn what a run's training world looks like: RUN=outputs/DATE/TIME
-docker_drift: ## Do images look like the training world, how accurate is the model on them? IMAGES=FOLDER
-docker_test: ## The tests of what an image can break, inside
+docker_profile: docker_process_data ## Show where a training step's time goes
+docker_drift_reference: ## Learn what a run's usual images look like: RUN=outputs/DATE/TIME
+docker_drift: ## Check whether images look like the usual ones, and estimate the accuracy on them: IMAGES=FOLDER
+docker_test: ## Run the tests that could fail only in the container
 docker_quickstart: ## Train on handwritten digits
-docker_receipt: ## A finished run as Markdown, appended to MARKDOWN if that is set: RUN=outputs/DATE/TIME
+docker_receipt: ## Print a finished run as Markdown, or append it to the file MARKDOWN: RUN=outputs/DATE/TIME
 
 ##@ Published images
 .PHONY: docker_sign docker_verify
-docker_sign: ## Sign images in a registry by what they hold, with the identity of this workflow: ARGS="ghcr.io/OWNER/NAME@sha256:..."
+docker_sign: ## Sign images in a registry by their digest, with the identity of this workflow: ARGS="ghcr.io/OWNER/NAME@sha256:..."
 	@cosign sign --yes $(ARGS)
 
 SIGNER ?= ^https://github.com/[^/]+/[^/]+/\.github/workflows/images\.yml@refs/tags/v
-docker_verify: ## Was an image built and signed by the workflow images of this repository? ARGS=IMAGE SIGNER=PATTERN
+docker_verify: ## Check that an image was built and signed by this repository's workflow: ARGS=IMAGE SIGNER=PATTERN
 	@cosign verify --certificate-oidc-issuer https://token.actions.githubusercontent.com \
 		--certificate-identity-regexp '$(SIGNER)' $(ARGS)
 
 ##@ What continuous integration runs
 .PHONY: docker_check docker_bench smoke docker_smoke receipt
-docker_check: $(DEVELOPED) docker_image ## Tests of the image: bits, signals, owners, secrets, Drive, S3, two machines
+docker_check: $(DEVELOPED) docker_image ## Test the image: identical weights, signals, file owners, secrets, Drive, S3, two machines
 	@DOCKER_TESTS=true $(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) -m "" tests/deploy/test_docker*.py $(ARGS)
 
 # Real photographs where there is a key for the DVC remote; handwritten digits where there is none, as in a fork.
 HAS_KEY = $(GDRIVE_CREDENTIALS_DATA)$(GDRIVE_CREDENTIALS_DATA_CONTENT)$(wildcard $(HOST_SERVICE_ACCOUNT_KEY_PATH))
 SMOKE = $(if $(HAS_KEY),training.epochs=1,+experiment=quickstart training.epochs=2)
-docker_bench: $(INSTALLED) docker_image ## Training speed in the container against the host: reports/container_speed.json
+docker_bench: $(INSTALLED) docker_image ## Compare training speed in the container and on the host: reports/container_speed.json
 	@$(MODULE).proof.container_speed $(ARGS)
 
-smoke: ## Pull the data if there is a key, train briefly
+smoke: ## Download the data if there is a key, then train briefly
 	@$(if $(HAS_KEY),$(MAKE) --silent dvc_pull ARGS=)
 	@$(MAKE) --silent train ARGS="$(or $(ARGS),$(SMOKE))"
 
-docker_smoke: ## The same in the container
+docker_smoke: ## Download the data if there is a key, then train briefly, in the container
 	@$(if $(HAS_KEY),$(MAKE) --silent docker_dvc_pull ARGS=)
 	@$(MAKE) --silent docker_train ARGS="$(or $(ARGS),$(SMOKE))"
 
-receipt: $(INSTALLED) ## A finished run as Markdown, appended to MARKDOWN if that is set: RUN=outputs/DATE/TIME
+receipt: $(INSTALLED) ## Print a finished run as Markdown, or append it to the file MARKDOWN: RUN=outputs/DATE/TIME
 	@$(MODULE).modeling.summary "$(RUN)" $(TO_MARKDOWN)
 
 RUNS := $(addprefix docker_,shell dvc_pull process_data train evaluate predict profile drift_reference drift test \
@@ -179,13 +179,13 @@ NEEDS_ARTEFACT = test -f "$(call absolute,$(ARTEFACT))/artefact.json" -o -f "$(c
 	{ echo "error: $(ARTEFACT)/artefact.json: no such file; export a finished run: make export, or name another folder: ARTEFACT=PATH" >&2; exit 1; }
 
 .PHONY: docker_serve_image docker_serve up down
-docker_serve_image: ## Build the image of the service: no PyTorch, a fifteenth of the training image
+docker_serve_image: ## Build the service image: no PyTorch, a fifteenth of the size of the training image
 	@$(CLIENT_MUST_BUILD)
 	@$(DOCKER) build --quiet --file Dockerfile.serve --tag $(SERVE_IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
 		--build-arg PIPELINE_COMMIT=$$(git rev-parse HEAD 2>/dev/null) \
 		$(if $(PIP_INDEX_URL),--secret id=pip_index_url$(COMMA)env=PIP_INDEX_URL) $(DOCKER_BUILD_OPTS) . >/dev/null
 
-docker_serve: ## make serve in a confined container: ARTEFACT=FOLDER PORT=8000 ARGS="serving.window=512"; the log is a volume
+docker_serve: ## Run make serve in a confined container, with its log on a volume: ARTEFACT=FOLDER PORT=8000 ARGS="serving.window=512"
 	@$(NEEDS_ARTEFACT)
 	@$(MAKE) --silent docker_serve_image
 	@exec $(DOCKER) run --rm --stop-timeout 90 --name "pipeline-serve-$$$$" $(CONFINED) \
@@ -194,7 +194,7 @@ docker_serve: ## make serve in a confined container: ARTEFACT=FOLDER PORT=8000 A
 		$(if $(NAMED_ARTEFACT),$(call read_only,$(ARTEFACT),/artefact),$(call if_there,$(ARTEFACT),/artefact)) \
 		$(DOCKER_OPTS) $(SERVE_IMAGE) $(ARGS)
 
-up: ## Service, monitor, PostgreSQL, Prometheus, Alertmanager and Grafana, until make down: ARTEFACT=FOLDER
+up: ## Start service, monitor, PostgreSQL, Prometheus, Alertmanager and Grafana: ARTEFACT=FOLDER
 	@$(NEEDS_ARTEFACT)
 	@$(DOCKER) compose version >/dev/null 2>&1 || { echo "error: $(DOCKER) has no component compose, which starts several" \
 		"containers together; install it, e.g.: apt-get install docker-compose-plugin" >&2; exit 1; }
@@ -202,5 +202,5 @@ up: ## Service, monitor, PostgreSQL, Prometheus, Alertmanager and Grafana, until
 	@$(COMPOSE) up --detach --wait $(ARGS)
 	@echo "service http://127.0.0.1:$(PORT)   Grafana http://127.0.0.1:3000   Prometheus http://127.0.0.1:9090"
 
-down: ## Stop what make up started; the request log and the measurements stay, ARGS=--volumes removes them
+down: ## Stop what make up started; log and measurements are kept, unless ARGS=--volumes
 	@$(COMPOSE) down $(ARGS)

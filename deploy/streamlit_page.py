@@ -45,6 +45,8 @@ def picture(file: Any) -> None:
 
 def answer(said: dict[str, Any]) -> None:
     """Labels as bars, a clip's seconds as a table, things and frames as numbers."""
+    if "top3" in said:
+        streamlit.subheader(said["label"])  # which a threshold of the service may decide, not the longest bar
     for one in said.get("top3", []):
         streamlit.progress(one["probability"], f"{one['label']}: {one['probability']:.1%}")
     if timeline := said.get("timeline"):
@@ -78,7 +80,8 @@ def page() -> None:
     streamlit.header("Does the world still look as in training?")
     drift = ask("/drift")
     newest = drift.get("newest")
-    streamlit.write(newest["summary"] if newest else drift.get("detail", "No verdict yet: it takes a whole window."))
+    for sentence in newest["summary"] if newest else [drift.get("detail", "No verdict yet: it takes a whole window.")]:
+        streamlit.write(sentence)
 
 
 if runtime.exists():

@@ -15,7 +15,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "drift_detector_pipeline"
 PAGES = {"README.md": "index.md", "PHASE1.md": "phase1.md", "PHASE2.md": "phase2.md", "PHASE3.md": "phase3.md",
-         "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}  # fmt: skip
+         "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md",
+         "SECURITY.md": "security.md"}  # fmt: skip
 
 DRIFT = ("guide.md", "how.md", "python.md", "study.md")
 
@@ -45,7 +46,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     drift = [{_title(ROOT / "docs" / "drift" / name): f"drift/{name}"} for name in DRIFT]
     papers: list[Any] = [{_title(ROOT / name): target} for name, target in PAGES.items() if (ROOT / name).exists()]
     api = [{f"{number}. {title}": f"api/{number:02d}.md"} for number, (title, _) in enumerate(_map(), start=1)]
-    config["nav"] = [{"Start": "index.md"}, {"Drift": drift}, {"Guides": guides}, {"Papers": papers[1:]}, {"API": api}]
+    config["nav"] = [{"Start": "index.md"}, {"Drift": drift}, {"Guides": guides}, {"Project": papers[1:]}, {"API": api}]
     return config
 
 

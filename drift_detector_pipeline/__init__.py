@@ -2,6 +2,7 @@
 
 The ground:
 
+    stopped          Ctrl-C and SIGTERM at any moment
     errors           everything raised on purpose
     console          log lines and progress bars
     files            atomic writes, hashes, locks
@@ -49,3 +50,7 @@ Around it:
 Each folder's docstring is the map of its modules. Stages talk through files: a later stage reads what an earlier one
 wrote, never its objects.
 """
+
+from drift_detector_pipeline.stopped import install
+
+install()

@@ -8,7 +8,6 @@ import ast
 import difflib
 import os
 import runpy
-import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from dotenv import load_dotenv
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.modeling.named import check_images, check_run, check_weights
+from drift_detector_pipeline.stopped import call, nothing_made
 
 _PACKAGE = "drift_detector_pipeline"
 
@@ -33,66 +33,72 @@ class _Command(NamedTuple):
 
 COMMANDS = {
     "quickstart": _Command("quickstart", "train on handwritten digits and show the result"),
-    "verify": _Command("verify", "try every stage on this machine and say what works"),
-    "pull": _Command("raw.remote", "fetch the raw data from the DVC remote", ("pull",)),
-    "push": _Command("raw.remote", "send the raw data to the DVC remote", ("push",)),
+    "verify": _Command("verify", "run every stage on this machine and report what works"),
+    "pull": _Command("raw.remote", "download the raw data from the DVC remote", ("pull",)),
+    "push": _Command("raw.remote", "upload the raw data to the DVC remote", ("push",)),
     "status": _Command("raw.remote", "compare the raw data with its .dvc files and the remote", ("status",)),
-    "dataset": _Command("dataset", "raw archive or folder to packed images: data=cifar10"),
-    "convert": _Command("convert", "boxes of one layout as a folder of another: FROM yolo, coco, voc or kitti"),
-    "data-report": _Command("processed.data_report", "what the data holds, as one page", before="dataset"),
-    "croissant": _Command("processed.croissant", "the processed data as Croissant metadata", before="dataset"),
+    "dataset": _Command("dataset", "turn a raw archive or folder into packed images: data=cifar10"),
+    "convert": _Command("convert", "convert boxes to a different layout: FROM yolo, coco, voc or kitti"),
+    "data-report": _Command("processed.data_report", "describe the data on one page", before="dataset"),
+    "croissant": _Command("processed.croissant", "describe the processed data as Croissant metadata", before="dataset"),
     "train": _Command("modeling.train", "train: data=folder data.raw_path=PATH training.epochs=5", before="dataset"),
     "sweep": _Command("modeling.sweep", "try values: training.learning_rate=1e-3,1e-2", before="modeling.sweep.data"),
-    "reproduce": _Command("modeling.reproduce", "do a finished run again and compare the weights: RUN"),
-    "evaluate": _Command("modeling.evaluate", "measure a finished run, as numbers and one page: RUN split=val"),
+    "reproduce": _Command("modeling.reproduce", "repeat a finished run and compare the weights: RUN"),
+    "evaluate": _Command("modeling.evaluate", "measure accuracy, as numbers and one page: RUN split=val"),
     "predict": _Command("modeling.predict", "label images: RUN IMAGES"),
-    "video": _Command("video", "boxes on every frame of a video, as lines and drawn: RUN street.mp4"),
-    "summary": _Command("modeling.summary", "several finished runs as one JSON: reports/NAME.json RUN RUN"),
-    "card": _Command("modeling.card", "a finished run as a model card: RUN"),
-    "hub-push": _Command("modeling.hub_push", "weights, receipt and card to the Hugging Face Hub: RUN repo=OWNER/NAME"),
-    "profile": _Command("modeling.profile", "where a training step's time goes; words as for train", before="dataset"),
-    "drift-demo": _Command("drift.demo", "see drift in one picture: RUN, or digits if there is no run"),
-    "drift-reference": _Command("drift.build_reference", "learn what a run's training world looks like: RUN"),
-    "drift": _Command("drift", "do images look like the training world? RUN IMAGES; status 3: notice, 4: alert"),
-    "export": _Command("release.export", "a finished run as one folder that answers: RUN export.precision=int8"),
-    "serve": _Command("serving", "answer over HTTP, and watch for drift: serving.port=8001 export.path=FOLDER"),
-    "models": _Command("serving.models", "versions in models/, which one answers, what tests and the log say of each"),
-    "promote": _Command("release.champions", "let a version answer from now on: VERSION WHY force=true", ("promote",)),
-    "rollback": _Command("release.champions", "let the version before answer again: WHY", ("rollback",)),
-    "models-push": _Command("release.shared", "send versions to the DVC remote: VERSION, or all", ("push",)),
-    "models-pull": _Command("release.shared", "fetch versions from the DVC remote: VERSION, or all", ("pull",)),
-    "known-bits": _Command(
-        "runs.known_bits", "keep which bits a run has on this processor, beside those of others: RUN"
+    "video": _Command("video", "find boxes on every frame of a video, or label clips: RUN street.mp4"),
+    "summary": _Command("modeling.summary", "combine finished runs into one JSON: reports/NAME.json RUN RUN"),
+    "card": _Command("modeling.card", "write a model card for a finished run: RUN"),
+    "hub-push": _Command(
+        "modeling.hub_push", "upload weights, receipt and card to the Hugging Face Hub: RUN repo=OWNER/NAME"
     ),
-    "runs": _Command("runs.listing", "finished runs side by side: RUN RUN, or all"),
-    "gate": _Command("lifecycle.gating.gate", "may a candidate replace the champion? VERSION cause=fog severity=3"),
+    "profile": _Command(
+        "modeling.profile", "show where a training step's time goes; settings as for train", before="dataset"
+    ),
+    "drift-demo": _Command("drift.demo", "see drift detection in one picture: RUN, or digits if there is no run"),
+    "drift-reference": _Command("drift.build_reference", "learn what a run's usual images look like: RUN"),
+    "drift": _Command("drift", "check images for drift: RUN IMAGES; exit status 3: notice, 4: alert"),
+    "export": _Command("release.export", "pack a finished run for serving: RUN export.precision=int8"),
+    "serve": _Command("serving", "answer requests over HTTP and watch for drift: serving.port=8001 export.path=FOLDER"),
+    "models": _Command("serving.models", "list the versions in models/: the champion, tests, use"),
+    "promote": _Command(
+        "release.champions", "make a version the champion that answers: VERSION WHY force=true", ("promote",)
+    ),
+    "rollback": _Command("release.champions", "go back to the previous champion: WHY", ("rollback",)),
+    "models-push": _Command("release.shared", "upload versions to the DVC remote: VERSION, or all", ("push",)),
+    "models-pull": _Command("release.shared", "download versions from the DVC remote: VERSION, or all", ("pull",)),
+    "known-bits": _Command("runs.known_bits", "record the hash of a run's weights on this processor: RUN"),
+    "runs": _Command("runs.listing", "compare finished runs: RUN RUN, or all"),
+    "gate": _Command(
+        "lifecycle.gating.gate", "test whether a candidate may replace the champion: VERSION cause=fog severity=3"
+    ),
     "heal": _Command(
-        "lifecycle.mending.heal", 'statistics of recent images as a version: VERSION, or "", IMAGES cause=fog'
+        "lifecycle.mending.heal", 'adapt the model to recent images without labels: VERSION, or "", IMAGES cause=fog'
     ),
-    "retrain": _Command("lifecycle.mending.retrain", "train the champion on, with images changed like that: cause=fog"),
-    "log-export": _Command("serving.log_export", "the request log as Parquet: path=FOLDER"),
+    "retrain": _Command("lifecycle.mending.retrain", "retrain the champion with imitated changes: cause=fog"),
+    "log-export": _Command("serving.log_export", "export the request log as Parquet: path=FOLDER"),
     "monitor": _Command(
         "lifecycle.watching.monitor", "watch the request log: monitor.database=sqlite:///PATH monitor.once=true"
     ),
     "alarms": _Command(
-        "lifecycle.watching.alarm_desk", "which alarms stand: source=gate-3 open=true json=true", ("alarms",)
+        "lifecycle.watching.alarm_desk",
+        "list the alarms of the monitor: source=gate-3 open=true json=true",
+        ("alarms",),
     ),
     "acknowledge": _Command(
-        "lifecycle.watching.alarm_desk", "settle an alarm: alarm=7 why='lens cleaned'", ("acknowledge",)
+        "lifecycle.watching.alarm_desk", "close an alarm: alarm=7 why='lens cleaned'", ("acknowledge",)
     ),
     "silence": _Command(
-        "lifecycle.watching.alarm_desk", "hold news back: source=gate-3 hours=8 why=repairs", ("silence",)
+        "lifecycle.watching.alarm_desk", "send no alarms for a while: source=gate-3 hours=8 why=repairs", ("silence",)
     ),
-    "basket": _Command("lifecycle.labelling.basket", "images of a change that are worth a label: IMAGES alarm=7"),
+    "basket": _Command("lifecycle.labelling.basket", "collect images worth labelling: IMAGES alarm=7"),
     "label": _Command("lifecycle.labelling.label", "label a basket in the browser: BASKET, or the newest"),
-    "labels": _Command(
-        "lifecycle.labelling.labels", "take labels back, and say how accurate the model was: FILE BASKET"
-    ),
-    "autopilot": _Command("lifecycle.autopilot", "what the policy says about open alarms: lifecycle=heal"),
+    "labels": _Command("lifecycle.labelling.labels", "read labels, and report how accurate the model was: FILE BASKET"),
+    "autopilot": _Command("lifecycle.autopilot", "act on open alarms by a policy: lifecycle=heal"),
     "corruptions": _Command("proof.corruption_sheet", "draw 15 kinds of corruption and measure them"),
-    "course-report": _Command("course_report", "a report from a course's template, checked, as one page: FILE"),
+    "course-report": _Command("course_report", "check a course report, and write it as one page: FILE"),
     "bench": _Command("proof.training_speed", "measure training speed on this machine"),
-    "completion": _Command("cli", "a script for the shell: source <(drift-pipeline completion bash), or zsh"),
+    "completion": _Command("cli", "print a completion script: source <(drift-pipeline completion bash), or zsh"),
 }
 _AS_MAKE_SAYS = {"process-data": "dataset", "dvc-pull": "pull", "dvc-push": "push", "dvc-status": "status"}
 # What an environment for serving alone can do.
@@ -164,8 +170,8 @@ complete -o default -F _drift_pipeline drift-pipeline"""
 
 def _listing() -> str:
     lines = [f"  {name:<16} {command.line}" for name, command in COMMANDS.items()]
-    head = ["drift-pipeline COMMAND WORDS: settings read training.epochs=5, and conf/ holds them all", ""]
-    return "\n".join([*head, *lines, "", 'drift-pipeline COMMAND --help says more. RUN may be "": the newest.'])
+    head = ["drift-pipeline COMMAND WORDS: a setting looks like training.epochs=5, and conf/ lists all settings", ""]
+    return "\n".join([*head, *lines, "", 'drift-pipeline COMMAND --help tells more. RUN may be "" for the newest run.'])
 
 
 def _about(command: _Command) -> str:
@@ -194,9 +200,10 @@ def _run(command: _Command, words: Sequence[str]) -> int:
     load_dotenv(".env")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    if command.before and (status := subprocess.call([sys.executable, "-m", f"{_PACKAGE}.{command.before}", *words])):
+    if command.before and (status := call([sys.executable, "-m", f"{_PACKAGE}.{command.before}", *words])):
         return status
     sys.argv = [command.module, *command.words, *words]
+    nothing_made()  # by this command
     try:
         runpy.run_module(f"{_PACKAGE}.{command.module}", run_name="__main__", alter_sys=True)
     except SystemExit as ended:

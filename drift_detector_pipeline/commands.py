@@ -80,6 +80,8 @@ def _own_words(words: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[
         name, _, value = word.partition("=")
         if name not in own or word == name:
             others.append(word)
+        elif name in found:
+            raise ConfigError(f"{word}: {name}={found[name]} is named before; name one")
         elif value in own[name]:
             found[name] = value
         else:

@@ -44,8 +44,10 @@ def set_up_logging(file: Path | None = None, *, quiet: bool = False) -> None:
 
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        return prefix + visible(record.getMessage(), names_only=record.levelno >= logging.WARNING)
+        problem = record.levelno >= logging.WARNING
+        prefix = f"{record.levelname.lower()}: " if problem else ""
+        text = record.msg == "%s" or "\n" in str(record.msg)  # a table or a page, whose lines are meant
+        return prefix + visible(record.getMessage(), names_only=problem or not text)
 
 
 def progress_bar(

@@ -21,12 +21,14 @@ from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import disk_full_explained, write_json
 from drift_detector_pipeline.images.decoder import read_lie, upright_png
+from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.placed_boxes import Lie, upright
 from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.raw.formats.boxed import Boxed, Found, Upright
 from drift_detector_pipeline.raw.formats.catalog import LAYOUTS, all_of, layout_of
 from drift_detector_pipeline.raw.formats.survey import Survey, nfc, survey
 from drift_detector_pipeline.raw.formats.values import each
+from drift_detector_pipeline.stopped import held_back
 
 _NO_AREA = "boxes without area: left out"
 _TURNED = "pictures that EXIF turns: written upright, as PNG"
@@ -61,13 +63,15 @@ def main() -> int:
     """Convert what the words name: FROM TO, format=voc, out=PATH."""
     set_up_logging()
     words = [word.removeprefix("data.") for word in sys.argv[1:]]
-    own = {key: value for key, _, value in (word.partition("=") for word in words) if key in ("format", "out")}
+    pairs = [word.partition("=") for word in words]
+    own = {key: value for key, _, value in pairs if key in ("format", "out") and value}
     source, to, *others = [word for word in words if word.partition("=")[0] not in own] + ["", ""]
-    if not source or any(others) or to not in LAYOUTS or own.get("format") not in (None, *LAYOUTS):
+    once = len(own) == sum(key in own for key, _, _ in pairs)
+    if not (source and once) or any(others) or to not in LAYOUTS or own.get("format") not in (None, *LAYOUTS):
         known = ", ".join(LAYOUTS)
         raise ConfigError(
             f"{' '.join(sys.argv[1:])}: name a source and one of {known}: make convert FROM=PATH TO=yolo; "
-            f"ARGS may hold format=... of the source and out=PATH"
+            f"ARGS may hold format=... of the source and out=PATH, once each"
         )
     say(convert(Path(source), to, Path(own["out"]) if "out" in own else None, own.get("format")))
     return 0
@@ -107,7 +111,8 @@ def say(done: Converted) -> None:
     if not done.read and not done.lost:
         log.info("every box came along")
     log.info("not carried over, where there was any: %s", done.not_carried)
-    log.info('use it: make train ARGS="data=boxes data.raw_path=%s data.format=%s"', done.folder, done.to)
+    words = ["data=boxes", f"data.raw_path={done.folder}", f"data.format={done.to}"]
+    log.info("use it: make train %s", for_make(words))
 
 
 @contextmanager
@@ -117,13 +122,16 @@ def _new_folder(out: Path) -> Iterator[Path]:
         raise DataError(f"{out}: is there already and stays as it is; name another: ARGS=out=PATH")
     with disk_full_explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        partial: str | None = None
         try:
-            yield partial
-            partial.chmod(0o755)
-            partial.rename(out)
+            with held_back():
+                partial = tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
+            yield Path(partial)
+            Path(partial).chmod(0o755)
+            Path(partial).rename(out)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            if partial is not None:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(folder: Path, source: Survey, found: Found, to: str) -> Converted:

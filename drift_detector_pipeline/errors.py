@@ -19,6 +19,8 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 
+from drift_detector_pipeline.stopped import as_command, held_back
+
 # What acts on a terminal or hides what stands there: controls, directions of writing, odd ends of lines, and bytes that
 # are no UTF-8.
 _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -75,26 +77,31 @@ def exit_status(main: Callable[[], int]) -> Callable[[], int]:
     """Wrap a command so that a `PipelineError` becomes one message on stderr and exit status 1.
 
     So does a file or folder that may not be read or written, wherever a command comes upon it. A command that is to
-    start again does.
+    start again does. One that a signal stops ends as stopped.py has it.
     """
 
     @functools.wraps(main)
     def command() -> int:
-        try:
-            return main()
-        except TooLateError as again:
-            sys.stdout.flush()
-            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **again.environment})  # noqa: S606
-        except PipelineError as error:
-            print(f"error: {visible(str(error), names_only=isinstance(error, DataError))}", file=sys.stderr)
-        except OSError as error:
-            if error.errno not in _OF_THE_DISK or error.filename is None:
-                raise
-            place = f"{error.filename}: {error.strerror}"
-            print(
-                f"error: {visible(place)}; what is read must be readable, and where results go writable",
-                file=sys.stderr,
-            )
-        return 1
+        return _status(lambda: as_command(main))
 
     return command
+
+
+def _status(main: Callable[[], int]) -> int:
+    try:
+        return main()
+    except TooLateError as again:
+        sys.stdout.flush()
+        with held_back():
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **again.environment})  # noqa: S606
+    except PipelineError as error:
+        print(f"error: {visible(str(error), names_only=isinstance(error, DataError))}", file=sys.stderr)
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK or error.filename is None:
+            raise
+        place = f"{error.filename}: {error.strerror}"
+        print(
+            f"error: {visible(place)}; what is read must be readable, and where results go writable",
+            file=sys.stderr,
+        )
+    return 1

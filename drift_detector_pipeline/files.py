@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.stopped import held_back
 
 _Cell = TypeVar("_Cell")
 # Also as wide characters, which spreadsheets of East Asia take for the same.
@@ -69,7 +70,8 @@ def new_folder(place: Path) -> Iterator[Path]:
     partial: Path | None = None
     try:
         with disk_full_explained(place):
-            partial = _claim(place / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")
+            with held_back():
+                partial = _claim(place / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")
             yield partial
             partial.rename(final_name(partial))
     except OSError as error:
@@ -90,8 +92,8 @@ def replaced_folder(target: Path) -> Iterator[Path]:
     partial, old = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "old"))
     for folder in (partial, old):
         shutil.rmtree(folder, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         yield partial
         if target.exists():
             target.rename(old)

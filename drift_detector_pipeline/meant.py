@@ -95,6 +95,7 @@ _W_AND_B = {
     **{"online": "wandb.mode=online", "offline": "wandb.mode=offline"},
 }
 _OURS = {name: setting for names, setting in _PEERS.items() for name in names.split()}
+_IN_DOUBLE_QUOTES = re.compile(r'["$`\\]')  # what a shell does not leave as it is there
 _ALIKE = 0.8  # of 1: letters in common, from which on a slip is no guess
 PATTERNS = {
     "run.device": "auto, cpu, mps, cuda or cuda:1",
@@ -157,8 +158,13 @@ def value_meant(key: str, value: object, choices: Sequence[str] = ()) -> str | N
 
 def as_typed(words: Sequence[str]) -> str:
     """Words in the quotes that a shell wants, in ARGS if it was make that brought them."""
-    line = " ".join(map(shlex.quote, words))
-    return f'ARGS="{line}"' if os.environ.keys() & {"MAKELEVEL", "PIPELINE_IMAGE"} else line
+    return for_make(words) if os.environ.keys() & {"MAKELEVEL", "PIPELINE_IMAGE"} else shlex.join(words)
+
+
+def for_make(words: Sequence[str]) -> str:
+    """Words as one ARGS=..., in quotes that a shell leaves as they are, twice: once before make and once behind it."""
+    line = shlex.join(words)
+    return shlex.quote(f"ARGS={line}") if _IN_DOUBLE_QUOTES.search(line) else f'ARGS="{line}"'
 
 
 def _section_meant(section: str, value: str) -> list[str]:

@@ -1,6 +1,7 @@
 """convert.py: boxes of one layout as a folder of another, and back."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -250,6 +251,8 @@ def test_a_kill_leaves_no_folder_of_that_name(tmp_path: Path, source: Path) -> N
         (["x", "tfrecord"], "x tfrecord: name a source"),
         (["x", "yolo", "format=imagefolder"], "name a source"),
         (["x", "yolo", "extra"], "name a source"),
+        (["x", "yolo", "out=a", "out=b"], "out=PATH, once each"),
+        (["x", "yolo", "out="], "name a source"),
         (["x", "yolo"], "x: no such file or folder"),
     ],
 )
@@ -271,6 +274,20 @@ def test_the_command_says_where_it_went_and_what_was_lost(
     said = capsys.readouterr()
     assert "data/raw/mine_yolo: 3 pictures" in said.out and "as YOLO: 1 boxes to ignore: left out" in said.err
     assert (tmp_path / "data/raw/mine_yolo/data.yaml").is_file()
+
+
+def test_what_it_says_to_type_next_names_the_folder_whatever_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    coco_source(tmp_path / "mine", {"all": 3})
+    monkeypatch.chdir(tmp_path)
+    out = f"{tmp_path}/a b\n$'5 \x1b[1m"
+    monkeypatch.setattr(sys, "argv", ["convert", "mine", "yolo", f"out={out}"])
+    assert convert_module.main() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("use it: make train ")]
+    shown = lines[0].removeprefix("use it: make train ").replace(r"\n", "\n").replace(r"\x1b", "\x1b")
+    [typed] = shlex.split(shown)
+    assert shlex.split(typed.removeprefix("ARGS="))[1] == f"data.raw_path={out}"
 
 
 def test_kitti_goes_to_yolo_and_back_without_losing_a_hundredth_of_a_pixel(

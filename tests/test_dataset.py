@@ -167,6 +167,13 @@ def test_the_classes_are_said_and_a_long_list_is_short(
     assert "no image to validate on" in said
 
 
+def test_names_of_classes_make_no_line_of_their_own(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "odd", 3, ("a\nerror: all is lost", "b\x1b[2J"))
+    words = ["data=folder", f"data.raw_path={source}", f"data.processed_path={tmp_path / 'p'}"]
+    said = called("dataset", *words, "data.stored_side_px=8").stdout
+    assert r"classes: a\nerror: all is lost, b\x1b[2J" in said.splitlines()
+
+
 def test_a_class_without_a_whole_image_is_named(image_folder: Path, tmp_path: Path, data_of: DataOf, caplog) -> None:
     source = Path(shutil.copytree(image_folder, tmp_path / "mine"))
     (source / "bird").mkdir()

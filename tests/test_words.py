@@ -53,6 +53,8 @@ def test_own_words_are_taken_out_and_their_values_checked() -> None:
     assert read_command(["outputs/run", "split=val"], OWN) == Command(Path("outputs/run"), [], {"split": "val"}, [])
     with pytest.raises(ConfigError, match="split=test: choose from train, val"):
         read_command(["split=test"], OWN)
+    with pytest.raises(ConfigError, match="split=train: split=val is named before; name one"):
+        read_command(["outputs/run", "split=val", "split=train"], OWN)
 
 
 def test_a_second_run_is_refused_where_there_is_no_place_for_it() -> None:
@@ -90,6 +92,20 @@ def test_a_word_outside_args_is_refused_by_name(word: str, target: str) -> None:
     assert f"{name}=... stands outside ARGS and would not be read" in done.stderr
     assert f'ARGS="{name}=...' in done.stderr
     assert not done.stdout
+
+
+@needs_clone
+@pytest.mark.parametrize(
+    ("target", "words", "key"),
+    [
+        ("sign", [], ".ssh/id_ed25519"),
+        ("check_signature", [], ".ssh/id_ed25519.pub"),
+        ("check_signature", ["KEY=/x/theirs.pub"], "/x/theirs.pub"),
+        ("check_signature", ["KEY="], ""),
+    ],
+)
+def test_the_key_that_checks_is_the_public_one_unless_one_is_named(target: str, words: list[str], key: str) -> None:
+    assert make(target, *words, HOME="/x").stdout.rstrip().endswith(f'{key}"')
 
 
 @needs_clone

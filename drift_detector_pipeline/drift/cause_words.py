@@ -99,9 +99,9 @@ _OTHERS = {
     MIX: Words("of the same looks, but others more often", "labels",
         "Nothing may be broken. If the new mix stays, weigh the answers by it or train with it."),
     CONTENT: Words("of the same looks, but show something new", "novelty",
-        "Look at the images below: if they show what the model was not trained for, keep it away or label it."),
+        "Look at the examples in the report: if the model never learned what they show, keep it away or label it."),
     UNKNOWN: Words("different in a way that is not known", "novelty",
-        "Look at the images below, and compare what your service does to an image with what training does."),
+        "Look at the examples in the report, and compare what your service does to an image with what training does."),
 }  # fmt: skip
 _STRENGTHS = (0.34, "slightly"), (0.67, "clearly"), (9.0, "strongly")
 _DOUBTFUL = 0.2  # probability of the next likeliest kind from which on it is said, too

@@ -17,11 +17,11 @@ _INVERSE = ("confidence", "margin", "feature_norm")  # scores that fall as mista
 _NO_SIDE = ("black_level", "blockiness", "anisotropy", "red_green", "yellow_blue")  # whose sign is not the channel's
 
 
-def summary(verdict: Verdict) -> list[str]:
-    """The verdict in plain sentences, the most important first."""
+def summary(verdict: Verdict, things: str = "images") -> list[str]:
+    """The verdict in plain sentences about `things`, the most important first."""
     if verdict.p is None or verdict.accuracy is None or verdict.reference_accuracy is None:
-        return [f"{verdict.images} images are too few to say anything; collect more."]
-    words = [f"{_first(verdict)} (p = {verdict.p:.3g})."]
+        return [f"{verdict.images} {things} are too few to say anything; collect more."]
+    words = [f"{_first(verdict, things)} (p = {verdict.p:.3g})."]
     if verdict.cause is not None:
         words.append(in_words(verdict.cause))
     if verdict.copies:
@@ -35,8 +35,8 @@ def summary(verdict: Verdict) -> list[str]:
     if content and verdict.level != "quiet" and alone["features"] < min(alone["distance"], CERTAIN):
         words.append("What they show moved more than how they look: other things, or others more often.")
     if alone["strangers"] <= CERTAIN:
-        words.append(_of_strangers(verdict, alone["strangers"]))
-    words.append(_of_accuracy(verdict.accuracy, verdict.reference_accuracy, verdict.reference_labelled))
+        words.append(_of_strangers(verdict, alone["strangers"], things))
+    words.append(_of_accuracy(verdict.accuracy, verdict.reference_accuracy, verdict.reference_labelled, things))
     if verdict.cause is not None:
         words.append(f"What to do: {remedy(verdict.cause)}")
     return words
@@ -81,14 +81,14 @@ def cause_from(plain: Mapping[str, Any]) -> Cause:
     return Cause(**own | {name: tuple(map(tuple, own[name])) for name in ("alternatives", "mix")})
 
 
-def _first(verdict: Verdict) -> str:
+def _first(verdict: Verdict, things: str) -> str:
     mixed = verdict.cause is not None and verdict.cause.kind == MIX
     if verdict.level == "quiet":
-        return f"These {verdict.images} images look like the training world"
+        return f"These {verdict.images} {things} look like the training world"
     hurts = ", and it probably hurts" if verdict.level == "alert" else ""
     if mixed:
-        return f"These {verdict.images} images show classes in a different mix than the training world{hurts}"
-    return f"These {verdict.images} images do not look like the training world{hurts}"
+        return f"These {verdict.images} {things} show classes in a different mix than the training world{hurts}"
+    return f"These {verdict.images} {things} do not look like the training world{hurts}"
 
 
 def _loudest(verdict: Verdict) -> list[Channel]:
@@ -109,20 +109,20 @@ def _in_words(channel: Channel) -> str:
     return f"{what} {how} ({channel.score} {channel.shift:+.1f} sd)"
 
 
-def _of_strangers(verdict: Verdict, p: float) -> str:
+def _of_strangers(verdict: Verdict, p: float, things: str) -> str:
     start = f"More of them than usual look like no class the model knows (p = {p:.2g} alone)"
     more = verdict.images_for_strangers
     if verdict.level != "quiet" and p <= (verdict.p_average or 0):
         return f"{start}: look at the likeliest ones."
     if more is None:
         return f"{start}; a larger reference would be needed to be sure."
-    return f"{start}; if it is so, about {more:,} such images would show it."
+    return f"{start}; if it is so, about {more:,} such {things} would show it."
 
 
-def _of_accuracy(now: Estimate, before: float, labelled: bool) -> str:
+def _of_accuracy(now: Estimate, before: float, labelled: bool, things: str) -> str:
     world = f"in the training world {100 * before:.0f} %{'' if labelled else ', an estimate, too'}"
     if not now.known:
-        return f"Accuracy unknown: nothing that was learned from is like these images ({world}). Label some of them."
+        return f"Accuracy unknown: nothing that was learned from is like these {things} ({world}). Label some of them."
     interval = f"90 % interval {100 * now.low:.0f} to {100 * now.high:.0f}"
     how = f", by what the model says when they no longer are {words_for(now.undone).seen}" if now.undone else ""
     return f"Estimated accuracy {100 * now.accuracy:.0f} % ({interval}){how}, {world}."

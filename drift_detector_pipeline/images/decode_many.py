@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 from drift_detector_pipeline.arrays import Pixels
@@ -22,6 +23,9 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.decoder import Side, decode_picture
 from drift_detector_pipeline.images.stored_jpeg import Jpeg, Packed, as_jpeg, kept_or_encoded
 from drift_detector_pipeline.raw.listing import Listing
+from drift_detector_pipeline.stopped import held_back, let_through
+
+_GOOD_ORDER_S = 2.0  # for what a worker is at
 
 
 class Decoded(NamedTuple):
@@ -74,7 +78,9 @@ def _on_all_cores(
     with progress_bar(total=len(paths), title="decode", unit=" images") as bar:
         for start in range(0, len(paths), 512):
             chunk = paths[start : start + 512]
-            for found in pool.map(decode_one, chunk, chunksize=16) if pool else map(decode_one, chunk):
+            with held_back():  # here starts a process whenever all are busy
+                done = pool.map(decode_one, chunk, chunksize=16) if pool else map(decode_one, chunk)
+            for found in done:
                 bar.update()
                 yield found
 
@@ -102,9 +108,20 @@ def _processes(images: int) -> Iterator[Executor | None]:
 
 
 def _follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it is gone: after a SIGKILL nobody else would end this process."""
+    """Leave signals to the parent, and end when it is gone: after a SIGKILL nobody else would end this process.
+
+    SIGTERM comes to all processes, and the parent then ends this one in good order, or from a pool that is broken.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_soon)
+    let_through()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_soon(number: int, frame: FrameType | None) -> None:
+    timer = threading.Timer(_GOOD_ORDER_S, os._exit, (128 + number,))
+    timer.daemon = True
+    timer.start()
 
 
 def _end_with_parent() -> None:

@@ -96,7 +96,8 @@ def _data(receipt: Receipt, description: Mapping[str, Any]) -> str:
 def _measured(receipt: Receipt) -> str:
     """What training says of the final weights and, by class, what an evaluation of the same weights says."""
     headline, final = receipt.headline, receipt.final
-    said = f"{headline.name} {headline.text(receipt.score, 2)}, loss {final.val_loss:.4f} on validation images."
+    score = f"{headline.name} {headline.text(receipt.score, 2)}"
+    said = f"{score}, loss {final.val_loss:.4f} on validation {receipt.items}."
     found = _beside(receipt.folder / "evaluation" / "val" / "metrics.json")
     if not found or found.get("weights_sha256") != receipt.weights_sha256[FINAL]:
         return f"{said} By class: not measured; `make evaluate RUN={receipt.folder}` does."

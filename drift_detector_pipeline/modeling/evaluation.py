@@ -30,8 +30,7 @@ from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepa
 from drift_detector_pipeline.runs.receipts import Receipt, read_receipt
 from drift_detector_pipeline.settings import Data, Run
 from drift_detector_pipeline.settings_in_use import Predict
-from drift_detector_pipeline.tasks.headline import Headline
-from drift_detector_pipeline.tasks.task import Evaluation, Metrics, Output, Target
+from drift_detector_pipeline.tasks.task import Evaluation, Metrics, Output, Target, Task
 
 _THRESHOLD = "predict.threshold="  # of two classes of clips
 _ALLOWED = ("run.device", "run.precision", "run.threads", "data.processed_path", "data.dataloader_workers")
@@ -59,7 +58,7 @@ def evaluate(
     processed = receipt.data(data)
     indices = processed.images.indices(split, data.limit)
     if not len(indices):
-        raise DataError(f"{processed.folder}: no images in the split {split}; choose another: split=val")
+        raise DataError(f"{processed.folder}: no {receipt.items} in the split {split}; choose another: split=val")
     with prepared(run) as machine:
         trained = open_trained(folder / f"{weights}_model.safetensors", machine)
         receipt.check_weights(trained.file, trained.sha256)
@@ -81,7 +80,7 @@ def evaluate(
     target = write_evaluation(
         folder / "evaluation" / (split + f"_{views}_views" * (views != "1")), evaluation, trained.task
     )
-    _say(facts, metrics, trained.task.headline, target)
+    _say(facts, metrics, trained.task, target)
     return target
 
 
@@ -177,12 +176,12 @@ def _at_threshold(point: dict[str, float | None]) -> str:
     return f"at the threshold {point['threshold']:g}: {', '.join(words).replace('f1', 'F1').replace('_', ' ')}"
 
 
-def _say(facts: dict[str, Any], metrics: Metrics, headline: Headline, target: Path) -> None:
-    words = metrics.words(f"{metrics.n:,} {facts['split']} images{seen_in(facts)}")
+def _say(facts: dict[str, Any], metrics: Metrics, task: Task, target: Path) -> None:
+    words = metrics.words(f"{metrics.n:,} {facts['split']} {task.items}{seen_in(facts)}")
     log.info("%s, %s weights: %s", facts["run"], facts["weights"], words)
     if "threshold" in facts:
         log.info("%s", _at_threshold(json.loads((target / "metrics.json").read_bytes())["at_threshold"]))
-    name, before = headline.name, facts["training"]
+    name, before = task.headline.name, facts["training"]
     if before and before["equal"]:
         log.info("%s and loss are those training wrote, to the last digit", name)
     elif before:

@@ -284,9 +284,9 @@ def _announce(session: Session, resumed: bool) -> None:
     machine, settings = session.machine, session.settings
     train, val = (len(session.data.images.indices(split, settings.data.limit)) for split in ("train", "val"))
     log.info(
-        "%s (%s weights to learn) on %s, %s, %d threads, %d process(es): %s train, %s val images",
+        "%s (%s weights to learn) on %s, %s, %d threads, %d process(es): %s train, %s val %s",
         settings.model.name, f"{parameter_count(session.network.module):,}", machine.device, machine.precision,
-        machine.threads, machine.processes, f"{train:,}", f"{val:,}",
+        machine.threads, machine.processes, f"{train:,}", f"{val:,}", session.task.items,
     )  # fmt: skip
     if resumed:
         log.info("continuing %s from step %d", session.folder, session.progress.step)

@@ -46,7 +46,7 @@ def describe(receipt: Receipt) -> str:
     rows = {
         headline.name: f"**{value}** after epoch {final.epoch} (best {highest})",
         "loss": f"{final.train_loss:.4f} train, {final.val_loss:.4f} val",
-        "speed": f"{final.images_per_second:.0f} images/s in training, {final.seconds:.1f} s the last epoch",
+        "speed": f"{final.images_per_second:.0f} {receipt.items}/s in training, {final.seconds:.1f} s the last epoch",
         "machine": f"{receipt.instruction_set}, {receipt.device}, {receipt.precision}, {receipt.threads} threads, "
         f"{receipt.processes} process(es)",
         "where": receipt.where,

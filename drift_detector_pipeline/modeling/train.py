@@ -18,6 +18,7 @@ from tqdm import tqdm
 from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.modeling.inference import score
 from drift_detector_pipeline.modeling.interruption import Interruption, caught
 from drift_detector_pipeline.modeling.loaders import Batch
@@ -36,6 +37,7 @@ from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.runs.machine import lost_process_explained, prepared, share_buffers, sum_over_processes
 from drift_detector_pipeline.runs.receipts import environment_facts, write_receipt
 from drift_detector_pipeline.runs.tracking.tracker import Result, Row
+from drift_detector_pipeline.stopped import keeping
 from drift_detector_pipeline.tasks.task import Metrics
 
 
@@ -60,7 +62,8 @@ def train(composed: Composed, after_step: Callable[[int], None] = lambda step: N
     with prepared(composed.settings.run) as machine, caught() as interruption, ExitStack() as held:
         session = open_session(composed, machine, interruption, held)
         try:
-            with session.profiler, lost_process_explained(machine, session.folder):
+            kept = f"checkpoints are kept; go on from the last with run.resume={session.folder}"
+            with keeping(kept), session.profiler, lost_process_explained(machine, session.folder):
                 finished = _run(session, after_step)
             if finished and machine.is_first:
                 _finish(session, composed)
@@ -150,9 +153,9 @@ def _close_epoch(session: Session, epoch: int, metrics: Metrics) -> None:
         save_result(session, "best_model.safetensors")
     session.tracker.epochs(progress.history)
     log.info(
-        "epoch %d/%d  train_loss %.4f  val_loss %.4f  %s %.4f  %.0f images/s  %.1f s",
+        "epoch %d/%d  train_loss %.4f  val_loss %.4f  %s %.4f  %.*f %s/s  %.1f s",
         epoch + 1, session.settings.training.epochs, row["train_loss"], metrics.loss, column, metrics.headline,
-        row["images_per_second"], row["seconds"],
+        int(row["images_per_second"] < 10), row["images_per_second"], session.task.items, row["seconds"],
     )  # fmt: skip
 
 
@@ -205,7 +208,7 @@ def _say_how_to_continue(session: Session, composed: Composed) -> None:
     kept = [text for text in composed.overrides if not text.startswith(("run.resume=", "hydra.run.dir="))]
     log.info("stopped after step %d; a checkpoint is written. Go on with:", session.progress.step)
     target = "docker_train" if os.environ.get("PIPELINE_IMAGE") else "train"
-    log.info('  make %s ARGS="%s"', target, " ".join([*kept, f"run.resume={session.folder}"]))
+    log.info("  make %s %s", target, for_make([*kept, f"run.resume={session.folder}"]))
     if target == "docker_train":
         log.info("or, on the host and with the same result, with `make train`")
 

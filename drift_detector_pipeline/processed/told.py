@@ -22,6 +22,7 @@ class _Words(NamedTuple):
     ignored: str
     learned: str  # of a class, at least one
     validated: str  # why there may be nothing to validate on
+    empty: str = "files in the class folders"
 
 
 _LABELS = _Words(
@@ -44,6 +45,7 @@ _WORDS = {
         "what is neither video, folder of frames nor .npz of a class",
         "whole clip",
         "a class needs two sources, as a source is never split",
+        "clip in the folders",
     ),
 }
 _SOURCES_FROM = {"listed": "as clips.csv says", "named": "going by the names of folders and files"}
@@ -90,7 +92,7 @@ def tell(manifest: Manifest, listing: Listing, seconds: float) -> None:
     if ignored := [path for path in listing.ignored if not any(is_clutter(Path(part)) for part in path.split("/"))]:
         log.info("not used: %s: %s", words.ignored, _some(ignored, 5))
     if listing.empty_folders:
-        log.warning("no files in the class folders %s", _some(listing.empty_folders))
+        log.warning("no %s %s", words.empty, _some(listing.empty_folders))
     _tell_missing(manifest, words)
 
 

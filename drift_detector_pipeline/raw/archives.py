@@ -33,7 +33,8 @@ _UNBOUNDED = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
 _ON_DISK = 4096  # bytes that even an empty file takes
 _LONGEST_HEADER = 1 << 20  # bytes of a long name or the like, which tarfile reads as a whole
 _CLASHES = (IsADirectoryError, NotADirectoryError, FileExistsError)  # a file and a folder of one name in the archive
-_OF_THE_ARCHIVE = {None, errno.EINVAL}  # a decompressor's; a place before the file's first byte
+# A decompressor's; a place before the file's first byte; names that no file here can have.
+_OF_THE_ARCHIVE = {None, errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ}
 _Member = TypeVar("_Member", bound=tarfile.TarInfo)
 
 
@@ -51,14 +52,16 @@ def archives_of(source: Path) -> list[Path]:
 def extract(archive: Path, target: Path) -> None:
     """Write the files of `archive` below `target`.
 
-    Absolute paths are taken as below `target`. Raises DataError if the archive is damaged, of an unknown kind, grows
-    beyond `MOST_GROWTH` and `ANY_SIZE`, or holds a path that climbs out, a link, a device, or a file and a folder of
-    one name. Memory holds a piece of a file, never a whole one.
+    Absolute paths are taken as below `target`. Files of one name, also of an earlier archive, are warned of. Raises
+    DataError if the archive is damaged, of an unknown kind, grows beyond `MOST_GROWTH` and `ANY_SIZE`, or holds a path
+    that climbs out, a link, a device, a name that is too long, or a file and a folder of one name. Memory holds a piece
+    of a file, never a whole one.
     """
     damaged: tuple[type[Exception], ...] = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
     damaged += (EOFError, OSError, ValueError, RuntimeError)  # zipfile: unknown compression, encrypted
     damaged += (IndexError, struct.error)  # ... a member without a name, a field that is cut
     target.mkdir(parents=True, exist_ok=True)
+    twice = list[Path]()
     try:
         start, room = first_bytes(archive), max(MOST_GROWTH * archive.stat().st_size, ANY_SIZE)
         if foreign := what_else(start):
@@ -66,6 +69,7 @@ def extract(archive: Path, target: Path) -> None:
         files = _zip_files(archive, target) if start.startswith(b"PK") else _tar_files(archive, start, target)
         with progress_bar(total=None, title=f"extract {archive.name}", unit=" files") as bar:
             for path, pieces in files:
+                twice += [path] * path.is_file()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 room -= _ON_DISK
                 with path.open("wb") as written:
@@ -75,6 +79,11 @@ def extract(archive: Path, target: Path) -> None:
                         written.write(piece)
                 _refuse_growth(archive, room)
                 bar.update()
+        if twice:
+            log.warning(
+                "%s: %d files have the name of an earlier one, such as %s, and take its place",
+                archive, len(twice), twice[0].relative_to(target),
+            )  # fmt: skip
     except damaged as error:
         if isinstance(error, OSError) and error.errno not in _OF_THE_ARCHIVE and not isinstance(error, _CLASHES):
             raise  # the file system's error; that of a decompressor has no number

@@ -98,7 +98,7 @@ def everything_below(folder: Path) -> Iterator[Path]:
     """
     for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         here = Path(place)
-        back = [name for name in folders if (here / name).is_symlink() and _leads_back(here / name, folder)]
+        back = [name for name in folders if (here / name).is_symlink() and leads_back(here / name, folder)]
         folders[:] = [name for name in folders if name not in back]
         yield from (here / name for name in [*files, *back])
 
@@ -107,7 +107,7 @@ def _refuse(error: OSError) -> NoReturn:
     raise DataError(f"{error.filename}: {error.strerror}; folders of images must be readable") from error
 
 
-def _leads_back(link: Path, top: Path) -> bool:
+def leads_back(link: Path, top: Path) -> bool:
     """Whether `link` names a folder that the way from `top` to it goes through, or one above that."""
     way = [folder for folder in link.parents if folder.is_relative_to(top)]
     return any(folder.resolve().is_relative_to(link.resolve()) for folder in way)

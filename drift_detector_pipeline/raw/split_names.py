@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 PLAIN = ("train", "val", "valid", "validation", "test")  # what the documents name; of the last four the first is `val`
 _PARTS = {
-    "train": "train training trainval trn",
+    "train": "train training trainval trn tr learn learning",
     "val": "val valid validate validation dev devel development",
-    "test": "test testing tst eval evaluation holdout",
+    "test": "test testing tst te ts eval evaluation holdout",
 }
 _FILLERS = "set sets data dataset datasets split part folder dir image images img imgs file files pics photos"
 _PART_OF = {word: part for part, words in _PARTS.items() for word in words.split()}

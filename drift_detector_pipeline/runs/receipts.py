@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import DataError, ModelError, ResumeError
 from drift_detector_pipeline.files import file_hash, write_json
+from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.runs.facts import RECEIPT, git_state, package_versions, this_command
 from drift_detector_pipeline.runs.machine import Machine, instruction_set
@@ -117,6 +118,11 @@ class Receipt(_Part):
         return self.final.value(self.headline)
 
     @property
+    def items(self) -> str:
+        """What was counted, for people."""
+        return "clips" if self.task == "clips" else "images"
+
+    @property
     def file(self) -> Path:
         """Where it is written."""
         return self.folder / RECEIPT
@@ -150,7 +156,7 @@ class Receipt(_Part):
         the same, with the command that makes it.
         """
         words = [word for word in self.overrides if word.startswith(("data=", "data.", "+experiment="))]
-        remedy = "run: make process_data" + f' ARGS="{" ".join(words)}"' * bool(words)
+        remedy = "run: make process_data" + f" {for_make(words)}" * bool(words)
         processed = open_processed(settings or self.section(Data), remedy)
         if processed.fingerprint != self.data_fingerprint:
             raise DataError(

@@ -13,7 +13,6 @@ import importlib.util
 import os
 import signal
 import socket
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,7 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.release.artefact import MANIFEST
 from drift_detector_pipeline.serving.admission import Admission
 from drift_detector_pipeline.serving.app import build_app
-from drift_detector_pipeline.serving.asked_for import check_name, checkpoint_of
+from drift_detector_pipeline.serving.asked_for import check_name, check_useful, checkpoint_of
 from drift_detector_pipeline.serving.door import knocked, let_nobody_knock, open_door
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.following import Followed, open_champion
@@ -39,6 +38,7 @@ from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.service import Service
 from drift_detector_pipeline.serving.trial import open_trials
 from drift_detector_pipeline.settings_in_use import Export, Serving
+from drift_detector_pipeline.stopped import call
 
 _EXPORT = "drift_detector_pipeline.release.export"
 _KEPT_S = 75  # an idle connection: longer than load balancers keep theirs, so that they close first
@@ -109,6 +109,7 @@ def _open(wanted: _Wanted) -> Service:
         found = open_engine(folder), Followed(place, None)
     engine, followed = found
     check_name(os.environ.get("MODEL_NAME", ""), engine)
+    check_useful(settings, engine)
     if engine.detector is None:
         log.warning("%s: %s", folder, engine.why_no_drift)
     requests = RequestLog(settings.database, keep_days=settings.retention_days)
@@ -124,8 +125,7 @@ def _export(folder: Path) -> None:
     if importlib.util.find_spec("torch") is None:
         raise DataError(f"{folder / MANIFEST}: no such file; export a finished run where it was trained: make export")
     log.info("%s: no artefact yet; the newest run is exported first", folder)
-    done = subprocess.run([sys.executable, "-m", _EXPORT, f"export.path={folder}"])
-    if done.returncode:
+    if call([sys.executable, "-m", _EXPORT, f"export.path={folder}"]):
         raise DataError(f"{folder}: no artefact, and none could be exported; see above")
 
 

@@ -1,6 +1,7 @@
-"""Which model the environment asks for, by the names that services of this kind have elsewhere.
+"""Which model the environment asks for, by the names that services of this kind have elsewhere, and what fits it.
 
-In: MODEL_CHECKPOINT and MODEL_NAME. Out: the folder of an exported model, or a sentence. Read by __main__.py.
+In: MODEL_CHECKPOINT, MODEL_NAME, and settings that are about some models only. Out: the folder of an exported model, or
+a sentence. Read by __main__.py.
 """
 
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.release.artefact import MANIFEST
 from drift_detector_pipeline.serving.engine import Engine
+from drift_detector_pipeline.settings_in_use import Serving
 
 _OF_RUNS = (".safetensors", ".pt", ".pth", ".ckpt")
 
@@ -34,3 +36,20 @@ def check_name(name: str, engine: Engine) -> None:
             f"MODEL_NAME={name}: the model that would answer is {engine.artefact.name}, version {engine.version}; name "
             "that one, or another MODEL_CHECKPOINT"
         )
+
+
+def check_useful(settings: Serving, engine: Engine) -> None:
+    """Raise ConfigError if frames or a threshold were asked for of a model whose answers they could not change."""
+    name, classes = engine.artefact.name, engine.artefact.classes
+    if settings.k_frames is not None and not engine.looks_at_clips:
+        raise ConfigError(
+            f"serving.k_frames={settings.k_frames} (or K_FRAMES): how many frames of a clip are looked at, and {name} "
+            "looks at images; leave it out"
+        )
+    if settings.threshold is None or engine.finds_boxes or (engine.looks_at_clips and len(classes) == 2):
+        return
+    what = "clips" if engine.looks_at_clips else "images"
+    raise ConfigError(
+        f"serving.threshold={settings.threshold:g} (or THRESHOLD): of two classes of clips, or of boxes in a "
+        f"video, and {name} tells {len(classes)} classes of {what}; leave it out"
+    )

@@ -172,6 +172,11 @@ class Task(NamedTuple):
     over_time: bool = False
     """Whether an item is a clip, of which a view shows k frames."""
 
+    @property
+    def items(self) -> str:
+        """What is counted, for people."""
+        return "clips" if self.over_time else "images"
+
     def cut(self, data: Data) -> ClipCut | None:
         """How clips are cut by the settings; None: items are images."""
         return ClipCut(data.clip_seconds, data.stored_frames, data.k_frames) if self.over_time else None

@@ -164,3 +164,19 @@ def test_sigterm_to_torchrun_writes_a_checkpoint_and_as_many_continue_to_the_sam
     [line] = [line for line in stdout.splitlines() if line.startswith(f"continuing {folder} from step")]
     assert int(line.split()[-1]) >= 8  # the checkpoint that SIGTERM wrote: the interval alone has only that of step 0
     assert read_receipt(folder).weights_sha256 == read_receipt(two[0]).weights_sha256
+
+
+def test_clips_are_learned_by_two_processes_as_by_one(tmp_path):
+    from clip_runs import words
+    from drawn_clips import pack_clips
+
+    given = [word for word in words(tmp_path, **{"model.name": "mlp"}) if not word.startswith("model.options")]
+    given = [word for word in given if not word.startswith("training.batch_size")] + ["run.threads=1"]
+    pack_clips(load(given).settings.data, sources=4, clips=2)
+    alone = train(load([*given, "training.batch_size=4", f"hydra.run.dir={tmp_path}/alone"])).folder
+    folder = tmp_path / "two"
+    status, _, stderr = ended(torchrun("modeling.train", *given, "training.batch_size=2", f"hydra.run.dir={folder}"))
+    assert status == 0, stderr
+    assert_same_curve(folder, alone)
+    assert (read_receipt(folder).processes, read_receipt(folder).task) == (2, "clips")
+    assert json.loads((evaluate(folder) / "metrics.json").read_text())["training"]["equal"]

@@ -13,7 +13,9 @@ import time
 import urllib.request
 
 import pytest
+from clip_runs import words
 from conftest import ROOT, called, ci_environment, module_command, needs_clone, run_module
+from drawn_clips import pack_clips
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
@@ -248,6 +250,17 @@ def profiled(settings, tmp_path_factory):
 
 def report_of(folder):
     return json.loads((folder / "pytorch_profiler_logs" / "profile_summary.json").read_text())
+
+
+@pytest.mark.slow
+def test_clips_are_profiled_as_images_are(tmp_path):
+    given = [*words(tmp_path), "run.threads=1", "training.profiler.active=2"]
+    pack_clips(load(given).settings.data)
+    done = called("modeling.profile.__main__", *given, f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    report = report_of(tmp_path / "run")
+    assert report["steps"] == 2 and report["phases_ms"]["forward"] > 0
+    assert (report["model"], report["batch_size"], report["img_size"]) == ("conv_small", 4, 24)
 
 
 @pytest.mark.slow

@@ -305,7 +305,7 @@ def test_the_page_and_the_table_say_what_the_summary_holds():
         "peak_flops_per_second": {"matmul": 1e9, "convolution": 5e8},
     }  # fmt: skip
     lines = [" ".join(line.split()) for line in profile_page(report, summary).splitlines()]
-    assert "resnet18, 64 images of 96 px, bf16 on cpu, 2 threads: the mean of 5 training steps" in lines
+    assert "resnet18, batches of 64 at 96 px, bf16 on cpu, 2 threads: the mean of 5 training steps" in lines
     assert "waiting for images 5.0 ms 5.0% ##" in lines
     assert "rest of the loop 5.0 ms 5.0% ##" in lines
     assert "without recording 97.5 ms" in lines

@@ -8,7 +8,6 @@ import pytest
 import wandb_server
 import yaml
 from conftest import ROOT
-from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from drift_detector_pipeline.config import CONF, group_choices, load
 from drift_detector_pipeline.dataset import process
@@ -41,6 +40,8 @@ def test_every_parameter_is_a_key_of_the_configuration(sweep):
 
 
 def test_the_command_of_a_trial_is_one_that_trains(sweep, monkeypatch):
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args  # a second that whoever collects need not pay
+
     monkeypatch.setenv("WANDB_RUN_ID", "trial7")
     made = create_sweep_command_args({"args": first_trial(sweep)})["args_no_hyphens"]
     words = [word for part in sweep["command"] for word in (made if part == "${args_no_hyphens}" else [part])]

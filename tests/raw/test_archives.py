@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import make_folder, pack_tar, pack_zip
 
+from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.archives import extract
 
@@ -40,6 +41,36 @@ def test_an_archive_of_several_compressed_parts_is_read_to_its_end(image_folder:
     (tmp_path / "a.tgz").write_bytes(gzip.compress(plain[:middle]) + gzip.compress(plain[middle:]))
     extract(tmp_path / "a.tgz", tmp_path / "out")
     assert files_below(tmp_path / "out" / "animals") == files_below(image_folder)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_files_of_one_name_are_told(image_folder: Path, tmp_path: Path, suffix: str, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(log, "propagate", True)
+    pack(image_folder, tmp_path / f"a{suffix}")
+    extract(tmp_path / f"a{suffix}", tmp_path / "out")
+    assert "earlier" not in caplog.text
+    if suffix == ".tar":
+        with tarfile.open(tmp_path / "a.tar", "a") as opened:
+            opened.add(image_folder / "cat" / "1.jpg", "animals/cat/0.png")
+    else:
+        with zipfile.ZipFile(tmp_path / "a.zip", "a") as opened:
+            opened.write(image_folder / "cat" / "1.jpg", "animals/cat/0.png")
+    extract(tmp_path / f"a{suffix}", tmp_path / "again")
+    assert "1 files have the name of an earlier one, such as animals/cat/0.png" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_a_name_that_no_file_can_have_is_the_archives_fault(image_folder: Path, tmp_path: Path, suffix: str) -> None:
+    archive = tmp_path / f"a{suffix}"
+    if suffix == ".tar":
+        with tarfile.open(archive, "w") as opened:
+            opened.add(image_folder / "cat" / "0.png", f"{'c' * 300}/0.png")
+    else:
+        with zipfile.ZipFile(archive, "w") as opened:
+            opened.write(image_folder / "cat" / "0.png", f"{'c' * 300}/0.png")
+    with pytest.raises(DataError, match=rf"a\{suffix}: not a complete .*File name too long"):
+        extract(archive, tmp_path / "out")
 
 
 def tar_of(archive: Path, names: list[str]) -> Path:

@@ -34,7 +34,7 @@ def png(pixels):
     return buffer.getvalue()
 
 
-def network(path, seed=0, wait=0):
+def network(path, seed=0, wait=0, classes=3):
     """Steps across and down, squared and averaged, and a few random maps; `wait` further layers take time."""
     rng = np.random.default_rng(seed)
     steps = np.zeros((6, 3, 3, 3), np.float32)
@@ -45,8 +45,8 @@ def network(path, seed=0, wait=0):
     weights = {
         "scale": np.float32(1 / 255),
         "steps": steps,
-        "head": 40 * head,
-        "bias": np.array([0, 0, 0.3 + 0.01 * seed], np.float32),
+        "head": 40 * head[:, :classes],
+        "bias": np.array([0, 0, 0.3 + 0.01 * seed], np.float32)[:classes],
     }
     nodes = [
         helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
@@ -72,7 +72,7 @@ def network(path, seed=0, wait=0):
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
     image = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", SIDE_PX, SIDE_PX, 3])
-    widths = {"probabilities": 3, "logits": 3, "features": 12, "early": 6}
+    widths = {"probabilities": classes, "logits": classes, "features": 12, "early": 6}
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name, width in widths.items()
     ]
@@ -96,7 +96,8 @@ def make_artefact(folder: Path, seed=0, *, wait=0, reference=True) -> Artefact:
     return artefact
 
 
-def make_clips_artefact(folder: Path, k_frames=4) -> Artefact:
-    """The same network over the frames of clips of a second, without reference."""
-    artefact = make_artefact(folder, reference=False)
+def make_clips_artefact(folder: Path, k_frames=4, classes=3) -> Artefact:
+    """The same network over the frames of clips of a second, without reference; of the first classes alone if asked."""
+    artefact = make_artefact(folder, reference=False)._replace(classes=CLASSES[:classes])
+    network(folder / MODEL, classes=classes)
     return write_artefact(artefact._replace(task=CLIPS, clip_seconds=1.0, stored_frames=12, k_frames=k_frames))

@@ -19,9 +19,9 @@ from running import running
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.lifecycle.gating.origin import refuse_but_images
 from drift_detector_pipeline.lifecycle.labelling.basket import make_basket_of
 from drift_detector_pipeline.lifecycle.labelling.stretch import stretch_of
+from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.watching.alarm_desk import table
 from drift_detector_pipeline.lifecycle.watching.alarms import alarms
 from drift_detector_pipeline.lifecycle.watching.detectors import detector_of
@@ -216,7 +216,8 @@ def test_a_model_without_reference_answers_and_says_what_is_missing(root, export
 def test_a_basket_of_boxes_is_refused_with_what_can_be_done(judged, service, tmp_path):
     log, settings = service.service.log, load_section(Basket, [])
     with pytest.raises(
-        ConfigError, match=r"yolox finds boxes, and a basket asks for labels of images\. Draw the true boxes"
+        ConfigError,
+        match=r"yolox: it finds boxes, and a basket is for models that say labels of images\. Draw the",
     ):
         make_basket_of(
             log, stretch_of(log, {"source": "camera"}), None, settings, place=tmp_path, models=service.folder.parent
@@ -226,9 +227,9 @@ def test_a_basket_of_boxes_is_refused_with_what_can_be_done(judged, service, tmp
 @pytest.mark.parametrize("what", ["healing", "training on", "a gate"])
 def test_what_cannot_be_done_of_boxes_is_said_with_what_can(service, what):
     with pytest.raises(
-        ConfigError, match=f"it finds boxes, and {what} is for models that say labels of images. Add images"
+        ConfigError, match=f"it finds boxes, and {what} is for models that say labels of images. Draw the true"
     ):
-        refuse_but_images(service.service.engine.artefact, what)
+        refuse_task(service.service.engine.artefact.task, "models/artefact", what)
 
 
 @needs_browser

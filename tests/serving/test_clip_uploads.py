@@ -15,7 +15,8 @@ from drift_detector_pipeline.frames.moments import clips_of, small_frames
 from drift_detector_pipeline.frames.pieces import by_second
 from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.images.model_input import inference_crop
-from drift_detector_pipeline.serving.asked_for import check_name, checkpoint_of
+from drift_detector_pipeline.serving.asked_for import check_name, check_useful, checkpoint_of
+from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.replies import PredictBody
 from drift_detector_pipeline.tasks.classification.metrics import probabilities
 from drift_detector_pipeline.tasks.clips.curve import decide
@@ -157,12 +158,26 @@ def test_of_two_classes_the_one_that_is_looked_for_is_said_from_the_threshold_on
 
 
 @pytest.mark.slow
-def test_the_names_of_other_services_in_the_environment_are_known(service, tmp_path):
-    model = str(service.folder / "model.onnx")
-    environment = {"MODEL_CHECKPOINT": model, "MODEL_NAME": "stripes", "K_FRAMES": "2", "THRESHOLD": "0.25"}
+def test_the_names_of_other_services_in_the_environment_are_known(tmp_path):
+    make_clips_artefact(tmp_path / "two", classes=2)
+    images, labels = world(60, 3)
+    model = str(tmp_path / "two" / "model.onnx")
+    environment = {"MODEL_CHECKPOINT": model, "MODEL_NAME": "stripes", "K_FRAMES": "2", "THRESHOLD": "0"}
     with process(tmp_path / "nowhere", tmp_path, **environment) as (_, address):
-        [said] = httpx.post(f"{address}/predict", content=packed(FRAMES[:30])).json()["answers"]
-    assert said["frames"] == 2
+        [said] = httpx.post(f"{address}/predict", content=packed(images[labels == 0][:9])).json()["answers"]
+    likelier = max(said["top3"], key=lambda one: one["probability"])["label"]
+    assert (said["frames"], likelier, said["label"]) == (2, "down", "across")  # a threshold of 0 finds in all
+
+
+def test_settings_that_could_change_no_answer_of_the_model_are_refused(service, tmp_path, models):
+    given, engine = service.service.settings, service.service.engine
+    check_useful(given.model_copy(update={"k_frames": 2}), engine)
+    with pytest.raises(ConfigError, match=r"serving\.threshold=0\.4 .*stripes tells 3 classes of clips"):
+        check_useful(given.model_copy(update={"threshold": 0.4}), engine)
+    with pytest.raises(ConfigError, match=r"serving\.k_frames=2 .*stripes looks at images"):
+        check_useful(given.model_copy(update={"k_frames": 2}), open_engine(models / "plain"))
+    make_clips_artefact(tmp_path / "two", classes=2)
+    check_useful(given.model_copy(update={"threshold": 0.4}), open_engine(tmp_path / "two"))
 
 
 def test_a_checkpoint_that_is_none_is_answered_with_the_command_that_makes_one(service, tmp_path):

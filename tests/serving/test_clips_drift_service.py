@@ -14,9 +14,9 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.clips.groups import of_sources
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.lifecycle.gating.origin import refuse_but_images
 from drift_detector_pipeline.lifecycle.labelling.basket import make_basket_of
 from drift_detector_pipeline.lifecycle.labelling.stretch import stretch_of
+from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.release.export import export_run
@@ -110,11 +110,11 @@ def test_what_is_kept_of_clips_is_what_the_reference_was_built_from(made_once):
 def test_what_cannot_be_done_of_clips_is_said_with_what_can(made_once, tmp_path):
     root = made_once("clips_judged", make)
     with pytest.raises(ConfigError, match="it says labels of clips, and healing is for models that say labels of imag"):
-        refuse_but_images(open_engine(root / "artefact").artefact, "healing")
+        refuse_task("clips", root / "artefact", "healing")
     with running(root / "artefact", tmp_path) as service:
         send(service, tmp_path / "clips", 2, 1)
         service.service.log.flush()
-        with pytest.raises(ConfigError, match=r"says labels of clips, and a basket asks for .* Add videos"):
+        with pytest.raises(ConfigError, match=r"says labels of clips, and a basket is for .* Add videos"):
             make_basket_of(
                 service.service.log, stretch_of(service.service.log, {}), None, load_section(Basket, []),
                 place=tmp_path / "baskets", models=root,

@@ -62,6 +62,7 @@ def drawn_at(page, column):
 
 
 def test_boxes_follow_the_playing_video_and_the_slider_hides_them(page, webm):
+    page.get_by_role("heading", name="What is on these images, and where?").wait_for()
     page.set_input_files("#files", str(webm))
     page.wait_for_selector("#answers .film")
     assert page.inner_text("#answers .film strong") == "1 blue, 1 red"
@@ -119,6 +120,9 @@ def test_a_clip_has_its_label_and_every_second_a_column_that_leads_there(page, o
     film = write_frames(tmp_path / "stripes.webm", frames, rate=12, codec="libvpx-vp9")
     np.savez(tmp_path / "clip.npz", frames=frames[:9])
     page.goto(of_clips.address)
+    page.get_by_role("heading", name="What happens in these clips?").wait_for()
+    assert page.title() == "What happens in these clips?"
+    assert "Drop short videos here" in page.locator("#drop").inner_text()
     page.set_input_files("#files", [str(film), str(tmp_path / "clip.npz")])
     page.get_by_text("2 of 2 videos").wait_for()
     shown = page.locator("#answers .film")

@@ -10,6 +10,7 @@ from drift_detector_pipeline.drift.detecting import Words
 from drift_detector_pipeline.drift.verdict import Verdict
 from drift_detector_pipeline.drift.verdict_words import as_json, from_json, summary
 
+_THINGS = "sources of clips"
 _ONCE = "Each source counts once, by the mean of its clips and their frames, for these are alike."
 
 
@@ -17,8 +18,8 @@ def clip_summary(verdict: Verdict) -> list[str]:
     """The verdict in plain sentences, the most important first."""
     if verdict.p is None:
         return [_too_few(verdict.images)]
-    first, *others = summary(verdict)
-    return [first.replace(" images ", " sources of clips ", 1), _ONCE, *others]
+    first, *others = summary(verdict, _THINGS)
+    return [first, _ONCE, *others]
 
 
 def clip_verdict_as_json(verdict: Verdict) -> dict[str, Any]:
@@ -34,4 +35,4 @@ def _too_few(sources: int) -> str:
     )
 
 
-CLIP_WORDS = Words("accuracy", clip_summary, clip_verdict_as_json, from_json, things="sources of clips")
+CLIP_WORDS = Words("accuracy", clip_summary, clip_verdict_as_json, from_json, things=_THINGS)

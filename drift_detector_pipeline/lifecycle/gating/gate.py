@@ -45,8 +45,9 @@ from drift_detector_pipeline.lifecycle.gating.gate_images import (
 )
 from drift_detector_pipeline.lifecycle.gating.gate_page import Seen, changed_answers, write_gate_page
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
-from drift_detector_pipeline.lifecycle.gating.origin import data_of, named_artefact, refuse_but_images
+from drift_detector_pipeline.lifecycle.gating.origin import data_of, named_artefact
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.release.admitted import GATE, GATES, identified
 from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
@@ -128,7 +129,7 @@ def judge_gate(
     made.
     """
     for one in (candidate, champion):
-        refuse_but_images(one, "a gate")
+        refuse_task(one.task, one.folder, "a gate")
     if (candidate.classes, candidate.side_px) != (champion.classes, champion.side_px):
         raise ConfigError(f"{candidate.folder}: other classes or another input than {champion.folder}; not comparable")
     about = identified(candidate.folder), identified(champion.folder)

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
-from drift_detector_pipeline.release.artefact import BOXES, CLIPS, MANIFEST, MODELS, Artefact, newest_artefact
+from drift_detector_pipeline.release.artefact import MANIFEST, MODELS, Artefact, newest_artefact
 from drift_detector_pipeline.release.chronicle import champion
 from drift_detector_pipeline.release.registry import champion_folder, open_version
 from drift_detector_pipeline.runs.facts import RECEIPT
@@ -31,23 +32,6 @@ def named_artefact(named: Path | None, place: Path = MODELS) -> Path:
         standing = champion(place)
         return champion_folder(standing, place) if standing else newest_artefact(place)
     return named if (named / MANIFEST).is_file() else open_version(str(named), place).folder
-
-
-_NO_LABELS_OF_IMAGES = {  # of a task: what its model does, and what to add to the source instead
-    BOXES: ("finds boxes", "images of the change, with their true boxes,"),
-    CLIPS: ("says labels of clips", "videos of the change, in folders of their classes or listed in clips.csv,"),
-}
-
-
-def refuse_but_images(artefact: Artefact, what: str) -> None:
-    """Raise ConfigError if `what` cannot be done of a model, as it does not say labels of images; with what can be."""
-    if artefact.task in _NO_LABELS_OF_IMAGES:
-        does, more = _NO_LABELS_OF_IMAGES[artefact.task]
-        raise ConfigError(
-            f"{artefact.folder}: it {does}, and {what} is for models that say labels of images. Add {more} "
-            "to the source and train again (make train, make export); make evaluate tells which of two runs is better, "
-            "make promote FORCE=true adopts one"
-        )
 
 
 def run_of(artefact: Artefact) -> Path:
@@ -77,8 +61,8 @@ def data_of(artefact: Artefact) -> Processed:
         data = Data.model_validate(values["settings"]["data"], strict=False)
     except (OSError, ValueError, LookupError, TypeError, ValidationError) as error:
         raise DataError(f"{run / RECEIPT}: no whole receipt ({type(error).__name__}); export another run") from error
-    words = " ".join(word for word in values.get("overrides", []) if word.startswith(("data", "+experiment=")))
-    processed = open_processed(data, f'run: make process_data ARGS="{words}"')
+    words = [word for word in values.get("overrides", []) if word.startswith(("data", "+experiment="))]
+    processed = open_processed(data, f"run: make process_data {for_make(words)}")
     if processed.fingerprint != artefact.facts.get("data_fingerprint"):
         raise DataError(f"{processed.folder}: not the data that {run} was trained on; make process_data with its words")
     return processed

@@ -22,7 +22,7 @@ from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.drift.reference import Reference
 from drift_detector_pipeline.drift.reference_file import load_reference
-from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.files import final_name, new_folder
 from drift_detector_pipeline.images.decoder import ending_of
 from drift_detector_pipeline.lifecycle.labelling.basket_file import (
@@ -38,8 +38,9 @@ from drift_detector_pipeline.lifecycle.labelling.choosing import Choice, choose
 from drift_detector_pipeline.lifecycle.labelling.label_formats import write_tasks
 from drift_detector_pipeline.lifecycle.labelling.pictures import images_by_hash, read_checked
 from drift_detector_pipeline.lifecycle.labelling.stretch import Stretch, estimate_of, rows_of, since_alarm, stretch_of
+from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
-from drift_detector_pipeline.release.artefact import BOXES, CLIPS, MODELS, read_manifest
+from drift_detector_pipeline.release.artefact import MODELS, read_manifest
 from drift_detector_pipeline.release.registry import find_artefact
 from drift_detector_pipeline.runs.facts import now
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -164,26 +165,11 @@ def _choose(
     return choose(scores, reference, len(rows), settings.images, settings.random, seed=seed, known=seen)
 
 
-_INSTEAD = {  # of tasks whose labels no basket asks for: what their model does, and what helps
-    BOXES: (
-        "finds boxes",
-        "Draw the true boxes of some images of the change in a tool of yours, add both to the source (make convert "
-        "reads its layout) and train again",
-    ),
-    CLIPS: (
-        "says labels of clips",
-        "Add videos of the change, in folders of their classes or listed in clips.csv, to the source and train again",
-    ),
-}
-
-
 def _refuse_but_images(facts: ModelFacts, models: Path) -> None:
     """Raise ConfigError if the model does not say labels of images, as far as its artefact is here to tell."""
     with suppress(DataError):
         task = read_manifest(find_artefact(facts.sha256, facts.reference_sha256, models)).task
-        if task in _INSTEAD:
-            does, instead = _INSTEAD[task]
-            raise ConfigError(f"{facts.name} {does}, and a basket asks for labels of images. {instead}")
+        refuse_task(task, facts.name, "a basket")
 
 
 def _reference(facts: ModelFacts, models: Path) -> Reference | None:

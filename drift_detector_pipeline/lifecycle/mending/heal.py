@@ -32,8 +32,9 @@ from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.lifecycle.gating.gate import HEALED
 from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, changed_at_random, levels_near
-from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, refuse_but_images, run_of
+from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
 from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
+from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
 from drift_detector_pipeline.networks.models import Network
@@ -126,7 +127,7 @@ def heal(
     """
     refuse_cause(cause)
     artefact = read_artefact(champion)
-    refuse_but_images(artefact, "healing")
+    refuse_task(artefact.task, artefact.folder, "healing")
     recent = open_recent(images, Preparation(artefact.side_px, artefact.stored_side_px), settings)
     cells = [(cause, level) for level in levels_near(cause, severity)]
     with one_core() as machine:

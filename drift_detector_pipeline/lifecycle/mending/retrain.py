@@ -21,8 +21,9 @@ from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.errors import ConfigError, ResumeError, exit_status
 from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, levels_near
-from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, refuse_but_images, run_of
+from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.joined import Joined, join_labels
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.release.admitted import identified
@@ -65,7 +66,7 @@ def retrain(
     DataError if the champion's run or a labelled image is not here.
     """
     artefact = read_artefact(champion)
-    refuse_but_images(artefact, "training on")
+    refuse_task(artefact.task, artefact.folder, "training on")
     twins = twins_of(cause, severity, settings)
     own, _ = split_labels(labels)
     if twins.kind is None and not own:

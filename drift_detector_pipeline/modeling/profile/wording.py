@@ -34,7 +34,7 @@ class Circumstances(NamedTuple):
 def profile_page(report: dict[str, Any], step: MeanStep) -> str:
     """What a person reads: the parts of a step, the longest operators, the arithmetic, the bottleneck."""
     title = (
-        f"{report['model']}, {report['batch_size']} images of {report['img_size']} px, {report['precision']} on "
+        f"{report['model']}, batches of {report['batch_size']} at {report['img_size']} px, {report['precision']} on "
         f"{report['device']}, {report['threads']} threads: the mean of {step.steps} training steps"
     )
     parts = [_parts(report, step), _longest(step), _arithmetic(report)]

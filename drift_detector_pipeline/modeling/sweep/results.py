@@ -6,7 +6,6 @@ In: a plan and its ended trials. Out: these files, and tables for a console. Fed
 import csv
 import io
 import json
-import shlex
 import statistics
 import textwrap
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from drift_detector_pipeline.figures import figure_png
 from drift_detector_pipeline.files import spreadsheet_row, write_atomically, write_json
+from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.modeling.sweep.plan import Plan
 from drift_detector_pipeline.modeling.sweep.plots import sweep_pictures, value_text
 from drift_detector_pipeline.modeling.sweep.search import SEED_KEY, new_study
@@ -100,7 +100,7 @@ def seeds_table(results: Sequence[TrialResult]) -> str:
 
 def resume_command(plan: Plan) -> str:
     """The make command that goes on with a sweep."""
-    return f'make sweep ARGS="{shlex.join([f"sweep.resume={plan.folder}"])}"'
+    return "make sweep " + for_make([f"sweep.resume={plan.folder}"])
 
 
 def _cell(number: float | None, form: str) -> str:

@@ -9,7 +9,6 @@ import fcntl
 import itertools
 import json
 import math
-import shlex
 import shutil
 import signal
 import subprocess
@@ -27,12 +26,14 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError
 from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.modeling.interruption import Interruption
 from drift_detector_pipeline.modeling.sweep.plan import LOCK, Plan
 from drift_detector_pipeline.modeling.sweep.search import Choice, trial_words
 from drift_detector_pipeline.runs.checkpoints import load_checkpoint
 from drift_detector_pipeline.runs.facts import RECEIPT
 from drift_detector_pipeline.runs.receipts import FINAL, read_receipt
+from drift_detector_pipeline.stopped import held_back
 from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
 RECORD, STARTED, FINISHED, FAILED = "trial.json", "started", "finished", "failed"
@@ -153,7 +154,7 @@ def shown_values(choice: Choice) -> dict[str, int | float | str]:
 
 def train_command(words: list[str]) -> str:
     """The make command of a training with these words."""
-    return f'make train ARGS="{shlex.join(words)}"'
+    return "make train " + for_make(words)
 
 
 @contextmanager
@@ -208,11 +209,12 @@ def _has_checkpoint(place: Path) -> bool:
 
 def _train(words: list[str], lock: int, interruption: Interruption) -> tuple[int, list[str]]:
     """Run a training, showing what it says and passing the first signal on; return exit status and last lines."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "drift_detector_pipeline.modeling.train", *words],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        pass_fds=[lock], preexec_fn=_end_with_parent, process_group=0,
-    )  # fmt: skip
+    with held_back():  # a signal before it hears any is a trial that stopped, none that failed
+        process = subprocess.Popen(
+            [sys.executable, "-m", "drift_detector_pipeline.modeling.train", *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            pass_fds=[lock], preexec_fn=_end_with_parent, process_group=0,
+        )  # fmt: skip
     assert process.stdout is not None
     said: deque[str] = deque(maxlen=100)
     reader = threading.Thread(target=_show, args=(process.stdout, said, interruption), daemon=True)

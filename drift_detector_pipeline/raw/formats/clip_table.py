@@ -5,17 +5,21 @@ passed over: path; label and source, either or both; start and seconds, of a cli
 """
 
 import csv
+import io
 import math
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.formats.survey import Survey, folder_of, nfc
+from drift_detector_pipeline.raw.formats.values import lines_of, read_text
 
 TABLE = "clips.csv"
 _OTHER_NAMES = {"file": "path", "filename": "path", "video": "path", "class": "label", "group": "source"}
 _SEPARATORS = ",;\t"
+_OF_EXCEL = re.compile(r"\"?sep=.\"?", re.IGNORECASE)  # a first line that only says what parts the cells
 
 
 class Row(NamedTuple):
@@ -47,20 +51,20 @@ def rows_of(source: Survey) -> list[Row]:
 
 def _read(source: Survey, table: str) -> list[Row]:
     where = source.where(table)
+    text = read_text(source.root / table, where)
+    first, head = next(((number, line) for number, line in lines_of(text) if not _OF_EXCEL.fullmatch(line)), (0, ""))
+    separator = max(_SEPARATORS, key=head.count)
     try:
-        with (source.root / table).open(newline="", encoding="utf-8-sig") as file:
-            head = file.readline()
-            separator = max(_SEPARATORS, key=head.count)
-            names = [_name(cell) for cell in next(csv.reader([head], delimiter=separator), [])]
-            if "path" not in names or len(set(names)) < len(names):
-                raise DataError(
-                    f"{where}: expected a first line with the columns path, label, source; got {head!r:.80}"
-                )
-            lines = list(csv.reader(file, delimiter=separator, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+    except csv.Error as error:
         raise DataError(f"{where}: no table in UTF-8 ({error}); save it as CSV") from error
-    numbered = [(f"{where}, row {number}", line) for number, line in enumerate(lines, start=2) if any(line)]
-    return [_row(table, place, dict(zip(names, line, strict=False)), names) for place, line in numbered]
+    names = [_name(cell) for cell in lines[first - 1]] if head else []
+    if "path" not in names or len(set(names)) < len(names):
+        raise DataError(f"{where}: expected a first line with the columns path, label, source; got {head!r:.80}")
+    rows = [(f"{where}, row {first + n}", line) for n, line in enumerate(lines[first:], start=1) if any(line)]
+    if not rows:
+        raise DataError(f"{where}: no row below its first line; list the clips, or remove the table")
+    return [_row(table, place, dict(zip(names, line, strict=False)), names) for place, line in rows]
 
 
 def _name(cell: str) -> str:

@@ -16,7 +16,7 @@ from drift_detector_pipeline.raw.formats.boxed import sides_of
 from drift_detector_pipeline.raw.formats.clip_sources import sources_of
 from drift_detector_pipeline.raw.formats.clip_table import TABLE, Row, rows_of
 from drift_detector_pipeline.raw.formats.survey import Survey, folder_of, is_picture, nfc, part_of
-from drift_detector_pipeline.raw.listing import Footage, Listing, RawImage, SourcesFrom
+from drift_detector_pipeline.raw.listing import Footage, Listing, RawImage, SourcesFrom, is_clutter
 
 VIDEOS = frozenset({
     ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".flv", ".wmv",
@@ -64,8 +64,23 @@ def _of_folders(source: Survey, rows: Sequence[Row]) -> Listing:
     used = {path for one in footage.values() for path in _files_of(one)}
     ignored = sorted({*found.ignored, *(image.path for image in found.images)} - used - {TABLE})
     return found._replace(
-        images=sorted(images), ignored=ignored, task="clips", clips=footage, sources=sources, sources_from=known
+        images=sorted(images), ignored=ignored, task="clips", clips=footage, sources=sources, sources_from=known,
+        empty_folders=(*found.empty_folders, *_without_clip(found, footage)),
     )  # fmt: skip
+
+
+def _without_clip(found: Listing, clips: Mapping[str, Footage]) -> list[str]:
+    """Folders that read like a class, or like a clip of one, and give none."""
+    classes = {"/".join(image.path.split("/")[: -image.key.count("/")]) for image in found.images}
+    inside = {
+        path.relative_to(found.root).as_posix()
+        for name in classes
+        for path in (found.root / name).iterdir()
+        if path.is_dir() and not is_clutter(path)
+    }
+    full = {parent for path in clips for parent in (path, *(str(one) for one in PurePosixPath(path).parents))}
+    hollow = classes - full
+    return sorted(hollow | {path for path in inside - full if path.rpartition("/")[0] not in hollow})
 
 
 def _listed(

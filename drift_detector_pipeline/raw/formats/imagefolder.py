@@ -12,14 +12,17 @@ from typing import NamedTuple
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.listing import Listing, RawImage, everything_below, files_below, is_clutter
+from drift_detector_pipeline.raw.listing import Listing, RawImage, everything_below, files_below, is_clutter, leads_back
 from drift_detector_pipeline.raw.split_names import PLAIN, SplitName, says_nothing, split_name
 
 _LAYOUT = (
     "expected one folder per class, for example PATH/cat/1.jpg, or PATH/train/cat/1.jpg and PATH/val/cat/2.jpg; or "
     "boxes in a layout of docs/boxes.md"
 )
-_HINT = re.compile("train|test|valid|eval")
+# In names of parts that are not read as such: of folds, and as other languages call them.
+_HINT = re.compile(
+    r"train|test|valid|eval|fold[ _-]?\d|split|lern|prueb|entren|apprent|addestr|trein|训练|測試|测试|обуч"
+)
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -61,7 +64,9 @@ def _root(source: Path) -> Path:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_clutter(path))
+    """Those that may hold images; a link back to where it lies, or above, would hold all of them once more."""
+    inside = (path for path in folder.iterdir() if path.is_dir() and not is_clutter(path))
+    return sorted(path for path in inside if not (path.is_symlink() and leads_back(path, folder)))
 
 
 def _parts(folders: Sequence[Path], shown: Path) -> list[_Part]:

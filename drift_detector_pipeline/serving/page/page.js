@@ -1,4 +1,4 @@
-// The page: images in, answers out, and how the last windows did. No library, nothing from elsewhere.
+// The page: images or clips in, answers out, and how the last windows did. No library, nothing from elsewhere.
 "use strict";
 
 const AT_ONCE = 16; // images of one request
@@ -6,6 +6,16 @@ const REFRESH_MS = 10000;
 const HISTORY = 40;
 const MOST_SHOWN = 64;
 const ENOUGH = 16; // images for a verdict
+
+// What a person reads, by what the model was trained for; of labels the page says it as it is.
+const WORDS = {
+  boxes: { title: "What is on these images, and where?" },
+  clips: {
+    title: "What happens in these clips?",
+    wanted: "Drop short videos here, or .npz files of frames, or choose files",
+    taken: "Take a video",
+  },
+};
 
 let things = "images"; // what the log has rows of
 
@@ -170,17 +180,25 @@ async function refresh() {
     const said = await ask(`/drift?history=${HISTORY}`);
     const none = `No window is full yet: the first verdict comes after ${said.window} different ${things}.`;
     where.replaceChildren(...(said.newest ? gauge(said.newest, "Newest window") : [element("p", { text: none })]));
-    if (said.behind) where.append(element("p", { text: "The log is behind: newer images are not in this verdict." }));
+    if (said.behind) where.append(element("p", { text: `The log is behind: newer ${things} are not in this verdict.` }));
     place("history").replaceChildren(...strip(said.history));
   } catch (error) {
     where.replaceChildren(element("p", { text: error.message }));
   }
 }
 
+function nameAll(task) {
+  for (const [id, text] of Object.entries(WORDS[task] || {})) place(id).textContent = text;
+  document.title = place("title").textContent;
+  if (task !== "clips") return;
+  things = "clips";
+  place("photo").accept = "video/*";
+}
+
 async function showModel() {
   try {
     const said = await ask("/model");
-    if (said.task === "clips") things = "clips";
+    nameAll(said.task);
     const classes = said.classes.length > 12 ? `${said.classes.length} classes` : said.classes.join(", ");
     place("model").textContent = `${said.name} (${said.model}), ${said.runtime} ${said.precision}, knows: ${classes}`;
   } catch (error) {

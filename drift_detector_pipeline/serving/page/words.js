@@ -42,8 +42,8 @@ function howItDiffers(scores) {
 }
 
 const LEVELS = {
-  quiet: { sign: "✓", title: "Quiet", words: "These images look like the training world." },
-  notice: { sign: "!", title: "Notice", words: "These images look different." },
-  alert: { sign: "‼", title: "Alert", words: "These images look different, and the model has probably lost accuracy." },
+  quiet: { sign: "✓", title: "Quiet", words: "They look like the training world." },
+  notice: { sign: "!", title: "Notice", words: "They look different." },
+  alert: { sign: "‼", title: "Alert", words: "They look different, and the model has probably lost accuracy." },
   "too few images": { sign: "…", title: "Too few images", words: "" },
 };

@@ -154,3 +154,53 @@ def test_broken_bytes_of_a_table_are_read_or_refused_in_words(make: Make) -> Non
         except DataError:
             outcomes["refused"] += 1
     assert outcomes["read"] > 20 and outcomes["refused"] > 20
+
+
+TABLE = "path,label,source\nwalk/a.mp4,walk,s1\nwalk/b.mp4,walk,s2\nrun/c.mp4,rün,s3\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TABLE.encode("utf-8-sig"),
+        TABLE.encode("utf-16"),
+        TABLE.replace(",", "\t").replace("\n", "\r\n").encode("utf-16"),  # "Unicode text" of Excel
+        f"sep=;\r\n{TABLE.replace(',', ';')}".encode(),
+        f"\n{TABLE}".encode(),
+        TABLE.replace("\n", "\r").encode(),
+    ],
+)
+def test_a_table_is_read_however_a_spreadsheet_has_saved_it(make: Make, content: bytes) -> None:
+    root = make("walk/a.mp4", "walk/b.mp4", "run/c.mp4", table="-")
+    (root / "clips.csv").write_bytes(content)
+    listing = read(root)
+    assert sources(listing) == {"s1", "s2", "s3"} and listing.images[0].class_name == "rün"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (TABLE.encode("cp1252"), "is not UTF-8; save it as UTF-8"),
+        (TABLE.replace("ü", "u").encode("utf-16-le"), "holds zero bytes"),
+        (b"path,label,source\n", "no row below its first line; list the clips, or remove the table"),
+        (b"sep=;\n\npath;label;start\nwalk/a.mp4;walk;x\n", "row 4: start is 'x'"),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_refused_with_what_to_do(make: Make, content: bytes, words: str) -> None:
+    root = make("walk/a.mp4", "run/c.mp4", table="-")
+    (root / "clips.csv").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        read(root)
+
+
+def test_a_class_or_a_clip_without_frames_is_named(tmp_path: Path, make: Make) -> None:
+    root = make("train/walk/a.mp4", "train/run/b.mp4", "train/rest/notes.txt", "train/jump/c.txt", "val/run/d.mp4")
+    for name in ("train/walk/empty", "train/hollow", "val/walk", "train/jump/x", "train/run/.hidden"):
+        (root / name).mkdir()
+    assert sorted(read(root).empty_folders) == [
+        "train/hollow",
+        "train/jump",
+        "train/rest",
+        "train/walk/empty",
+        "val/walk",
+    ]

@@ -83,6 +83,21 @@ def test_a_source_without_two_classes_to_train_on_is_refused(tmp_path: Path, pat
         imagefolder.read(layout(tmp_path, *paths))
 
 
+@pytest.mark.parametrize("names", [("fold_1", "fold_2"), ("entrenamiento", "prueba"), ("Lerndaten", "Prüfdaten")])
+def test_parts_that_are_called_otherwise_are_asked_about(tmp_path: Path, names: tuple[str, str]) -> None:
+    layout(tmp_path, *(f"{part}/{name}/1.png" for part in names for name in "ab"))
+    with pytest.raises(DataError, match=r"Are they parts of a data set\? Then name them train and val"):
+        imagefolder.read(tmp_path)
+
+
+def test_a_link_back_is_no_class(tmp_path: Path) -> None:
+    layout(tmp_path, "set/a/1.png", "set/b/1.png")
+    (tmp_path / "set" / "again").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "above").symlink_to(tmp_path)
+    listing = imagefolder.read(tmp_path / "set")
+    assert {image.class_name for image in listing.images} == {"a", "b"} and listing.ignored == ["above", "again"]
+
+
 def test_the_listing_is_sorted_by_path(image_folder: Path) -> None:
     paths = [image.path for image in imagefolder.read(image_folder).images]
     assert paths == sorted(paths) and len(paths) == 30
@@ -104,6 +119,8 @@ def test_the_listing_is_sorted_by_path(image_folder: Path) -> None:
         ("seg_train", "seg_test"),
         ("trainA", "testA"),
         ("trn", "tst"),
+        ("tr", "te"),
+        ("learn", "test"),
     ],
 )
 @pytest.mark.parametrize("wrapped", ["", "same", "images"])

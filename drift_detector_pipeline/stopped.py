@@ -1,0 +1,234 @@
+"""Ctrl-C and SIGTERM at any moment: one sentence, the exit status that shells expect, and no half folder.
+
+Installed by the package's `__init__` where a command of ours is what the process was started for, before anything else
+is imported. Until a command's work begins there is nothing to clean up, and the process ends at once: an exception
+raised amid an import may be swallowed there. Afterwards `Stopped` is raised, so that whatever holds a half folder
+removes it, and raised again if somebody swallows it. Those that answer signals themselves, as training, set their own.
+"""
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PACKAGE, _SCRIPT = "drift_detector_pipeline", "drift-pipeline"
+_AGAIN_S = 0.3  # until an exception that was swallowed is raised again
+_IMPORTED_S = 0.02  # between two looks whether an import is over
+_ONE_PRESS_S = 1.0  # a terminal and a parent may each tell of the same Ctrl-C
+
+
+class Stopped(KeyboardInterrupt):  # no error
+    """A signal has asked this process to stop."""
+
+
+class _Phase(Enum):
+    STARTING = 0  # nothing is made yet
+    WORKING = 1
+    FINISHED = 2
+
+
+class _State:
+    """Of this process."""
+
+    owner = 0  # the process that this was installed in; 0: nowhere
+    phase = _Phase.STARTING
+    asked: signal.Signals | None = None
+    asked_at = 0.0
+    said = False  # how it ended
+    kept = "what was complete before is kept, nothing half made is left, and the same command begins again"
+
+
+def install() -> None:
+    """Answer SIGINT and SIGTERM from now on, if this process is a command of ours."""
+    if not _is_command():
+        return
+    _State.owner = os.getpid()
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as after nohup
+            signal.signal(number, _asked_to_stop)
+    atexit.register(_deaf)  # first in, last out
+    let_through()
+
+
+def as_command(work: Callable[[], int]) -> int:
+    """Do a command's work; what it returns, or 130 or 143 and one sentence if a signal came meanwhile."""
+    before, _State.phase = _State.phase, _Phase.WORKING
+    try:
+        try:
+            return work()
+        finally:
+            _State.phase = before if before is _Phase.WORKING else _Phase.FINISHED
+    except BaseException:
+        if _State.asked is None:
+            raise
+        return _ended(_State.asked)
+
+
+def nothing_made() -> None:
+    """A command that only looks for another one has come to its end: that one starts."""
+    _State.phase = _Phase.STARTING
+
+
+@contextlib.contextmanager
+def keeping(what: str) -> Iterator[None]:
+    """Say in the sentence, while this is held, what is kept and how to go on."""
+    before, _State.kept = _State.kept, what
+    yield
+    _State.kept = before  # not after an exception, which the sentence is about
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """In a command of ours, let signals wait; in processes started meanwhile, too, until those `let_through`."""
+    if not _State.owner or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through() -> None:
+    """Hear of signals, those that waited first."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def call(command: Sequence[str]) -> int:
+    """Run another command of ours and return its status; signals are passed on, and it says what became of it."""
+    import subprocess  # slow to import, and most commands need none
+
+    told, before = list[signal.Signals](), {number: signal.getsignal(number) for number in SIGNALS}
+    with held_back():
+        child = subprocess.Popen(command)
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            told.append(signal.Signals(number))
+            child.send_signal(number)
+
+        for number in SIGNALS:
+            signal.signal(number, pass_on)
+    try:
+        status = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if told:
+        _State.asked, _State.said = told[0], status == 128 + told[0]
+        raise Stopped
+    return status
+
+
+def _is_command() -> bool:
+    """Whether the process was started for one of our commands: not by pytest, a script or a notebook that imports us.
+
+    The interpreter calls itself -m while it looks for the module that is to be run.
+    """
+    if sys.argv[:1] == ["-m"]:
+        return any(word.partition(".")[0] == _PACKAGE for word in sys.orig_argv)
+    return bool(sys.argv) and os.path.basename(sys.argv[0]).removesuffix(".exe") == _SCRIPT  # noqa: PTH119  # no imports
+
+
+def _asked_to_stop(number: int, frame: FrameType | None) -> None:
+    if os.getpid() != _State.owner:
+        return _in_a_fork(number)
+    first = _State.asked is None
+    if first:
+        _State.asked, _State.asked_at = signal.Signals(number), time.monotonic()
+    if _State.phase is _Phase.STARTING:
+        _leave(f"stopped by {_name(number)} before anything was made; the same command begins again")
+    if not first and time.monotonic() - _State.asked_at > _ONE_PRESS_S:
+        _leave(
+            f"ended at once by a second {_name(number)}: a folder whose name begins with a dot may be left half made; "
+            "the same command makes it anew, and make clean removes it"
+        )
+    if first and _State.phase is _Phase.WORKING:
+        _mute()
+        _stop(frame)
+    return None
+
+
+def _in_a_fork(number: int) -> None:
+    """Ctrl-C is the parent's to answer; SIGTERM ends this process."""
+    if number == signal.SIGTERM:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+def _stop(frame: FrameType | None) -> None:
+    """Raise `Stopped`, and again unless it is under way; amid an import only when that is over."""
+    if _State.phase is not _Phase.WORKING:
+        return
+    importing = _is_importing(frame)
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, lambda _, now: _stop(now))
+        signal.setitimer(signal.ITIMER_REAL, _IMPORTED_S if importing else _AGAIN_S)
+        if importing or _is_under_way(sys.exception()):
+            return
+    raise Stopped
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_under_way(error: BaseException | None) -> bool:
+    """Whether what runs now cleans up."""
+    while error is not None:
+        if isinstance(error, Stopped | GeneratorExit):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _ended(number: signal.Signals) -> int:
+    """Say how the command ended, once; its exit status."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    if not _State.said:
+        _State.said = True
+        print(f"stopped by {_name(number)}: {_State.kept}", file=sys.stderr)
+    return 128 + number
+
+
+def _leave(sentence: str) -> None:
+    """End without a word from anybody else."""
+    with contextlib.suppress(Exception):  # printed half, or nobody reads it
+        sys.stdout.flush()
+    if not _State.said:
+        with contextlib.suppress(OSError):
+            os.write(2, f"{sentence}\n".encode())
+    assert _State.asked is not None
+    os._exit(128 + _State.asked)
+
+
+def _name(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+def _deaf() -> None:
+    """Nothing is left to stop: the interpreter is about to forget handlers, and a signal would hide the status."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _mute() -> None:
+    """No traceback of what falls over meanwhile: `Stopped` where nothing can be raised, threads whose workers ended."""
+    sys.unraisablehook = lambda _: None
+    if "threading" in sys.modules:
+        import threading
+
+        threading.excepthook = lambda _: None
