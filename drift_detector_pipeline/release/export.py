@@ -30,7 +30,7 @@ from drift_detector_pipeline.files import (
     write_atomically,
 )
 from drift_detector_pipeline.modeling.card import card
-from drift_detector_pipeline.networks.boxes.yolox import OVERLAP
+from drift_detector_pipeline.networks.boxes.catalog import overlap_of
 from drift_detector_pipeline.networks.clips import frame_of
 from drift_detector_pipeline.processed.roles import crops_of
 from drift_detector_pipeline.release.artefact import (
@@ -186,7 +186,7 @@ def _describe(folder: Path, source: Source, served: Trial, rows: list[Row]) -> A
         folder, served.file, served.runtime, served.precision, trained.architecture, trained.classes,  # type: ignore[arg-type]
         trained.img_size, trained.stored_side_px, bool(served.row.rows_independent),
         {path.name: file_hash(path) for path in folder.iterdir()}, file_hash(receipt.file), facts,
-        source.task, OVERLAP if source.task == BOXES else None, *(trained.clip or ()),
+        source.task, overlap_of(trained.network.module) if source.task == BOXES else None, *(trained.clip or ()),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ judging           windows of the log -> verdicts, beside the requests
 lane              the way of everything that takes long to decode
 videos            a short video's bytes -> what is said of each frame
 clips             a clip's bytes -> what is said of it, and second by second
+agreement         whether two models say the same of an image
 trial             a model in the champion's shadow, others that answer single sources
 following         whoever is champion answers, within a second
 service           what lives as long as a service does

@@ -88,7 +88,7 @@ class ShadowMetrics:
         own: dict[str, Any] = {"registry": metrics.registry}
         self._images = Counter(
             "drift_shadow_images_total",
-            "Images answered in the shadow, and whether with the same label",
+            "Images answered in the shadow, and whether with the same label or boxes",
             ("agrees",),
             **own,
         )

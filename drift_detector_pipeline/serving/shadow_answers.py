@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from starlette.responses import Response
 
+from drift_detector_pipeline.serving.agreement import Said, agree
 from drift_detector_pipeline.serving.database import asking
 from drift_detector_pipeline.serving.drift_answers import VerdictBody, asked, stored
 from drift_detector_pipeline.serving.engine import Engine
@@ -41,7 +42,9 @@ class ShadowBody(BaseModel):
     champion: OneModel
     candidate: OneModel
     images: int = Field(description="different ones, of the newest, that both of them have answered")
-    disagreements: int = Field(description="images that got another label")
+    disagreements: int = Field(
+        description="images that got another label, or other than as many boxes of each class (scores of 0.5 and more)"
+    )
     disagreement: float | None = Field(description="share of them, in 0..1")
     low: float | None = Field(description="of its 95 % interval")
     high: float | None
@@ -49,7 +52,7 @@ class ShadowBody(BaseModel):
 
 
 class Compared(NamedTuple):
-    """How often two models gave an image the same label."""
+    """How often two models said the same of an image."""
 
     images: int
     disagreements: int
@@ -80,7 +83,8 @@ def compare(log: RequestLog, candidate: Engine, champion: Engine, most: int = MO
 
     An image that came several times counts once. Raises DataError if the database does not answer.
     """
-    columns = (request.c.request_id, request.c.image_sha256, request.c.predicted)
+    kept = request.c.phi if candidate.finds_boxes else literal(b"").label("phi")
+    columns = (request.c.request_id, request.c.image_sha256, request.c.predicted, kept)
     shadowed = select(request.c.id, *columns).where(request.c.model_id == candidate.log_id, request.c.shadow)
     given = select(*columns).where(request.c.model_id == champion.log_id, request.c.shadow.is_(False))
     with asking(), log.engine.connect() as connection:
@@ -89,19 +93,17 @@ def compare(log: RequestLog, candidate: Engine, champion: Engine, most: int = MO
             return Compared(0, 0)
         between = request.c.id.between(newest[-1].id - _BEFORE, newest[0].id)
         answers = {
-            (row.request_id, row.image_sha256): row.predicted for row in connection.execute(given.where(between))
+            (row.request_id, row.image_sha256): Said(champion, row.predicted, row.phi)
+            for row in connection.execute(given.where(between))
         }
-    return _compared(newest, answers, candidate, champion)
+    return _compared(newest, answers, candidate)
 
 
-def _compared(
-    newest: Iterable[Any], answers: Mapping[tuple[str, bytes], int], candidate: Engine, champion: Engine
-) -> Compared:
+def _compared(newest: Iterable[Any], answers: Mapping[tuple[str, bytes], Said], candidate: Engine) -> Compared:
     same = dict[bytes, bool]()
     for row in newest:
         if (given := answers.get((row.request_id, row.image_sha256))) is not None:
-            labels = candidate.artefact.classes[row.predicted], champion.artefact.classes[given]
-            same.setdefault(row.image_sha256, labels[0] == labels[1])
+            same.setdefault(row.image_sha256, agree(Said(candidate, row.predicted, row.phi), given))
     return Compared(len(same), sum(not one for one in same.values()))
 
 

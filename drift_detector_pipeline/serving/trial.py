@@ -17,6 +17,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.drift.kept_rows import kept_of
 from drift_detector_pipeline.release.registry import open_version
+from drift_detector_pipeline.serving.agreement import Said, agree
 from drift_detector_pipeline.serving.batcher import Answered
 from drift_detector_pipeline.serving.engine import MOST, Answers, Engine, open_engine
 from drift_detector_pipeline.serving.judging import be_nice
@@ -155,8 +156,8 @@ class Shadow:
         self._log.put(self.engine.log_id, row)
         self._saw(self.engine, taken.source, taken.sha256, taken.crop)
         given = taken.answered
-        agrees = self.engine.artefact.classes[best] == given.engine.artefact.classes[int(given.probabilities.argmax())]
-        self._metrics.saw(milliseconds, agrees=agrees)
+        champion = Said(given.engine, int(given.probabilities.argmax()), given.kept)
+        self._metrics.saw(milliseconds, agrees=agree(Said(self.engine, best, phi), champion))
 
     def _give_up(self, some: list[Taken], why: str) -> None:
         self.dropped += len(some)

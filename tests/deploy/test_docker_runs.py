@@ -25,6 +25,8 @@ from containers import (
     succeeded,
     wait_for,
 )  # fmt: skip
+from drawn_boxes import draw_source
+from small_detectors import BACKBONE
 
 pytestmark = [pytest.mark.slow, needs_engine]
 
@@ -35,12 +37,14 @@ QUICK = "training.epochs=1 model.name=mlp"
 RUNS = {  # as many threads as there are cores; one thread: convolutions in two stand still beside a neighbour
     "digits": f"+experiment=quickstart {QUICK}",
     "photographs": f"{PHOTOS} training.epochs=2 data.dataloader_workers=2 run.threads=1",
+    "boxes": "data=boxes data.raw_path=data/raw/things data.stored_side_px=80 data.img_size=64 model.name=yolox "
+    f"model.options.backbone={BACKBONE} training.epochs=2 training.batch_size=4 run.threads=1",
 }
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A working tree with a small archive of JPEG files beside the digits."""
+    """A working tree with a small archive of JPEG files, and drawn things with boxes, beside the digits."""
     folder = make_tree(tmp_path_factory.mktemp("tree") / "a clone")  # a space in its name
     raw = folder.parent / "photos"
     for split, count in {"train": 100, "val": 20}.items():
@@ -48,6 +52,7 @@ def tree(tmp_path_factory):
             for number in range(count):
                 write_image(raw / split / label / f"{number}.JPEG", seed=len(files_below(raw)), size=(90, 70))
     pack_tar(raw, folder / "data" / "raw" / "photos.tgz")
+    draw_source(folder / "data" / "raw" / "things")
     return folder
 
 

@@ -80,6 +80,7 @@ def test_every_alert_is_raised_and_not_raised_by_simulated_series():
         ("DriftAlert", ">= 2", ">= 1"),
         ("DriftNotice", "== 1", "== 0"),
         ("EstimatedAccuracyLow", 'bound="high"', 'bound="low"'),
+        ("EstimatedMap50Low", 'bound="high"', 'bound="low"'),
         ("ChangeAlert", "alert", "notice"),
         ("ChangeNotice", "notice", "alert"),
         ("MonitorDown", "== 0", "== 1"),

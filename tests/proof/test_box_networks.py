@@ -9,6 +9,15 @@ from small_detectors import BACKBONE
 from drift_detector_pipeline.proof import box_networks
 
 
+def test_a_report_carries_mean_and_spread_over_seeds():
+    runs = [{"seed": seed, "map50": 0.8 + seed / 10, "map": 0.5, "map75": 0.5, "cpu_seconds": 9} for seed in (0, 1)]
+    both, one = box_networks.over_seeds(runs), box_networks.over_seeds(runs[:1])
+    assert both["runs"] == runs and both["over_seeds"]["map"] == {"mean": 0.5, "sd": 0}
+    assert both["over_seeds"]["map50"]["mean"] == pytest.approx(0.85)
+    assert both["over_seeds"]["map50"]["sd"] == pytest.approx(0.1 / 2**0.5)
+    assert one["over_seeds"]["map50"] == {"mean": 0.8, "sd": None}
+
+
 @pytest.mark.slow
 def test_a_network_is_trained_once_and_its_figures_stand_in_the_report(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,7 @@
 """A network that finds boxes, exported: the file says what the network says, and the folder answers."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,14 +9,14 @@ from box_runs import make_run, words
 from small_detectors import SIDE_PX, detector
 
 from drift_detector_pipeline.config import load, load_section
-from drift_detector_pipeline.errors import DataError, ModelError
+from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.networks.boxes.catalog import infer
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.roles import crops_of
 from drift_detector_pipeline.release.artefact import read_artefact
-from drift_detector_pipeline.release.box_executable import BoxExecutable, open_box_executable
-from drift_detector_pipeline.release.box_export import changed, export_boxes
+from drift_detector_pipeline.release.box_executable import BoxExecutable, SaidOfPlaces, open_box_executable
+from drift_detector_pipeline.release.box_export import changed, export_boxes, gap
 from drift_detector_pipeline.release.executable import open_session
 from drift_detector_pipeline.release.export import export_run
 from drift_detector_pipeline.release.verified import _answers
@@ -74,19 +76,26 @@ def test_images_of_another_size_are_refused(file):
         run.find(np.zeros((1, 32, 32, 3), np.uint8))
 
 
-def test_a_network_of_regions_is_refused_with_the_one_to_take():
-    with pytest.raises(ModelError, match=r"train model\.name=yolox"):
-        export_boxes(detector("fasterrcnn"), SCALE, SIDE_PX, None)
+def test_regions_in_another_order_are_the_same_and_others_are_not():
+    rng = np.random.default_rng(0)
+    boxes, chances = rng.uniform(0, 300, (1, 40, 2, 4)), rng.uniform(0.1, 0.9, (1, 40, 2))
+    own = SaidOfPlaces(boxes.astype(np.float32), chances.astype(np.float32))
+    turned = SaidOfPlaces(own.places[:, ::-1], own.chances[:, ::-1])
+    assert gap(turned, own) == 0
+    assert gap(turned._replace(chances=turned.chances * np.float32(0.5)), own) > 0.3
+    assert gap(turned._replace(places=turned.places + 9), own) == 1
+    assert gap(turned._replace(chances=turned.chances * 0), own) == 1
 
 
 @pytest.mark.slow
-def test_a_run_becomes_a_folder_that_finds_as_well_as_it(made_once, tmp_path):
-    root = made_once("boxes_yolox", make_run)
+@pytest.mark.parametrize(("name", "overlap"), [("yolox", 0.65), ("fasterrcnn", 0.5)])
+def test_a_run_becomes_a_folder_that_finds_as_well_as_it(name, overlap, made_once, tmp_path):
+    root = made_once(f"boxes_{name}", partial(make_run, name=name))
     folder = tmp_path / "artefact"
     settings = [f"export.path={folder}", "export.max_labels_changed=1", "export.max_accuracy_lost=1"]
     export_run(root / "run", load_section(Export, settings))
     artefact = read_artefact(folder)
-    assert (artefact.task, artefact.overlap, artefact.classes) == ("boxes", 0.65, ["disc", "square"])
+    assert (artefact.task, artefact.overlap, artefact.classes) == ("boxes", overlap, ["disc", "square"])
     rows = {row["name"]: row for row in artefact.facts["table"]}
     assert rows["ONNX Runtime fp32"]["parity"] < 1e-4 and rows["ONNX Runtime fp32"]["labels_changed"] < 0.02
     assert rows["ONNX Runtime int8"]["images"] == rows["PyTorch fp32"]["images"] > 0

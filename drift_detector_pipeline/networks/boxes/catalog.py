@@ -72,3 +72,9 @@ def infer(module: nn.Module, images: torch.Tensor, targets: Sequence[Boxes] | No
     """What is found in each of images (N, 3, S, S), whatever its neighbours; with targets its loss beside it."""
     assert isinstance(module, FasterRcnn | Yolox)
     return module.look(images, targets)
+
+
+def overlap_of(module: nn.Module) -> float:
+    """The IoU above which two boxes of a class, said by a network made here, are one."""
+    assert isinstance(module, FasterRcnn | Yolox)
+    return module.overlap

@@ -20,11 +20,11 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from drift_detector_pipeline.arrays import Boxes
 from drift_detector_pipeline.networks.boxes.backbones import STRIDES, Backbone
+from drift_detector_pipeline.networks.boxes.fixed_regions import contents, propose
 from drift_detector_pipeline.networks.boxes.found import Found, found
 from drift_detector_pipeline.networks.boxes.neck import WIDTH, Neck
 from drift_detector_pipeline.networks.boxes.targets import Truth, is_ignored, truths
 
-OVERLAP = 0.5  # IoU above which two boxes of a class are one
 _ANCHOR_STRIDES = (*STRIDES, 64)  # the coarsest map is halved once more, for what fills the image
 _ANCHOR_SIDES = (2.0, 2.8)  # in strides: 16 to 181 px
 _ASPECTS = (0.5, 1.0, 2.0)
@@ -33,6 +33,8 @@ _IGNORED = -1  # torchvision's label of a place from which nothing is learned
 
 class FasterRcnn(nn.Module):
     """In training (images, truth) -> loss; in evaluation images -> boxes (R, K, 4) and chances (R, K) of each image."""
+
+    overlap = 0.5  # IoU above which two boxes of a class are one
 
     def __init__(self, backbone: Backbone, classes: int) -> None:
         super().__init__()
@@ -78,8 +80,18 @@ class FasterRcnn(nn.Module):
                 for one in range(len(images))
             ]
 
+    def raw_from(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Boxes (N, R, K, 4) and chances (N, R, K) from the backbone's maps: what an exported graph gives."""
+        maps = self._maps(features)
+        side_px = maps[0].shape[-1] * STRIDES[0]
+        regions, real = propose(self.rpn.eval(), maps, side_px)
+        return contents(self.roi, maps[: len(STRIDES)], regions, real, side_px)
+
     def _features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        maps = [one.float() for one in self.neck(self.backbone(images))]
+        return self._maps(self.backbone(images))
+
+    def _maps(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        maps = [one.float() for one in self.neck(features)]
         return [*maps, functional.max_pool2d(maps[-1], 1, stride=2)]
 
     def _propose(
@@ -100,9 +112,10 @@ class FasterRcnn(nn.Module):
         regions, losses = self._propose(features, learn, side_px)
         said = sum(losses.values(), features[0].new_zeros(()))
         sampled, _, labels, changes = self.roi.select_training_samples(list(regions), learn)
-        if any(map(len, labels)):  # else all is ignored
-            said = said + sum(fastrcnn_loss(*self._predict(features, sampled, side_px), labels, changes))
-        return regions, said
+        if any(map(len, labels)):
+            return regions, said + sum(fastrcnn_loss(*self._predict(features, sampled, side_px), labels, changes))
+        nothing = sum(weights.sum() for weights in self.roi.parameters()) * 0  # all is ignored here, perhaps not in
+        return regions, said + nothing  # the batches of other processes, which wait for a gradient of each weight
 
     def _contents(
         self, features: list[torch.Tensor], regions: torch.Tensor, side_px: int
@@ -129,7 +142,7 @@ class FasterRcnn(nn.Module):
                 torch.manual_seed(0)  # which places are compared with the truth is drawn, alike for every image
                 (regions,), loss = self._loss(features, [target], side_px)
         boxes, chances = (one.cpu().numpy() for one in self._contents(features, regions, side_px))
-        return found(boxes, chances, side_px, OVERLAP, None if loss is None else float(loss))
+        return found(boxes, chances, side_px, self.overlap, None if loss is None else float(loss))
 
 
 class _Regions(RegionProposalNetwork):  # type: ignore[misc]

@@ -19,7 +19,6 @@ from drift_detector_pipeline.networks.boxes.neck import WIDTH, Neck, conv_norm
 from drift_detector_pipeline.networks.boxes.simota import Assigned, Places, assign
 from drift_detector_pipeline.networks.boxes.targets import Truth, is_ignored, truths
 
-OVERLAP = 0.65  # IoU above which two boxes of a class are one, as published
 _PLACE_WEIGHT = 5.0  # of the boxes' loss beside the two others, as published
 _FIRST_CHANCE = 0.01  # of anything at a place, before learning: most places hold nothing
 _LARGEST = 8.0  # exponent of a box's side in strides: beyond it is no image
@@ -27,6 +26,8 @@ _LARGEST = 8.0  # exponent of a box's side in strides: beyond it is no image
 
 class Yolox(nn.Module):
     """In training (images, truth) -> loss; in evaluation images -> boxes (A, 4) and chances (A, K) of each image."""
+
+    overlap = 0.65  # IoU above which two boxes of a class are one, as published
 
     def __init__(self, backbone: Backbone, classes: int) -> None:
         super().__init__()
@@ -168,4 +169,4 @@ def _overlap(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 def _look_at(where: Places, boxes: torch.Tensor, logits: torch.Tensor, truth: Truth | None, side_px: int) -> Found:
     loss = None if truth is None else float(_loss(where, boxes[None], logits[None], [truth]))
-    return found(boxes.cpu().numpy(), _chances(logits).cpu().numpy(), side_px, OVERLAP, loss)
+    return found(boxes.cpu().numpy(), _chances(logits).cpu().numpy(), side_px, Yolox.overlap, loss)
