@@ -1,5 +1,8 @@
 """Drift of clips where the model is used: a window is of many cameras, each counts once, and of few nothing is said."""
 
+import logging
+import threading
+
 import httpx
 import numpy as np
 import pytest
@@ -17,6 +20,8 @@ from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.lifecycle.labelling.basket import make_basket_of
 from drift_detector_pipeline.lifecycle.labelling.stretch import stretch_of
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
+from drift_detector_pipeline.lifecycle.watching.alarms import alarms
+from drift_detector_pipeline.lifecycle.watching.monitor import watch_log
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.release.export import export_run
@@ -25,7 +30,7 @@ from drift_detector_pipeline.serving.clips import of_frames
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.stored_verdicts import stored_verdict, verdict_of
 from drift_detector_pipeline.serving.verdicts import judge_again
-from drift_detector_pipeline.settings_in_use import Basket, Export
+from drift_detector_pipeline.settings_in_use import Basket, Export, Monitor
 from drift_detector_pipeline.tasks.clips.frames import looked_at
 
 pytestmark = pytest.mark.slow  # a run is trained and exported first
@@ -105,6 +110,19 @@ def test_what_is_kept_of_clips_is_what_the_reference_was_built_from(made_once):
     assert len(names) >= 8 and isinstance(engine.detector, ClipDetector)
     np.testing.assert_allclose(own.scores, engine.detector.reference.scores, rtol=1e-3, atol=1e-4)
     assert own.predicted.tolist() == engine.detector.reference.predicted.tolist()
+
+
+def test_the_monitor_leaves_clips_out_and_says_what_judges_them(made_once, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("drift_detector_pipeline"), "propagate", True)  # the training turned it off
+    root = made_once("clips_judged", make)
+    with running(root / "artefact", tmp_path) as service, caplog.at_level("INFO"):
+        send(service, tmp_path / "pale", 12, 2, pale=True)
+        service.service.log.flush()
+        words = [f"monitor.database={service.settings.database!r}", f"monitor.models_path={root}", "monitor.once=true"]
+        assert watch_log(load_section(Monitor, words), "", threading.Event()) == 0
+        assert alarms(service.service.log) == []
+    [said] = [line for line in caplog.messages if "is not watched" in line]
+    assert "clips of one source are alike" in said and "GET /drift" in said
 
 
 def test_what_cannot_be_done_of_clips_is_said_with_what_can(made_once, tmp_path):
