@@ -28,7 +28,14 @@ from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.images.transforms import normalize
 from drift_detector_pipeline.networks.wheel import INPUT, create_lite0
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
-from drift_detector_pipeline.proof.clips_tuned import Recipe, last_layers, maps_of, only_head, tuned
+from drift_detector_pipeline.proof.clips_tuned import (
+    Recipe,
+    last_layers,
+    maps_of,
+    only_head,
+    only_head_undropped,
+    tuned,
+)
 from drift_detector_pipeline.runs.facts import now, package_versions
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
 from drift_detector_pipeline.tasks.classification.metrics import wilson_interval
@@ -53,6 +60,7 @@ class Material(NamedTuple):
 
 
 HEAD, LAST_LAYERS = Recipe(only_head, 10, 1e-3), Recipe(last_layers, 8, 3e-4)
+MOVING = Recipe(only_head_undropped, 10, 1e-3, "mean_and_deviation")
 Guess = Callable[[Indices, Indices, int], Labels]  # (places to learn from, places to say, seed) -> labels of the latter
 
 
@@ -73,6 +81,7 @@ def main() -> int:
             "frozen_mean": _regression(rows.mean(1), labels),
             "frozen_mean_and_deviation": _regression(np.concatenate([rows.mean(1), rows.std(1)], 1), labels),
             "head_learns": tuned(material.features, labels, HEAD),
+            "head_learns_mean_and_deviation": tuned(material.features, labels, MOVING),
             "last_layers_learn": tuned(material.maps, labels, LAST_LAYERS),
         }
         found = {name: _measured(name, guess, material) for name, guess in ways.items()}

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from drift_detector_pipeline.arrays import Indices, Labels
-from drift_detector_pipeline.networks.clips import OverTime
+from drift_detector_pipeline.networks.clips import OverTime, Pooling
 from drift_detector_pipeline.networks.models import hold_norms, seed_everything, set_training
 from drift_detector_pipeline.networks.wheel import create_lite0
 
@@ -26,6 +26,7 @@ class Recipe(NamedTuple):
     layers: Callable[[], nn.Module]  # what one frame gave, (n, ...) -> logits (n, 2)
     epochs: int
     learning_rate: float
+    pooling: Pooling = "mean"
 
 
 def maps_of(network: nn.Module, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,6 +40,12 @@ def only_head() -> nn.Module:
     """Features (n, D) -> logits."""
     net: Any = create_lite0(2, {}, pretrained=True)
     return nn.Sequential(nn.Dropout(DROPOUT), net.classifier)
+
+
+def only_head_undropped() -> nn.Module:
+    """The same without dropout: what it drops would be taken for movement."""
+    net: Any = create_lite0(2, {}, pretrained=True)
+    return nn.Sequential(net.classifier)
 
 
 def last_layers() -> nn.Module:
@@ -62,7 +69,7 @@ def tuned(given: torch.Tensor, labels: Labels, recipe: Recipe) -> Callable[[Indi
 
 def _learned(given: torch.Tensor, labels: torch.Tensor, places: Indices, recipe: Recipe, seed: int) -> nn.Module:
     seed_everything(seed)
-    rng, module = np.random.default_rng(seed), OverTime(recipe.layers(), 2)
+    rng, module = np.random.default_rng(seed), OverTime(recipe.layers(), 2, recipe.pooling)
     steps = recipe.epochs * (len(places) // BATCH)
     optimizer = torch.optim.AdamW((w for w in module.parameters() if w.requires_grad), weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.2)
