@@ -119,7 +119,7 @@ def in_words(cause: Cause) -> str:
         return f"Why is unknown: no change that this reference knows is near{f'; the nearest are {near}' * bool(near)}."
     sure = f"probability {100 * cause.probability:.0f} %"
     if cause.kind == MIX:
-        shares = ", ".join(f"{name} {100 * now:.0f} % instead of {100 * then:.0f} %" for name, then, now in cause.mix)
+        shares = "; ".join(f"{name}: {100 * now:.0f} % instead of {100 * then:.0f} %" for name, then, now in cause.mix)
         return f"The mix of classes changed, not the looks ({sure}): about {shares}."
     if cause.kind == CONTENT:
         if not cause.probability:

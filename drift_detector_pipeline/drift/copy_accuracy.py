@@ -108,12 +108,23 @@ def estimate_by_copy(answers: Answers, looks: Float32s, usual: Usual, known: Kno
     """
     accuracy, unit, near = _guess(_seen(answers, looks, usual, known, judge.temperature), known, judge.process)
     place, sizes = np.log(len(answers.own)), np.log(judge.errors.sizes)
-    offs = (np.interp(place, sizes, values) * unit for values in judge.errors[1:])
+    spread = max(unit, _shared_luck(accuracy, judge.errors))
+    offs = (np.interp(place, sizes, values) * spread for values in judge.errors[1:])
     low, high = (float(np.clip(accuracy + off, 0, 1)) for off in offs)
     loss = known.accuracy - accuracy + float(ndtri(1 / (1 + _ODDS))) * unit
     if near < _LEAST_NEAR:
         return Estimate(accuracy, 0.0, max(high, known.accuracy), 1.0, known=False, by_copy=True)
     return Estimate(accuracy, low, high, loss, by_copy=True)
+
+
+def _shared_luck(accuracy: float, errors: CopyErrors) -> float:
+    """The luck of the images that were taught, where `fit` has fewer than a window may have; else 0.
+
+    Then all that was taught are these very images, changed in many ways. Families that are left out have them in
+    common with those that are not, so their errors do not show it.
+    """
+    taught = float(errors.sizes[-1])
+    return float(np.sqrt(accuracy * (1 - accuracy) / taught)) if taught < LARGEST else 0.0
 
 
 def _chances(answers: Answers, temperature: Float32s) -> tuple[Float64s, Float64s]:

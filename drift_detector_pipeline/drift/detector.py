@@ -10,6 +10,7 @@ is needed. Read by the command line and the study.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -33,13 +34,14 @@ from drift_detector_pipeline.drift.preparation import (
 )
 from drift_detector_pipeline.drift.reading import Reading, judging, read_chunks
 from drift_detector_pipeline.drift.reference import (
+    FEW,
     Reference,
     View,
-    evidence_of,
     learn,
     one_blas_thread,
     predictions,
     refer,
+    risks_of,
     view_of,
 )
 from drift_detector_pipeline.drift.reference_file import load_reference, save_reference
@@ -241,8 +243,8 @@ class DriftDetector(Detector):
 
     def risks(self, rows: Rows) -> Float64s:
         """The probability that each prediction is wrong, (m,)."""
-        with one_blas_thread():
-            return evidence_of(rows.scores, self.reference.learned, self._view).risks
+        with one_blas_thread() if len(rows.scores) > FEW else nullcontext():
+            return risks_of(rows.scores, self.reference.learned, self._view)
 
     def world_risks(self) -> Float64s:
         """The same of the reference images, (n,)."""

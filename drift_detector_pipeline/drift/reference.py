@@ -45,6 +45,7 @@ from drift_detector_pipeline.drift.scores.phi import (
 from drift_detector_pipeline.drift.scores.signals import SecondLook, Signals, Twin
 from drift_detector_pipeline.drift.second_look import Recentring, answers_of, fit_recentring
 
+FEW = 8  # images
 _LIBRARIES = ThreadpoolController()  # that are loaded by now
 _GATE, _INSIDE = threading.Lock(), list[Any]()  # the first one inside knows how many threads there were
 
@@ -170,7 +171,10 @@ def estimate_by_look(reference: Reference, look: SecondLook, signals: Signals) -
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Products as small as those of drift take longer in several threads, which wait for one another."""
+    """Products as small as those of drift take longer in several threads, which wait for one another.
+
+    Those of FEW images are too small to be divided; to say so would take longer than they do.
+    """
     with _GATE:
         _INSIDE.append(None if _INSIDE else _LIBRARIES.limit(limits=1, user_api="blas"))
     try:
@@ -185,6 +189,11 @@ def evidence_of(scores: Float32s, learned: Learned, view: "View | None" = None) 
     """What estimates of accuracy need to know of images with phi (N, S); `view_of` the parameters may be kept."""
     signals, looks = _for_accuracy(scores, view or view_of(learned.parameters))
     return Evidence(risk(signals, learned.accuracy.risk), looks)
+
+
+def risks_of(scores: Float32s, learned: Learned, view: "View") -> Float64s:
+    """The risks alone, (N,), for whoever asks image by image."""
+    return risk(_risk_signals(scores, scores.astype(np.float64) - view.centre, view), learned.accuracy.risk)
 
 
 def predictions(signals: Signals) -> Labels:
@@ -234,8 +243,11 @@ def _for_accuracy(scores: Float32s, view: View) -> tuple[Float32s, Float32s]:
     standard deviations, whose large values are compressed.
     """
     centred = scores.astype(np.float64) - view.centre
-    distance = np.log(np.linalg.norm(centred[:, view.seen] @ view.whitener.T, axis=1) + 1e-3)
     units = centred / view.spread
     looks = (np.sign(units) * np.log1p(np.abs(units)))[:, view.looks]
-    signals = np.concatenate([scores[:, view.outputs], distance[:, None]], axis=1)
-    return signals.astype(np.float32), looks.astype(np.float32)
+    return _risk_signals(scores, centred, view), looks.astype(np.float32)
+
+
+def _risk_signals(scores: Float32s, centred: Float64s, view: View) -> Float32s:
+    distance = np.log(np.linalg.norm(centred[:, view.seen] @ view.whitener.T, axis=1) + 1e-3)
+    return np.concatenate([scores[:, view.outputs], distance[:, None]], axis=1).astype(np.float32)

@@ -98,6 +98,7 @@ def test_a_change_of_class_mix_is_one_and_its_shares_are_told(causes, reference)
     name, then, now = found.mix[0]
     assert (name, then, now) == ("ant", pytest.approx(0.25, abs=0.05), pytest.approx(0.7, abs=0.1))
     assert "The mix of classes changed, not the looks" in in_words(found)
+    assert f"about {name}: {100 * now:.0f} % instead of" in in_words(found)  # a name may be a number
 
 
 def test_a_change_of_looks_is_named_though_the_mix_changed_too(causes, reference):

@@ -235,6 +235,21 @@ def test_intervals_hold_small_windows_as_they_hold_large_ones():
     assert small.high - small.low > 2 * (large.high - large.low)
 
 
+def test_an_interval_is_never_narrower_than_the_luck_of_the_few_images_that_taught_it(taught):
+    judge, usual = taught
+    sure = judge._replace(process=judge.process._replace(amplitudes=np.full(2, 1e-3, np.float32)))
+    one = window(256, 0.4)
+    found = {
+        images: estimated(one, usual, sure._replace(errors=CopyErrors(*np.float32([[images], [-2], [2]]))))
+        for images in (40, 80, 255, 256)
+    }
+    for images in (40, 80):
+        luck = np.sqrt(found[images].accuracy * (1 - found[images].accuracy) / images)
+        assert found[images].high - found[images].low == pytest.approx(4 * luck)
+    assert found[256].high - found[256].low < found[40].high - found[40].low
+    assert len({one.likely_loss for one in found.values()}) == 1  # alerts are as they were
+
+
 def test_bounds_by_size_of_older_references_are_read_between_sizes(taught):
     judge, usual = taught
     bounds = ([16, 256], [-1, -3], [1, 3])

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
+from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 from drift_detector_pipeline.drift.detecting import Watchable
 from drift_detector_pipeline.drift.scores.phi import Score
 
@@ -39,6 +40,8 @@ class Channels(NamedTuple):
     centre: Float64s  # (S,)
     projections: Float64s  # (S, Q)
     owners: Labels  # (Q,) to which channel each projection belongs
+    squared: npt.NDArray[np.bool_]  # (Q,) whether the length of its channel is asked, and not the sum
+    terms: Indices  # (L, K - 1) the projections of each channel, filled up with Q, of which the value is 0
 
 
 def channels_of(watched: Watchable) -> Channels:
@@ -68,32 +71,49 @@ def channels_of(watched: Watchable) -> Channels:
     owners = np.concatenate([np.full(part.shape[1], number) for number, (_, part) in enumerate(found)])
     named = (*(channel for channel, _ in found), Channel(_LABELS, _LABELS, False))
     projections = np.concatenate([part for _, part in found], axis=1)
-    return Channels(named, watched.centre.astype(np.float64), projections, owners)
+    squared = np.array([named[owner].length for owner in owners])
+    centre = watched.centre.astype(np.float64)
+    return Channels(named, centre, projections, owners, squared, _terms_of(owners, len(found)))
 
 
 def channel_values(scores: Float32s, predicted: Labels, channels: Channels) -> Float32s:
     """The channels of m images: (m, K)."""
     centred = scores.astype(np.float64) - channels.centre
-    if len(centred) <= _FEW:
-        projected = _added(centred[:, :, None] * channels.projections)
-    else:
-        projected = np.zeros((len(scores), channels.projections.shape[1]))
-        for column, weights in zip(centred.T, channels.projections, strict=True):
-            projected += column[:, None] * weights
-    values = np.zeros((len(scores), len(channels.named)))
-    ends = np.searchsorted(channels.owners, np.arange(len(channels.named)), side="right").tolist()
-    for number, (channel, end) in enumerate(zip(channels.named[:-1], ends[:-1], strict=True)):
-        own = projected[:, ends[number - 1] if number else 0 : end]
-        values[:, number] = _added(own**2 if channel.length else own)
+    values = np.empty((len(scores), len(channels.named)), np.float32)
+    values[:, :-1] = (_of_few if len(centred) <= _FEW else _of_many)(centred, channels)
     values[:, -1] = predicted
-    return values.astype(np.float32)
+    return values
 
 
-def _added(terms: Float64s) -> Float64s:
-    """Sums over the second axis, one term after another: the bits of other sums depend on how many images there are."""
-    if terms.shape[1] == 1:
-        return terms[:, 0]
-    return np.asarray(np.add.accumulate(terms, axis=1)[:, -1])
+def _of_few(centred: Float64s, channels: Channels) -> Float64s:
+    """In few calls, for these cost more than what they compute.
+
+    Terms lie along another axis than the last, so that sums take one after another as in `_of_many`: along the last one
+    they would be added up in pairs.
+    """
+    projected = np.add.reduce(centred[:, :, None] * channels.projections, axis=1)
+    filled = np.zeros((len(projected), projected.shape[1] + 1))
+    np.multiply(projected, projected, out=filled[:, :-1], where=channels.squared)
+    np.copyto(filled[:, :-1], projected, where=~channels.squared)
+    return np.asarray(np.add.reduce(filled.take(channels.terms, axis=1), axis=1))
+
+
+def _of_many(centred: Float64s, channels: Channels) -> Float64s:
+    projected = np.zeros((len(centred), channels.projections.shape[1]))
+    for column, weights in zip(centred.T, channels.projections, strict=True):
+        projected += column[:, None] * weights
+    values = np.zeros((len(centred), len(channels.named) - 1))
+    for place, (owner, squared) in enumerate(zip(channels.owners.tolist(), channels.squared.tolist(), strict=True)):
+        values[:, owner] += projected[:, place] ** 2 if squared else projected[:, place]
+    return values
+
+
+def _terms_of(owners: Labels, channels: int) -> Indices:
+    """Which projections belong to each channel, as columns as long as the longest: (L, channels)."""
+    counts = np.bincount(owners, minlength=channels)
+    terms = np.full((counts.max(), channels), len(owners))
+    terms[np.arange(len(owners)) - (np.cumsum(counts) - counts)[owners], owners] = np.arange(len(owners))
+    return terms
 
 
 def _sum(own: np.ndarray, weights: Float64s) -> Float64s:

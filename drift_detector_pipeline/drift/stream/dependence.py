@@ -31,9 +31,10 @@ class Dependence:
 
     def step(self, bins: Labels, before: Labels, far: Labels) -> None:
         """Compare an image's bins (K,) with those of the image before it and of one FAR back."""
-        nearer = np.sign(np.abs(bins - far) - np.abs(bins - before)).mean()
+        to_far, to_before = np.abs(bins - far), np.abs(bins - before)
+        nearer = float(np.count_nonzero(to_far > to_before) - np.count_nonzero(to_far < to_before)) / len(bins)
         self.counted += 1
-        self.alike += (0.5 + 0.5 * float(nearer) - self.alike) / min(self.counted + _LEAST // 2, _MEMORY)
+        self.alike += (0.5 + 0.5 * nearer - self.alike) / min(self.counted + _LEAST // 2, _MEMORY)
 
     def see(self, values: bytes) -> None:
         """Count an image whose numbers are those of one of the last images as a copy."""

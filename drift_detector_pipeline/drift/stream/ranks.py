@@ -9,6 +9,7 @@ channel. Ties would break it, so a number is compared together with a random one
 stream's are a function of seed, image and channel.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +51,7 @@ def gaps_of(reference: int) -> Labels:
 
 def places(values: Float32s, luck: Noise, bins: Bins) -> Labels:
     """The bin of each number: (m, K) in 0..B-1."""
-    return np.asarray((ordered_keys(values, luck)[:, :, None] > bins.edges).sum(axis=2))
+    return np.asarray(np.add.reduce(ordered_keys(values, luck)[:, :, None] > bins.edges, axis=2, dtype=np.int64))
 
 
 def ordered_keys(values: Float32s, luck: Noise) -> Keys:
@@ -63,8 +64,13 @@ def ordered_keys(values: Float32s, luck: Noise) -> Keys:
 def noise(seed: int, images: Labels, channels: int) -> Noise:
     """Random whole numbers (m, K), each a function of seed, image and channel (splitmix64, Steele et al. 2014)."""
     counter = (images[:, None] * channels + np.arange(channels)).astype(np.uint64)
-    mixed = _mixed(_mixed(np.array([[seed]], dtype=np.uint64)) + counter)
+    mixed = _mixed(_begun(seed) + counter)
     return np.asarray((mixed >> np.uint64(32)).astype(np.uint32))
+
+
+@lru_cache
+def _begun(seed: int) -> npt.NDArray[np.uint64]:
+    return _mixed(np.array([[seed]], dtype=np.uint64))
 
 
 def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
