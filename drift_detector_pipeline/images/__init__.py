@@ -4,7 +4,8 @@ decoder       the one decoder: a file's bytes -> uint8 RGB as it is stored
 model_input   stored image -> inference crop, the same bits with and without torch
 stored_jpeg   an image stored as a JPEG, and its pixels when somebody looks
 decode_many   many files, on all cores
-named_files   the image files a person names: files, folders, patterns, archives
+buckets       images in object storage, listed and fetched
+named_files   the image files a person names: files, folders, patterns, archives, buckets
 letterbox     stored image -> all of it in a square, for boxes, and the way back
 drawing       boxes drawn into images
 transforms    pixels as tensors: parts, resized, normalised
