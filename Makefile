@@ -315,8 +315,9 @@ check_signature: $(INSTALLED) ## Check that receipt and weights are as the owner
 
 ##@ Code
 .PHONY: test lint format docs check fuzz coverage card hub_push croissant course_report sbom sign check_signature lock clean help
-# A file's tests stay in one process, for what they share; files go out in the order of tests/conftest.py.
-SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# A file's tests stay in one process, for what they share; files go out in the order of tests/conftest.py. One process more
+# than cores: some tests wait for servers and programs.
+SIDE_BY_SIDE := --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(DEVELOPED) ## Run the fast tests; ARGS="-m ''" runs all, ARGS="-k resume" some
 	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 

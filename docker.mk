@@ -42,11 +42,11 @@ COMMAND_test = python -m pytest -o cache_dir=/tmp/pytest $(SIDE_BY_SIDE) -m "" $
 COMMAND_quickstart := $(PACKAGE).quickstart
 COMMAND_receipt = $(PACKAGE).modeling.summary "$(RUN)"
 
-# Of the tests what an image can break: decoders, libraries and the processes and memory that loaders share, folders and
-# who may write them, DVC and credentials, all imports, and the whole road once. `make check` has asked for the rest.
-BREAKABLE := tests/images tests/networks tests/raw tests/deploy/test_entrypoint.py tests/modeling/test_loaders.py \
-	tests/runs/test_machine.py tests/test_dataset.py tests/test_verify.py \
-	tests/test_map.py::test_importing_all_modules_prints_nothing_and_leaves_nothing
+# Of the tests what an image can break: decoders, downloads and archives, the processes and memory that loaders share,
+# credentials, all imports, and the whole road once. `make check` has asked for the rest.
+BREAKABLE := tests/images/test_decoder.py tests/images/test_stored_jpeg.py tests/raw/test_archives.py tests/raw/test_fetch.py \
+	tests/raw/test_remote.py tests/deploy/test_entrypoint.py tests/modeling/test_loaders.py tests/runs/test_machine.py \
+	tests/test_verify.py tests/test_map.py::test_importing_all_modules_prints_nothing_and_leaves_nothing
 
 # Environment variables that are handed on if they are set; secrets are better kept in .env and the key file, which
 # `docker inspect` does not show.
