@@ -30,6 +30,7 @@ _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 _BREAK_OF_A_NAME = re.compile(r"\n(?!  )")  # a message's own further lines are indented
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
+_ANOTHER_KIND = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 class PipelineError(Exception):
@@ -119,6 +120,8 @@ def _status(main: Callable[[], int]) -> int:
             said = disk_full(error, error.filename and Path(os.fsdecode(error.filename)))
         elif error.errno in NOT_WRITABLE and error.filename is not None:
             said = f"{error.filename}: {error.strerror}; what is read must be readable, and where results go writable"
+        elif error.errno in _ANOTHER_KIND and error.filename is not None:
+            said = f"{error.filename}: {error.strerror}; a file here and a folder there: choose another name"
         else:
             raise
         print(f"error: {visible(said)}", file=sys.stderr)

@@ -153,6 +153,21 @@ def test_a_disk_that_fills_up_while_data_is_processed(tmp_path):
     assert not (tmp_path / "digits").exists()
 
 
+@pytest.mark.parametrize("name", ["file/below", "folder", "a" * 300])
+def test_a_name_of_another_kind_of_thing_is_said_in_a_sentence(name, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+
+    @exit_status
+    def main():
+        (tmp_path / name).write_text("")
+        return 0
+
+    assert main() == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / name}: ") and "choose another name" in said and said.count("\n") == 1
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
 def test_a_full_disk_that_nobody_names(tmp_path, monkeypatch, capsys):
     """As a library has it that wraps files of its own."""

@@ -19,7 +19,7 @@ from conftest import ROOT
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import final_name, held_alone, make_folder, new_folder
+from drift_detector_pipeline.files import final_name, held_alone, make_folder, new_folder, replaced_folder
 
 MANY = 16
 HOLD = """import os, sys, time
@@ -80,6 +80,16 @@ def test_a_name_that_was_taken_while_nobody_held_it_is_left_alone(tmp_path: Path
             (partial / "file").touch()
         again.add(final_name(partial))
     assert all([path.name for path in folder.iterdir()] == ["file"] for folder in again)
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("kept")
+    with (
+        pytest.raises(DataError, match="mine: a file, and a folder is to be written there"),
+        replaced_folder(tmp_path / "mine"),
+    ):
+        pass
+    assert (tmp_path / "mine").read_text() == "kept"
 
 
 def test_a_place_for_folders_that_is_a_file_is_named(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ candidate in, or nothing. Read by registry.py. Of the file this much is read her
     {"passed": true, "reasons": ["..."], "candidate": {"version": ..., "manifest_sha256": ...}, "champion": {the same}}
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.json_files import parsed
 from drift_detector_pipeline.release.artefact import MANIFEST, MODELS, version_of
 
 GATES, GATE = "gates", "gate.json"
@@ -38,7 +38,7 @@ def newest_gate(candidate: str, place: Path = MODELS) -> str | None:
     if not paths:
         return None
     try:
-        found = json.loads(paths[-1].read_text(encoding="utf-8"))
+        found = parsed(paths[-1].read_bytes())
         return f"{'passed' if found['passed'] is True else 'failed'} against {found['champion']['version']}"
     except (OSError, ValueError, TypeError, LookupError):
         return f"{paths[-1]}: damaged"
@@ -47,7 +47,7 @@ def newest_gate(candidate: str, place: Path = MODELS) -> str | None:
 def objection(path: Path, candidate: Mapping[str, Any], standing: Mapping[str, Any], ask: str) -> str:
     """Why this gate.json does not let a version in; "" if it does."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parsed(path.read_bytes())
         about = found["candidate"], found["champion"]
         hashes = [(one["version"], one["manifest_sha256"]) for one in about]
         passed, reasons = found["passed"] is True, [str(reason) for reason in found.get("reasons", [])]

@@ -24,9 +24,11 @@ _YES = {"true": True, "false": False}
 def main() -> int:
     """Promote or roll back, and say what changed."""
     set_up_logging()
-    action, *words = sys.argv[1:]
+    action, *words = sys.argv[1:] or [""]
+    if action not in _ACTIONS:
+        raise ConfigError(f"{action or 'nothing'}: expected one of {', '.join(_ACTIONS)}")
     before = champion()
-    found = _promoted(words) if action == "promote" else _rolled_back(words)
+    found = _ACTIONS[action](words)
     log.info("%s", described(found, before))
     return 0
 
@@ -61,6 +63,9 @@ def _sorted(words: Sequence[str], names: int) -> tuple[list[str], dict[str, str]
     refuse_others(words[names:], _OWN, "no word of this command")
     first = [*words[:names], *[""] * (names - len(words))]
     return first, {name: value for name, _, value in (word.partition("=") for word in words[names:])}
+
+
+_ACTIONS = {"promote": _promoted, "rollback": _rolled_back}
 
 
 if __name__ == "__main__":

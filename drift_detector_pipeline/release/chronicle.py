@@ -6,10 +6,11 @@ In: a folder. Out: a `Champion`, or all of them. Read by registry.py, which alon
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.json_files import parsed, typed
 from drift_detector_pipeline.release.artefact import MODELS
 
 CHAMPION, HISTORY = "champion.json", "history.jsonl"
@@ -33,10 +34,10 @@ def champion(place: Path = MODELS) -> Champion | None:
     """Who answers; None if nobody was ever promoted. Raises DataError if champion.json is damaged."""
     path = place / CHAMPION
     try:
-        return _champion(json.loads(path.read_text(encoding="utf-8")))
+        return _champion(parsed(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: damaged ({error}); the last line of {HISTORY} says what it should hold, or remove it and "
             'make promote VERSION=... WHY=... ARGS="force=true"'
@@ -74,11 +75,11 @@ def _whole(lines: list[Champion], last: Champion | None) -> list[Champion]:
 def _lines(place: Path) -> list[Champion]:
     """What history.jsonl holds; a last line without its end was cut off and does not count."""
     path, found = place / HISTORY, list[Champion]()
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    for number, line in enumerate(text.split("\n")[:-1], 1):
+    text = path.read_bytes() if path.exists() else b""
+    for number, line in enumerate(text.split(b"\n")[:-1], 1):
         try:
-            found.append(_champion(json.loads(line)))
-        except (ValueError, TypeError) as error:
+            found.append(_champion(parsed(line)))
+        except ValueError as error:
             raise DataError(f"{path}, line {number}: damaged ({error}); git has the file as it was") from error
     return found
 
@@ -95,14 +96,8 @@ def write_history(found: Sequence[Champion], place: Path) -> None:
 
 
 def _champion(values: object) -> Champion:
-    """Raise ValueError or TypeError unless these are a champion's."""
-    if not isinstance(values, dict):
-        raise ValueError("expected an object")
-    found = Champion(**values)
-    texts = found.version, found.manifest_sha256, found.at, found.who, found.why
-    right = all(isinstance(text, str) for text in texts) and type(found.number) is int
-    if not right or not isinstance(found.gate, str | None) or found.action not in get_args(Action):
-        raise ValueError("an impossible value")
+    """Raise ValueError unless these are a champion's."""
+    found = typed(Champion, values)
     if Path(found.version).name != found.version:
         raise ValueError(f"an impossible version, {found.version}")
     return found

@@ -15,7 +15,6 @@ in no reader's way, and the next command writes it.
 import contextlib
 import difflib
 import getpass
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from drift_detector_pipeline.files import (
     replaced_folder,
     write_json,
 )
+from drift_detector_pipeline.json_files import parsed
 from drift_detector_pipeline.release.admitted import gates, identified, objection
 from drift_detector_pipeline.release.artefact import (
     MANIFEST,
@@ -37,6 +37,7 @@ from drift_detector_pipeline.release.artefact import (
     VERSIONS,
     Artefact,
     read_artefact,
+    read_manifest,
     version_of,
 )
 from drift_detector_pipeline.release.chronicle import CHAMPION, HISTORY, Action, reconciled, undoable, write_history
@@ -87,10 +88,22 @@ def open_version(version: str, place: Path = MODELS) -> Artefact:
         near = difflib.get_close_matches(version, known, n=3, cutoff=0.0)
         said = f"the nearest are {', '.join(near)}" if near else "there is none yet"
         raise DataError(f"{version}: no version in {place / VERSIONS}; {said}; make models lists all")
-    artefact = read_artefact(folder)
-    if (own := version_of(folder)) != version:
-        raise DataError(f"{folder}: holds {own}; versions are never changed. The right one comes with make models_pull")
-    return artefact
+    _check_name(folder)
+    return read_artefact(folder)
+
+
+def listed_version(version: str, place: Path = MODELS) -> tuple[Artefact, int]:
+    """A version's manifest, and how many bytes the file has that is served, which is not read.
+
+    Raises DataError if either is not there, or the manifest is another one.
+    """
+    folder = place / VERSIONS / version
+    artefact = read_manifest(folder)
+    _check_name(folder)
+    try:
+        return artefact, (folder / artefact.file).stat().st_size
+    except OSError as error:
+        raise DataError(f"{folder / artefact.file}: {error.strerror}; make models_pull fetches it") from error
 
 
 def champion_folder(found: Champion, place: Path = MODELS) -> Path:
@@ -154,7 +167,7 @@ def find_artefact(sha256: str, reference_sha256: str, place: Path = MODELS) -> P
     """
     for path in [*_manifests(place / VERSIONS), *_manifests(place)]:
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
-            known = json.loads(path.read_text(encoding="utf-8"))
+            known = parsed(path.read_bytes())
             hashes = known["sha256"]
             if (hashes[known["file"]], hashes.get(REFERENCE, "")) == (sha256, reference_sha256):
                 return path.parent
@@ -167,6 +180,12 @@ def name_of_user() -> str:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):  # a user id without a name, as in a container
         return "unknown"
+
+
+def _check_name(folder: Path) -> None:
+    """Raise DataError unless a version's folder has the name that its manifest gives it."""
+    if (own := version_of(folder)) != folder.name:
+        raise DataError(f"{folder}: holds {own}; versions are never changed. The right one comes with make models_pull")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from json import JSONDecodeError
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,12 @@ def reason(error: Exception) -> str:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Turn an error of the database into a DataError."""
+    """Turn an error of the database, a value that it cannot hold, or one that is damaged in it, into a DataError."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (OverflowError, UnicodeError) as error:
+        raise DataError(f"request log: {error}; expected whole numbers below 2^63, and text in UTF-8") from error
+    except (SQLAlchemyError, JSONDecodeError) as error:
         raise DataError(f"request log: {reason(error)}; serving.database must be there and writable") from error
 
 

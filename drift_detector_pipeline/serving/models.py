@@ -18,8 +18,8 @@ from drift_detector_pipeline.console import in_columns, set_up_logging
 from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.errors import DataError, PipelineError, exit_status
 from drift_detector_pipeline.release.admitted import newest_gate
-from drift_detector_pipeline.release.artefact import MODELS, REFERENCE, VERSIONS, Artefact, read_manifest
-from drift_detector_pipeline.release.registry import champion, versions
+from drift_detector_pipeline.release.artefact import MODELS, REFERENCE, VERSIONS, Artefact
+from drift_detector_pipeline.release.registry import champion, listed_version, versions
 from drift_detector_pipeline.serving.database import asking
 from drift_detector_pipeline.serving.log_export import DATABASE
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -80,24 +80,23 @@ def listed(place: Path, database: str) -> list[Listed]:
 
     Raises DataError if champion.json is damaged.
     """
-    own, artefacts = champion(place), list[Artefact]()
+    own, found = champion(place), list[tuple[Artefact, int]]()
     for version in versions(place):
         try:
-            artefacts.append(read_manifest(place / VERSIONS / version))
+            found.append(listed_version(version, place))
         except DataError as error:
             console.warning("%s", error)
-    drift = _in_log(artefacts, database)
-    return [_listed(*pair, place, own and own.version) for pair in zip(artefacts, drift, strict=True)]
+    drift = _in_log([artefact for artefact, _ in found], database)
+    return [_listed(*one, said, place, own and own.version) for one, said in zip(found, drift, strict=True)]
 
 
-def _listed(artefact: Artefact, drift: Drift | None, place: Path, own: str | None) -> Listed:
+def _listed(artefact: Artefact, size: int, drift: Drift | None, place: Path, own: str | None) -> Listed:
     facts, version = artefact.facts, artefact.folder.name
     table = facts.get("table", [])
     row: dict[str, Any] = next((row for row in table if str(row.get("note", "")).startswith("served")), {})
-    size = (artefact.folder / artefact.file).stat().st_size / 1e6
     return Listed(
         version, version == own, row.get("accuracy", facts.get("accuracy")), row.get("low"), row.get("high"),
-        round(size, 2), row.get("milliseconds_1"), facts.get("when"), newest_gate(version, place), drift,
+        round(size / 1e6, 2), row.get("milliseconds_1"), facts.get("when"), newest_gate(version, place), drift,
     )  # fmt: skip
 
 

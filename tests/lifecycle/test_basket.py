@@ -289,5 +289,5 @@ def test_a_basket_that_names_files_elsewhere_is_refused(changed, tmp_path) -> No
     for name in ("../../etc/passwd", "/etc/passwd", "images/../basket.json", "images/.hidden", "images/a/b"):
         values["images"][0]["file"] = name
         (basket.folder / "basket.json").write_text(json.dumps(values))
-        with pytest.raises(DataError, match=r"basket\.json: damaged \(ValueError: a file outside of images/\)"):
+        with pytest.raises(DataError, match=r"basket\.json: damaged \(a file outside of images/\)"):
             read_basket(basket.folder)

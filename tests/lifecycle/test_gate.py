@@ -10,7 +10,7 @@ from halves import CLASSES, artefact, images, opened, processed
 from PIL import Image
 
 from drift_detector_pipeline.config import load_section
-from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.lifecycle.gating.gate import judge_gate
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
@@ -143,6 +143,11 @@ def test_the_same_question_has_the_answer_it_had_and_costs_no_look(ask):
     first, again = ask("naive0", "steady0"), ask("naive0", "steady0")
     assert (again.folder, again.look, again.reasons) == (first.folder, 1, first.reasons)
     assert [one.name for one in again.rows] == [one.name for one in first.rows]
+    told = first.folder / "gate.json"
+    for damaged in (b"{", b"{}", told.read_bytes().replace(b'"look": 1', b'"look": "1"')):
+        told.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"gate\.json: damaged .* nobody knows how often these images were asked"):
+            ask("naive0", "steady0")
 
 
 def test_images_of_a_gate_do_not_depend_on_who_is_asked_or_in_which_order(ask):

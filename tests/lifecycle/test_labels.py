@@ -135,6 +135,22 @@ def test_of_one_persons_labels_the_newest_holds_and_two_persons_must_agree(baske
 BOMB = b"""<?xml version="1.0"?>
 <!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol1 "&lol;&lol;&lol;&lol;">]>
 <annotations><image name="&lol1;"><tag label="a"/></image></annotations>"""
+
+
+def odd_zip(*, secret=False, damaged=False) -> bytes:
+    """An export of CVAT, its one file said to be encrypted, or changed where it is packed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("annotations.xml", "<annotations></annotations>" * 9)
+    odd = bytearray(buffer.getvalue())
+    if secret:
+        odd[6] |= 1
+        odd[odd.index(b"PK\1\2") + 8] |= 1
+    if damaged:
+        odd[45 + len("annotations.xml") - 15] ^= 0xFF
+    return bytes(odd)
+
+
 HOSTILE = {
     "an entity bomb": (BOMB, "declares a document type"),
     "the same in UTF-16": (BOMB.decode().encode("utf-16"), "cannot be read"),
@@ -146,11 +162,15 @@ HOSTILE = {
     "numbers": (b"[1, 2]", "no list of tasks"),
     "tasks of text": (b'[{"data": {"text": "a"}, "annotations": []}]', "a task without image"),
     "an odd annotation": (b'[{"data": {"image": "a"}, "annotations": [{"result": 3}]}]', "cannot be read"),
+    "annotations of text": (b'[{"data": {"image": "a"}, "annotations": ["x"]}]', "cannot be read"),
+    "data of text": (b'[{"data": ["a"], "annotations": []}]', "cannot be read"),
     "nothing": (b"", "no column file among none"),
     "another table": (b"a,b\n1,2\n", "no column file among a, b"),
     "a line without end": (b"path,label\n" + b'"' + b"x" * 200_000, "field larger than field limit"),
     "an image": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "cannot be read"),
     "a ZIP without labels": (b"PK\x03\x04 no archive", "cannot be read"),
+    "a ZIP with a password": (odd_zip(secret=True), "password required"),
+    "a ZIP that is damaged": (odd_zip(damaged=True), "cannot be read"),
 }  # fmt: skip
 
 
@@ -252,6 +272,14 @@ def test_a_damaged_line_is_named(basket, take, tmp_path) -> None:
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], lines[2][:20], *lines[3:]]))
     with pytest.raises(DataError, match=r"labels\.jsonl: line 3 is damaged"):
+        read_labels(tmp_path / "labels")
+    whole = json.loads(lines[1])
+    for odd in ({"at": "soon"}, {"sha256": ["a"]}, {"file": "../x"}, {"chosen": 3}, {"picture": None}):
+        path.write_text("\n".join([lines[0], json.dumps(whole | odd), *lines[2:]]))
+        with pytest.raises(DataError, match=r"labels\.jsonl: line 2 is damaged"):
+            read_labels(tmp_path / "labels")
+    path.write_bytes(b"\xff" + "\n".join(lines).encode())
+    with pytest.raises(DataError, match=r"labels\.jsonl: line 1 is damaged"):
         read_labels(tmp_path / "labels")
 
 

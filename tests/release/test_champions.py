@@ -52,6 +52,7 @@ def test_the_next_one_needs_a_gate_or_force_and_can_be_rolled_back(here):
         (["promote", "models/better", "", "force=true"], 'say why, for those who read the history later: WHY="..."'),
         (["promote", "models/better", "why", "force=yes"], "force=yes: choose from true, false"),
         (["promote", "models/better", "why", "forced=true"], "forced=true: "),
+        (["promot", "models/better", "why"], "promot: expected one of promote, rollback"),
         (["rollback", ""], "no champion before this one"),
         (["rollback", "why", "force=true"], "force=true: not what a rollback asks for"),
     ],

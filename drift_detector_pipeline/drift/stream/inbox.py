@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import disk_full_explained, is_there, write_atomically
+from drift_detector_pipeline.json_files import parsed
 from drift_detector_pipeline.raw.listing import files_below
 
 SETTLED_S = 5.0  # a file that is no image and has not been touched for so long will not become one
@@ -84,11 +85,11 @@ class Journal:
             self.watch: dict[str, Any] | None = kept["watch"]
             for file, length in ((self._seen, kept["seen_bytes"]), (self._alarms, kept["alarm_bytes"])):
                 _cut(file, int(length))
-            lines = [json.loads(line) for line in self._seen.read_text(encoding="utf-8").splitlines()]
+            lines = [parsed(line) for line in self._seen.read_bytes().splitlines()]
             self.unreadable: dict[str, str] = dict(line for line in lines if isinstance(line, list))
+            self.seen: set[str] = {line if isinstance(line, str) else line[0] for line in lines}
         except (LookupError, TypeError, ValueError) as error:
             raise DataError(f"{place}: damaged ({type(error).__name__}: {error}); {_BEGIN_ANEW}") from error
-        self.seen = {line if isinstance(line, str) else line[0] for line in lines}
 
     def count(
         self, names: Sequence[str], unreadable: Mapping[str, str], alarms: Sequence[dict[str, Any]],
@@ -117,7 +118,7 @@ def place_for(run: Path, images: Path) -> Path:
 
 def _read(state: Path) -> dict[str, Any]:
     try:
-        found = json.loads(state.read_bytes())
+        found = parsed(state.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{state}: damaged ({error}); {_BEGIN_ANEW}") from error
     if not isinstance(found, dict):

@@ -16,15 +16,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.errors import ConfigError, exit_status
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import exclusive, make_folder, write_json
+from drift_detector_pipeline.json_files import parsed, typed
 from drift_detector_pipeline.lifecycle.gating.gate_claims import (
     Answers,
     Asked,
@@ -63,6 +65,9 @@ HEALED = "heal.json"  # a file of artefacts that lifecycle/mending/heal.py has m
 _BATCH, _ROUNDS = 16, 5
 
 
+_OfKind = Annotated[tuple[str, int, float, float], Field(strict=False)]  # a list in JSON
+
+
 class GateResult(NamedTuple):
     """What a gate came to; gate.json holds it."""
 
@@ -75,7 +80,7 @@ class GateResult(NamedTuple):
     look: int  # how many candidates these images have been asked about, this one among them
     alpha: float  # of each claim of this look
     rows: list[Claim]
-    kinds: list[tuple[str, int, float, float]]  # other kinds: images, accuracy of champion and candidate
+    kinds: list[_OfKind]  # other kinds: images, accuracy of champion and candidate
     sample: str  # SHA-256 of the clean images
     question: str  # SHA-256 of everything that decides the answer
     at: str
@@ -211,10 +216,16 @@ def _earlier(place: Path, sample: str) -> list[GateResult]:
     """Every gate that asked about these images, whoever the candidate was."""
     found = list[GateResult]()
     for path in sorted((place / GATES).glob(f"*/{GATE}")):
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values.get("sample") == sample:
-            rows = [Claim(**row) for row in values.pop("rows")]
-            found.append(GateResult(**values, rows=rows, folder=path.parent))
+        try:
+            values = parsed(path.read_bytes())
+            if isinstance(values, dict) and values.get("sample", sample) != sample:
+                continue  # about other images
+            found.append(typed(GateResult, values | {"folder": path.parent} if isinstance(values, dict) else values))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path}: damaged ({error}), so nobody knows how often these images were asked; restore it, or move "
+                "its folder away"
+            ) from error
     return found
 
 

@@ -4,7 +4,6 @@ In: a version, an artefact's folder, or nothing. Out: the artefact; a run's fold
 gate, healing and retraining. Needs no PyTorch, so a receipt is read here as plain JSON.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.json_files import parsed
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.release.artefact import MANIFEST, MODELS, Artefact, newest_artefact
@@ -57,7 +57,7 @@ def data_of(artefact: Artefact) -> Processed:
     """
     run = run_of(artefact)
     try:
-        values: dict[str, Any] = json.loads((run / RECEIPT).read_text(encoding="utf-8"))
+        values: dict[str, Any] = parsed((run / RECEIPT).read_bytes())
         data = Data.model_validate(values["settings"]["data"], strict=False)
     except (OSError, ValueError, LookupError, TypeError, ValidationError) as error:
         raise DataError(f"{run / RECEIPT}: no whole receipt ({type(error).__name__}); export another run") from error

@@ -8,24 +8,25 @@ In: a filled folder. Out: a `Basket` back. Written by basket.py, read by labels.
     label_studio.json, label_studio.xml, cvat_labels.json   see label_formats.py
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.json_files import Sha256, parsed, typed
 
 Why = Literal["random", "carrier", "stranger"]
 FILE, TABLE, IMAGES = "basket.json", "basket.csv", "images"
 BASKETS = Path("data/baskets")
 REMEDY = "make a new one: make basket"
+_ROWS, _ESTIMATE = {"first", "images"}, {"accuracy", "low", "high", "known", "of"}
 
 
 class Item(NamedTuple):
     """An image of a basket."""
 
     file: str  # below the basket, always images/NAME
-    sha256: str  # of the bytes that were sent to the service
+    sha256: Sha256  # of the bytes that were sent to the service
     file_sha256: str  # of the file here; another one if it is the log's small picture
     picture: Literal["original", "thumbnail"]
     request: int  # row of the log
@@ -47,7 +48,7 @@ class Basket(NamedTuple):
     alarm: dict[str, Any] | None  # its number, level and cause
     source: str | None  # None: of all
     rows: dict[str, int]  # first, last, images (different ones), without_picture
-    estimate: dict[str, Any] | None  # of accuracy before anything was labelled: accuracy, low, high, known, of
+    estimate: dict[str, Any] | None  # of accuracy, before there were labels
     seed: int  # of the images that were drawn at random
     images: list[Item]
 
@@ -68,18 +69,25 @@ def read_basket(folder: Path) -> Basket:
     """Read basket.json. Raises DataError if it is missing or damaged, or names a file outside of images/."""
     path = folder / FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        basket = Basket(folder=folder.absolute(), **values | {"images": [Item(**item) for item in values["images"]]})
-        names = [Path(item.file) for item in basket.images]
-        if any(name.parent != Path(IMAGES) or name.name.startswith(".") for name in names):
+        values = parsed(path.read_bytes())
+        basket = typed(Basket, values | {"folder": folder.absolute()} if isinstance(values, dict) else values)
+        if not all(lies_in_images(item.file) for item in basket.images):
             raise ValueError("a file outside of images/")
-        if len(set(names)) < len(names) or not all(isinstance(one, str) for one in basket.classes):
-            raise ValueError("an image twice, or a class without name")
+        if len({item.file for item in basket.images}) < len(basket.images):
+            raise ValueError("an image twice")
+        told = _ESTIMATE if basket.estimate is None else basket.estimate.keys()
+        if not (basket.rows.keys() >= _ROWS and told >= _ESTIMATE):
+            raise ValueError("a part of rows or estimate is missing")
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; name a basket: BASKET=FOLDER, or {REMEDY}") from error
-    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        raise DataError(f"{path}: damaged ({type(error).__name__}: {error}); {REMEDY}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: damaged ({error}); {REMEDY}") from error
     return basket
+
+
+def lies_in_images(file: str) -> bool:
+    """Whether a file's name is images/NAME, which nothing else hides in."""
+    return Path(file).parent == Path(IMAGES) and not Path(file).name.startswith(".")
 
 
 def baskets(place: Path = BASKETS) -> list[Path]:

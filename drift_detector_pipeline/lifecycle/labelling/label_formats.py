@@ -12,7 +12,9 @@ for annotations, so that one nobody has looked at would come back as a label.
 import csv
 import io
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +31,10 @@ _MOST_BYTES = 200_000_000  # of a file with labels
 _NAMES, _LABELS = ("file", "path", "image", "name", "filename"), ("label", "choice", "class")
 _WHO, _WHEN = ("annotator", "who", "completed_by"), ("updated_at", "created_at")
 _DIGIT_KEYS = 9
+_UNREADABLE = (  # RuntimeError: a ZIP with a password or packed in an unknown way; JSON nested too deeply
+    ValueError, TypeError, LookupError, AttributeError, RuntimeError, EOFError, csv.Error, expat.ExpatError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 
 
 class Said(NamedTuple):
@@ -75,15 +81,7 @@ def read_said(path: Path) -> list[Said]:
         return list(_from_label_studio(json.loads(content)) if start in (b"[", b"{") else _from_table(content))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; name a file with labels: FILE=...") from error
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        csv.Error,
-        expat.ExpatError,
-        zipfile.BadZipFile,
-        RecursionError,
-    ) as error:
+    except _UNREADABLE as error:
         wanted = (
             "expected basket.csv with labels, an export of Label Studio (JSON, JSON-MIN, CSV) or CVAT for images 1.1"
         )

@@ -18,13 +18,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import exclusive, file_hash, write_atomically
+from drift_detector_pipeline.json_files import Sha256, parsed, typed
 from drift_detector_pipeline.lifecycle.labelling.basket_file import (
     BASKETS,
     FILE,
@@ -33,6 +34,7 @@ from drift_detector_pipeline.lifecycle.labelling.basket_file import (
     Basket,
     Why,
     baskets,
+    lies_in_images,
     newest_basket,
     read_basket,
 )
@@ -56,6 +58,20 @@ class Labelled(NamedTuple):
     at: float  # when the label was taken in, in seconds since 1970
     who: str
     original: bool = True  # False: a small picture
+
+
+class _Line(NamedTuple):
+    """What of a line of labels.jsonl is read again."""
+
+    sha256: Sha256
+    file: str
+    label: str
+    predicted: str
+    chosen: Why
+    picture: Literal["original", "thumbnail"]
+    basket: str
+    at: float
+    who: str
 
 
 class Taken(NamedTuple):
@@ -103,7 +119,7 @@ def take_labels(file: Path, basket: Basket, said: Sequence[Said] | None = None, 
         raise DataError(f"{file}: not one label in it; fill the column label, or make label BASKET={basket.folder}")
     with exclusive(place / ".labels.lock"):
         folder = _folder_of(basket, place)
-        before = {line["sha256"]: line["label"] for line in _lines(folder)}
+        before = {line.sha256: line.label for line in _lines(folder)}
         fresh = [one for one in given if before.get(one.item.sha256) != one.label]
         for one in fresh:
             _keep_image(basket, one, folder)
@@ -120,14 +136,14 @@ def read_labels(place: Path = LABELS) -> list[Labelled]:
     One that was ever drawn at random stays that. Raises DataError if a file is damaged.
     """
     lines = [(folder, line) for folder in _folders(place) for line in _lines(folder)]
-    drawn = {line["sha256"] for _, line in lines if line["chosen"] == "random"}
+    drawn = {line.sha256 for _, line in lines if line.chosen == "random"}
     newest = dict[str, Labelled]()
-    for folder, line in sorted(lines, key=lambda pair: float(pair[1]["at"])):
-        newest.pop(line["sha256"], None)
-        newest[line["sha256"]] = Labelled(
-            folder / line["file"], line["sha256"], line["label"], line["predicted"],
-            "random" if line["sha256"] in drawn else line["chosen"], line["basket"], float(line["at"]), line["who"],
-            line["picture"] == "original",
+    for folder, line in sorted(lines, key=lambda pair: pair[1].at):
+        newest.pop(line.sha256, None)
+        newest[line.sha256] = Labelled(
+            folder / line.file, line.sha256, line.label, line.predicted,
+            "random" if line.sha256 in drawn else line.chosen, line.basket, line.at, line.who,
+            line.picture == "original",
         )  # fmt: skip
     return list(newest.values())
 
@@ -195,18 +211,20 @@ def _folders(place: Path) -> list[Path]:
     return sorted(path.parent for path in place.glob(f"*/{LINES}"))
 
 
-def _lines(folder: Path) -> Iterator[dict[str, Any]]:
+def _lines(folder: Path) -> Iterator[_Line]:
     path = folder / LINES
     if not path.exists():
         return
-    for number, text in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), 1):
+    for number, text in enumerate(path.read_bytes().rstrip(b"\n").split(b"\n"), 1):
         try:
-            line = json.loads(text)
-            if not {"sha256", "file", "label", "predicted", "chosen", "picture", "basket", "at", "who"} <= line.keys():
-                raise ValueError("a part is missing")
-        except (ValueError, AttributeError, RecursionError) as error:
+            line = parsed(text)
+            own = {name: line[name] for name in _Line._fields} if isinstance(line, dict) else line
+            found = typed(_Line, own)
+            if not lies_in_images(found.file):
+                raise ValueError("a file outside of images/")
+        except (ValueError, LookupError) as error:
             raise DataError(f"{path}: line {number} is damaged ({error}); restore it, or take that line out") from error
-        yield line
+        yield found
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from drift_detector_pipeline.serving.rows import StoredRow
 from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts
 
 MOST_ROWS = 20_000  # of a change, the newest: more are hardly more telling, and all of them lie in memory
+_MOST_DIGITS = 18  # of a number of the log
 LAST = 1000  # rows, where there is no alarm and nobody says how many
 
 
@@ -32,8 +33,8 @@ class Stretch(NamedTuple):
 def stretch_of(log: RequestLog, own: Mapping[str, str]) -> Stretch:
     """What words such as alarm=7, source=gate-3 and last=500 mean. Raises ConfigError or DataError if nothing."""
     for name in ("alarm", "last"):
-        if name in own and not own[name].isdecimal():
-            raise ConfigError(f"{name}={own[name]}: expected a whole number")
+        if name in own and not (own[name].isdecimal() and len(own[name]) <= _MOST_DIGITS):
+            raise ConfigError(f"{name}={own[name][:40]}: expected a whole number of at most {_MOST_DIGITS} digits")
     if "alarm" in own:
         if len(own) > 1:
             raise ConfigError(f"alarm={own['alarm']}: an alarm has its source and its rows; leave out the other words")

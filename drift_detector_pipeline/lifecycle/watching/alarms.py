@@ -16,6 +16,7 @@ from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.tables import alarm, silence, watch
 
 RESTART = "restart"  # in a stream's state: its alarm was acknowledged, so its next row begins it anew
+MOST_HOURS = 87_600  # of a silence
 _HOUR_S = 3600.0
 
 
@@ -108,10 +109,10 @@ def acknowledge(log: RequestLog, alarm_id: int, who: str, note: str) -> AlarmRow
 def silence_source(log: RequestLog, source: str, hours: float, *, who: str, why: str) -> Silence:
     """Hold back the news of a source for so many hours from now; 0 ends a silence. What was held is sent afterwards.
 
-    Raises ConfigError for a negative number.
+    Raises ConfigError for a negative number, or a silence of more than ten years.
     """
-    if not 0 <= hours < float("inf"):
-        raise ConfigError(f"hours={hours:g}: expected 0 or more")
+    if not 0 <= hours <= MOST_HOURS:
+        raise ConfigError(f"hours={hours:g}: expected 0 to {MOST_HOURS}")
     kept = Silence(source, time.time() + hours * _HOUR_S, who, why)
     with asking(), writing(log.engine, LOOP_LOCK) as connection:
         connection.execute(delete(silence).where(silence.c.source == source))
