@@ -6,14 +6,12 @@ In: the text of a file. Out: plain values, or a NamedTuple of them. Read by whoe
 import functools
 import json
 from collections.abc import Hashable
-from typing import Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
-
-Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter  # imported late: a service starts without
 
 _Kind = TypeVar("_Kind")
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 def parsed(text: str | bytes) -> Any:
@@ -26,6 +24,8 @@ def parsed(text: str | bytes) -> Any:
 
 def typed(kind: type[_Kind], values: object) -> _Kind:
     """The NamedTuple `kind` of an object's values, as they are. Raises ValueError that names what does not fit."""
+    from pydantic import ValidationError
+
     if not isinstance(values, dict):
         raise ValueError("expected an object")
     try:
@@ -37,5 +37,7 @@ def typed(kind: type[_Kind], values: object) -> _Kind:
 
 
 @functools.cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind, config=_STRICT)
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))

@@ -4,7 +4,8 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from drift_detector_pipeline.json_files import Sha256, parsed, typed
+from drift_detector_pipeline.json_files import parsed, typed
+from drift_detector_pipeline.lifecycle.labelling.basket_file import Sha256
 
 
 class Kept(NamedTuple):

@@ -297,11 +297,14 @@ basket = read_basket(place / "baskets" / "one")
 print("ready", flush=True)
 for number in range(10_000):
     take_labels(place / f"{{number % 2}}.csv", basket, place=place / "labels")
+    print("taken", flush=True)
 """
     rng = random.Random(1)
-    for _ in range(8):
+    for kill in range(8):
         with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) as started:
             assert started.stdout.readline() == b"ready\n"
+            if kill == 7:
+                assert started.stdout.readline() == b"taken\n"  # however slow the machine
             time.sleep(rng.uniform(0.05, 0.4))
             started.send_signal(signal.SIGKILL)
         found = read_labels(tmp_path / "labels")

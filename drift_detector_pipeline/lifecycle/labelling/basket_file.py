@@ -9,13 +9,16 @@ In: a filled folder. Out: a `Basket` back. Written by basket.py, read by labels.
 """
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import StringConstraints
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.json_files import Sha256, parsed, typed
+from drift_detector_pipeline.json_files import parsed, typed
 
 Why = Literal["random", "carrier", "stranger"]
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 FILE, TABLE, IMAGES = "basket.json", "basket.csv", "images"
 BASKETS = Path("data/baskets")
 REMEDY = "make a new one: make basket"

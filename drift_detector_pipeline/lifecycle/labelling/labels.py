@@ -25,13 +25,14 @@ from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import exclusive, file_hash, write_atomically
-from drift_detector_pipeline.json_files import Sha256, parsed, typed
+from drift_detector_pipeline.json_files import parsed, typed
 from drift_detector_pipeline.lifecycle.labelling.basket_file import (
     BASKETS,
     FILE,
     IMAGES,
     TABLE,
     Basket,
+    Sha256,
     Why,
     baskets,
     lies_in_images,
