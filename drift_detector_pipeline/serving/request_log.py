@@ -8,6 +8,7 @@ verdicts.py and log_export.py.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Select, Subquery, delete, func, insert, select
@@ -42,6 +43,9 @@ class RequestLog:
         Raises ConfigError for an address that is none, DataError if it cannot be opened or is a newer program's.
         """
         self.engine = open_database(url)
+        name = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        self._file = None if name is None else Path(name)
+        self._inode = 0 if self._file is None else self._file.stat().st_ino
         self._keep_days, self._next_tidying = keep_days, 0.0
         self._refused = 0
         self._buffer: Buffer[_Item] = Buffer(buffer, self._write, self._tidy)
@@ -167,6 +171,7 @@ class RequestLog:
 
     def _write(self, items: Sequence[_Item]) -> None:
         """Write a batch, or, if something in it cannot be kept at all, the others. Raises OSError for another try."""
+        self._find_file()
         try:
             try:
                 with writing(self.engine, ROWS_LOCK) as connection:
@@ -180,6 +185,15 @@ class RequestLog:
                 log.warning("request log: %d rows cannot be kept: %s", len(refused), refused[-1] if refused else "")
         except DBAPIError as error:
             raise OSError(reason(error)) from error
+
+    def _find_file(self) -> None:
+        """Raise OSError if the file of SQLite is gone: it would still be written, and nobody could read it.
+
+        One that was put in its place is opened.
+        """
+        if self._file is not None and (inode := self._file.stat().st_ino) != self._inode:
+            self.engine.dispose()
+            self._inode = inode
 
     def _tidy(self) -> None:
         """Delete a piece of what is too old; between pieces rows are written."""

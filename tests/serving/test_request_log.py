@@ -371,3 +371,23 @@ def test_a_killed_process_loses_a_quarter_of_a_second_and_no_log(database):
         if database.startswith("sqlite"):
             with closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as other:
                 assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_file_that_is_taken_away_loses_no_row_and_one_in_its_place_is_opened(tmp_path):
+    path, away = tmp_path / "log.sqlite", tmp_path / "away.sqlite"
+    with closing(RequestLog(f"sqlite:///{path}")) as log:
+        model = log.register(FACTS)
+        log.put(model, row(0))
+        assert log.flush()
+        path.rename(away)
+        log.put(model, row(1))
+        assert not log.flush(0.5) and log.behind and log.dropped == 0
+        away.rename(path)
+        assert log.flush() and not log.behind
+        with closing(sqlite3.connect(path)) as there:
+            there.execute("VACUUM INTO ?", [str(away)])
+        away.replace(path)
+        log.put(model, row(2))
+        assert log.flush() and log.count(model) == 3
+    with closing(sqlite3.connect(path)) as there:
+        assert there.execute("SELECT count(*) FROM request").fetchone() == (3,)
