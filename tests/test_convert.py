@@ -122,6 +122,21 @@ def test_what_voc_cannot_say_is_counted(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_yolo_has_no_shares_for_is_cut_to_the_picture_or_left_out_and_counted(tmp_path: Path) -> None:
+    write_image(tmp_path / "in/image_2/1.png", 0, (10, 10))
+    ends = ("-2 2 6 9", "-30 -30 40 5", "-9 1 -2 9", "95 1 99 9", "9 9 12 12")  # some; far; all; all; the middle
+    (tmp_path / "in/label_2").mkdir()
+    (tmp_path / "in/label_2/1.txt").write_text("".join(f"a 0 0 0 {one} 1 1 1 1 1 1 1\n" for one in ends))
+    done = convert(tmp_path / "in", "yolo", tmp_path / "yolo")
+    assert done.lost == {
+        "boxes wholly outside of their picture: left out": 2, "boxes that reach far out of their picture: cut to it": 2,
+    }  # fmt: skip
+    shares = [line.split()[1:] for line in (tmp_path / "yolo/labels/train/1.txt").read_text().splitlines()]
+    assert len(shares) == 3 and all(0 <= float(share) <= 1 for line in shares for share in line)
+    boxes = {RawBox(-2, 2, 6, 9, "a"), RawBox(0, 0, 10, 5, "a"), RawBox(9, 9, 10, 10, "a")}
+    assert boxes_of(tmp_path / "yolo", "yolo") == {("1", None): boxes}
+
+
 def test_boxes_without_area_are_left_out_everywhere(tmp_path: Path) -> None:
     write_image(tmp_path / "images/1.png", 0)
     (tmp_path / "labels").mkdir()

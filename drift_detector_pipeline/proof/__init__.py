@@ -29,6 +29,7 @@ gpu_check           make gpu_check
 scale               make bench_scale
 storage             make bench_storage
 precision_accuracy  make bench_accuracy
+box_rates           what training and evaluation of boxes cost beside the bare network
 box_networks        make bench_boxes
 clips_packing       what packing of clips costs beside bare decoding
 clips_tuned         the last stage of a network learned on clips

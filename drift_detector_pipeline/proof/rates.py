@@ -1,7 +1,7 @@
 """Images per second of training: of the loop that `make train` runs, and of nothing but its step.
 
 In: overrides, and drawn images. Out: rates, and ratios of two that were measured in turn, so that a machine whose speed
-drifts treats both alike. Read by training_speed.py and gpu_check.py.
+drifts treats both alike. Read by training_speed.py, gpu_check.py and box_rates.py.
 """
 
 import shutil
@@ -50,11 +50,16 @@ def alternate(one: Callable[[], float], other: Callable[[], float], pairs: int =
 
 def loop_rate(given: list[str], folder: Path) -> float:
     """Images per second of `make train`'s own loop, without its first steps."""
+    return steady_rate(step_times(given, folder, STEPS + WARM_UP - 1, time.perf_counter))
+
+
+def step_times(given: list[str], folder: Path, steps: int, clock: Callable[[], float]) -> list[float]:
+    """When each of the first steps of `make train`'s own loop ended, in s of a clock; it is stopped then."""
     times: list[float] = []
 
     def note(step: int) -> None:
-        times.append(time.perf_counter())
-        if step == STEPS + WARM_UP - 1:
+        times.append(clock())
+        if step == steps:
             raise _EnoughError
 
     shutil.rmtree(folder / "run", ignore_errors=True)
@@ -62,7 +67,7 @@ def loop_rate(given: list[str], folder: Path) -> float:
         train(load([*given, f"hydra.run.dir={folder}/run"]), note)
     except _EnoughError:
         set_up_logging()
-    return steady_rate(times)
+    return times
 
 
 def bare_rate(

@@ -6,7 +6,7 @@ import pytest
 from drawn_boxes import draw_source
 from small_detectors import BACKBONE
 
-from drift_detector_pipeline.proof import box_networks
+from drift_detector_pipeline.proof import box_networks, box_rates
 
 
 def test_a_report_carries_mean_and_spread_over_seeds():
@@ -19,9 +19,11 @@ def test_a_report_carries_mean_and_spread_over_seeds():
 
 
 @pytest.mark.slow
-def test_a_network_is_trained_once_and_its_figures_stand_in_the_report(tmp_path, monkeypatch):
+def test_a_network_is_trained_once_and_its_figures_stand_in_the_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(box_networks, "REPEATS", 1)
+    for name, few in {"PAIRS": 1, "STEPS": 2, "WARM_UP": 1}.items():
+        monkeypatch.setattr(box_rates, name, few)
     monkeypatch.setattr(box_networks, "BATCH", 4)
     source = draw_source(tmp_path / "source", images=24)
     words = ["yolox", "seed=3", f"data.raw_path={source}", f"data.processed_path={tmp_path}/processed",
@@ -30,9 +32,13 @@ def test_a_network_is_trained_once_and_its_figures_stand_in_the_report(tmp_path,
     monkeypatch.setattr("sys.argv", ["box_networks", *words])
     for _ in range(2):
         assert box_networks.main() == 0
-        report = json.loads(box_networks.REPORT.read_text())
+        report = json.loads((box_networks.REPORTS / "boxes_bccd.json").read_text())
         (run,) = report["networks"]["yolox"]["runs"]
         assert run["seed"] == 3 and run["steps"] == 2 and run["cpu_seconds"] > 0 and 0 <= run["map50"] <= 1
         assert report["networks"]["yolox"]["step_seconds"] < min(
             report[box_networks._READY_MADE]["step_seconds"].values()
         )
+        for ratio in ("loop_vs_bare_step", "evaluation_vs_bare_forward"):
+            assert 0 < report["networks"]["yolox"][ratio]["median_ratio"] < 10
+    monkeypatch.setattr("sys.argv", ["box_networks", *words, "training.learning_rate=1e-3"])
+    assert box_networks.main() == 1 and "was trained with other words" in capsys.readouterr().err

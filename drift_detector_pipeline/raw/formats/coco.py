@@ -7,6 +7,7 @@ have gaps and may start at 0, so labels are their places in sorted order.
 
 import itertools
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, Classes, Found, Upright
 from drift_detector_pipeline.raw.formats.mask_extent import extent_of
-from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, folder_of, nfc, part_of, stem
+from drift_detector_pipeline.raw.formats.survey import Stems, Survey, by_stem, folder_of, nfc, part_of, stem
 from drift_detector_pipeline.raw.formats.values import (
     AGAIN,
     class_name,
@@ -36,6 +37,7 @@ _HEADS = "classes without a box that only head the others: left out"
 _BY_STEM = "pictures found by their names without ending"
 _MOST_BYTES, _MOST_TRIED = 1 << 31, 100  # of one file; files: some keep a JSON of other facts beside each picture
 _KEYS = ("images", "annotations", "categories")
+_WRITTEN_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # with more zeros it is a name
 _Id = int | str
 
 
@@ -155,7 +157,8 @@ def _boxes(
             raise DataError(f"{here}: no picture has the id {shown(picture)}; {AGAIN}")
         if category not in names:
             raise DataError(f"{here}: no category has the id {category}; there are {shown(list(names))}; {AGAIN}")
-        crowd = whole(int(flag) if isinstance(flag := annotation.get("iscrowd", 0), bool) else flag, here, "iscrowd")
+        flag = annotation.get("iscrowd")
+        crowd = whole(int(flag or 0) if isinstance(flag, bool | None) else flag, here, "iscrowd")
         name = "" if crowd and annotation.get(EVERY_CLASS) is True else names[category]
         found[picture].append(RawBox(*_ends(annotation, here), name, crowd != 0))
     return found
@@ -173,8 +176,10 @@ def _ends(annotation: Mapping[str, Any], where: str) -> tuple[float, float, floa
 
 
 def _id(value: Any, where: str, what: str) -> _Id:
-    """A picture's number; some programs write names."""
-    return value if isinstance(value, str) and value else whole(value, where, what)
+    """A picture's number, also as text; some programs write names."""
+    if isinstance(value, str) and value and not _WRITTEN_NUMBER.fullmatch(value):
+        return value
+    return whole(value, where, what)
 
 
 def _file_name(value: Any, where: str) -> str:
@@ -220,10 +225,10 @@ def _classes(found: list[_File], notes: Counter[str]) -> Classes:
     return Classes(tuple(kept), tuple(kept.values()))
 
 
-def _picture(name: str, file: _File, stems: dict[str, list[str]], source: Survey, notes: Counter[str]) -> str | None:
+def _picture(name: str, file: _File, stems: Stems, source: Survey, notes: Counter[str]) -> str | None:
     """Where the picture lies that is called `name` in a file: by its whole name below any folder, else by its stem."""
     plain = "/" + name.lstrip("./")
-    same = stems.get(stem(name), [])
+    same = stems.of(stem(name))
     exact = [path for path in same if nfc(f"/{path}").endswith(plain)]
     named = [path for path in same if nfc(PurePosixPath(path).name) == PurePosixPath(name).name]
     for candidates in (exact, named, same):

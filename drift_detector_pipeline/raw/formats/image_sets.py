@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, nfc, stem
+from drift_detector_pipeline.raw.formats.survey import Stems, Survey, by_stem, nfc, stem
 from drift_detector_pipeline.raw.formats.values import AGAIN, lines_of, read_text
 
 _UNKNOWN = "names in lists that have no annotation"
@@ -44,15 +44,19 @@ def _is_list(path: str) -> bool:
     )
 
 
-def _listed(source: Survey, path: str, own: dict[str, list[str]], notes: Counter[str]) -> list[str]:
+def _listed(source: Survey, path: str, own: Stems, notes: Counter[str]) -> list[str]:
     """Annotations that a list names: a stem a line, with an ending or a further column if need be."""
     lines = lines_of(read_text(source.root / path, source.where(path)))
-    known = [own[name] for _, line in lines if (name := next((one for one in _spellings(line) if one in own), None))]
+    known = [found for _, line in lines if (found := _annotations(line, own))]
     if stem(path) != "test":  # whose truth is often kept back
         notes[_UNKNOWN] += len(lines) - len(known)
         if lines and not known:
             raise DataError(f"{source.where(path)}: none of its {len(lines)} names is one of an annotation; {AGAIN}")
     return [annotation for annotations in known for annotation in annotations]
+
+
+def _annotations(line: str, own: Stems) -> list[str]:
+    return next((found for name in _spellings(line) if (found := own.of(name))), [])
 
 
 def _spellings(line: str) -> list[str]:

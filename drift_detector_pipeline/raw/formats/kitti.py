@@ -29,6 +29,7 @@ DONT_CARE = "DontCare"
 _NAMED = re.compile(r"(^|/)label_\d$")
 _PUBLISHED = re.compile(r"(^|/)training/")  # KITTI's name for all that has labels, which is no part
 _COLUMNS = (15, 16)
+_FACTS = ("truncated", "occluded", "alpha")  # before the ends: words there are the rest of a class's name
 _ENDS = ("left", "top", "right", "bottom")
 
 
@@ -78,7 +79,9 @@ def _box(line: str, where: str) -> RawBox:
     columns = line.split()
     if len(columns) not in _COLUMNS:
         raise DataError(f"{where}: {len(columns)} columns, expected 15, or 16 with a score; {AGAIN}")
-    x0, y0, x1, y1 = (number(value, where, end) for value, end in zip(columns[4:8], _ENDS, strict=True))
+    _, _, _, x0, y0, x1, y1 = (
+        number(value, where, what) for value, what in zip(columns[1:8], _FACTS + _ENDS, strict=True)
+    )
     if columns[0].lower() == DONT_CARE.lower():
         return RawBox(x0, y0, x1, y1, "", True)
     return RawBox(x0, y0, x1, y1, class_name(columns[0], where))

@@ -5,7 +5,7 @@ In: a folder. Out: a `Survey`, one walk for all readers. Paths are below the fol
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -59,6 +59,17 @@ def _wrapped(root: Path) -> Path | None:
     return inside[0] if alone else None
 
 
+class Stems(NamedTuple):
+    """Files by their stems."""
+
+    exact: dict[str, list[str]]
+    folded: dict[str, list[str]]  # the same, whatever the case
+
+    def of(self, name: str) -> list[str]:
+        """Those of that stem; if there are none, those whose stem differs in case only."""
+        return self.exact.get(name) or self.folded.get(name.casefold(), [])
+
+
 def is_picture(name: str) -> bool:
     """Going by its ending."""
     return PurePosixPath(name).suffix.lower() in PICTURES
@@ -79,12 +90,13 @@ def folder_of(path: str) -> str:
     return PurePosixPath(path).parent.as_posix()
 
 
-def by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
-    """Stem -> files of that stem."""
-    found = defaultdict[str, list[str]](list)
+def by_stem(paths: Iterable[str]) -> Stems:
+    """All files by their stems."""
+    exact, folded = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
     for path in paths:
-        found[stem(path)].append(path)
-    return dict(found)
+        exact[stem(path)].append(path)
+        folded[stem(path).casefold()].append(path)
+    return Stems(dict(exact), dict(folded))
 
 
 def part_of(path: str) -> str | None:
@@ -95,13 +107,13 @@ def part_of(path: str) -> str | None:
     return None
 
 
-def partner(path: str, stems: Mapping[str, Sequence[str]], shown: Path) -> str | None:
+def partner(path: str, stems: Stems, shown: Path) -> str | None:
     """The picture that an annotation is about, by its stem: beside it, else in the twin of its folder, else anywhere.
 
     Folders are twins if one name on their ways differs, as in Annotations/a/1.xml and JPEGImages/a/1.jpg. A picture of
     another part of the data set is none. Raises DataError if several are equally near.
     """
-    near = nearest(path, stems.get(stem(path), ()))
+    near = nearest(path, stems.of(stem(path)))
     if len(near) > 1:
         raise DataError(
             f"{shown}/{path}: {near[0]} and {near[1]} may both be meant; give one another name, or remove it"

@@ -17,7 +17,7 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.formats.boxed import NOT_ANNOTATED, NOT_THERE, Boxed, Classes, Found, Upright
 from drift_detector_pipeline.raw.formats.image_sets import parts_of
-from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, nearest, nfc, part_of, partner, stem
+from drift_detector_pipeline.raw.formats.survey import Stems, Survey, by_stem, nearest, nfc, part_of, partner, stem
 from drift_detector_pipeline.raw.formats.values import AGAIN, class_name, each, number, read_bytes, tidy, write_text
 from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
 
@@ -116,9 +116,9 @@ def _half_open(box: RawBox, first: int) -> RawBox:
     return box._replace(x0=x0, y0=y0, x1=box.x1 if box.x1 > box.x0 else x0, y1=box.y1 if box.y1 > box.y0 else y0)
 
 
-def _picture(one: _Annotation, stems: dict[str, list[str]], source: Survey) -> str | None:
+def _picture(one: _Annotation, stems: Stems, source: Survey) -> str | None:
     """By the stem of the annotation, then by the name it gives, with that ending or another."""
-    same = stems.get(stem(one.path), [])
+    same = stems.of(stem(one.path))
     named = [path for path in same if nfc(PurePosixPath(path).name) == one.filename]
     if len(same) > 1 and len(nearest(one.path, named)) == 1:
         return nearest(one.path, named)[0]

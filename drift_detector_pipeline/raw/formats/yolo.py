@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.formats.boxed import NOT_THERE, Boxed, Classes, Found, Upright
 from drift_detector_pipeline.raw.formats.mask_extent import around
-from drift_detector_pipeline.raw.formats.survey import Survey, by_stem, folder_of, part_of, stem
+from drift_detector_pipeline.raw.formats.survey import Stems, Survey, by_stem, folder_of, part_of, stem
 from drift_detector_pipeline.raw.formats.values import AGAIN, each, lines_of, number, read_text, whole, write_text
 from drift_detector_pipeline.raw.formats.yolo_config import Config, config_of, has_config, written
 from drift_detector_pipeline.raw.listing import ImageBoxes, RawBox
@@ -21,7 +21,10 @@ NO_TEXT = "pictures without a label file: taken to show nothing"
 EMPTY_TEXT = "pictures with an empty label file: shown nothing"
 _OUTLINES = "outlines: their boxes were taken"
 _NUMBERED = "classes without a name: called by their numbers"
+_OUTSIDE = "boxes wholly outside of their picture: left out"
+_CUT = "boxes that reach far out of their picture: cut to it"
 _DIGITS = 10  # of a share, a millionth of a pixel: what is at the border is there, whatever adding has made of it
+_BEYOND = 0.5  # of a picture, outside of which no outline reaches
 _LABELS = re.compile("label|annot|txt", re.IGNORECASE)
 _LINE = re.compile(rb"\s*\d+(\.0*)?(\s+[-+.\deE]+){4,}\s*")
 
@@ -56,8 +59,8 @@ def read(source: Survey) -> Found:
 
 def _texts(source: Survey) -> list[str]:
     """Texts with the name of a picture."""
-    stems = {stem(path) for path in source.pictures}
-    return [path for path in source.ending(".txt") if stem(path) in stems]
+    pictures = by_stem(source.pictures)
+    return [path for path in source.ending(".txt") if pictures.of(stem(path))]
 
 
 def _reads_so(source: Survey, path: str) -> bool:
@@ -65,7 +68,7 @@ def _reads_so(source: Survey, path: str) -> bool:
         return bool(_LINE.fullmatch(file.readline(100_000).removeprefix(b"\xef\xbb\xbf")))
 
 
-def _parts_by_folders(source: Survey, texts: dict[str, list[str]]) -> dict[str, list[str]]:
+def _parts_by_folders(source: Survey, texts: Stems) -> dict[str, list[str]]:
     """Part, "" for none -> pictures of the folders in which one has a label."""
     folders = {folder_of(path) for path in source.pictures if _label_of(path, texts, source)}
     parts = dict[str, list[str]]()
@@ -75,9 +78,9 @@ def _parts_by_folders(source: Survey, texts: dict[str, list[str]]) -> dict[str, 
     return parts
 
 
-def _label_of(picture: str, texts: dict[str, list[str]], source: Survey) -> str | None:
+def _label_of(picture: str, texts: Stems, source: Survey) -> str | None:
     """The picture's text: in the folder called labels where its own is images, or beside it, or in the like of it."""
-    same = texts.get(stem(picture), [])
+    same = texts.of(stem(picture))
     for folders in (_usual(folder_of(picture)), [folder_of(picture)]):
         if found := [path for path in same if folder_of(path) in folders]:
             return found[0]
@@ -122,10 +125,10 @@ def _refuse_bare_parts(parts: dict[str, list[str]], labels: dict[str, str | None
             raise DataError(f"{source.shown}: {said} has a label file; expected {place}/{stem(pictures[0])}.txt")
 
 
-def _stray(given: list[str], texts: dict[str, list[str]]) -> int:
+def _stray(given: list[str], texts: Stems) -> int:
     """Texts beside those in use that are about no picture in use."""
     folders, used = {folder_of(path) for path in given}, set(given)
-    return sum(folder_of(path) in folders and path not in used for paths in texts.values() for path in paths)
+    return sum(folder_of(path) in folders and path not in used for paths in texts.exact.values() for path in paths)
 
 
 def _boxes(source: Survey, path: str, config: Config, notes: Counter[str]) -> tuple[RawBox, ...]:
@@ -150,10 +153,12 @@ def _ends(values: list[float], where: str, keypoints: bool) -> tuple[float, floa
             f"{where}: {len(values) + 1} columns; expected class, x and y of the middle, width, height, or class and "
             f"the corners of an outline; {AGAIN}"
         )
-    if min(values[:4]) < -1 or max(values[:4]) > 2:
-        far = max(values[:4], key=abs)
-        raise DataError(f"{where}: {far:g} is no share of a picture, 0 to 1; are these pixels? {AGAIN}")
-    if len(values) > 4 and not keypoints:
+    outline = len(values) > 4 and not keypoints
+    beyond, shares = (_BEYOND, values) if outline else (1.0, values[:4])
+    if min(shares) < -beyond or max(shares) > 1 + beyond:
+        far, else_ = max(shares, key=abs), " Or keypoints? Then data.yaml needs kpt_shape;" * outline
+        raise DataError(f"{where}: {far:g} is no share of a picture, 0 to 1; are these pixels?{else_} {AGAIN}")
+    if outline:
         return around(values)
     x, y, width, height = values[:4]
     at_border = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
@@ -178,7 +183,7 @@ def write(folder: Path, pictures: Sequence[Upright], classes: Classes) -> Counte
     lost, labels = Counter[str](), {name: label for label, name in enumerate(classes.names)}
     for picture in pictures:
         lost["boxes to ignore: left out"] += sum(box.ignore for box in picture.boxes)
-        text = "".join(_written(box, picture.size, labels) for box in picture.boxes if not box.ignore)
+        text = "".join(_written(box, picture.size, labels, lost) for box in picture.boxes if not box.ignore)
         path = PurePosixPath(place(picture).replace("images/", "labels/", 1)).with_suffix(".txt")
         write_text(folder / path, text)
     parts = {picture.part or "train" for picture in pictures}
@@ -188,7 +193,20 @@ def write(folder: Path, pictures: Sequence[Upright], classes: Classes) -> Counte
     return +lost
 
 
-def _written(box: RawBox, size: tuple[int, int], labels: Mapping[str, int]) -> str:
-    middle = ((box.x0 + box.x1) / 2 / size[0], (box.y0 + box.y1) / 2 / size[1])
-    shares = (*middle, (box.x1 - box.x0) / size[0], (box.y1 - box.y0) / size[1])
+def _written(box: RawBox, size: tuple[int, int], labels: Mapping[str, int], lost: Counter[str]) -> str:
+    """A line, "" if nothing is left: a share outside of 0 to 1 makes other programs leave out the whole picture."""
+    shares = _shares(box[:4], size)
+    if not all(0 <= share <= 1 for share in shares):
+        inside = [min(max(end, 0.0), float(side)) for end, side in zip(box[:4], size * 2, strict=True)]
+        if inside[0] >= inside[2] or inside[1] >= inside[3]:
+            lost[_OUTSIDE] += 1
+            return ""
+        lost[_CUT] += 1
+        shares = _shares(inside, size)
     return " ".join([str(labels[box.class_name]), *(f"{share:.12g}" for share in shares)]) + "\n"
+
+
+def _shares(ends: Sequence[float], size: tuple[int, int]) -> tuple[float, ...]:
+    """The middle across and down, width, height."""
+    (x0, y0, x1, y1), (width, height) = ends, size
+    return (x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height

@@ -5,7 +5,7 @@ Read by yolo.py.
 """
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -106,7 +106,8 @@ def _pictures(source: Survey, path: str, content: dict[str, Any], part: str, giv
     if not all(isinstance(place, str) for place in places):
         raise DataError(f"{where}: {part} is {shown(given)}; expected a folder of pictures, or a list of them; {AGAIN}")
     top = content.get("path") if isinstance(content.get("path"), str) else ""
-    known, found, missing = set(source.pictures), dict[str, None](), 0
+    known = {path.casefold(): path for path in source.pictures} | {path: path for path in source.pictures}
+    found, missing = dict[str, None](), 0
     for place in places:
         ways = list(_ways(place, f"{folder_of(path)}/{top}", folder_of(path)))
         inside = next((under for way in ways if (under := _below(source, way))), [])
@@ -114,7 +115,7 @@ def _pictures(source: Survey, path: str, content: dict[str, Any], part: str, giv
             listed = [_listed(line, text, str(top), known) for _, line in lines_of(_text(source, text))]
             missing += listed.count(None)
             inside = [one for one in listed if one]
-        elif not inside and part != "test":
+        if not inside and part != "test":
             raise DataError(f"{where}: {part} is {shown(place)}, where there are no pictures; {AGAIN}")
         found |= dict.fromkeys(inside)
     return list(found), missing
@@ -128,10 +129,11 @@ def _below(source: Survey, folder: str) -> list[str]:
     return [path for path in source.pictures if folder == "." or path.startswith(folder + "/")]
 
 
-def _listed(line: str, text: str, top: str, known: set[str]) -> str | None:
+def _listed(line: str, text: str, top: str, known: Mapping[str, str]) -> str | None:
     if not is_picture(line):
         return None
-    return next((way for way in _ways(line, folder_of(text), top) if way in known), None)
+    ways = list(_ways(line, folder_of(text), top))
+    return next((known[way] for way in [*ways, *(way.casefold() for way in ways)] if way in known), None)
 
 
 def _ways(place: str, *tops: str) -> Iterator[str]:

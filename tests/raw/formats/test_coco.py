@@ -29,6 +29,14 @@ def test_numbers_of_classes_have_gaps_and_any_start_and_labels_none(tmp_path: Pa
     assert (listing.class_names, listing.class_ids) == (("dog", "cat", "zebra"), (0, 7, 90))
 
 
+def test_a_number_may_be_text_and_a_missing_crowd_none(tmp_path: Path) -> None:
+    pictures = [{"id": "3", "file_name": "1.jpg"}, {"id": "007", "file_name": "2.jpg"}]
+    boxes = [CAT | {"image_id": 3, "iscrowd": None}, CAT | {"image_id": "007", "bbox": [0, 0, 5, 5]}]
+    listing = read(tmp_path, one(*boxes, images=pictures) | {"2.jpg": ""})
+    assert {path: len(found.boxes) for path, found in listing.boxes.items()} == {"images/1.jpg": 1, "2.jpg": 1}
+    assert not any(found.ignore for boxes in listing.boxes.values() for found in boxes.boxes)
+
+
 def test_a_crowd_counts_neither_way(tmp_path: Path) -> None:
     listing = read(tmp_path, one(CAT, CAT | {"iscrowd": 1, "bbox": [0, 0, 9, 9]}, CAT | {"iscrowd": True}))
     assert [found.ignore for found in only(listing).boxes] == [False, True, True]
@@ -69,7 +77,7 @@ def test_pictures_without_annotations_show_nothing_and_pictures_in_no_file_are_l
     [
         ("1.jpg", "images/1.jpg"), ("deep/er/1.jpg", "images/deep/er/1.jpg"), (r"C:\me\1.jpg", "1.jpg"),
         ("./1.jpg", "1.jpg"), ("../images/1.jpg", "images/1.jpg"), ("1.jpg", "images/1.PNG"),
-        ("cafe\u0301 1.jpg", "x/caf\u00e9 1.jpg"),
+        ("cafe\u0301 1.jpg", "x/caf\u00e9 1.jpg"), ("IMG_1.JPG", "images/img_1.jpg"),
     ],
 )  # fmt: skip
 def test_pictures_are_found_in_any_folder_and_with_any_ending(tmp_path: Path, said: str, lies: str) -> None:

@@ -58,6 +58,7 @@ def test_pictures_to_be_tested_that_share_a_number_are_others(tmp_path: Path) ->
     [
         (CAR.replace(" 1.57", ""), r"line 2: 14 columns, expected 15"),
         (CAR.replace("Car", "Person sitting x"), r"line 2: 17 columns"),
+        (CAR.replace("Car", "Person sitting"), r"line 2: truncated is 'sitting'"),
         (CAR.replace("181.54", "nan"), r"line 2: top is 'nan'"),
         (CAR.replace("181.54", "inf"), r"line 2: top is 'inf'"),
         (CAR.replace("181.54", "1e300"), r"line 2: top is '1e300', which is no place"),

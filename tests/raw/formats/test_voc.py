@@ -44,6 +44,8 @@ def test_ends_that_are_one_or_swapped_have_no_area(tmp_path: Path, given: tuple[
 def test_the_picture_is_found_by_the_stem_then_by_the_name_in_the_file(tmp_path: Path) -> None:
     files = one(xml(("cat", 5, 6, 30, 40), name="another.png"), "JPEGImages/1.bmp")
     assert sides(read(tmp_path / "stem", files)) == {"JPEGImages/1.bmp": None}
+    files = {"JPEGImages/A.JPG": "", "Annotations/a.xml": CAT}
+    assert sides(read(tmp_path / "case", files)) == {"JPEGImages/A.JPG": None}
     files = one(xml(("cat", 5, 6, 30, 40), name=r"C:\photos\übel 2.JPG"), "JPEGImages/übel 2.jpeg")
     assert sides(read(tmp_path / "name", files)) == {"JPEGImages/übel 2.jpeg": None}
 
