@@ -49,7 +49,7 @@ def load(overrides: Sequence[str]) -> Composed:
     words = [as_in_a_shell(word) for word in overrides]
     parsed = parse(words)
     for override in parsed:
-        _check_name(override, overrides)
+        _check_word(override, overrides)
     composed = _compose(words)
     values, run_folder = _plain(composed)
     try:
@@ -81,7 +81,7 @@ def load_section(section: type[_Section], words: Sequence[str], values: Mapping[
     }
     kept = dict(_file(f"{name}/default.yaml") if values is None else values)
     for override in (override for override in parsed if override.key_or_group == name):
-        _check_name(override, words)
+        _check_word(override, words)
         kept |= _file(f"{name}/{override.value()}.yaml")
     kept.pop("defaults", None)
     try:
@@ -107,6 +107,9 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         key, _, value = dashed.lstrip("-").partition("=")
         typed = key if is_setting(key) else key_meant(key) or "training.epochs"
         raise ConfigError(f"{dashed}: a setting is one word without dashes, such as {typed}={value or '...'}")
+    for word in overrides:
+        if not re.match(r"~|\+*[^+=]+=", word):
+            raise ConfigError(f"{word}: a setting has a name and a value, such such as run.seed=5; spaces need quotes")
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
@@ -143,9 +146,15 @@ def _is_text(word: str) -> bool:
     return not override.is_sweep_override() and isinstance(override.value(), str | None)
 
 
-def _check_name(override: Override, words: Sequence[str]) -> None:
-    """Refuse a key or a group choice that does not exist, naming the nearest that does, as it is typed."""
-    key, groups = override.key_or_group, group_choices()
+def _check_word(override: Override, words: Sequence[str]) -> None:
+    """Refuse a key or a choice that does not exist, naming the nearest that does, and a word that sets no one value."""
+    word, key, groups = override.input_line, override.key_or_group, group_choices()
+    if override.is_sweep_override():
+        raise ConfigError(f"{word}: one value is expected; a list stands in brackets, and make sweep tries several")
+    if key == "hydra.run.dir" and not str(override.value() or "").strip():
+        raise ConfigError(f"{word}: a folder is expected, such as hydra.run.dir=outputs/first")
+    if override.is_add() and not override.is_force_add() and key in valid_keys():
+        raise ConfigError(f"{word}: {key} is there already; leave out the plus")
     if key in groups:
         if override.value() not in groups[key]:
             choices = _nearest_first(str(override.value()), groups[key])

@@ -225,6 +225,19 @@ def test_what_cannot_be_read_is_a_config_error(override: str) -> None:
     assert refusal(override)
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("training.epochs", "training.epochs: a setting has a name and a value"),
+        ("=3", "=3: a setting has a name and a value"),
+        ("photos (1)", "photos (1): a setting has a name and a value"),
+        ("+training.epochs=3", "+training.epochs=3: training.epochs is there already; leave out the plus"),
+    ],
+)
+def test_a_slip_of_the_grammar_is_told_in_our_words(word: str, said: str) -> None:
+    assert refusal(word).startswith(said)
+
+
 def test_free_form_options_take_any_key() -> None:
     given = ["model.options.drop_path_rate=0.1", "training.optimizer_options={momentum: 0.9, betas: [0.9, 0.99]}"]
     settings = config.load(given).settings
@@ -408,6 +421,12 @@ def test_where_a_path_cannot_be_guessed_the_error_shows_its_quotes() -> None:
 @pytest.mark.parametrize("value", ["", '" "'])
 def test_an_empty_path_is_not_the_folder_one_stands_in(key: str, value: str) -> None:
     assert f"{key}: Input should be a path that is not empty, got " in refusal(f"{key}={value}")
+    assert "a folder is expected, such as hydra.run.dir=outputs/first" in refusal(f"hydra.run.dir={value}")
+
+
+@pytest.mark.parametrize("word", ["training.epochs=1,2", "data=digits,folder", "run.seed=range(1,3)"])
+def test_several_values_are_refused_where_one_is_expected(word: str) -> None:
+    assert refusal(word).startswith(f"{word}: one value is expected; a list stands in brackets, and make sweep tries")
 
 
 def test_numbers_that_are_slips_are_refused_before_an_array_has_that_length() -> None:
