@@ -20,11 +20,13 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.pages import write_page
 
 PAGE = "report.html"
-_QUESTION = re.compile(r"^#{2,4} *(?:Question *)?(\d+)\.? *$", re.MULTILINE)
+_QUESTION = re.compile(r"^#{2,4} *(?:Question *)?(\d{1,3})\.? *$", re.MULTILINE)
 _ANSWER = re.compile(r"^> *\**Answer:\** *$", re.MULTILINE)
 _UNFILLED = re.compile(r"-{2,3} *question *\d* *fill here *-{2,3}", re.IGNORECASE)
-_WORDS = re.compile(r"length: *\**(\d+) *[-\u2013] *(\d+) *words", re.IGNORECASE)
-_IMAGES = re.compile(r"(\d+)(?: *(?:-|\u2013|to) *(\d+))? *(?:images?|screenshots?|figures?)\b", re.IGNORECASE)
+_WORDS = re.compile(r"length: *\**(\d{1,5}) *[-\u2013] *(\d{1,5}) *words", re.IGNORECASE)
+_IMAGES = re.compile(
+    r"\b(\d{1,3})(?: *(?:-|\u2013|to) *(\d{1,3}))? *(?:images?|screenshots?|figures?)\b", re.IGNORECASE
+)
 _A_FIGURE = re.compile(r"\b(?:include|insert|upload) an? (?:figure|image|screenshot)", re.IGNORECASE)
 _SHOWN = re.compile(r"!\[[^\]]*\]\(\s*<?([^)>\s]+)>?[^)]*\)")
 _ENDINGS = (".png", ".jpg", ".jpeg")

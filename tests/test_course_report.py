@@ -122,3 +122,11 @@ def test_a_file_that_is_no_such_report_is_refused(tmp_path, call_main):
         questions("# A page")
     assert "FILE=" in call_main("course_report", str(tmp_path / "gone.md")).stderr
     assert as_html("a <b>", tmp_path) == "<p>a &lt;b&gt;</p>"
+
+
+@pytest.mark.parametrize("number", ["99999999", "9" * 5000])
+def test_a_question_with_a_number_that_no_template_has_is_none(number):
+    with pytest.raises(DataError, match="no line such as `### Question 1`"):
+        questions(f"### Question {number}\n> Answer:\nx")
+    [one] = questions(f"### Question 1\n> length: {number}-{number} words, {number} images\n> Answer:\nx")
+    assert (one.words, one.images) == (None, None)

@@ -234,6 +234,11 @@ def test_a_journal_forgets_what_was_written_but_not_counted(tmp_path):
     (tmp_path / "seen.jsonl").write_text("")
     with pytest.raises(DataError, match=r"damaged .*seen\.jsonl has 0 bytes"):
         Journal(tmp_path, tmp_path / "images")
+    for seen, length in ((b"5\n", "2"), (b"[[]]\n", "5"), (b"[" * 100_000, "100000"), (b"", "-1"), (b"", "1e400")):
+        (tmp_path / "seen.jsonl").write_bytes(seen)
+        (tmp_path / "state.json").write_text(f'{{"seen_bytes": {length}, "alarm_bytes": 0, "watch": null}}')
+        with pytest.raises(DataError, match=r"damaged .*move the folder away to begin anew"):
+            Journal(tmp_path, tmp_path / "images")
 
 
 def test_sources_and_groups_go_by_simple_rules(tmp_path):

@@ -88,7 +88,7 @@ class Journal:
             lines = [parsed(line) for line in self._seen.read_bytes().splitlines()]
             self.unreadable: dict[str, str] = dict(line for line in lines if isinstance(line, list))
             self.seen: set[str] = {line if isinstance(line, str) else line[0] for line in lines}
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{place}: damaged ({type(error).__name__}: {error}); {_BEGIN_ANEW}") from error
 
     def count(
@@ -128,7 +128,7 @@ def _read(state: Path) -> dict[str, Any]:
 
 def _cut(file: Path, length: int) -> None:
     with file.open("ab") as opened:
-        if opened.tell() < length:
+        if not 0 <= length <= opened.tell():
             raise ValueError(f"{file.name} has {opened.tell()} bytes, {length} were written")
         opened.truncate(length)
 
