@@ -116,7 +116,7 @@ def in_words(cause: Cause) -> str:
     """One sentence that names the cause, how strong it is and how sure that is."""
     if cause.kind == UNKNOWN:
         near = " and ".join(f"'{words_for(kind).seen}'" for kind, _ in cause.alternatives[:2])
-        return f"Why is unknown: no change that this reference knows is near{f'; the nearest are {near}' * bool(near)}."
+        return f"The cause is unknown: no change that the reference knows is near{f' (nearest: {near})' * bool(near)}."
     sure = f"probability {100 * cause.probability:.0f} %"
     if cause.kind == MIX:
         shares = "; ".join(f"{name}: {100 * now:.0f} % instead of {100 * then:.0f} %" for name, then, now in cause.mix)
@@ -128,7 +128,7 @@ def in_words(cause: Cause) -> str:
     seen, grade = _strong(cause.kind, cause.severity)
     if cause.second:
         other, its = _strong(cause.second, cause.second_severity)
-        return f"They are {seen}{f' ({grade})' * bool(grade)}, and at once {other}{f' ({its})' * bool(its)}."
+        return f"They are {seen}{f' ({grade})' * bool(grade)}, and also {other}{f' ({its})' * bool(its)}."
     doubt = [f"or {words_for(kind).seen}" for kind, chance in cause.alternatives[:1] if chance >= _DOUBTFUL]
     return f"They are {' '.join([seen, *doubt])} ({', '.join(filter(None, (grade, sure)))})."
 

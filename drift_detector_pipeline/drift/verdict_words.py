@@ -122,7 +122,7 @@ def _of_strangers(verdict: Verdict, p: float, things: str) -> str:
 def _of_accuracy(now: Estimate, before: float, labelled: bool, things: str) -> str:
     world = f"in the training world {100 * before:.0f} %{'' if labelled else ', an estimate, too'}"
     if not now.known:
-        return f"Accuracy unknown: nothing that was learned from is like these {things} ({world}). Label some of them."
+        return f"Accuracy unknown: the reference knows nothing like these {things} ({world}). Label some of them."
     interval = f"90 % interval {100 * now.low:.0f} to {100 * now.high:.0f}"
     how = f", by what the model says when they no longer are {words_for(now.undone).seen}" if now.undone else ""
     return f"Estimated accuracy {100 * now.accuracy:.0f} % ({interval}){how}, {world}."

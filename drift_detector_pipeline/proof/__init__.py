@@ -5,6 +5,7 @@ corruption_table    what corruptions change, cost and take
 corruption_sheet    make corruptions
 untaught            changes that no reference learns from
 more_untaught       others, as a first visitor tries them
+later_untaught      harder ones, and of some images of a window only
 untaught_study      whether intervals hold for these
 processes           the same work on many things, one process a core
 study_material      every image of the study through the model once

@@ -89,7 +89,7 @@ def test_two_changes_at_once_are_told_apart(causes, reference):
     scores, labels = images(128, 5)
     found = asked(causes, reference, changed(changed(scores, "fog", 5), "jpeg", 5), labels)
     assert {found.kind, found.second} == {"fog", "jpeg"}
-    assert "at once" in in_words(found)
+    assert ", and also " in in_words(found)
 
 
 def test_a_change_of_class_mix_is_one_and_its_shares_are_told(causes, reference):
@@ -140,6 +140,6 @@ def test_words_name_the_cause_its_strength_and_the_doubt():
     doubtful = plain._replace(kind="upside_down", severity=1.0, probability=0.6, alternatives=(("turned_180", 0.4),))
     assert in_words(doubtful) == "They are upside down or turned by half (probability 60 %)."
     unknown = Cause(UNKNOWN, None, 0.0, 3.0, (("fog", 0.9), ("snow", 0.1)))
-    assert in_words(unknown).startswith("Why is unknown") and "foggy" in in_words(unknown)
+    assert in_words(unknown).startswith("The cause is unknown") and "foggy" in in_words(unknown)
     assert "BGR" in remedy(Cause("swapped_channels", 1.0, 1.0, 0.1))
     json.dumps(plain._asdict())

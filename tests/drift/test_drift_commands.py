@@ -22,7 +22,7 @@ from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.weights import load_model
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
-from drift_detector_pipeline.proof import drift_cost, study
+from drift_detector_pipeline.proof import drift_cost, study, untaught_study
 from drift_detector_pipeline.proof.study_material import MIXES, Material, drawn
 from drift_detector_pipeline.proof.study_windows import Effort, false_alarms
 
@@ -249,6 +249,23 @@ def test_the_study_publishes_every_cell(finished, tmp_path, monkeypatch):
         with Image.open(tmp_path / "reports" / f"drift_study_digits_seed1_{picture}.png") as image:
             assert image.width > 300
     assert "| known kind: mean of 75 cells | " in done.stdout
+
+
+def test_the_study_of_changes_nobody_taught_sums_up_each_set(finished, tmp_path, monkeypatch):
+    names = ("half_of_them_inverted", "half_of_them_black")
+    monkeypatch.setattr(
+        untaught_study, "SETS", {"some": {name: untaught_study.SETS["later_untaught"][name] for name in names}}
+    )
+    done = called("proof.untaught_study", str(finished / "run"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (report,) = (tmp_path / "reports").glob("untaught_digits_*.json")
+    found = json.loads(report.read_text())
+    assert [cell["change"] for cell in found["cells"]] == ["clean", *names]
+    assert found["summary"]["all"] == found["summary"]["some"]
+    assert found["summary"]["some"]["changes"] == 2
+    without = found["without_allowance_for_few_images"]["some"]  # narrower intervals hold no more
+    assert found["fit_images"] < 256 and without["held"] <= found["summary"]["some"]["held"]
+    assert "half_of_them_black" in done.stdout
 
 
 def test_a_class_mix_is_drawn_as_its_name_says():

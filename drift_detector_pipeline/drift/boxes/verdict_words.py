@@ -111,9 +111,7 @@ def _first(verdict: BoxVerdict) -> str:
 def _of_worth(now: Estimate, verdict: BoxVerdict) -> str:
     world = f"{100 * (verdict.reference_map50 or 0):.0f} in the training world"
     if not now.known:
-        return (
-            f"mAP50 unknown: nothing that was learned from is like these images ({world}). Draw boxes in some of them."
-        )
+        return f"mAP50 unknown: the reference knows nothing like these images ({world}). Draw boxes in some of them."
     return (
         f"mAP50 about {100 * now.accuracy:.0f} ({100 * now.low:.0f} to {100 * now.high:.0f}), {world}: "
         f"what drawing the true boxes in these {verdict.images} images would show, in 9 of 10 cases."
