@@ -15,6 +15,7 @@ SOURCE ?=
 HOURS ?=
 BASKET ?=
 FILE ?=
+ENGINE ?=
 CAUSE ?=
 SEVERITY ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
@@ -75,6 +76,9 @@ OPEN := (
 CLOSE := )
 QUOTED = $(or $(findstring ',$(ARGS)),$(findstring ",$(ARGS)),$(findstring \,$(ARGS)))
 FOR_THE_SHELL = $(if $(QUOTED),$(ARGS),$(subst $(CLOSE),\$(CLOSE),$(subst $(OPEN),\$(OPEN),$(ARGS))))
+
+# ENGINE=ray: predict on all machines of the cluster at RAY_ADDRESS, or in processes on this machine (docs/growth.md).
+BY_ENGINE = $(if $(ENGINE),engine=$(ENGINE))
 
 .DEFAULT_GOAL := help
 
@@ -141,8 +145,8 @@ reproduce: $(INSTALLED) ## Repeat a finished run and compare the weights: RUN=ou
 evaluate: $(INSTALLED) ## Measure accuracy, as numbers and one page: RUN=outputs/DATE/TIME ARGS="split=val weights=best"
 	@$(MODULE).modeling.evaluate "$(RUN)" $(ARGS)
 
-predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jpg", a folder or an archive; or VIDEO=street.mp4
-	@$(if $(VIDEO),$(MODULE).video "$(RUN)" "$$VIDEO",$(MODULE).modeling.predict "$(RUN)" "$$IMAGES") $(ARGS)
+predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jpg", a folder or an archive; or VIDEO=street.mp4; ENGINE=ray
+	@$(if $(VIDEO),$(MODULE).video "$(RUN)" "$$VIDEO",$(MODULE).modeling.predict "$(RUN)" "$$IMAGES" $(BY_ENGINE)) $(ARGS)
 
 summary: $(INSTALLED) ## Combine finished runs into one JSON with mean and spread: ARGS="reports/NAME.json RUN RUN"
 	@$(MODULE).modeling.summary $(ARGS)
