@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+LEAST_VARIANCE = 1e-6  # added to that of a feature over time: a clip that stands still has a gradient all the same
+
 
 class ClipCut(NamedTuple):
     """How a video becomes clips, and a clip what a model is shown."""

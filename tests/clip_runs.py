@@ -2,8 +2,10 @@
 
 from drawn_clips import pack_clips
 
-from drift_detector_pipeline.config import load
+from drift_detector_pipeline.config import load, load_section
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.release.export import export_run
+from drift_detector_pipeline.settings_in_use import Export
 
 
 def words(root, **changes):
@@ -21,3 +23,13 @@ def make_run(root, frames=12, **changes):
     """root/processed and root/run, finished."""
     pack_clips(load(words(root)).settings.data, sources=4, clips=2, frames=frames)
     assert train(load([*words(root, **changes), f"hydra.run.dir={root}/run"])).exit_status == 0
+
+
+def make_moving(root):
+    """The same whose deviation over time counts, and root/artefact, with a reference of eight sources."""
+    splits = ["val"] * 4 + ["fit"] * 6
+    pack_clips(load(words(root)).settings.data, sources=13, clips=2, splits=splits)
+    moving = ["model.options.pooling=mean_and_deviation", "training.epochs=12", "training.learning_rate=3e-2"]
+    assert train(load([*words(root), *moving, f"hydra.run.dir={root}/run"])).exit_status == 0
+    allowed = ["export.max_labels_changed=1", "export.max_accuracy_lost=1"]
+    export_run(root / "run", load_section(Export, [f"export.path={root}/artefact", *allowed]))

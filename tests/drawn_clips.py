@@ -46,13 +46,17 @@ def draw_videos(
 
 
 def pack_clips(
-    data: Data, sources: int = 3, clips: int = 2, frames: int = 12, size: tuple[int, int] = (48, 64)
-) -> Path:
-    """Fill data.processed_path with drawn clips, without videos: of each class one source is val, the rest train."""
+    data: Data, sources: int = 3, clips: int = 2, frames: int = 12, size: tuple[int, int] = (48, 64),
+    splits: Sequence[str] = ("val",),
+) -> Path:  # fmt: skip
+    """Fill data.processed_path with drawn clips, without videos.
+
+    Of each class the first sources are of these splits, one of val unless others are named; the rest is train.
+    """
     folder, entries = data.processed_path, list[Entry]()
     folder.mkdir(parents=True, exist_ok=True)
     for name, source, clip in _all(CLASSES, sources, clips):
-        split = "train" if source % sources else "val"
+        split = dict(enumerate(splits)).get(source % sources, "train")
         pixels = frames_of(name, source, clip, frames, size)
         path, label = f"{name}/s{source}_c{clip:02d}.mp4", CLASSES.index(name)
         entries.append(Entry(path, split, label, pixels, source=f"s{source}"))

@@ -27,6 +27,8 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import is_as_sealed, sealed, write_atomically, write_json
 
 FILE, FACTS = "reference.npz", "reference.json"
+# What reading either file raises if its bytes are not those that were written.
+DAMAGE = (OSError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, AttributeError, BadZipFile)
 _Part = TypeVar("_Part", Recentring, CopyErrors, Usual)
 
 
@@ -67,17 +69,23 @@ def save_reference(
     write_json(folder / FACTS, sealed({**facts, **own}))
 
 
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The facts beside a reference. Raises FileNotFoundError, or another of DAMAGE."""
+    facts = json.loads((folder / FACTS).read_bytes())
+    if not isinstance(facts, dict) or not is_as_sealed(facts):
+        raise ValueError("changed since it was written")
+    return facts
+
+
 def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Read what `save_reference` wrote: reference, facts, extra arrays.
 
     Raises DataError if a file is missing or they do not belong together.
     """
     try:
-        facts: dict[str, Any] = json.loads((folder / FACTS).read_bytes())
-        if not isinstance(facts, dict) or not is_as_sealed(facts):
-            raise ValueError("changed since it was written")
+        facts = read_facts(folder)
         content = (folder / FILE).read_bytes()
-        if isinstance(facts, dict) and facts.get("task") == "boxes":
+        if facts.get("task") == "boxes":
             raise DataError(
                 f"{folder / FACTS}: a reference of boxes, and this model says labels; make drift_reference builds one"
             )
@@ -97,16 +105,7 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
         return reference, facts, _below(arrays, "extra.")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no reference there; build it: make drift_reference RUN=...") from error
-    except (
-        OSError,
-        LookupError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-        RecursionError,
-        AttributeError,
-        BadZipFile,
-    ) as error:
+    except DAMAGE as error:
         raise DataError(
             f"{folder / FACTS}: damaged ({type(error).__name__}: {error}); build it again: make drift_reference"
         ) from error

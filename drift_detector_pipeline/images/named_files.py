@@ -26,10 +26,10 @@ class ImageFile(NamedTuple):
     file: Path  # where its bytes are
 
 
-class Source(NamedTuple):
+class _Source(NamedTuple):
     """A file, an archive of files, or an object in a bucket that is either."""
 
-    shown: str
+    name: str  # as it is shown
     place: str  # a path, or an address
 
     @property
@@ -46,36 +46,9 @@ def image_files(words: Sequence[str]) -> Iterator[list[ImageFile]]:
     for what it matches. A name that leads nowhere is listed as it is: whoever opens it will say so. Raises DataError if
     an archive is damaged or unsafe.
     """
-    with opened(sources_of(words)) as found:
-        yield found
-
-
-def sources_of(words: Sequence[str]) -> list[Source]:
-    """What `words` name, each once, nothing opened yet."""
-    once = dict[str, Source]()
-    for source in (one for word in words for one in _named_by(word)):
-        key = source.place if in_bucket(source.place) else os.path.abspath(source.place)  # noqa: PTH100 (links apart)
-        once.setdefault(key, source)
-    return list(once.values())
-
-
-@contextmanager
-def opened(sources: Sequence[Source]) -> Iterator[list[ImageFile]]:
-    """The files that `sources` are or hold, in their order, as `image_files` lists them."""
     with tempfile.TemporaryDirectory(prefix="images-") as place:
-        found = [file for number, one in enumerate(sources) for file in _files_of(one, Path(place) / str(number))]
-        yield found
-
-
-def units_for_others(sources: Sequence[Source], files: int) -> list[list[Source]]:
-    """Cut sources into parts that other processes open: `files` files each, an archive always by itself."""
-    units = list[list[Source]]()
-    for given in sources:
-        source = given if in_bucket(given.place) else given._replace(place=os.path.abspath(given.place))  # noqa: PTH100
-        if not units or source.is_archive or units[-1][0].is_archive or len(units[-1]) == files:
-            units.append([])
-        units[-1].append(source)
-    return units
+        sources = enumerate(_sources_of(words))
+        yield [file for number, one in sources for file in _files_of(one, Path(place) / str(number))]
 
 
 def leads_somewhere(word: str) -> bool:
@@ -88,15 +61,24 @@ def leads_somewhere(word: str) -> bool:
     return len(parts) > 1 and any(map(leads_somewhere, parts))
 
 
-def _named_by(word: str) -> Iterator[Source]:
+def _sources_of(words: Sequence[str]) -> list[_Source]:
+    """What `words` name, each once, nothing opened yet."""
+    once = dict[str, _Source]()
+    for source in (one for word in words for one in _named_by(word)):
+        key = source.place if in_bucket(source.place) else os.path.abspath(source.place)  # noqa: PTH100 (links apart)
+        once.setdefault(key, source)
+    return list(once.values())
+
+
+def _named_by(word: str) -> Iterator[_Source]:
     path = Path(word)
     if in_bucket(word) and not _blank_in(word):
-        yield from [Source(one, one) for one in objects_named(word)] or [Source(word, word)]
+        yield from [_Source(one, one) for one in objects_named(word)] or [_Source(word, word)]
     elif is_there(path):
         if path.is_dir():
-            yield from (Source((path / one.relative_to(path)).as_posix(), str(one)) for one in files_below(path))
+            yield from (_Source((path / one.relative_to(path)).as_posix(), str(one)) for one in files_below(path))
         else:
-            yield Source(word, word)
+            yield _Source(word, word)
     elif matches := _matches(word):
         for match in matches:
             yield from _named_by(match)
@@ -104,10 +86,10 @@ def _named_by(word: str) -> Iterator[Source]:
         for part in parts:
             yield from _named_by(part)
     else:
-        yield Source(word, word)
+        yield _Source(word, word)
 
 
-def _files_of(source: Source, place: Path) -> Iterator[ImageFile]:
+def _files_of(source: _Source, place: Path) -> Iterator[ImageFile]:
     """The files of a source; below `place` lies what is made for them."""
     path = Path(source.place)
     if in_bucket(source.place):
@@ -117,10 +99,10 @@ def _files_of(source: Source, place: Path) -> Iterator[ImageFile]:
         extract(path, place / "files")
         for file in files_below(place / "files"):
             below = file.relative_to(place / "files").as_posix()
-            shown = source.shown if in_bucket(source.shown) else Path(source.shown).as_posix()
+            shown = source.name if in_bucket(source.name) else Path(source.name).as_posix()
             yield ImageFile(f"{shown}/{below}", file)
     else:
-        yield ImageFile(source.shown, path)
+        yield ImageFile(source.name, path)
 
 
 def _matches(word: str) -> list[str]:

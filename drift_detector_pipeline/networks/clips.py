@@ -10,11 +10,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from drift_detector_pipeline.arrays import Float32s
+from drift_detector_pipeline.clip_cut import LEAST_VARIANCE
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.networks.models import check_input, create
 
 Pooling = Literal["mean", "mean_and_deviation"]
-_LEAST_VARIANCE = 1e-6  # a clip that stands still has a gradient all the same
 
 
 class OverTime(nn.Module):
@@ -51,10 +52,10 @@ class OverTime(nn.Module):
         """Show it those of training clips, float32 (N, 3, S, S)."""
         self.frame.look_at(frames)  # type: ignore[operator]
 
-    def of_frames(self, clips: torch.Tensor) -> torch.Tensor:
-        """Logits of each frame, (B, k, K)."""
-        said: torch.Tensor = self.frame(clips.flatten(0, 1))
-        return said.view(*clips.shape[:2], -1)
+    def of_frames(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (B, k, K) and features (B, k, D) of each frame; of the mean the logits again."""
+        logits, features = self._through(clips.flatten(0, 1))
+        return logits.view(*clips.shape[:2], -1), features.reshape(*clips.shape[:2], -1)
 
     def _each(self, clips: torch.Tensor, weighs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (B, k, K) and, where they count, features (B, k, D) of each frame; those of padding are 0.
@@ -101,18 +102,19 @@ def check_over_time(module: nn.Module, name: str, classes: int, side_px: int) ->
     check_input(module.frame, name, classes, side_px)
 
 
-def frame_of(module: nn.Module, purpose: str) -> nn.Module:
-    """The network of single frames. Raises ModelError if what is said of a clip is no mean over these.
-
-    `purpose` ends the sentence: what the network of single frames is for, such as "to serve it".
-    """
+def frame_of(module: nn.Module) -> nn.Module:
+    """The network of single frames."""
     assert isinstance(module, OverTime)
-    if module.pooling != "mean":
-        raise ModelError(
-            f"model.options.pooling={module.pooling}: what it says of a clip is no mean over single frames; train with "
-            f"model.options.pooling=mean {purpose}"
-        )
     return module.frame
+
+
+def deviation_of(module: nn.Module) -> Float32s | None:
+    """The weights (K, D) that the deviation of features over time counts with; None of the pooling "mean"."""
+    assert isinstance(module, OverTime)
+    if module.pooling == "mean":
+        return None
+    weights: Float32s = module.deviation.weight.detach().float().cpu().numpy()
+    return weights
 
 
 def _last(frame: nn.Module) -> nn.Linear:
@@ -147,4 +149,4 @@ def _deviation(features: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
     """Standard deviation over time, (B, D)."""
     mean = (features * shares[..., None]).sum(1, keepdim=True)
     variance = ((features - mean) ** 2 * shares[..., None]).sum(1)
-    return (variance + _LEAST_VARIANCE).sqrt()
+    return (variance + LEAST_VARIANCE).sqrt()

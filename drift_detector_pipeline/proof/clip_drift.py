@@ -26,6 +26,7 @@ from drift_detector_pipeline.drift.verdict import scale_for
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.modeling.trained import open_trained
+from drift_detector_pipeline.networks.clips import deviation_of
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import prepared
 from drift_detector_pipeline.runs.receipts import FINAL, read_receipt
@@ -44,8 +45,9 @@ def main() -> int:
     set_up_logging()
     with prepared(load_section(Run, ["run.precision=fp32"])) as machine:
         trained, processed = open_trained(command.target / FINAL, machine), read_receipt(command.target).data()
+        deviation = deviation_of(trained.network.module)
         detector, places = load_clip_detector(command.target, trained), processed.images.indices("val")
-        signals = read_clip_signals(frames_of(trained, processed, places), detector.forward)
+        signals = read_clip_signals(frames_of(trained, processed, places), detector.forward, deviation)
     assert processed.images.sources is not None
     sources = [processed.images.sources[place] for place in places.tolist()]
     with one_blas_thread():

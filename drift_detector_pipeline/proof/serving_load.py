@@ -133,14 +133,16 @@ def load_table(report: Figures) -> str:
     rows: dict[str, Callable[[Figures], str]] = {
         "bare inference, batch of 8, ms": lambda found: f"{found['bare_ms']:.1f}",
         "a request, ms, at 8 / 64 clients": lambda found: _pair(found["loads"], "cpu_ms", ".1f"),
-        "... in bare inferences": lambda found: " / ".join(
+        "... divided by bare inference": lambda found: " / ".join(
             f"{found['ratios'][f'request_to_bare_at_{count}_clients']:.2f}" for count in CLIENTS
         ),
-        "of that drift scores, in batches of 8, and log": lambda found: (
+        "share of drift scores (batches of 8) and log": lambda found: (
             f"{100 * found['ratios']['scores_and_log_share']:.1f} %"
         ),
-        "three times too many, obeying: of the best": lambda found: _share(found, "obeying"),
-        "... hammering": lambda found: _share(found, "hammering"),
+        "three times too many clients that wait: throughput, divided by the best": lambda found: _share(
+            found, "obeying"
+        ),
+        "... that retry at once": lambda found: _share(found, "hammering"),
         "memory, MB": lambda found: f"{found['megabytes']:.0f}",
     }
     lines = [f"| {name} | {' | '.join(say(found) for found in columns.values())} |" for name, say in rows.items()]
@@ -149,7 +151,7 @@ def load_table(report: Figures) -> str:
             found = report["peers"][name]
             times = " / ".join(f"{found[f'cpu_to_ours_at_{count}_clients']:.2f}" for count in CLIENTS)
             own = [f"{times}, {found['megabytes']:.0f} MB" if one == report["peers"]["file"] else "" for one in columns]
-            lines.append(f"| {name}, processor time in ours, and memory | {' | '.join(own)} |")
+            lines.append(f"| {name}: CPU time divided by ours, 8 / 64 clients, and memory | {' | '.join(own)} |")
     return "\n".join([f"| | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|", *lines])
 
 

@@ -6,6 +6,7 @@ export.py, read by the service. Nothing here or in executable.py needs PyTorch.
     model.onnx        images uint8 (N, S, S, 3) -> probabilities, logits, features and, if there are any, early means
     model.int8.onnx   the same in whole numbers, if that passed its checks
     second_look.onnx  of networks with BatchNorm: images, statistics, own -> logits, features, blended
+    deviation.npy     of clips with model.options.pooling=mean_and_deviation: its weights, float32 (K, D)
     reference.npz, reference.json   the training world, seen through the file that is served; absent without `fit`
     MODEL_CARD.md     for people
     artefact.json     this manifest
@@ -24,7 +25,7 @@ MODELS = Path("models")
 VERSIONS = "versions"  # below models/: copies that nobody changes, see registry.py
 MANIFEST, CARD = "artefact.json", "MODEL_CARD.md"
 MODEL, INT8, SECOND_LOOK = "model.onnx", "model.int8.onnx", "second_look.onnx"
-REFERENCE = "reference.npz"
+DEVIATION, REFERENCE = "deviation.npy", "reference.npz"
 BOXES, CLIPS = "boxes", "clips"  # tasks, as tasks/catalog.py has them
 
 MOST_FRAMES = 512  # of a clip
@@ -67,7 +68,8 @@ class Artefact(NamedTuple):
     @property
     def identity(self) -> str:
         """Names the executable that a drift reference belongs to: not weights, but file, runtime and precision."""
-        return f"{self.sha256[self.file]}:{self.runtime}:{self.precision}"
+        own = f"{self.sha256[self.file]}:{self.runtime}:{self.precision}"
+        return f"{own}:{self.sha256[DEVIATION]}" if DEVIATION in self.sha256 else own
 
 
 def write_artefact(artefact: Artefact) -> Artefact:

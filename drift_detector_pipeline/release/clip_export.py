@@ -1,28 +1,32 @@
 """A network of clips -> the graph of its single frames, and the clips that every file of it is asked about.
 
 In: a trained network and its processed data. Out: the network for one image, which graph.py exports as any classifier,
-and a `ClipExam`: what a clip is said to be is the mean of its frames' logits, taken outside, as in training. Read by
-export.py. N clips, M frames of all of them, K classes, S side in px.
+the weights of the deviation over time, if it counts, and a `ClipExam`: what a clip is said to be is computed from its
+frames outside of the graph, as in training. Read by export.py. N clips, M frames of all of them, K classes, D features,
+S side in px.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from torch import nn
 
 from drift_detector_pipeline.arrays import Flags, Float32s, Indices, Labels, Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.modeling.trained import Trained
-from drift_detector_pipeline.networks.clips import frame_of
+from drift_detector_pipeline.networks.clips import deviation_of, frame_of
 from drift_detector_pipeline.processed.manifest import Processed
-from drift_detector_pipeline.release.beside import say_through
+from drift_detector_pipeline.release.artefact import DEVIATION, MODEL
+from drift_detector_pipeline.release.beside import Scale, say_through
 from drift_detector_pipeline.release.executable import Executable, Session
+from drift_detector_pipeline.release.graph import export_model
 from drift_detector_pipeline.release.parity import MOST_IMAGES, Row, Says, milliseconds, rows_independent
 from drift_detector_pipeline.tasks.classification.metrics import probabilities
 from drift_detector_pipeline.tasks.clips.frames import looked_at, said_together
 from drift_detector_pipeline.tasks.clips.sources import by_source, interval
 
-PURPOSE = "to serve it"  # of frame_of, in its error
 _BATCH = 16
 
 
@@ -40,6 +44,7 @@ class ClipExam(NamedTuple):
 
     views: Views
     expected: Float32s  # (N, K) probabilities of the network itself
+    deviation: Float32s | None  # weights (K, D) of how much features vary; None: a clip is the mean of its frames
 
     def ask(self, name: str, session: Session, megabytes: float) -> Row:
         """Ask a file in its runtime."""
@@ -47,7 +52,7 @@ class ClipExam(NamedTuple):
 
     def measure(self, name: str, says: Says, megabytes: float) -> Row:
         """Compare what is said of clips with the truth and with the network; time single frames."""
-        found, crops = _asked(says, self.views, name), self.views.crops
+        found, crops = _asked(says, self.views, self.deviation, name), self.views.crops
         predicted = found.argmax(axis=1)
         right = predicted == self.views.labels
         return Row(
@@ -56,6 +61,13 @@ class ClipExam(NamedTuple):
             *_interval(self.views.sources, right), rows_independent(says, crops), milliseconds(says, crops, 1),
             milliseconds(says, crops, 8), megabytes,
         )  # fmt: skip
+
+
+def export_clips(module: nn.Module, scale: Scale, side_px: int, folder: Path) -> None:
+    """Write model.onnx and, if the deviation over time counts, deviation.npy. Raises as `export_model`."""
+    export_model(frame_of(module), scale, side_px, folder / MODEL)
+    if (weights := deviation_of(module)) is not None:
+        np.save(folder / DEVIATION, weights)
 
 
 def views_of(processed: Processed, places: Indices, trained: Trained) -> Views:
@@ -75,21 +87,24 @@ def examine_clips(trained: Trained, processed: Processed) -> tuple[ClipExam, Row
     places = processed.images.indices("val")
     some = np.random.default_rng(0).permutation(len(places))[: max(1, MOST_IMAGES // trained.clip.k_frames)]
     views = views_of(processed, places[np.sort(some)], trained)
-    module, scale = frame_of(trained.network.module, PURPOSE), (trained.network.mean, trained.network.std)
-    says = say_through(through(module, *scale))
-    exam = ClipExam(views, _asked(says, views, "the network itself"))
+    module, scale = trained.network.module, (trained.network.mean, trained.network.std)
+    says, deviation = say_through(through(frame_of(module), *scale)), deviation_of(module)
+    exam = ClipExam(views, _asked(says, views, deviation, "the network itself"), deviation)
     return exam, exam.measure("PyTorch fp32", says, trained.file.stat().st_size / 1e6)
 
 
-def _asked(says: Says, views: Views, title: str) -> Float32s:
+def _asked(says: Says, views: Views, deviation: Float32s | None, title: str) -> Float32s:
     """(N, K) probabilities of clips."""
-    parts = list[Float32s]()
+    logits, features = list[Float32s](), list[Float32s]()
     with progress_bar(total=len(views.crops), title=title, unit="frame") as bar:
         for start in range(0, len(views.crops), _BATCH):
-            parts.append(says(np.ascontiguousarray(views.crops[start : start + _BATCH])).logits)
-            bar.update(len(parts[-1]))
-    each = np.split(np.concatenate(parts), np.cumsum(views.counts)[:-1])
-    return probabilities(np.stack([said_together(one) for one in each])).astype(np.float32)
+            said = says(np.ascontiguousarray(views.crops[start : start + _BATCH]))
+            logits.append(said.logits)
+            features.append(said.features)
+            bar.update(len(said.logits))
+    each = zip(*(np.split(np.concatenate(parts), np.cumsum(views.counts)[:-1]) for parts in (logits, features)))  # noqa: B905
+    said_of = [said_together(one, features=seen, deviation=deviation) for one, seen in each]
+    return probabilities(np.stack(said_of)).astype(np.float32)
 
 
 def _interval(sources: list[str], right: Flags) -> tuple[float, float]:

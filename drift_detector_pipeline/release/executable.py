@@ -16,7 +16,7 @@ import numpy as np
 from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.drift.scores.signals import PRIOR, Outputs
 from drift_detector_pipeline.errors import ConfigError, DataError
-from drift_detector_pipeline.release.artefact import SECOND_LOOK, Artefact
+from drift_detector_pipeline.release.artefact import DEVIATION, SECOND_LOOK, Artefact
 
 # ONNX Runtime tells its maker that it was loaded, and keeps an id in the home folder; its own function to
 # stop that comes too late.
@@ -118,6 +118,24 @@ def open_executable(artefact: Artefact, threads: int = 1, *, seldom: bool = Fals
         kept = None if seldom else _onnxruntime(second, threads, keep_memory=False)
         look = _Seldom(second, threads) if kept is None else lambda: kept
     return Executable(session, artefact.identity, artefact.side_px, look, fill=not artefact.rows_independent)
+
+
+def read_deviation(artefact: Artefact) -> Float32s | None:
+    """The weights (K, D) of `tasks.clips.frames.said_together`; None where a clip is the mean of its frames.
+
+    Raises DataError if the file holds something else.
+    """
+    if DEVIATION not in artefact.sha256:
+        return None
+    path, classes = artefact.folder / DEVIATION, len(artefact.classes)
+    try:
+        weights: Float32s = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); export again: make export") from error
+    if weights.dtype != np.float32 or weights.ndim != 2 or len(weights) != classes or not np.isfinite(weights).all():
+        got = f"{weights.dtype} {weights.shape}"
+        raise DataError(f"{path}: expected finite float32 ({classes}, D), got {got}; export again: make export")
+    return weights
 
 
 def open_session(path: Path, runtime: str, precision: str, threads: int = 1) -> Session:

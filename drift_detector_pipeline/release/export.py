@@ -31,7 +31,6 @@ from drift_detector_pipeline.files import (
 )
 from drift_detector_pipeline.modeling.card import card
 from drift_detector_pipeline.networks.boxes.catalog import overlap_of
-from drift_detector_pipeline.networks.clips import frame_of
 from drift_detector_pipeline.processed.roles import crops_of
 from drift_detector_pipeline.release.artefact import (
     BOXES,
@@ -46,7 +45,7 @@ from drift_detector_pipeline.release.artefact import (
 from drift_detector_pipeline.release.beside import rows_beside, say_through, tensorrt
 from drift_detector_pipeline.release.box_executable import open_box_executable
 from drift_detector_pipeline.release.box_export import examine, export_boxes
-from drift_detector_pipeline.release.clip_export import PURPOSE, examine_clips
+from drift_detector_pipeline.release.clip_export import examine_clips, export_clips
 from drift_detector_pipeline.release.executable import Executable, open_executable
 from drift_detector_pipeline.release.graph import export_model, export_second_look
 from drift_detector_pipeline.release.parity import (
@@ -114,7 +113,7 @@ def _fill(folder: Path, source: Source, export: Export) -> Artefact:
         exam, own = examine(source.trained, source.processed)
         others = [tensorrt()] if export.compare else []
     elif source.task == CLIPS:
-        export_model(frame_of(module, PURPOSE), source.scale, side, folder / MODEL)
+        export_clips(module, source.scale, side, folder)
         exam, own = examine_clips(source.trained, source.processed)
         others = [tensorrt()] if export.compare else []
     else:

@@ -31,6 +31,7 @@ class Answered(NamedTuple):
     logits: Float32s | None = None  # (K,); None where boxes are found
     crop: Crop | None = None  # that it was asked about; None if that was sent as it is
     signals: Signals | None = None  # of a frame of a clip, a row
+    features: Float32s | None = None  # (D,) of a frame of a clip whose deviation counts
 
     @property
     def kept(self) -> bytes:
@@ -124,7 +125,8 @@ def each_of(engine: Engine, said: Answers) -> list[Answered]:
         boxes = None if said.found is None else said.found[place]
         logits = None if said.logits is None else said.logits[place]
         signals = None if said.signals is None else said.signals.take(slice(place, place + 1))
-        found.append(Answered(engine, chances, row, boxes, logits, signals=signals))
+        features = None if said.features is None else said.features[place]
+        found.append(Answered(engine, chances, row, boxes, logits, signals=signals, features=features))
     return found
 
 

@@ -1,8 +1,8 @@
 """A clip's bytes -> what a model of clips says of it, and of a video second by second.
 
 In: a short video, or an .npz of frames, of unknown origin; what either costs is read from its header first. Out: a
-`ClipSaid`. Frames are chosen as at packing and in `make predict`; what is said of a clip is the mean of its frames'
-logits, in NumPy, as training says it. Read by service.py.
+`ClipSaid`. Frames are chosen as at packing and in `make predict`; what is said of a clip is computed from its frames in
+NumPy, as an evaluation does. Read by service.py.
 """
 
 import io
@@ -81,7 +81,7 @@ async def look_at_clip(lane: Lane, sent: Sent, cut: ClipCut, limits: Limits) -> 
                 else:
                     moments.append((piece.where, said))
         if not whole and moments:  # broken: what can be had of it
-            whole.append((_together([said for _, said in moments]), 0))
+            whole.append((_mean([said for _, said in moments]), 0))
         if not whole:
             raise DataError(problems[0] if problems else f"{NAME}: no frame in it")
     [(one, frames)] = whole
@@ -135,16 +135,26 @@ class _Reading:
 
 def of_frames(answers: list[Answered]) -> Answered:
     """What is said of a clip by what is said of its frames, drift included; the rest is the middle frame's."""
-    whole, signals = _together(answers), [one.signals for one in answers if one.signals is not None]
+    features = [one.features for one in answers if one.features is not None]
+    said = answers[0].engine.logits_of_clip(_logits(answers), np.stack(features) if features else None)
+    whole, signals = _as_one(answers, said), [one.signals for one in answers if one.signals is not None]
     if not signals:
         return whole
     joined = Signals(*map(np.concatenate, zip(*signals, strict=True)))
     return whole._replace(phi=whole.engine.row_of_clip(joined))
 
 
-def _together(answers: list[Answered]) -> Answered:
-    """The mean of what is said of frames, or of clips."""
-    logits = said_together(np.stack([one.logits for one in answers]))  # type: ignore[misc]
+def _mean(clips: list[Answered]) -> Answered:
+    """The mean of what is said of clips."""
+    return _as_one(clips, said_together(_logits(clips)))
+
+
+def _logits(answers: list[Answered]) -> Float32s:
+    return np.stack([one.logits for one in answers])  # type: ignore[misc]
+
+
+def _as_one(answers: list[Answered], logits: Float32s) -> Answered:
+    """The middle one with other logits (K,) and their probabilities."""
     whole = answers[len(answers) // 2]._replace(logits=logits)
     return whole._replace(probabilities=_chances(whole).astype(np.float32))
 

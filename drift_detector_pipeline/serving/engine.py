@@ -29,7 +29,8 @@ from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.networks.boxes.found import Found
 from drift_detector_pipeline.release.artefact import BOXES, CLIPS, REFERENCE, Artefact, read_artefact, version_of
 from drift_detector_pipeline.release.box_executable import BoxExecutable, open_box_executable
-from drift_detector_pipeline.release.executable import Executable, open_executable
+from drift_detector_pipeline.release.executable import Executable, open_executable, read_deviation
+from drift_detector_pipeline.tasks.clips.frames import said_together
 
 MOST = 16  # images of a batch: more are hardly faster an image, and make the first of them wait
 NAME_LETTERS = 12  # of the served file's SHA-256 are a model's name in answers and metrics
@@ -43,6 +44,7 @@ class Answers(NamedTuple):
     found: list[Found] | None = None  # N; None of a model that says labels
     logits: Float32s | None = None  # (N, K); None where boxes are found
     signals: Signals | None = None  # of N frames of clips; None of other models, and without drift reference
+    features: Float32s | None = None  # (N, D) of N frames of clips whose deviation counts; None of other models
 
 
 class Crop(NamedTuple):
@@ -58,6 +60,7 @@ class Engine:
 
     def __init__(self, artefact: Artefact, executable: Executable | BoxExecutable, detector: Detector | None) -> None:
         self.artefact, self.executable, self.detector = artefact, executable, detector
+        self.deviation = read_deviation(artefact)
         self.log_id = 0  # its number in the request log, once it is registered
         self.model = artefact.sha256[artefact.file][:NAME_LETTERS]
         self.version = version_of(artefact.folder)  # now: the folder may be replaced while this answers
@@ -113,19 +116,24 @@ class Engine:
         if isinstance(self.executable, BoxExecutable):
             return self._where(crops, self.executable(crops))
         said = self.executable.say(crops)
+        features = None if self.deviation is None else said.features
         if not isinstance(self.detector, DriftDetector):
-            return Answers(said.probabilities, None, None, said.logits)
+            return Answers(said.probabilities, None, None, said.logits, None, features)
         early = np.zeros((len(crops), 0), np.float32) if said.early is None else said.early
         signals = Signals(pixel_scores(crops), early, said.features, said.logits)
         if isinstance(self.detector, ClipDetector):
-            return Answers(said.probabilities, None, None, said.logits, signals)
+            return Answers(said.probabilities, None, None, said.logits, signals, features)
         row = phi(signals, self.detector.reference.learned.parameters)
         return Answers(said.probabilities, row, None, said.logits)
+
+    def logits_of_clip(self, logits: Float32s, features: Float32s | None) -> Float32s:
+        """What is said of a clip, logits (K,), from logits (k, K) and features (k, D) of its frames in `Answers`."""
+        return said_together(logits, features=features, deviation=self.deviation)
 
     def row_of_clip(self, frames: Signals) -> Float32s:
         """The scores (S,) of a clip from the signals of its frames; needs a drift reference."""
         assert isinstance(self.detector, ClipDetector)
-        row: Float32s = phi(over_frames(frames), self.detector.reference.learned.parameters)[0]
+        row: Float32s = phi(over_frames(frames, self.deviation), self.detector.reference.learned.parameters)[0]
         return row
 
     def _where(self, crops: Pixels, said: BoxOutputs) -> Answers:
@@ -182,7 +190,9 @@ def open_engine(folder: Path) -> Engine:
     engine = Engine(artefact, executable, detector)
     try:
         for images in (1, MOST):
-            engine.answer(np.zeros((images, artefact.side_px, artefact.side_px, 3), np.uint8))
+            said = engine.answer(np.zeros((images, artefact.side_px, artefact.side_px, 3), np.uint8))
+            if said.features is not None and said.logits is not None:
+                engine.logits_of_clip(said.logits, said.features)
     except Exception as error:  # of a runtime: its errors have no common class
         raise DataError(f"{folder / artefact.file}: does not answer ({str(error)[:200]}); export again") from error
     return engine

@@ -1,10 +1,11 @@
 """Drift of clips: a source counts once, whole sources are compared, and of few of them nothing is said."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from clip_runs import words
+from clip_runs import make_moving, words
 from drawn_clips import draw_videos, frames_of
 
 from drift_detector_pipeline.config import load
@@ -14,7 +15,7 @@ from drift_detector_pipeline.drift import permutation
 from drift_detector_pipeline.drift.__main__ import judge_images
 from drift_detector_pipeline.drift.build_reference import build_reference
 from drift_detector_pipeline.drift.clips.groups import LEAST, of_sources, refuse_few
-from drift_detector_pipeline.drift.clips.signals import read_clip_signals
+from drift_detector_pipeline.drift.clips.signals import over_frames, read_clip_signals
 from drift_detector_pipeline.drift.clips.window import sources_among
 from drift_detector_pipeline.drift.detecting import Rows
 from drift_detector_pipeline.drift.permutation import labellings_of, scale_of
@@ -22,6 +23,11 @@ from drift_detector_pipeline.drift.scores.signals import Outputs, read_signals
 from drift_detector_pipeline.drift.watch import watch_folder
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.processed.packing import PackedImages
+from drift_detector_pipeline.serving.batcher import each_of
+from drift_detector_pipeline.serving.clips import of_frames
+from drift_detector_pipeline.serving.engine import open_engine
+from drift_detector_pipeline.tasks.clips.frames import looked_at, said_together
 
 RATE = 12  # frames a second; clips of one second
 SOURCES = 20  # of each class
@@ -94,6 +100,49 @@ def test_signals_of_a_clip_are_means_over_its_frames_whatever_comes_with_it():
     for got, alone, expected in zip(both, read_clip_signals(clips[1:], forward), one, strict=True):
         assert np.array_equal(got[1], alone[0])
         np.testing.assert_allclose(got[1], expected.mean(axis=0), rtol=1e-6)
+
+
+def test_where_the_deviation_counts_it_counts_in_what_is_said_and_nowhere_else():
+    frames = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    weights = np.random.default_rng(1).normal(size=(3, 6)).astype(np.float32)
+
+    def forward(images):
+        small = images.reshape(len(images), -1)[:, ::512].astype(np.float32)
+        return Outputs(small[:, :3], small)
+
+    given = read_signals(frames[4:], forward)
+    moved, mean = (read_clip_signals([frames[:4], frames[4:]], forward, how) for how in (weights, None))
+    said = said_together(given.logits, features=given.features, deviation=weights)
+    assert np.array_equal(moved.logits[1], said) and not np.allclose(said, mean.logits[1], atol=1)
+    assert all(np.array_equal(*both) for both in zip(moved[:3], mean[:3], strict=True))
+    assert np.array_equal(over_frames(given, weights).logits, said[None])
+
+
+@pytest.mark.slow
+def test_where_the_deviation_counts_file_and_run_have_one_reference_and_judge(made_once, tmp_path):
+    """Clips of eight cameras, and the same gone pale, by the run; the artefact's reference is the run's."""
+    root = made_once("clips_moving", make_moving)
+    run = shutil.copytree(root / "run", tmp_path / "run")
+    own, engine = build_reference(run, []), open_engine(root / "artefact")
+    served, images = engine.detector, PackedImages(root / "processed")
+    np.testing.assert_allclose(own.reference.scores, served.reference.scores, rtol=1e-3, atol=2e-3)
+    said, side = [], engine.artefact.side_px
+    for place in images.indices("val").tolist():
+        said.append(of_frames(each_of(engine, engine.answer(looked_at(images[place], 4, side)))))
+    kept = served.rows_from([one.kept for one in said], np.array([one.probabilities.argmax() for one in said]))
+    _, rows_of_log = of_sources(kept, [images.sources[place] for place in images.indices("val").tolist()])
+    np.testing.assert_allclose(rows_of_log.scores, served.reference.scores, rtol=1e-3, atol=1e-4)
+    assert rows_of_log.predicted.tolist() == served.reference.predicted.tolist()
+    levels = []
+    for how in ("usual", "pale"):
+        (tmp_path / how).mkdir()
+        for number in range(16):
+            frames = frames_of(("moving", "still")[number % 2], 100 + number // 2, number % 2, RATE)
+            frames = change(frames, "contrast", 5, keys=range(RATE)) if how == "pale" else frames
+            np.savez(tmp_path / how / f"camera{number // 2}_c{number % 2:02d}.npz", frames=frames)
+        levels.append(judge_images(run, [str(tmp_path / how)], []))
+    assert [one.images for one in levels] == [8, 8]
+    assert levels[0].level == "quiet" and levels[1].level in ("notice", "alert")
 
 
 def make_run(root):

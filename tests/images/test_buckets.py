@@ -4,7 +4,7 @@ import pytest
 from conftest import make_folder, pack_tar
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.named_files import image_files, leads_somewhere, sources_of, units_for_others
+from drift_detector_pipeline.images.named_files import image_files, leads_somewhere
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # the client of S3 warns of its own event loop
 
@@ -46,17 +46,11 @@ def test_a_folder_its_copy_in_a_bucket_and_a_shard_there_hold_the_same_files_in_
 
 
 def test_objects_are_named_one_by_one_or_by_a_pattern(bucket):
-    assert [one.shown for one in sources_of(["s3://photos/loose/*/0.png"])] == [
-        f"s3://photos/loose/{name}/0.png" for name in ("cat", "dog", "über fish")
-    ]
+    with image_files(["s3://photos/loose/*/0.png"]) as found:
+        names = [image.name for image in found]
+    assert names == [f"s3://photos/loose/{name}/0.png" for name in ("cat", "dog", "über fish")]
     assert [name for name, _ in content_of("s3://photos/loose/cat/0.png")] == ["cat/0.png"]
     assert leads_somewhere("s3://photos/loose") and not leads_somewhere("s3://photos/nosuch")
-
-
-def test_a_shard_is_a_unit_by_itself_and_files_are_cut_into_even_ones(bucket):
-    units = units_for_others(sources_of([str(bucket), "s3://photos/shards"]), 4)
-    assert [len(unit) for unit in units] == [4, 2, 1]
-    assert [file for unit in units for file in unit] == sources_of([str(bucket), "s3://photos/shards"])
 
 
 def test_a_bucket_that_is_not_there_is_named_with_what_may_be_wrong(bucket):

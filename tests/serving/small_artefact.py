@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.release.artefact import CLIPS, MODEL, Artefact, write_artefact
+from drift_detector_pipeline.release.artefact import CLIPS, DEVIATION, MODEL, Artefact, write_artefact
 from drift_detector_pipeline.release.executable import open_executable
 
 SIDE_PX, CLASSES = 24, ["down", "across", "flat"]
@@ -96,8 +96,13 @@ def make_artefact(folder: Path, seed=0, *, wait=0, reference=True) -> Artefact:
     return artefact
 
 
-def make_clips_artefact(folder: Path, k_frames=4, classes=3) -> Artefact:
-    """The same network over the frames of clips of a second, without reference; of the first classes alone if asked."""
+def make_clips_artefact(folder: Path, k_frames=4, classes=3, deviation=None) -> Artefact:
+    """The same network over the frames of clips of a second, without reference; of the first classes alone if asked.
+
+    `deviation`: float32 (classes, 12), where the deviation over time counts.
+    """
     artefact = make_artefact(folder, reference=False)._replace(classes=CLASSES[:classes])
     network(folder / MODEL, classes=classes)
+    if deviation is not None:
+        np.save(folder / DEVIATION, deviation)
     return write_artefact(artefact._replace(task=CLIPS, clip_seconds=1.0, stored_frames=12, k_frames=k_frames))

@@ -23,6 +23,7 @@ from drift_detector_pipeline.tasks.clips.curve import decide
 from drift_detector_pipeline.tasks.clips.frames import middles, said_together
 
 RATE = 8
+OWN = object()  # the weights of the deviation that the model has
 FRAMES = np.concatenate([world(40, seed)[0] for seed in range(2)]).repeat(2, axis=1).repeat(2, axis=2)  # of 48 px
 
 
@@ -46,10 +47,12 @@ def packed(frames, **arrays):
     return buffer.getvalue()
 
 
-def expected(service, stored):
+def expected(service, stored, deviation=OWN):
     """Probabilities of a stored clip (T, H, W, 3), as an evaluation has them."""
     crops = np.stack([inference_crop(stored[place], SIDE_PX) for place in middles(len(stored), 4)])
-    return probabilities(said_together(service.service.engine.answer(crops).logits)[None])[0]
+    engine = service.service.engine
+    said, weights = engine.answer(crops), engine.deviation if deviation is OWN else deviation
+    return probabilities(said_together(said.logits, features=said.features, deviation=weights)[None])[0]
 
 
 def problem_of(answer, status):
@@ -83,6 +86,26 @@ def test_a_video_is_answered_as_a_whole_and_for_the_clip_that_begins_at_each_sec
     [whole] = clips_of(tmp_path, [pieces[0]._replace(end=3.5, frames=28)], SIDE_PX, 12)
     assert said["probability"] == expected(service, whole).max()
     assert (said["frames"], said["seconds"], said["problem"]) == (4, 3.5, None)
+
+
+def test_where_the_deviation_counts_it_does_so_in_clips_videos_and_numbers(tmp_path):
+    weights = np.random.default_rng(0).normal(0, 400, (3, 12)).astype(np.float32)
+    make_clips_artefact(tmp_path / "moving", deviation=weights)
+    path = write_frames(tmp_path / "x.mp4", FRAMES[:20], rate=RATE)
+    numbers = small_frames(FRAMES[:4], SIDE_PX, 4)
+    given = {"name": "images", "datatype": "UINT8", "shape": [1, *numbers.shape], "data": numbers.ravel().tolist()}
+    with running(tmp_path / "moving", tmp_path) as service, httpx.Client(base_url=service.address) as client:
+        [clip, film] = (
+            client.post("/predict", content=content, timeout=60).json()["answers"][0]
+            for content in (packed(FRAMES[:30]), path.read_bytes())
+        )
+        [said] = client.post("/v2/models/stripes/infer", json={"inputs": [given]}).json()["outputs"]
+    own = [expected(service, stored) for stored in (small_frames(FRAMES[:30], SIDE_PX, 12), numbers)]
+    pieces = list(clips_of(tmp_path, by_second(path.name, *frame_times(path), 1.0), SIDE_PX, 12))
+    assert clip["probability"] == own[0].max()
+    assert [one["probability"] for one in film["timeline"]] == [expected(service, piece).max() for piece in pieces]
+    np.testing.assert_allclose(said["data"], own[1], rtol=1e-6)
+    assert np.abs(own[0] - expected(service, small_frames(FRAMES[:30], SIDE_PX, 12), None)).max() > 0.01
 
 
 def test_a_clip_is_one_row_of_the_log(client, service):

@@ -6,11 +6,9 @@ Read by the detector. The files have the names of those of labels; "task" in the
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -24,9 +22,9 @@ from drift_detector_pipeline.drift.boxes.worth import Usual, Worth
 from drift_detector_pipeline.drift.causes import Causes
 from drift_detector_pipeline.drift.preparation import Preparation, preparation_from
 from drift_detector_pipeline.drift.reference import Moves
-from drift_detector_pipeline.drift.reference_file import FACTS, FILE
+from drift_detector_pipeline.drift.reference_file import DAMAGE, FACTS, FILE, read_facts
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import is_as_sealed, sealed, write_atomically, write_json
+from drift_detector_pipeline.files import sealed, write_atomically, write_json
 
 TASK = "boxes"
 _AGAIN = "build it again: make drift_reference RUN=..."
@@ -77,9 +75,7 @@ def save_box_reference(
 def load_box_reference(folder: Path) -> SavedBoxes:
     """Read what `save_box_reference` wrote. Raises DataError if a file is missing or they do not belong together."""
     try:
-        facts: dict[str, Any] = json.loads((folder / FACTS).read_bytes())
-        if not isinstance(facts, dict) or not is_as_sealed(facts):
-            raise ValueError("changed since it was written")
+        facts = read_facts(folder)
         content = (folder / FILE).read_bytes()
         if facts.get("task") != TASK:
             raise DataError(f"{folder / FACTS}: a reference of labels, not of boxes; {_AGAIN}")
@@ -89,16 +85,7 @@ def load_box_reference(folder: Path) -> SavedBoxes:
             return _from_arrays(dict(file), facts)
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no reference there; build it: make drift_reference RUN=...") from error
-    except (
-        OSError,
-        LookupError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-        RecursionError,
-        AttributeError,
-        BadZipFile,
-    ) as error:
+    except DAMAGE as error:
         raise DataError(f"{folder / FACTS}: damaged ({type(error).__name__}: {error}); {_AGAIN}") from error
 
 

@@ -1,7 +1,7 @@
 """Drift of clips: frames of a video are alike, so a source counts once, however many frames it has.
 
 groups    rows of clips -> rows of what they were taken from; a verdict needs some of these
-signals   frames -> what a network says of a clip: the means over them
+signals   frames -> what a network says of a clip, and the means over them
 twins     labelled clips once more, corrupted
 words     a verdict in sentences: it is about sources
 detector  a reference of sources, judged as images are

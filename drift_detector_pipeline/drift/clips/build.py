@@ -23,11 +23,10 @@ from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.way_through import way_through
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.modeling.trained import Trained
-from drift_detector_pipeline.networks.clips import frame_of
+from drift_detector_pipeline.networks.clips import deviation_of, frame_of
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.tasks.clips.frames import looked_at
 
-_PURPOSE = "to measure drift"
 _MORE = "Add videos of other cameras, days or places to the source, and train again"
 
 
@@ -45,12 +44,12 @@ def clip_detector_of(
         raise DataError(f"{processed.folder}: no fit clips to learn drift from; train a run with data.fit_fraction=0.1")
     refuse_few(sources, f"{processed.folder}, val", _MORE)
     preparation = _preparation_of(trained)
-    forward, identity = way_through(model, preparation)
+    (forward, identity), deviation = way_through(model, preparation), deviation_of(trained.network.module)
     clips, others = (frames_of(trained, processed, places) for places in (fit, ref))
     log.info("%d fit clips; %d clips of %d sources in the reference", len(clips), len(others), len(set(sources)))
     try:
-        clean, signals = read_clip_signals(clips, forward), read_clip_signals(others, forward)
-        made = make_clip_twins(clips, forward, kinds=kinds)
+        clean, signals = (read_clip_signals(some, forward, deviation) for some in (clips, others))
+        made = make_clip_twins(clips, forward, deviation, kinds=kinds)
         with one_blas_thread():
             learned = learn(clean, images.labels[fit], made, trained.img_size)
             reference = refer_sources(learned, signals, images.labels[ref], sources)
@@ -65,12 +64,12 @@ def clip_detector_of(
 
 
 def frame_model_of(trained: Trained) -> nn.Module:
-    """The run's own network for single frames. Raises ModelError for a pooling over time that is no mean."""
-    return frame_of(trained.network.module, _PURPOSE)
+    """The run's own network for single frames."""
+    return frame_of(trained.network.module)
 
 
 def load_clip_detector(folder: Path, trained: Trained) -> ClipDetector:
-    """The saved detector of a run. Raises as `DriftDetector.load` and `frame_model_of`."""
+    """The saved detector of a run. Raises as `DriftDetector.load`."""
     return ClipDetector.load(folder, frame_model_of(trained))
 
 

@@ -1,14 +1,14 @@
 """Labelled clips once more, as they may come one day: every frame of a clip is changed by the same kind and level.
 
-In: clips, each uint8 (k, S, S, 3), and the way through the network of single frames. Out: a `Twin` per kind and level.
-Read by the build. As for boxes every other level will do, and a few clips of each: a clip is k images to look at.
+In: clips, each uint8 (k, S, S, 3), and what signals.py reads them by. Out: a `Twin` per kind and level. Read by the
+build. As for boxes every other level will do, and a few clips of each: a clip is k images to look at.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.faults import change, levels_of
 from drift_detector_pipeline.drift.clips.signals import read_clip_signals
@@ -20,8 +20,9 @@ _FRAMES = 1000  # keys of a clip's frames lie below those of the next
 
 
 def make_clip_twins(
-    clips: Sequence[Pixels], forward: Forward, *, kinds: Sequence[str] = CHANGES, count: int = CLIPS, seed: int = 0
-) -> list[Twin]:
+    clips: Sequence[Pixels], forward: Forward, deviation: Float32s | None = None,
+    *, kinds: Sequence[str] = CHANGES, count: int = CLIPS, seed: int = 0,
+) -> list[Twin]:  # fmt: skip
     """Change at most `count` of the clips for each kind and every other of its levels, others each time."""
     rng, found = np.random.default_rng(seed), list[Twin]()
     cells = [(kind, level) for kind in kinds for level in levels_of(kind)[::2]]
@@ -29,7 +30,7 @@ def make_clip_twins(
         for kind, level in cells:
             rows = np.sort(rng.choice(len(clips), min(count, len(clips)), replace=False))
             changed = [_changed(clips[row], kind, level, row, seed) for row in rows.tolist()]
-            found.append(Twin(kind, level, rows, read_clip_signals(changed, forward)))
+            found.append(Twin(kind, level, rows, read_clip_signals(changed, forward, deviation)))
             bar.update()
     return found
 

@@ -25,6 +25,7 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.named_files import ImageFile
 from drift_detector_pipeline.modeling.clip_files import is_table, read_clips
 from drift_detector_pipeline.modeling.trained import Trained
+from drift_detector_pipeline.networks.clips import deviation_of
 from drift_detector_pipeline.raw.formats.clip_sources import sources_named
 from drift_detector_pipeline.raw.formats.clip_table import rows_of
 from drift_detector_pipeline.raw.formats.survey import nfc, survey
@@ -57,7 +58,7 @@ def judge_clips(
     found = sources_among(names, words, block_minutes, trained.classes)
     refuse_few(found, " ".join(words), _MORE)
     with judging():
-        signals = read_clip_signals(clips, detector.forward)
+        signals = read_clip_signals(clips, detector.forward, deviation_of(trained.network.module))
     with one_blas_thread():
         rows = Rows(phi(signals, detector.reference.learned.parameters), predictions(signals))
     sources, own = of_sources(rows, found)

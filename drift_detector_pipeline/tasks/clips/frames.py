@@ -1,12 +1,13 @@
 """Which frames of a clip are looked at, and what is said of them together.
 
-n frames that a clip has, k that a model is shown, K classes. Pure NumPy: a service answers by the same. Read by
-view.py, task.py and whatever answers about clips without torch.
+n frames that a clip has, k that a model is shown, K classes, D features. Pure NumPy: a service answers by the same.
+Read by view.py, task.py and whatever answers about clips without torch.
 """
 
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Indices, Pixels
+from drift_detector_pipeline.clip_cut import LEAST_VARIANCE
 from drift_detector_pipeline.images.model_input import inference_crop
 
 
@@ -34,10 +35,18 @@ def padded(frames: Pixels, k: int) -> Pixels:
     return np.concatenate([frames, np.repeat(frames[-1:], k - len(frames), axis=0)])
 
 
-def said_together(logits: Float32s, frames: int | None = None) -> Float32s:
+def said_together(
+    logits: Float32s, frames: int | None = None, *, features: Float32s | None = None, deviation: Float32s | None = None
+) -> Float32s:
     """Logits (K,) of a clip from those of its frames (k, K): the mean of the first `frames`, None: of all.
 
-    What a network with the pooling "mean" says, computed in float64 so that it depends on no order of adding up.
+    With weights `deviation` (K, D) how much `features` (k, D) of these frames vary is added, as a network with the
+    pooling "mean_and_deviation" does. Computed in float64 so that it depends on no order of adding up.
     """
-    mean: Float32s = logits[:frames].mean(axis=0, dtype=np.float64).astype(np.float32)
-    return mean
+    mean = logits[:frames].mean(axis=0, dtype=np.float64)
+    if deviation is not None:
+        assert features is not None
+        variance = features[:frames].var(axis=0, dtype=np.float64)
+        mean = mean + (deviation * np.sqrt(variance + LEAST_VARIANCE)).sum(axis=1)
+    said: Float32s = mean.astype(np.float32)
+    return said

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from drift_detector_pipeline.arrays import Float32s, Pixels
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.networks.clips import OverTime, check_over_time, create_over_time
+from drift_detector_pipeline.networks.clips import OverTime, check_over_time, create_over_time, deviation_of
 from drift_detector_pipeline.settings import Data, Training
 from drift_detector_pipeline.tasks.classification import task as classification
 from drift_detector_pipeline.tasks.classification.task import answer, on_image, rows
@@ -55,11 +55,12 @@ def infer(module: nn.Module, images: torch.Tensor, targets: Sequence[ClipTarget]
     assert isinstance(module, OverTime)
     known = [target.frames for target in targets or []]
     frames = known + [images.shape[1]] * (len(images) - len(known))
-    if module.pooling == "mean":
-        logits = module.of_frames(images).float().cpu().numpy()
-        return [said_together(one, count) for one, count in zip(logits, frames, strict=True)]
-    counts = torch.tensor(frames, dtype=torch.int64, device=images.device)
-    return list(module(images, counts).float().cpu().numpy())
+    logits, features = (part.float().cpu().numpy() for part in module.of_frames(images))
+    weights = deviation_of(module)
+    return [
+        said_together(one, count, features=seen, deviation=weights)
+        for one, seen, count in zip(logits, features, frames, strict=True)
+    ]
 
 
 def worth(outputs: Sequence[Any], targets: Sequence[ClipTarget]) -> Metrics:

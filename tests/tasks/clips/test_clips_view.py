@@ -82,6 +82,12 @@ def test_what_is_said_together_leaves_padding_out():
     assert said_together(logits[:2]).tolist() == [2.0, 3.5]
 
 
+def test_how_much_features_vary_is_added_by_its_weights_padding_left_out():
+    logits, features = np.zeros((3, 2), np.float32), np.array([[0, 1], [2, 1], [9, 9]], np.float32)
+    said = said_together(logits, 2, features=features, deviation=np.array([[1, 0], [-2, 3]], np.float32))
+    np.testing.assert_allclose(said, [1, -2 + 3e-3], rtol=1e-6)
+
+
 def test_a_threshold_moves_the_class_that_is_looked_for():
     """fight is looked for, as no_fight denies something."""
     top3 = [{"label": "no_fight", "probability": 0.7}, {"label": "fight", "probability": 0.3}]
