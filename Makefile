@@ -318,7 +318,7 @@ check_signature: $(INSTALLED) ## Check that receipt and weights are as the owner
 	@$(MODULE).runs.signature check "$(RUN)" "$(if $(filter file,$(origin KEY)),$(KEY).pub,$(KEY))"
 
 ##@ Code
-.PHONY: test lint format docs check fuzz coverage card hub_push croissant course_report sbom sign check_signature lock clean help
+.PHONY: test lint format docs check check_ray fuzz coverage card hub_push croissant course_report sbom sign check_signature lock clean help
 # A file's tests stay in one process, for what they share; files go out in the order of tests/conftest.py.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(DEVELOPED) ## Run the fast tests; ARGS="-m ''" runs all, ARGS="-k resume" some
@@ -339,6 +339,10 @@ docs: $(DEVELOPED) ## Build the documentation: site/index.html opens in a browse
 
 check: lint ## Run what CI runs: style, types, all tests
 	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) -m ""
+
+check_ray: $(DEVELOPED) ## Install Ray and test ENGINE=ray: the same rows, a killed process, and whom Ray asks
+	@$(PIP) --editable '.[ray]'
+	@$(ENVIRONMENT) $(PYTHON) -m pytest -m "" tests/modeling/test_cluster.py $(ARGS)
 
 fuzz: $(DEVELOPED) ## Fuzz decoders and readers, a minute each: ARGS="600" seconds, or one of them: ARGS="decode 600"
 	@$(PYTHON) tests/fuzz_bytes.py $(ARGS)

@@ -1,13 +1,16 @@
 """Work on many machines by Ray Data: what becomes of each unit of work, in the order of the units.
 
-In: units, and a function of one. Out: its results, one at a time. Ray is an extra and is imported here alone. The head
-of a cluster has a process that reports how Ray is used. With reports switched off it still asks which cloud it is in,
-and `ray start` tells Ray's makers that reports are off. So a cluster that is started here has no such process, and no
-dashboard. Read by whatever has an `engine=ray`.
+In: units, and a function of one. Out: its results, one at a time. Ray is an extra and is imported here alone. Read by
+whatever has an `engine=ray`.
+
+The head of a cluster has a process for Ray's pages and its reports of usage. With both switched off it still asks which
+cloud it is in, and `ray start` tells Ray's makers that reports are off. Ray goes on without that process where its port
+cannot be had, so it is given one that does not exist. A test listens whom all of Ray's processes ask.
 """
 
 import os
 import pickle
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +29,7 @@ SETTINGS = {  # of the environment, before Ray is loaded or started
     "RAY_worker_niceness": "0",  # of 15, beside anything else they hardly come to work
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without a GPU variables stay as they are
 }
+NO_REPORTS = {"include_dashboard": False, "dashboard_port": -1}  # of whatever starts a cluster
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # read on Linux, too: all processes listen on 127.0.0.1 only
 _Unit = TypeVar("_Unit")
 _Result = TypeVar("_Result")
@@ -78,9 +82,9 @@ def _connected() -> Iterator[Any]:
     own = not ray.is_initialized()
     try:
         if own:
-            with _quiet(), left_out():
-                small = {"address": "local", "object_store_memory": STORE_BYTES, "include_dashboard": False}
-                ray.init(log_to_driver=False, logging_level="ERROR", **(small if alone else {}))
+            with _quiet(), _own_answer_to_sigterm():
+                small = {"address": "local", "object_store_memory": STORE_BYTES, **NO_REPORTS}
+                ray.init(log_to_driver=False, logging_level="CRITICAL", **(small if alone else {}))
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.execution_options.preserve_order = True
@@ -111,20 +115,17 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def left_out() -> Iterator[None]:
-    """Let Ray start or join a cluster, but neither start what reports and serves pages, nor answer SIGTERM.
-
-    Ray has no switch for either, so two of its functions are replaced meanwhile, which is why its version is pinned.
-    """
-    from ray._private import services, utils
-
-    before = services.start_api_server, utils.set_sigterm_handler
-    services.start_api_server = lambda *_, **__: (None, None)  # no address, no process
-    utils.set_sigterm_handler = lambda _: None
+def _own_answer_to_sigterm() -> Iterator[None]:
+    """Keep this process's; Ray's, an exit without a word, is passed on to it if the signal comes meanwhile."""
+    before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit:
+        signal.signal(signal.SIGTERM, before)
+        signal.raise_signal(signal.SIGTERM)
+        raise
     finally:
-        services.start_api_server, utils.set_sigterm_handler = before
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_room(ray: Any, threads: int, gpus: int) -> None:

@@ -5,7 +5,6 @@ import re
 import sys
 import tomllib
 from importlib.metadata import metadata, packages_distributions
-from importlib.util import find_spec
 
 import pytest
 from conftest import ROOT, needs_clone
@@ -15,9 +14,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 RUN_LOCK, DEV_LOCK, SERVE_LOCK = ((ROOT / f"requirements{kind}.txt").read_text() for kind in ("", "-dev", "-serve"))
 # Of the package; what a service needs is a lock of its own, and part of the one that runs everything.
 PRODUCT = [*PROJECT["dependencies"], *EXTRAS["train"], *EXTRAS["export"], *EXTRAS["serve"]]
-OPTIONAL = [
-    one for extra in ("openvino", "postgres", "parquet", "mlflow", "ray", "video", "lite0") for one in EXTRAS[extra]
-]
+OPTIONAL = [one for extra in ("openvino", "postgres", "parquet", "mlflow", "video", "lite0") for one in EXTRAS[extra]]
 APART = {"trackio", "alibi_detect"}  # run by the Python of an environment of its own: their Pillow or NumPy is not ours
 PIN = re.compile(
     r"^([a-z0-9-]+)(?:\[[a-z0-9, -]+\])?==([^ ;]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$",
@@ -50,13 +47,12 @@ def imported(folder):
 @pytest.mark.parametrize(
     "folder, declared",
     [
-        ("drift_detector_pipeline", PRODUCT + OPTIONAL),
-        ("tests", [*PRODUCT, *OPTIONAL, *EXTRAS["test"], *EXTRAS["dev"], *EXTRAS["profiler"]]),
+        ("drift_detector_pipeline", [*PRODUCT, *OPTIONAL, *EXTRAS["ray"]]),
+        ("tests", [*PRODUCT, *OPTIONAL, *EXTRAS["ray"], *EXTRAS["test"], *EXTRAS["dev"], *EXTRAS["profiler"]]),
     ],
 )
 def test_whatever_is_imported_is_declared(folder, declared):
-    absent = {"ray": ["ray"]} if find_spec("ray") is None else {}  # large, and only asked for by a few tests
-    providers = packages_distributions() | absent
+    providers = {"ray": ["ray"]} | packages_distributions()  # large, in no lock, and so not installed for developing
     assert {name for name in imported(folder) - APART if not names(providers[name]) & names(declared)} == set()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from drift_detector_pipeline.cluster import spread
 from drift_detector_pipeline.errors import ConfigError, ModelError
 from drift_detector_pipeline.images.crops import Stored
-from drift_detector_pipeline.images.named_files import Source, opened, units_for_others
+from drift_detector_pipeline.images.named_files import Source, opened, units_of
 from drift_detector_pipeline.modeling.answers import Image, answers_of_files
 from drift_detector_pipeline.modeling.trained import Trained, open_trained
 from drift_detector_pipeline.runs.machine import Machine, as_here, same_machine
@@ -67,7 +67,7 @@ def answers_from_cluster(
     """As `answers_of_files`, by all machines of the cluster; the pixels of the images stay where they were read."""
     work = Answering(trained.file.resolve(), trained.sha256, *as_here(machine), how)
     gpus = int(machine.device.type == "cuda")
-    for answered in spread(units_for_others(sources, _FILES), work, threads=machine.threads, gpus=gpus):
+    for answered in spread(units_of(sources, _FILES), work, threads=machine.threads, gpus=gpus):
         unreadable.update(answered.unreadable)
         for name, height, width, answer in answered.images:
             yield Image(name, Stored(_NO_PIXELS, height, width), [], []), answer

@@ -2,11 +2,13 @@
 
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,11 @@ from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.modeling import answers_elsewhere
 from drift_detector_pipeline.modeling.labels import predict
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray warns of itself
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # Ray warns of itself
+    pytest.mark.skipif(find_spec("ray") is None, reason="large, and in no lock: make check_ray"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,6 @@ PATIENT = {  # with a machine that does much else meanwhile
 @pytest.fixture(scope="module")
 def nodes(bucket):
     """A cluster of two nodes of one core each, to which this process is connected; all of it listens on 127.0.0.1."""
-    pytest.importorskip("ray", reason="Ray is installed for developing, not in the image")
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         for name, value in (cluster.SETTINGS | cluster.LOOPBACK | PATIENT | bucket | {"PYTHONPATH": path}).items():
@@ -59,11 +64,10 @@ def nodes(bucket):
 
         both = Cluster()
         try:
-            with cluster.left_out():
-                for _ in range(2):
-                    both.add_node(wait=False, num_cpus=1, object_store_memory=80_000_000, include_dashboard=False)
-                both.wait_for_nodes(timeout=600)
-                ray.init(address=both.address, log_to_driver=False, logging_level="ERROR")
+            for _ in range(2):
+                both.add_node(wait=False, num_cpus=1, object_store_memory=80_000_000, **cluster.NO_REPORTS)
+            both.wait_for_nodes(timeout=600)
+            ray.init(address=both.address, log_to_driver=False, logging_level="CRITICAL")
             yield both
         finally:
             ray.shutdown()
@@ -84,6 +88,19 @@ def test_an_error_of_ours_is_the_same_error_here(nodes):
 def test_more_cores_than_any_machine_has_are_refused_at_once(nodes):
     with pytest.raises(ConfigError, match=r"no machine of the cluster has 9 CPU \(1 at most\); see run.threads"):
         list(spread([1], doubled, threads=9))
+
+
+def test_a_signal_while_ray_starts_is_answered_as_before():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with pytest.raises(SystemExit), cluster._own_answer_to_sigterm():
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # as Ray does
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM] * 2
 
 
 def files_of(folder):
@@ -148,35 +165,64 @@ def answers_below(folder, place):
     return [line | {"path": line["path"].removeprefix(f"{place}/")} for line in lines]
 
 
-TELLS = """
-import time
+LISTENS = """
+import sys
 from pathlib import Path
+def look(event, args):
+    if event == "socket.getaddrinfo":
+        host = args[0]
+    elif event == "socket.connect" and isinstance(args[1], tuple) and args[0].type == 1:  # UDP's sends nothing
+        host = args[1][0]
+    else:
+        return
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        with Path(__file__).with_name("asked").open("a") as file:
+            print(host, file=file)
+        raise OSError(f"{host}: is not to be asked")
+sys.addaudithook(look)
+"""
+OURS = """
+import time
 from drift_detector_pipeline.cluster import spread
 found = spread([1, 2], abs)
 assert next(found) == 1
-time.sleep(8)  # the process that would tell somebody takes seconds to start
+time.sleep(8)  # the process that would ask somebody takes seconds to start
 import ray
-from ray._common.usage import usage_lib
-assert not usage_lib.usage_stats_enabled()
-node = ray._private.worker._global_node
-assert not list(Path(node.get_session_dir_path()).rglob("usage_stats*"))
-assert node.node_ip_address == "127.0.0.1"
+assert ray.util.get_node_ip_address() == "127.0.0.1"
 assert list(found) == [2]
 """
+BY_HAND = ["start", "--head", "--node-ip-address=127.0.0.1", "--port=0", "--num-cpus=1", "--include-dashboard=false"]
+SECONDS = 20  # in which Ray has asked, if it asks
 
 
-def test_nobody_is_told_that_ray_is_used(tmp_path):
-    pytest.importorskip("ray", reason="Ray is installed for developing, not in the image")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | PATIENT
-        address = "http://{}:{}".format(*listening.getsockname())
-        own |= {"HOME": str(tmp_path), "RAY_USAGE_STATS_REPORT_URL": address, "RAY_USAGE_STATS_REPORT_INTERVAL_S": "1"}
-        own |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), address)
-        own |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
-        done = subprocess.run(
-            [sys.executable, "-c", TELLS], env=own, cwd=ROOT, timeout=900, capture_output=True, text=True
-        )
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        listening.settimeout(0.1)
-        with pytest.raises(TimeoutError):
-            listening.accept()
+@pytest.fixture
+def listened(tmp_path):
+    """The environment in which no Python process reaches another machine, and a file with the hosts that any asked."""
+    (tmp_path / "sitecustomize.py").write_text(LISTENS)  # of every Python process, Ray's included
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | PATIENT
+    own |= {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    return own | {"RAY_USAGE_STATS_ENABLED": "0"}, tmp_path / "asked"
+
+
+def test_what_the_command_starts_asks_nobody_elsewhere(listened):
+    own, asked = listened
+    done = subprocess.run([sys.executable, "-c", OURS], env=own, cwd=ROOT, timeout=600, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not asked.exists()
+
+
+@pytest.mark.parametrize(
+    "port, hosts",
+    [
+        (["--dashboard-port=-1"], set()),  # as in docs/growth.md
+        ([], {"169.254.169.254", "metadata.google.internal", "usage-stats.ray.io"}),  # by its own switches alone
+    ],
+)
+def test_a_head_started_by_hand_asks_nobody_elsewhere_if_it_has_no_port_for_pages(listened, port, hosts):
+    own, asked = listened
+    command = [sys.executable, "-m", "ray.scripts.scripts", *BY_HAND, *port, "--block"]
+    with subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True, start_new_session=True) as ray:
+        assert any("Ray runtime started" in line for line in ray.stdout)
+        time.sleep(SECONDS)
+        os.killpg(ray.pid, signal.SIGKILL)
+    assert set(asked.read_text().split() if asked.exists() else ()) == hosts
