@@ -3,6 +3,7 @@
 The ground:
 
     stopped          Ctrl-C and SIGTERM at any moment
+    unread           output that nobody reads any more
     errors           everything raised on purpose
     console          log lines and progress bars
     files            atomic writes, hashes, locks
@@ -52,6 +53,7 @@ Each folder's docstring is the map of its modules. Stages talk through files: a 
 wrote, never its objects.
 """
 
-from drift_detector_pipeline.stopped import install
+from drift_detector_pipeline import stopped, unread
 
-install()
+stopped.install()
+unread.install()

@@ -65,10 +65,10 @@ COMMANDS = {
         "release.champions", "make a version the champion that answers: VERSION WHY force=true", ("promote",)
     ),
     "rollback": _Command("release.champions", "go back to the previous champion: WHY", ("rollback",)),
-    "models-push": _Command("release.shared", "upload versions to the DVC remote: VERSION, or all", ("push",)),
-    "models-pull": _Command("release.shared", "download versions from the DVC remote: VERSION, or all", ("pull",)),
+    "models-push": _Command("release.shared", "upload versions to the DVC remote: VERSION; else all", ("push",)),
+    "models-pull": _Command("release.shared", "download versions from the DVC remote: VERSION; else all", ("pull",)),
     "known-bits": _Command("runs.known_bits", "record the hash of a run's weights on this processor: RUN"),
-    "runs": _Command("runs.listing", "compare finished runs: RUN RUN, or all"),
+    "runs": _Command("runs.listing", "compare finished runs: RUN RUN; else all"),
     "gate": _Command(
         "lifecycle.gating.gate", "test whether a candidate may replace the champion: VERSION cause=fog severity=3"
     ),

@@ -105,7 +105,9 @@ def exit_status(main: Callable[[], int]) -> Callable[[], int]:
 
 def _status(main: Callable[[], int]) -> int:
     try:
-        return main()
+        status = main()
+        print(end="", flush=True)  # what is wrong with the output is said here
+        return status
     except TooLateError as again:
         sys.stdout.flush()
         with held_back():

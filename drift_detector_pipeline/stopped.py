@@ -46,7 +46,7 @@ class _State:
 
 def install() -> None:
     """Answer SIGINT and SIGTERM from now on, if this process is a command of ours."""
-    if not _is_command():
+    if not is_command():
         return
     _State.owner = os.getpid()
     for number in SIGNALS:
@@ -54,6 +54,16 @@ def install() -> None:
             signal.signal(number, _asked_to_stop)
     atexit.register(_deaf)  # first in, last out
     let_through()
+
+
+def is_command() -> bool:
+    """Whether this process was started for one of our commands: not by pytest, a script or a notebook that imports us.
+
+    The interpreter calls itself -m while it looks for the module that is to be run.
+    """
+    if sys.argv[:1] == ["-m"]:
+        return any(word.partition(".")[0] == _PACKAGE for word in sys.orig_argv)
+    return bool(sys.argv) and os.path.basename(sys.argv[0]).removesuffix(".exe") == _SCRIPT  # noqa: PTH119  # no imports
 
 
 def as_command(work: Callable[[], int]) -> int:
@@ -136,16 +146,6 @@ def call(command: Sequence[str]) -> int:
         _State.asked, _State.said = told[0], status == 128 + told[0]
         raise Stopped
     return status
-
-
-def _is_command() -> bool:
-    """Whether the process was started for one of our commands: not by pytest, a script or a notebook that imports us.
-
-    The interpreter calls itself -m while it looks for the module that is to be run.
-    """
-    if sys.argv[:1] == ["-m"]:
-        return any(word.partition(".")[0] == _PACKAGE for word in sys.orig_argv)
-    return bool(sys.argv) and os.path.basename(sys.argv[0]).removesuffix(".exe") == _SCRIPT  # noqa: PTH119  # no imports
 
 
 def _asked_to_stop(number: int, frame: FrameType | None) -> None:

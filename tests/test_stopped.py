@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: real processes, at chosen moments."""
 
+import ast
 import os
 import re
 import signal
@@ -286,3 +287,19 @@ def test_data_processing_stopped_at_any_moment_ends_in_one_sentence_and_leaves_n
         assert said.startswith("stopped by ") and said.count("\n") == 1, said
         assert {path.name for path in tmp_path.iterdir()} <= {"pictures", ".new.lock"}
     assert place >= 3, "no moment was amid the work"
+
+
+def test_what_a_main_imports_late_may_be_stopped_at_once():
+    """Else a signal waits until PyTorch is imported."""
+    for path in (ROOT / "drift_detector_pipeline").rglob("*.py"):
+        text = path.read_text()
+        if "def main() -> int:" not in text:
+            continue
+        [main] = [one for one in ast.parse(text).body if isinstance(one, ast.FunctionDef) and one.name == "main"]
+        late = [one for one in ast.walk(main) if isinstance(one, ast.Import | ast.ImportFrom)]
+        held = [
+            one
+            for one in ast.walk(main)
+            if isinstance(one, ast.With) and "loading()" in ast.unparse(one).splitlines()[0]
+        ]
+        assert {*late} <= {below for one in held for below in ast.walk(one)}, path

@@ -65,10 +65,11 @@ def _grow(pen: ImageDraw.ImageDraw, place: Float64s, heading: float, length: flo
             needle = fullness * (length - reached) * rng.uniform(0.5, 1)
             end = place + needle * _direction(heading + side)
             pen.line([*place, *end], fill=int(light * rng.uniform(0.5, 1)), width=2)
-            for share in np.arange(0.3, 1, step / max(needle, step)):
-                start = place + share * (end - place)
-                twig = start + 0.35 * needle * (1 - share) * _direction(heading)
-                pen.line([*start, *twig], fill=int(light * 0.6), width=1)
+            shares = np.arange(0.3, 1, step / max(needle, step))[:, None]
+            starts = place + shares * (end - place)
+            twigs = starts + 0.35 * needle * (1 - shares) * _direction(heading)
+            for twig in np.concatenate([starts, twigs], axis=1).tolist():
+                pen.line(twig, fill=int(light * 0.6), width=1)
         place, heading = onward, heading + bend
 
 

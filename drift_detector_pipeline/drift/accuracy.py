@@ -62,7 +62,7 @@ class Accuracy(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What estimates need to know of m images."""
+    """What estimates need to know of m images; of several windows at once if both have a further first axis."""
 
     risks: Float64s  # (m,) the probability that each prediction is wrong
     looks: Float32s  # (m, Q)
@@ -101,12 +101,12 @@ def learn_accuracy(samples: Sequence[MistakeSample], folds: Labels, classes: int
 
 def share_wrong(window: Evidence, lookalikes: Lookalikes) -> float:
     """The share of wrong predictions that is expected of a window, in 0..1."""
-    return _expected(window, lookalikes)[0]
+    return float(_expected(window, lookalikes)[0])
 
 
 def estimate(window: Evidence, known: Known, model: Accuracy) -> Estimate:
     """Accuracy of a window, from what is known of the training world."""
-    accuracy, unit = _guess(window, known, model.lookalikes)
+    accuracy, unit = map(float, _guess(window, known, model.lookalikes))
     place, sizes = np.log(len(window.risks)), np.log(SIZES)
     offs = (np.interp(place, sizes, values) * unit for values in model.errors)
     low, high = (float(np.clip(accuracy + off, 0, 1)) for off in offs)
@@ -178,32 +178,30 @@ def _misses(
 
     Drawn with replacement: without, a window of most images would be as `known` says by construction.
     """
-    found = list[float]()
-    for _ in range(_WINDOWS):
-        chosen = rng.choice(len(sample.rows), size)
-        accuracy, unit = _guess(Evidence(risks, sample.looks).take(chosen), known, lookalikes)
-        found.append((1 - float(sample.wrong[chosen].mean()) - accuracy) / unit)
-    return found
+    chosen = rng.choice(len(sample.rows), (_WINDOWS, size))
+    accuracy, unit = _guess(Evidence(risks, sample.looks).take(chosen), known, lookalikes)
+    return list(((1 - sample.wrong[chosen].mean(axis=1) - accuracy) / unit).tolist())
 
 
-def _guess(window: Evidence, known: Known, lookalikes: Lookalikes) -> tuple[float, float]:
+def _guess(window: Evidence, known: Known, lookalikes: Lookalikes) -> tuple[Float64s, Float64s]:
     """A window's accuracy, and its expected spread: coin tosses with its risks, what lookalikes and `known` leave."""
     wrong, spread = _expected(window, lookalikes)
-    size = min(len(window.risks), SIZES[-1])  # beyond, errors are those of the model and do not shrink
-    tosses = max(float((window.risks * (1 - window.risks)).mean()), 1 / (4 * size)) / size
-    accuracy = float(np.clip(known.accuracy + known.share_wrong - wrong, 0, 1))
-    return accuracy, float(np.sqrt(tosses + spread**2 + known.error**2))
+    size = min(window.risks.shape[-1], SIZES[-1])  # beyond, errors are those of the model and do not shrink
+    tosses = np.maximum((window.risks * (1 - window.risks)).mean(axis=-1), 1 / (4 * size)) / size
+    accuracy = np.clip(known.accuracy + known.share_wrong - wrong, 0, 1)
+    return accuracy, np.sqrt(tosses + spread**2 + known.error**2)
 
 
-def _expected(window: Evidence, lookalikes: Lookalikes) -> tuple[float, float]:
+def _expected(window: Evidence, lookalikes: Lookalikes) -> tuple[Float64s, Float64s]:
     """The expected share of wrong predictions, and the standard error of what lookalikes say of it."""
     looks = window.looks.astype(np.float64)
-    squared = ((lookalikes.places - looks.mean(axis=0)) ** 2).mean(axis=1)
-    by_chance = looks.var(axis=0).mean() / len(looks)  # a mean of few images lies aside
-    near = _kernel(np.maximum(squared - by_chance, 0))
-    wrong = float(window.risks.mean() + near @ lookalikes.weights)
-    left = max(0.0, 1 - float(near @ lookalikes.inverse @ near))
-    return float(np.clip(wrong, 0, 1)), float(lookalikes.amplitude[0]) * left**0.5
+    place = looks.mean(axis=-2)
+    squared = ((lookalikes.places - place[..., None, :]) ** 2).mean(axis=-1)
+    by_chance = looks.var(axis=-2).mean(axis=-1) / looks.shape[-2]  # a mean of few images lies aside
+    near = _kernel(np.maximum(squared - by_chance[..., None], 0))
+    wrong = window.risks.mean(axis=-1) + near @ lookalikes.weights
+    left = np.maximum(0, 1 - ((near @ lookalikes.inverse) * near).sum(axis=-1))
+    return np.clip(wrong, 0, 1), float(lookalikes.amplitude[0]) * left**0.5
 
 
 def _kernel(squared: Float64s) -> Float64s:

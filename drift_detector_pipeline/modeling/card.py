@@ -15,7 +15,7 @@ from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.modeling.named import check_run
 from drift_detector_pipeline.networks.weights import read_description
-from drift_detector_pipeline.runs.receipts import FINAL, Receipt, newest_finished, read_receipt, sources_words
+from drift_detector_pipeline.runs.receipts import FINAL, UNSEALED, Receipt, newest_finished, read_receipt, sources_words
 
 CARD = "model_card.md"
 UNSAID = "not stated by the owner"
@@ -139,6 +139,7 @@ def _machine(receipt: Receipt) -> str:
             "machine": f"{receipt.instruction_set}, {receipt.device}, {receipt.precision}, {receipt.threads} threads, "
             f"{receipt.processes} process(es), {receipt.where}",
             "versions": ", ".join(f"{name} {version}" for name, version in packages.items()) + f", {receipt.python}",
+            "SHA-256 of the receipt's facts": receipt.facts_sha256 or UNSEALED,
         }
     )
 

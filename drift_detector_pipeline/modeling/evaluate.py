@@ -11,6 +11,7 @@ from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.modeling.named import VIEWS, WEIGHTS, check_run
 from drift_detector_pipeline.processed.splits import SPLITS
+from drift_detector_pipeline.stopped import loading
 
 
 @exit_status
@@ -19,8 +20,9 @@ def main() -> int:
     command = read_command(sys.argv[1:], {"split": SPLITS, "weights": WEIGHTS, "views": VIEWS})
     if command.target:
         check_run(command.target)
-    from drift_detector_pipeline.modeling.evaluation import evaluate
-    from drift_detector_pipeline.runs.receipts import newest_finished
+    with loading():
+        from drift_detector_pipeline.modeling.evaluation import evaluate
+        from drift_detector_pipeline.runs.receipts import newest_finished
 
     set_up_logging()
     evaluate(command.target or newest_finished(), overrides=command.overrides, **command.own)

@@ -8,8 +8,6 @@ predict.py.
 
 import csv
 import json
-import os
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -96,20 +94,12 @@ def _write(folder: Path, rows: Iterable[tuple[Image, Answer]], trained: Trained,
             line = json.dumps({"path": image.name, **answer}, ensure_ascii=False)
             lines.write(line + "\n")
             cells.writerows(spreadsheet_row([image.name, *row]) for row in task.rows(answer))
-            _print(line.encode("utf-8", "backslashreplace").decode())
+            tqdm.write(line.encode("utf-8", "backslashreplace").decode())
             if further is not None:
                 further.add(image.name, image.stored.pixels, (image.stored.height, image.stored.width), answer)
     if further is not None:
         further.close()
     return count
-
-
-def _print(line: str) -> None:
-    """Print beside a progress bar; when nobody reads any more, as after `| head`, the files are still written."""
-    try:
-        tqdm.write(line, file=sys.stdout)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _summary(trained: Trained, machine: Machine, count: int, unreadable: dict[str, str]) -> dict[str, Any]:

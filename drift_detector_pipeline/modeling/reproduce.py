@@ -15,7 +15,7 @@ from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.modeling.train import train
-from drift_detector_pipeline.runs.receipts import Receipt, compare_facts, newest_finished, read_receipt
+from drift_detector_pipeline.runs.receipts import UNSEALED, Receipt, compare_facts, newest_finished, read_receipt
 
 FACTS = ("git", "where", "packages", "python", "instruction_set", "identity")  # beside the identity, what can matter
 
@@ -34,6 +34,8 @@ def reproduce(folder: Path) -> bool:
     Raises ResumeError if there is no receipt or it was written by a pipeline with other settings.
     """
     before = read_receipt(folder)
+    if before.facts_sha256 is None:
+        log.info("%s: %s", before.file, UNSEALED)
     composed = _composed(before)
     _check_processes(before)
     outcome = train(composed)

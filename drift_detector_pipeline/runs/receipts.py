@@ -4,7 +4,6 @@ Written by modeling/train.py as the last file of a run, read by everybody who as
 once, here.
 """
 
-import contextlib
 import json
 import os
 import sys
@@ -15,8 +14,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError, ModelError, ResumeError
-from drift_detector_pipeline.files import file_hash, write_json
+from drift_detector_pipeline.files import file_hash, is_as_sealed, sealed, write_json
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.runs.facts import RECEIPT, git_state, package_versions, this_command
@@ -26,6 +26,7 @@ from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
 OUTPUTS = Path("outputs")
 FINAL, BEST = WEIGHT_FILES = ("final_model.safetensors", "best_model.safetensors")
+UNSEALED = "no hash of its own, as in receipts of older versions: a changed value in it would go unnoticed"
 # Sections that decide no bit of the weights.
 _FREE = tuple(name for name in Settings.model_fields if name not in ("data", "model", "training", "run"))
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -89,6 +90,7 @@ class Receipt(_Part):
     overrides: list[str]
     recorded: dict[str, dict[str, object]] = Field(alias="settings")  # as written: an older version had fewer
     weights_sha256: dict[str, str]  # of WEIGHT_FILES
+    facts_sha256: str | None = None  # of all the rest; None in runs from before there was one
 
     @field_validator("recorded")
     @classmethod
@@ -193,7 +195,7 @@ def sources_words(sources_from: str) -> str:
 def write_receipt(folder: Path, facts: Mapping[str, object]) -> None:
     """Write run.json, the last file of a finished run."""
     hashes = {name: file_hash(folder / name) for name in WEIGHT_FILES}
-    write_json(folder / RECEIPT, {**facts, "weights_sha256": hashes})
+    write_json(folder / RECEIPT, sealed({**facts, "weights_sha256": hashes}))
 
 
 def environment_facts(settings: Settings, data: Processed, machine: Machine) -> dict[str, object]:
@@ -218,11 +220,17 @@ def environment_facts(settings: Settings, data: Processed, machine: Machine) -> 
 
 
 def read_receipt(folder: Path) -> Receipt:
-    """Read the receipt of a finished run. Raises ResumeError if there is none or it is not whole."""
+    """Read the receipt of a finished run. Raises ResumeError if there is none, or it is not whole or not as written."""
     path = folder / RECEIPT
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Receipt.model_validate({**values, "folder": folder})
+        receipt = Receipt.model_validate({**values, "folder": folder})
+        if not is_as_sealed(values):
+            raise ResumeError(
+                f"{path}: no whole receipt (changed since it was written, as facts_sha256 shows); copy the whole file "
+                "again, or train the run again"
+            )
+        return receipt
     except FileNotFoundError as error:
         raise ResumeError(f"{folder}: no {RECEIPT}, so no finished run; pass RUN=outputs/DATE/TIME") from error
     except ValidationError as error:
@@ -234,12 +242,17 @@ def read_receipt(folder: Path) -> Receipt:
 def check_beside(file: Path, sha256: str) -> None:
     """Raise ModelError if a run's receipt lies beside a weight file of this SHA-256 and names another.
 
-    Where there is none, or it does not know the file, nothing is known.
+    Where there is none, or it does not know the file, nothing is known; one that is damaged is named.
     """
-    with contextlib.suppress(ResumeError):
+    if not (file.parent / RECEIPT).exists():
+        return
+    try:
         receipt = read_receipt(file.parent)
-        if file.name in receipt.weights_sha256:
-            receipt.check_weights(file, sha256)
+    except ResumeError as error:
+        log.warning("%s; %s is used without it", error, file.name)
+        return
+    if file.name in receipt.weights_sha256:
+        receipt.check_weights(file, sha256)
 
 
 def newest_finished() -> Path:

@@ -15,10 +15,9 @@ from scipy.stats import binom
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.corruptions.corrupt import corrupt
 from drift_detector_pipeline.dataset import process
-from drift_detector_pipeline.drift.reference import learn
+from drift_detector_pipeline.drift.reference_file import load_reference
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.signals import read_signals
-from drift_detector_pipeline.drift.twins import make_twins
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.weights import load_model
 from drift_detector_pipeline.processed.manifest import open_processed
@@ -44,7 +43,7 @@ def finished(tmp_path_factory):
     overrides = [
         "data=digits", f"data.processed_path={place / 'digits'}", "data.stored_side_px=16", "data.img_size=16",
         "data.dataloader_workers=0", "model.name=conv_small", "model.options.channels=[16,16,32]", "training.epochs=2",
-        "data.fit_fraction=0.2", "training.batch_size=50", "wandb.mode=disabled", f"hydra.run.dir={place / 'run'}",
+        "data.fit_fraction=0.1", "training.batch_size=50", "wandb.mode=disabled", f"hydra.run.dir={place / 'run'}",
     ]  # fmt: skip
     composed = load(overrides)
     process(composed.settings.data)
@@ -68,7 +67,7 @@ def verdict_of(place):
 
 def test_roles_never_mix(finished):
     processed = open_processed(load(["data=digits", f"data.processed_path={finished / 'digits'}",
-        "data.stored_side_px=16", "data.img_size=16", "data.fit_fraction=0.2"]).settings.data)  # fmt: skip
+        "data.stored_side_px=16", "data.img_size=16", "data.fit_fraction=0.1"]).settings.data)  # fmt: skip
     roles = roles_of(processed)
     together = np.concatenate(roles)
     assert len(np.unique(together)) == len(together)
@@ -283,14 +282,14 @@ def test_a_study_takes_whole_numbers_it_knows_and_can_work_with(word, call_main)
 def test_clean_windows_of_random_splits_alarm_as_often_as_asked(finished):
     """200 random divisions of the digits into reference and pool, one window each; the study draws 2,000."""
     settings = load(["data=digits", f"data.processed_path={finished / 'digits'}", "data.stored_side_px=16",
-        "data.img_size=16", "data.fit_fraction=0.2"]).settings  # fmt: skip
+        "data.img_size=16", "data.fit_fraction=0.1"]).settings  # fmt: skip
     processed = open_processed(settings.data)
     module, header = load_model(finished / "run" / "final_model.safetensors")
     forward = through(module, header["preprocessing"]["mean"], header["preprocessing"]["std"])
     labels, roles = processed.images.labels, roles_of(processed)
     fit, ref, pool = (crops_of(processed, indices, 16) for indices in roles)
     clean = read_signals(fit, forward)
-    learned = learn(clean, labels[roles.fit], make_twins(fit, forward, count=60), 16)
+    learned = load_reference(finished / "run")[0].learned
     material = Material(16, clean, labels[roles.fit], [], [], read_signals(ref, forward), labels[roles.ref], [],
         read_signals(pool, forward), labels[roles.pool], [], [], [], [], [])  # fmt: skip
     rates = false_alarms(material, learned, Effort(200, 1, 0, 199, (32,)))["32"]["0.05 on average"]

@@ -11,7 +11,7 @@ from finished_runs import finished_run
 
 from drift_detector_pipeline.config import load, load_section
 from drift_detector_pipeline.errors import ConfigError, DataError
-from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.files import file_hash, sealed
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.lifecycle.mending.joined import FROM_LABELS, join_labels
 from drift_detector_pipeline.lifecycle.mending.retrain import composed, retrain, twins_of
@@ -40,7 +40,7 @@ def run(made_once, tmp_path, monkeypatch):
     receipt = tmp_path / "run/run.json"
     values = json.loads(receipt.read_text())
     values["settings"]["data"]["processed_path"] = values["processed_path"] = str(tmp_path / "processed")
-    receipt.write_text(json.dumps(values))
+    receipt.write_text(json.dumps(sealed(values)))
     return read_receipt(tmp_path / "run")
 
 

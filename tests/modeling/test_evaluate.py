@@ -13,6 +13,7 @@ from finished_runs import PRECISIONS, finished_run, own_copy
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError, ResumeError
+from drift_detector_pipeline.files import sealed
 from drift_detector_pipeline.modeling.evaluate import main
 from drift_detector_pipeline.modeling.evaluation import evaluate
 from drift_detector_pipeline.modeling.loaders import Batch
@@ -198,7 +199,7 @@ def test_a_wrong_value_is_refused_as_everywhere(override, copy):
 
 def with_receipt(folder, **changes):
     path = folder / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | changes)))
 
 
 def test_missing_data_is_named_with_the_command_that_makes_it(copy, tmp_path):

@@ -4,11 +4,10 @@ import csv
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import called, ci_environment, make_folder, module_command, write_image
+from conftest import called, make_folder, write_image
 from finished_runs import PRECISIONS, finished_run, own_copy
 
 from drift_detector_pipeline.console import set_up_logging
@@ -200,19 +199,6 @@ def test_the_command_prints_json_lines_only_and_says_the_rest_on_stderr(run, pho
     [folder] = (run / "predictions").iterdir()
     assert done.stderr.splitlines()[-1] == f"3 predicted, 3 unreadable: {folder.relative_to(tmp_path)}/"
     assert json.loads((folder / "summary.json").read_text())["weights"].endswith("best_model.safetensors")
-
-
-@pytest.mark.slow
-def test_a_reader_that_goes_away_does_not_cost_the_files(run, tmp_path):
-    make_folder(tmp_path / "many", 60)
-    command = module_command("modeling.predict", str(run), "many")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=tmp_path, env=ci_environment(), **pipes) as running:
-        running.stdout.close()
-        said = running.stderr.read()
-    assert running.returncode == 0, said
-    [folder] = (run / "predictions").iterdir()
-    assert len(rows_of(folder)) == 180
 
 
 @pytest.mark.parametrize(

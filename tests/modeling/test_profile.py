@@ -20,6 +20,7 @@ from drawn_clips import pack_clips
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ResumeError
+from drift_detector_pipeline.files import sealed
 from drift_detector_pipeline.modeling.reproduce import reproduce
 from drift_detector_pipeline.modeling.tracing import PHASES, STEP, open_profiler
 from drift_detector_pipeline.modeling.train import train
@@ -130,7 +131,7 @@ def test_a_profiled_run_and_one_without_these_settings_are_reproduced(
     if from_before_the_profiler:
         receipt = json.loads((folder / "run.json").read_text())
         del receipt["settings"]["training"]["profiler"]
-        (folder / "run.json").write_text(json.dumps(receipt))
+        (folder / "run.json").write_text(json.dumps(sealed(receipt)))
     monkeypatch.chdir(tmp_path)
     assert reproduce(folder)
     assert not list((tmp_path / "outputs").rglob("*.pt.trace.json.gz"))

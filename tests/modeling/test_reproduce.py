@@ -9,6 +9,7 @@ from conftest import called
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ResumeError
+from drift_detector_pipeline.files import sealed
 from drift_detector_pipeline.modeling.reproduce import reproduce
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import read_receipt
@@ -39,7 +40,7 @@ def edit(folder, change):
     path = folder / "run.json"
     receipt = json.loads(path.read_text())
     change(receipt)
-    path.write_text(json.dumps(receipt))
+    path.write_text(json.dumps(sealed(receipt)))
 
 
 def only_new_run(tmp_path):

@@ -1,6 +1,7 @@
 """run.json as one typed object: what it was, is and may become."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError, ResumeError
+from drift_detector_pipeline.files import sealed, write_json
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.runs.receipts import FINAL, newest_finished, read_receipt
@@ -43,9 +45,14 @@ def test_what_is_read_is_what_was_written(copy: Path) -> None:
     assert read == written(copy) | {"sources_from": None}  # stands in receipts of clips alone
 
 
+def write(folder: Path, values: dict[str, Any]) -> None:
+    """Write a receipt as another version may have."""
+    write_json(folder / "run.json", sealed(values))
+
+
 def test_keys_of_a_later_version_are_passed_over(copy: Path) -> None:
     values = written(copy)
-    (copy / "run.json").write_text(json.dumps(values | {"task": "boxes", "final": values["final"] | {"val_map": 0.5}}))
+    write(copy, values | {"task": "boxes", "final": values["final"] | {"val_map": 0.5}})
     assert read_receipt(copy).final.epoch == 1
 
 
@@ -84,6 +91,19 @@ def test_a_receipt_with_a_part_of_another_kind_is_refused_in_a_sentence(copy: Pa
     assert may_be_null == []
 
 
+def test_a_changed_digit_anywhere_in_a_receipt_is_noticed_and_one_of_an_older_version_is_read(copy: Path) -> None:
+    text = (copy / "run.json").read_text()
+    own = text.index('"facts_sha256"')
+    for place in [found.start() for found in re.finditer("[0-9]", text[:own])]:
+        (copy / "run.json").write_text(text[:place] + str(9 - int(text[place])) + text[place + 1 :])
+        with pytest.raises(ResumeError, match=r"run\.json: no whole receipt \("):
+            read_receipt(copy)
+    values = json.loads(text)
+    del values["facts_sha256"]
+    (copy / "run.json").write_text(json.dumps(values))
+    assert read_receipt(copy).facts_sha256 is None
+
+
 @pytest.mark.parametrize("text", ["null", "[]", "3", "", "{", "{}", "[" * 100_000, '{"start": ' * 50_000])
 def test_a_file_that_is_no_receipt_is_refused(text: str, copy: Path) -> None:
     (copy / "run.json").write_text(text)
@@ -111,7 +131,7 @@ def test_a_section_is_the_runs_own_changed_by_words(copy: Path) -> None:
 def test_a_section_of_another_version_is_named_with_its_key(copy: Path) -> None:
     values = written(copy)
     values["settings"]["data"]["colour"] = "red"
-    (copy / "run.json").write_text(json.dumps(values))
+    write(copy, values)
     with pytest.raises(ResumeError, match=r"run\.json: settings this version does not know \(data\.colour: "):
         read_receipt(copy).section(Data)
 
@@ -150,5 +170,5 @@ def test_the_newest_finished_run_is_the_one_that_ended_last(copy: Path, tmp_path
         newest_finished()
     for name, end in {"a": "2026-01-02", "b": "2026-01-01"}.items():
         (tmp_path / "outputs" / name).mkdir(parents=True)
-        (tmp_path / "outputs" / name / "run.json").write_text(json.dumps(written(copy) | {"end": end}))
+        write(tmp_path / "outputs" / name, written(copy) | {"end": end})
     assert newest_finished() == Path("outputs/a")

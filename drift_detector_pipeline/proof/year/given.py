@@ -19,7 +19,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.files import make_folder, write_json
+from drift_detector_pipeline.files import make_folder, sealed, write_json
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.processed.integrity import fingerprint_of
 from drift_detector_pipeline.processed.manifest import MANIFEST, Processed, write_manifest
@@ -87,7 +87,7 @@ def _copy(run: Path, receipt: Receipt, fingerprint: str, folder: Path) -> None:
         shutil.copyfile(run / name, folder / name)
     values = json.loads((run / RECEIPT).read_text(encoding="utf-8"))
     values["settings"]["data"]["processed_path"] = values["processed_path"] = str(OWN)
-    write_json(folder / RECEIPT, values | {"data_fingerprint": fingerprint})
+    write_json(folder / RECEIPT, sealed(values | {"data_fingerprint": fingerprint}))
 
 
 def _strangers(folder: Path, side_px: int) -> Pixels:

@@ -20,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.files import sealed
 from drift_detector_pipeline.modeling.reproduce import reproduce
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import read_receipt
@@ -216,7 +217,7 @@ def test_a_run_is_reproduced_with_the_tracking_of_today(digits, tmp_path, monkey
     train(load([*digits, f"hydra.run.dir={folder}", "wandb.mode=disabled"]))
     receipt = json.loads((folder / "run.json").read_text())
     del receipt["settings"]["wandb"]  # as receipts were before there was any
-    (folder / "run.json").write_text(json.dumps(receipt))
+    (folder / "run.json").write_text(json.dumps(sealed(receipt)))
     monkeypatch.chdir(tmp_path)
     assert reproduce(folder)
 
