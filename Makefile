@@ -15,6 +15,7 @@ SOURCE ?=
 HOURS ?=
 BASKET ?=
 FILE ?=
+ENGINE ?=
 CAUSE ?=
 SEVERITY ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
@@ -75,6 +76,9 @@ OPEN := (
 CLOSE := )
 QUOTED = $(or $(findstring ',$(ARGS)),$(findstring ",$(ARGS)),$(findstring \,$(ARGS)))
 FOR_THE_SHELL = $(if $(QUOTED),$(ARGS),$(subst $(CLOSE),\$(CLOSE),$(subst $(OPEN),\$(OPEN),$(ARGS))))
+
+# ENGINE=ray: predict on all machines of the cluster at RAY_ADDRESS, or in processes on this machine (docs/growth.md).
+BY_ENGINE = $(if $(ENGINE),engine=$(ENGINE))
 
 .DEFAULT_GOAL := help
 
@@ -141,8 +145,8 @@ reproduce: $(INSTALLED) ## Repeat a finished run and compare the weights: RUN=ou
 evaluate: $(INSTALLED) ## Measure accuracy, as numbers and one page: RUN=outputs/DATE/TIME ARGS="split=val weights=best"
 	@$(MODULE).modeling.evaluate "$(RUN)" $(ARGS)
 
-predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jpg", a folder or an archive; or VIDEO=street.mp4
-	@$(if $(VIDEO),$(MODULE).video "$(RUN)" "$$VIDEO",$(MODULE).modeling.predict "$(RUN)" "$$IMAGES") $(ARGS)
+predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jpg", a folder or an archive; or VIDEO=street.mp4; ENGINE=ray
+	@$(if $(VIDEO),$(MODULE).video "$(RUN)" "$$VIDEO",$(MODULE).modeling.predict "$(RUN)" "$$IMAGES" $(BY_ENGINE)) $(ARGS)
 
 summary: $(INSTALLED) ## Combine finished runs into one JSON with mean and spread: ARGS="reports/NAME.json RUN RUN"
 	@$(MODULE).modeling.summary $(ARGS)
@@ -314,7 +318,7 @@ check_signature: $(INSTALLED) ## Check that receipt and weights are as the owner
 	@$(MODULE).runs.signature check "$(RUN)" "$(if $(filter file,$(origin KEY)),$(KEY).pub,$(KEY))"
 
 ##@ Code
-.PHONY: test lint format docs check fuzz coverage card hub_push croissant course_report sbom sign check_signature lock clean help
+.PHONY: test lint format docs check check_ray fuzz coverage card hub_push croissant course_report sbom sign check_signature lock clean help
 # A file's tests stay in one process, for what they share; files go out in the order of tests/conftest.py. One process more
 # than cores: some tests wait for servers and programs.
 SIDE_BY_SIDE := --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
@@ -336,6 +340,10 @@ docs: $(DEVELOPED) ## Build the documentation: site/index.html opens in a browse
 
 check: lint ## Run what CI runs: style, types, all tests
 	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) -m ""
+
+check_ray: $(DEVELOPED) ## Install Ray and test ENGINE=ray: the same rows, a killed process, and whom Ray asks
+	@$(PIP) --editable '.[ray]'
+	@$(ENVIRONMENT) $(PYTHON) -m pytest -m "" tests/modeling/test_cluster.py $(ARGS)
 
 fuzz: $(DEVELOPED) ## Fuzz decoders and readers, a minute each: ARGS="600" seconds, or one of them: ARGS="decode 600"
 	@$(PYTHON) tests/fuzz_bytes.py $(ARGS)

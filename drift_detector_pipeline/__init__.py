@@ -18,6 +18,7 @@ The ground:
     meant            the setting that a word means which is none
     config           conf/*.yaml and overrides -> checked settings
     commands         the words of a command that are no settings
+    cluster          work on many machines, by Ray
     pages            self-contained HTML pages
     figures          charts as PNG
 

@@ -26,7 +26,7 @@ class ImageFile(NamedTuple):
     file: Path  # where its bytes are
 
 
-class _Source(NamedTuple):
+class Source(NamedTuple):
     """A file, an archive of files, or an object in a bucket that is either."""
 
     name: str  # as it is shown
@@ -46,9 +46,36 @@ def image_files(words: Sequence[str]) -> Iterator[list[ImageFile]]:
     for what it matches. A name that leads nowhere is listed as it is: whoever opens it will say so. Raises DataError if
     an archive is damaged or unsafe.
     """
+    with opened(sources_of(words)) as found:
+        yield found
+
+
+def sources_of(words: Sequence[str]) -> list[Source]:
+    """What `words` name, each once, nothing opened yet."""
+    once = dict[str, Source]()
+    for source in (one for word in words for one in _named_by(word)):
+        key = source.place if in_bucket(source.place) else os.path.abspath(source.place)  # noqa: PTH100 (links apart)
+        once.setdefault(key, source)
+    return list(once.values())
+
+
+@contextmanager
+def opened(sources: Sequence[Source]) -> Iterator[list[ImageFile]]:
+    """The files that `sources` are or hold, in their order, as `image_files` lists them."""
     with tempfile.TemporaryDirectory(prefix="images-") as place:
-        sources = enumerate(_sources_of(words))
-        yield [file for number, one in sources for file in _files_of(one, Path(place) / str(number))]
+        found = [file for number, one in enumerate(sources) for file in _files_of(one, Path(place) / str(number))]
+        yield found
+
+
+def units_of(sources: Sequence[Source], files: int) -> list[list[Source]]:
+    """Cut sources into parts that other processes open: `files` files each, an archive always by itself."""
+    units = list[list[Source]]()
+    for given in sources:
+        source = given if in_bucket(given.place) else given._replace(place=os.path.abspath(given.place))  # noqa: PTH100
+        if not units or source.is_archive or units[-1][0].is_archive or len(units[-1]) == files:
+            units.append([])
+        units[-1].append(source)
+    return units
 
 
 def leads_somewhere(word: str) -> bool:
@@ -61,24 +88,15 @@ def leads_somewhere(word: str) -> bool:
     return len(parts) > 1 and any(map(leads_somewhere, parts))
 
 
-def _sources_of(words: Sequence[str]) -> list[_Source]:
-    """What `words` name, each once, nothing opened yet."""
-    once = dict[str, _Source]()
-    for source in (one for word in words for one in _named_by(word)):
-        key = source.place if in_bucket(source.place) else os.path.abspath(source.place)  # noqa: PTH100 (links apart)
-        once.setdefault(key, source)
-    return list(once.values())
-
-
-def _named_by(word: str) -> Iterator[_Source]:
+def _named_by(word: str) -> Iterator[Source]:
     path = Path(word)
     if in_bucket(word) and not _blank_in(word):
-        yield from [_Source(one, one) for one in objects_named(word)] or [_Source(word, word)]
+        yield from [Source(one, one) for one in objects_named(word)] or [Source(word, word)]
     elif is_there(path):
         if path.is_dir():
-            yield from (_Source((path / one.relative_to(path)).as_posix(), str(one)) for one in files_below(path))
+            yield from (Source((path / one.relative_to(path)).as_posix(), str(one)) for one in files_below(path))
         else:
-            yield _Source(word, word)
+            yield Source(word, word)
     elif matches := _matches(word):
         for match in matches:
             yield from _named_by(match)
@@ -86,10 +104,10 @@ def _named_by(word: str) -> Iterator[_Source]:
         for part in parts:
             yield from _named_by(part)
     else:
-        yield _Source(word, word)
+        yield Source(word, word)
 
 
-def _files_of(source: _Source, place: Path) -> Iterator[ImageFile]:
+def _files_of(source: Source, place: Path) -> Iterator[ImageFile]:
     """The files of a source; below `place` lies what is made for them."""
     path = Path(source.place)
     if in_bucket(source.place):

@@ -17,6 +17,8 @@ trained            a weight file ready to compute with
 views              an image looked at more than once
 evaluation_report  the files of an evaluation
 clip_files         files -> clips, cut as training data was
+answers            what a model says of anybody's images, one after another
+answers_elsewhere  the same from many machines
 labels             labels for anybody's images
 evaluation         what a run's model is worth, as numbers and one page
 named              is what a command names there? before PyTorch is imported

@@ -18,8 +18,8 @@ from drift_detector_pipeline.commands import refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.modeling.answers import check_for_task
 from drift_detector_pipeline.modeling.evaluation_report import seen_in, write_evaluation
-from drift_detector_pipeline.modeling.labels import check_for_task
 from drift_detector_pipeline.modeling.loaders import load_batches
 from drift_detector_pipeline.modeling.order import evaluation_requests
 from drift_detector_pipeline.modeling.trained import Trained, open_trained, precision_of

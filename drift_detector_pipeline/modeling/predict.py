@@ -7,6 +7,7 @@ to import, comes after that.
 import sys
 from pathlib import Path
 
+from drift_detector_pipeline.cluster import ENGINES
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
@@ -17,7 +18,7 @@ from drift_detector_pipeline.stopped import loading
 @exit_status
 def main() -> int:
     """Predict the images named on the command line with the run or weight file named before them."""
-    command = read_command(sys.argv[1:], {"weights": WEIGHTS}, takes_images=True)
+    command = read_command(sys.argv[1:], {"weights": WEIGHTS, "engine": ENGINES}, takes_images=True)
     if not any(command.images):
         raise ConfigError('name images: make predict RUN=outputs/DATE/TIME IMAGES="photos/*.jpg"')
     weights = command.own.get("weights")
@@ -29,7 +30,9 @@ def main() -> int:
         from drift_detector_pipeline.runs.receipts import newest_finished
 
     set_up_logging()
-    done = predict(_weight_file(command.target or newest_finished(), weights), command.images, command.overrides)
+    engine = command.own.get("engine", "local")
+    file = _weight_file(command.target or newest_finished(), weights)
+    done = predict(file, command.images, command.overrides, engine)
     print(f"{done.predicted} predicted, {done.unreadable} unreadable: {done.folder}/", file=sys.stderr)
     return 0
 

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError, TrainingError
 from drift_detector_pipeline.runs.portable import THREADS, is_portable, require_portable
 from drift_detector_pipeline.settings import Run
@@ -80,6 +81,25 @@ def prepared(run: Run) -> Iterator[Machine]:
         torch.set_num_threads(threads_before)
         if processes > 1:
             dist.destroy_process_group()
+
+
+def as_here(machine: Machine) -> tuple[Machine, str]:
+    """What `same_machine` is given elsewhere: this machine, and its instruction set."""
+    return machine, instruction_set(machine.device)
+
+
+@contextlib.contextmanager
+def same_machine(machine: Machine, instructions: str) -> Iterator[Machine]:
+    """Compute as another process does on `machine`. Raises ConfigError if this one computes with other instructions."""
+    resolved = {"device": machine.device.type, "precision": machine.precision, "threads": machine.threads}
+    run = load_section(Run, [f"run.{name}={value}" for name, value in resolved.items()])
+    with prepared(run) as here:
+        if (own := instruction_set(here.device)) != instructions:
+            raise ConfigError(
+                f"engine=ray: a machine of the cluster computes with {own}, the one that asks with {instructions}; "
+                "rows would differ in their last digits. Use machines of one kind"
+            )
+        yield here
 
 
 def keep_freed_memory() -> None:

@@ -15,7 +15,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.images.crops import Stored
 from drift_detector_pipeline.images.decoder import fit
-from drift_detector_pipeline.modeling.labels import answers_of, check_for_task, side_of
+from drift_detector_pipeline.modeling.answers import answers_of, check_for_task, side_of
 from drift_detector_pipeline.modeling.trained import Trained, facts_of, open_trained, precision_of
 from drift_detector_pipeline.networks.weights import read_description
 from drift_detector_pipeline.runs.machine import Machine, prepared

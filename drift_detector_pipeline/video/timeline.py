@@ -20,8 +20,8 @@ from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash, final_name, new_folder, write_atomically, write_json
 from drift_detector_pipeline.frames.pieces import by_second
 from drift_detector_pipeline.frames.read import frame_times
+from drift_detector_pipeline.modeling.answers import answers_of, check_for_task
 from drift_detector_pipeline.modeling.clip_files import read_pieces
-from drift_detector_pipeline.modeling.labels import answers_of, check_for_task
 from drift_detector_pipeline.modeling.trained import Trained, facts_of, open_trained, precision_of
 from drift_detector_pipeline.networks.weights import read_description
 from drift_detector_pipeline.raw.listing import Footage

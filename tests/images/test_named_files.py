@@ -2,13 +2,14 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import pack_tar, pack_zip, write_image
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import is_there
-from drift_detector_pipeline.images.named_files import image_files
+from drift_detector_pipeline.images.named_files import image_files, sources_of, units_of
 from drift_detector_pipeline.raw.formats import imagefolder
 
 
@@ -125,3 +126,11 @@ def test_the_same_files_are_meant_by_folder_pattern_archive_and_data_set(photos,
     write_image(photos / "other" / "1.png", 0)
     in_classes = {f"photos/{image.path}" for image in imagefolder.read(photos).images}
     assert in_classes == {name for name in names("photos") if name.count("/") > 1}
+
+
+def test_a_shard_is_a_unit_by_itself_and_files_are_cut_into_even_ones(photos, tmp_path):
+    sources = sources_of(["photos", str(pack_tar(photos, tmp_path / "000.tar"))])
+    units = units_of(sources, 4)
+    assert [len(unit) for unit in units] == [4, 2, 1]
+    assert [one.name for unit in units for one in unit] == [one.name for one in sources]
+    assert all(Path(one.place).is_absolute() for unit in units for one in unit)
