@@ -154,7 +154,7 @@ def digits(made_once):
         overrides = [
             "data=digits", f"data.processed_path={place / 'digits'}", "data.stored_side_px=16", "data.img_size=16",
             "data.dataloader_workers=0", "model.name=conv_small", "model.options.channels=[16,16,32]",
-            "training.epochs=2", "data.fit_fraction=0.2", "training.batch_size=50", "wandb.mode=disabled",
+            "training.epochs=2", "data.fit_fraction=0.1", "training.batch_size=50", "wandb.mode=disabled",
             f"hydra.run.dir={place / 'run'}",
         ]  # fmt: skip
         composed = load(overrides)
@@ -171,7 +171,7 @@ def test_windows_of_unchanged_images_are_quiet_through_the_file_that_serves(digi
     assert (artefact.file, artefact.precision) == ("model.int8.onnx", "int8")
     detector = DriftDetector.load(digits / "artefact", open_executable(artefact))
     data = load(["data=digits", f"data.processed_path={digits / 'digits'}", "data.stored_side_px=16",
-                 "data.img_size=16", "data.fit_fraction=0.2"]).settings.data  # fmt: skip
+                 "data.img_size=16", "data.fit_fraction=0.1"]).settings.data  # fmt: skip
     processed = open_processed(data)
     pool = crops_of(processed, roles_of(processed).pool, 16)
     windows = np.array_split(np.random.default_rng(0).permutation(len(pool)), 4)
