@@ -160,11 +160,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Budget())
 
 
+LONGEST = ("test_verify.py", "test_year.py", "test_drift_commands.py")  # minutes each
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: what is handed out last is short, and nobody waits long at the end."""
+    """The longest files first, then all with slow tests: what is handed out last is short, and nobody waits long."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path.name not in LONGEST, item.path not in slow))
 
 
 @pytest.fixture(autouse=True)
