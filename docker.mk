@@ -125,7 +125,7 @@ docker_verify: ## Check that an image was built and signed by this repository's 
 ##@ What continuous integration runs
 .PHONY: docker_check docker_bench smoke docker_smoke receipt
 docker_check: $(DEVELOPED) docker_image ## Test the image: identical weights, signals, file owners, secrets, Drive, S3, two machines
-	@DOCKER_TESTS=true $(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) -m "" tests/deploy/test_docker*.py $(ARGS)
+	@DOCKER_TESTS=true $(ENVIRONMENT) $(PYTHON) -m pytest --numprocesses=2 --dist=loadfile -m "" tests/deploy/test_docker*.py $(ARGS)
 
 # Real photographs where there is a key for the DVC remote; handwritten digits where there is none, as in a fork.
 HAS_KEY = $(GDRIVE_CREDENTIALS_DATA)$(GDRIVE_CREDENTIALS_DATA_CONTENT)$(wildcard $(HOST_SERVICE_ACCOUNT_KEY_PATH))
