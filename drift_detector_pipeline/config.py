@@ -109,7 +109,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         raise ConfigError(f"{dashed}: a setting is one word without dashes, such as {typed}={value or '...'}")
     for word in overrides:
         if not re.match(r"~|\+*[^+=]+=", word):
-            raise ConfigError(f"{word}: a setting has a name and a value, such such as run.seed=5; spaces need quotes")
+            raise ConfigError(f"{word}: a setting has a name and a value, such as run.seed=5; spaces need quotes")
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:

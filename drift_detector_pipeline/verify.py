@@ -37,7 +37,7 @@ _DATA = ("data=digits", f"data.processed_path={_FOLDER}/digits")
 _SMALL = ("model=conv_small", "model.options.channels=[16,16,32]")  # a drift reference of a ResNet takes minutes
 _SHORT = (*_DATA, *_SMALL, "training.epochs=2", "run.checkpoint_every=10", "wandb.mode=disabled")
 _WINDOW = 48  # images that are judged for drift
-_LIMIT_S = 900  # for one stage; all of them take less than two minutes on two idle cores
+_LIMIT_S = 900  # for one stage; all of them take one to three minutes on two idle cores
 
 
 class Finding(NamedTuple):

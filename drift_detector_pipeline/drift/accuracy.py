@@ -180,7 +180,8 @@ def _misses(
     """
     chosen = rng.choice(len(sample.rows), (_WINDOWS, size))
     accuracy, unit = _guess(Evidence(risks, sample.looks).take(chosen), known, lookalikes)
-    return list(((1 - sample.wrong[chosen].mean(axis=1) - accuracy) / unit).tolist())
+    misses: list[float] = ((1 - sample.wrong[chosen].mean(axis=1) - accuracy) / unit).tolist()
+    return misses
 
 
 def _guess(window: Evidence, known: Known, lookalikes: Lookalikes) -> tuple[Float64s, Float64s]:

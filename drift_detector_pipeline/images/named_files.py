@@ -63,8 +63,7 @@ def sources_of(words: Sequence[str]) -> list[Source]:
 def opened(sources: Sequence[Source]) -> Iterator[list[ImageFile]]:
     """The files that `sources` are or hold, in their order, as `image_files` lists them."""
     with tempfile.TemporaryDirectory(prefix="images-") as place:
-        found = [file for number, one in enumerate(sources) for file in _files_of(one, Path(place) / str(number))]
-        yield found
+        yield [file for number, one in enumerate(sources) for file in _files_of(one, Path(place) / str(number))]
 
 
 def units_of(sources: Sequence[Source], files: int) -> list[list[Source]]:

@@ -34,7 +34,7 @@ class _Answered(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Answering:
+class _Answering:
     """Answers a unit as the process that made this would: what a worker is given."""
 
     file: Path  # of weights, at the same place everywhere
@@ -65,7 +65,7 @@ def answers_from_cluster(
     trained: Trained, machine: Machine, sources: Sequence[Source], how: Predict, unreadable: dict[str, str]
 ) -> Iterator[tuple[Image, Answer]]:
     """As `answers_of_files`, by all machines of the cluster; the pixels of the images stay where they were read."""
-    work = Answering(trained.file.resolve(), trained.sha256, *as_here(machine), how)
+    work = _Answering(trained.file.resolve(), trained.sha256, *as_here(machine), how)
     gpus = int(machine.device.type == "cuda")
     for answered in spread(units_of(sources, _FILES), work, threads=machine.threads, gpus=gpus):
         unreadable.update(answered.unreadable)

@@ -89,10 +89,10 @@ def _run(folder: Path, name: str, seed: int, given: Sequence[str]) -> dict[str, 
         train(load([*words, f"hydra.run.dir={folder}", *resume]))
         before = json.loads(spent.read_text()) if spent.exists() else 0.0
         write_json(spent, before + time.process_time() - began)
-    metrics = json.loads((evaluate(folder) / "metrics.json").read_text())
     receipt = read_receipt(folder)
     if other := set(words) ^ {word for word in receipt.overrides if not word.startswith(_PLACES)}:
         raise ConfigError(f"{folder}: was trained with other words ({', '.join(sorted(other))}); remove it")
+    metrics = json.loads((evaluate(folder) / "metrics.json").read_text())
     return {
         "seed": seed, "cpu_seconds": round(json.loads(spent.read_text()), 1), "steps": receipt.final.step,
         **{key: metrics[key] for key in ("map50", "map", "map75")},

@@ -55,7 +55,9 @@ def asking() -> Iterator[None]:
         yield
     except (OverflowError, UnicodeError) as error:
         raise DataError(f"request log: {error}; expected whole numbers below 2^63, and text in UTF-8") from error
-    except (SQLAlchemyError, JSONDecodeError) as error:
+    except JSONDecodeError as error:
+        raise DataError(f"request log: a value in it is damaged ({error}); restore the database from a copy") from error
+    except SQLAlchemyError as error:
         raise DataError(f"request log: {reason(error)}; serving.database must be there and writable") from error
 
 
