@@ -26,6 +26,7 @@ log_cost            what the request log costs
 rates               images per second of the training loop, and of nothing but its step
 training_speed      make bench
 peers               make bench_peers
+gpu_rates           how fast a GPU learns, and is fed
 gpu_check           make gpu_check
 scale               make bench_scale
 storage             make bench_storage

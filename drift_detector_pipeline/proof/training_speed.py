@@ -44,6 +44,7 @@ from drift_detector_pipeline.proof.rates import (
     SOURCE_PX,
     STEPS,
     WARM_UP,
+    Effort,
     alternate,
     bare_rate,
     draw_images,
@@ -155,7 +156,7 @@ def _bare_forward_rate(composed: Composed, machine: Machine) -> float:
         with machine.autocast():
             module(images).float().cpu()
         times.append(time.perf_counter())
-    return steady_rate(times, CLASSIFICATION.batch)
+    return steady_rate(times, Effort(CLASSIFICATION.batch))
 
 
 def _kept_against_returned(given: list[str], machine: Machine) -> dict[str, Any]:

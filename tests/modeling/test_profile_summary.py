@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from drift_detector_pipeline.modeling.profile.mean_step import REST, MeanStep, Operator, mean_step_of
+from drift_detector_pipeline.modeling.profile.operators import count_flops
 from drift_detector_pipeline.modeling.profile.wording import (
     Circumstances,
     name_bottleneck,
@@ -85,6 +86,14 @@ def test_flops_of_both_gradients_of_a_grouped_convolution_are_twice_those_of_the
     forward = counted(lambda: functional.conv2d(image, kernel, groups=2, padding=1))  # torch's counter is right so far
     _, events = recorded(lambda: functional.conv2d(image, kernel, groups=2, padding=1).sum().backward(), tmp_path)
     assert mean_step_of(events).flops == 3 * forward > 0
+
+
+def test_flops_of_a_convolution_that_a_gpu_recorded_by_itself_are_those_of_torchs_flop_counter():
+    shapes = [[2, 4, 9, 8], [6, 2, 3, 3], *[[]] * 7]
+    recorded_values = ["", "", "[1, 0]", "[2, 1]", "[1, 2]", "2", "False", "True", "False"]  # padding, stride, dilation
+    image, kernel = (torch.ones(shape) for shape in shapes[:2])
+    wanted = counted(lambda: functional.conv2d(image, kernel, None, (2, 1), (1, 0), (1, 2), 2))
+    assert count_flops("aten::cudnn_convolution", shapes, recorded_values) == wanted > 0
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

@@ -21,6 +21,7 @@ Shapes = Sequence[Sequence[int]]  # of each argument; empty for one that is no t
 Values = Sequence[str]  # of each argument that is no tensor, as PyTorch prints it
 _ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
 _LAUNCH = ("cuda_runtime", "cuda_driver")
+_FORWARD_CONVOLUTIONS = ("convolution", "_convolution", "cudnn_convolution")
 _ARITHMETIC = re.compile("conv|mm|linear|attention")
 
 
@@ -125,19 +126,27 @@ def count_flops(operator: str, shapes: Shapes, values: Values) -> int | None:
     formula = flop_registry.get(getattr(torch.ops.aten, name, None)) if operator.startswith("aten::") else None
     if formula is None:
         return None
-    if name == "convolution":
-        return _convolution_flops(formula, shapes, values)
+    if name in _FORWARD_CONVOLUTIONS:
+        return _convolution_flops(name, shapes, values)
     if name == "convolution_backward":
         return _convolution_backward_flops(formula, shapes, values)
     return int(formula(*shapes))
 
 
-def _convolution_flops(formula: Callable[..., int], shapes: Shapes, values: Values) -> int:
+def _convolution_flops(name: str, shapes: Shapes, values: Values) -> int:
     """The profiler records no shape of a result; tensors without memory tell it."""
     image, kernel = (torch.empty(shape, device="meta") for shape in shapes[:2])
-    options = [json.loads(value.lower()) for value in values[3:9]]  # stride, padding, dilation, transposed, ...
+    if name == "cudnn_convolution":  # takes less, and in another order
+        padding, stride, dilation, groups = _parsed(values[2:6])
+        options = [stride, padding, dilation, False, [0] * len(padding), groups]
+    else:
+        options = _parsed(values[3:9])  # stride, padding, dilation, transposed, ...
     result = torch.convolution(image, kernel, None, *options)
-    return int(formula(image, kernel, None, *options, out_val=result))
+    return int(flop_registry[torch.ops.aten.convolution](image, kernel, None, *options, out_val=result))
+
+
+def _parsed(values: Values) -> list[Any]:
+    return [json.loads(value.lower()) for value in values]
 
 
 def _convolution_backward_flops(formula: Callable[..., int], shapes: Shapes, values: Values) -> int:
