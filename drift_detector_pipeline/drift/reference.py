@@ -109,7 +109,7 @@ def learn(
     usual = Clean(own, labels, predictions(clean), clean.logits.shape[1])
     changes = [Change(twin.kind, twin.severity, twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True)]
     accuracy = learn_accuracy(samples, folds, clean.logits.shape[1])
-    copies = _learn_copies(clean, labels, twins, looks, [_for_accuracy(scores, view)[1] for scores in (own, *theirs)])
+    copies = _learn_copies(clean, labels, twins, looks, [looks_of(scores, view) for scores in (own, *theirs)])
     pairs = [(twin.rows, scores) for twin, scores in zip(twins, theirs, strict=True) if twin.kind in taught]
     bound = steepest(parameters, own, pairs)
     moves = weakest_moves(own, [one for one in changes if one.kind in taught])
@@ -165,7 +165,7 @@ def estimate_by_look(reference: Reference, look: SecondLook, signals: Signals) -
     if copies is None or usual is None:
         return None
     parameters = reference.learned.parameters
-    seen = _for_accuracy(phi(signals.take(look.rows), parameters), view_of(parameters))[1]
+    seen = looks_of(phi(signals.take(look.rows), parameters), view_of(parameters))
     return estimate_by_copy(answers_of(look, signals, copies.recentring), seen, usual, reference.known, copies.judge)
 
 
@@ -239,13 +239,15 @@ def _for_accuracy(scores: Float32s, view: View) -> tuple[Float32s, Float32s]:
     """Signals that risks are computed from, and looks by which images are found alike.
 
     Signals: the output scores, and one distance from clean images in all scores of appearance: with the scores
-    themselves a model knows the twins' directions by heart and is lost in others. Looks: pixel and output scores, in
-    standard deviations, whose large values are compressed.
+    themselves a model knows the twins' directions by heart and is lost in others.
     """
-    centred = scores.astype(np.float64) - view.centre
-    units = centred / view.spread
-    looks = (np.sign(units) * np.log1p(np.abs(units)))[:, view.looks]
-    return _risk_signals(scores, centred, view), looks.astype(np.float32)
+    return _risk_signals(scores, scores.astype(np.float64) - view.centre, view), looks_of(scores, view)
+
+
+def looks_of(scores: Float32s, view: View) -> Float32s:
+    """How images with phi (N, S) look: pixel and output scores (N, Q) in standard deviations, large ones compressed."""
+    units = (scores.astype(np.float64) - view.centre) / view.spread
+    return np.asarray((np.sign(units) * np.log1p(np.abs(units)))[:, view.looks], dtype=np.float32)
 
 
 def _risk_signals(scores: Float32s, centred: Float64s, view: View) -> Float32s:

@@ -11,11 +11,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from drift_detector_pipeline.arrays import Float32s, Labels
+from drift_detector_pipeline.arrays import Float32s, Indices, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
 from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN, Cause, Seen, find_cause
 from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.content import share_of_others
+from drift_detector_pipeline.drift.parts import farthest, parts_of
 from drift_detector_pipeline.drift.permutation import (
     WEIGHTS,
     Labellings,
@@ -63,6 +64,7 @@ class Decision(NamedTuple):
     accuracy: Estimate
     cause: Cause | None = None  # if an inverse told it
     others: float = 0.0  # about which share of the images seems to show something else
+    changed: Indices | None = None  # places of the images that changed, if the others look different; None: no others
 
 
 class Again(NamedTuple):
@@ -107,6 +109,7 @@ class Verdict(NamedTuple):
     p_average: float | None = None  # exact averaged over references; `p` is at least that, see Limits.promise
     strangers: tuple[int, ...] = ()  # places of the images likeliest to be of no known class, likeliest first
     images_for_strangers: int | None = None  # so many, as these are, would show it; None: no lean that way, or no hope
+    apart: int | None = None  # so many images changed, and the others look different; None: there is no such gap
 
     @property
     def worth(self) -> Estimate | None:
@@ -157,17 +160,20 @@ def decide(
     another mix of classes alone it is led astray by up to ten points, and the network itself is not.
     """
     tested = test_window(labellings, scores, predicted)
-    looks, left_out, cause, others = None, list[int](), None, 0.0
+    looks, left_out, cause, others, changed = None, list[int](), None, 0.0, None
     accuracy = estimate(evidence_of(scores, reference.learned), reference.known, reference.learned.accuracy)
     if tested.p <= limits.alpha:  # it explains a notice and would be most of what a quiet verdict costs
         before, now = (reference.scores, reference.predicted), (scores, predicted)
         looks, left_out = appearance(before, now, labellings.scale, EXPLAINING)
-        if again := ask_again(looks is None or looks <= CHANGED):
+        if looks_changed := looks is None or looks <= CHANGED:
+            changed = _changed(reference, scores)
+        if again := ask_again(looks_changed):
             accuracy, cause = again
         others = 0.0 if cause else _share_of_others(reference, scores, predicted)
         if others and accuracy.known:
             accuracy = _doubted(accuracy, others, reference.known.accuracy)
-    return Decision(level_of(tested.p, accuracy.likely_loss, limits), tested, looks, left_out, accuracy, cause, others)
+    level = level_of(tested.p, accuracy.likely_loss, limits)
+    return Decision(level, tested, looks, left_out, accuracy, cause, others, changed)
 
 
 def judge(
@@ -180,13 +186,14 @@ def judge(
     ask_again: AskAgain = lambda looks_changed: None,
 ) -> Verdict:
     """Judge a window as `decide` does, and say why."""
-    level, tested, looks, left_out, accuracy, cause, others = decide(
+    level, tested, looks, left_out, accuracy, cause, others, changed = decide(
         reference, labellings, scores, predicted, limits, ask_again
     )
     mix = class_shares(reference.predicted, classes), class_shares(predicted, classes)
     carriers = _carriers(reference, labellings.scale, scores)
     if level != "quiet":
-        cause = cause or _cause(reference, scores, predicted, classes)
+        own = slice(None) if changed is None else changed
+        cause = cause or _cause(reference, scores[own], predicted[own], classes)
     if others and cause is not None and (cause.kind == UNKNOWN or cause.second):
         cause = Cause(CONTENT, None, 0.0, cause.far, cause.alternatives)
     moved = shifts(reference.scores, scores, labellings.scale)
@@ -201,7 +208,13 @@ def judge(
         cause=cause,
         p_average=tested.p_average, strangers=_strangers(scores),
         images_for_strangers=_images_for_strangers(reference, scores, tested.p_values["strangers"], limits),
+        apart=None if changed is None else len(changed),
     )  # fmt: skip
+
+
+def _changed(reference: Reference, scores: Float32s) -> Indices | None:
+    parts = parts_of(reference, scores)
+    return None if len(parts) == 1 else farthest(parts, scores, reference)
 
 
 def _strangers(scores: Float32s) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from drift_detector_pipeline.drift.permutation import STATISTICS
 from drift_detector_pipeline.drift.verdict import CERTAIN, Channel, Verdict
 
 _INVERSE = ("confidence", "margin", "feature_norm")  # scores that fall as mistakes and novelty become likelier
+_LATER = ("apart",)  # parts of a verdict that older ones in a log do not have
 _NO_SIDE = ("black_level", "blockiness", "anisotropy", "red_green", "yellow_blue")  # whose sign is not the channel's
 
 
@@ -22,6 +23,8 @@ def summary(verdict: Verdict, things: str = "images") -> list[str]:
     if verdict.p is None or verdict.accuracy is None or verdict.reference_accuracy is None:
         return [f"{verdict.images} {things} are too few to say anything; collect more."]
     words = [f"{_first(verdict, things)} (p = {verdict.p:.3g})."]
+    if verdict.apart:
+        words.append(f"{verdict.apart} of them differ clearly from the others.")
     if verdict.cause is not None:
         words.append(in_words(verdict.cause))
     if verdict.copies:
@@ -65,7 +68,7 @@ def from_json(plain: Mapping[str, Any], likely_loss: float | None) -> Verdict:
 
 def values_of(plain: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     """The parts that verdicts of all kinds have, as they were before they went through JSON."""
-    own = {name: plain[name] for name in fields}
+    own = {name: plain[name] for name in fields if name in plain or name not in _LATER}
     tuples = {name: tuple(value) for name, value in own.items() if isinstance(value, list)}
     mix, cause = own["mix"], own["cause"]
     return own | tuples | {

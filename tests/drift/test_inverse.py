@@ -6,10 +6,13 @@ import torch
 from small_world import SIDE_PX, world
 
 from drift_detector_pipeline.corruptions.faults import apply_fault
+from drift_detector_pipeline.drift import inverse
+from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.detector import DriftDetector
+from drift_detector_pipeline.drift.parts import joined, parts_of
 from drift_detector_pipeline.drift.scores.signals import Outputs
-from drift_detector_pipeline.drift.verdict_words import as_json, summary
+from drift_detector_pipeline.drift.verdict_words import as_json, from_json, summary
 
 SHADE = np.linspace(25, -25, SIDE_PX)[None, :, None, None]  # light comes from above, so that one can see what is turned
 
@@ -67,3 +70,54 @@ def test_no_inverse_explains_ordinary_images_other_mixes_or_other_changes(detect
             fired += bool(verdict.accuracy.undone)
     assert noticed >= 12  # so that there was something to explain
     assert fired == 0
+
+
+def every_third(images, changed_images):
+    return np.where((np.arange(len(images)) % 3 == 0)[:, None, None, None], changed_images, images)
+
+
+def test_of_a_window_of_which_a_third_changed_these_are_counted_and_judged_by_themselves(detector, monkeypatch):
+    images, labels = shaded(120, 4)
+    nothing = np.clip(128 + np.random.default_rng(9).normal(0, 8, images.shape), 0, 255).astype(np.uint8)
+    window = every_third(images, nothing)
+    verdict = detector.check(window)
+    true = float((model(window).logits.numpy().argmax(axis=1) == labels).mean())
+    assert (verdict.apart, verdict.level, verdict.cause.kind) == (40, "alert", "gaussian_noise")
+    assert verdict.accuracy.low <= true <= verdict.accuracy.high
+    assert "40 of them differ clearly from the others." in summary(verdict)
+    assert set(verdict.carriers) <= set(range(0, 120, 3))
+    monkeypatch.setattr(inverse, "parts_of", lambda reference, scores: [np.arange(len(scores))])
+    assert detector.check(window).level == "notice"  # as one window: a loss of 16 points in silence
+
+
+def test_nothing_is_said_of_the_accuracy_on_black_images(detector):
+    images, _ = shaded(120, 5)
+    whole, some = detector.check(np.zeros_like(images)), detector.check(every_third(images, np.zeros_like(images)))
+    assert (whole.level, whole.accuracy.known, whole.accuracy.low, whole.apart) == ("alert", False, 0, None)
+    assert (some.level, some.apart) == ("alert", 40)
+    assert some.accuracy.low <= 2 / 3 and some.accuracy.high - some.accuracy.low >= 0.25
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_images_that_changed_alike_or_not_at_all_are_of_one_part(detector, share):
+    for seed in range(8):
+        images, _ = shaded(64, 20 + seed)
+        for fault in ("inverted", "night", "dark", "zoomed_in"):
+            rows = detector.rows_of(changed(images, fault) if share else images)
+            assert len(parts_of(detector.reference, rows.scores)) == 1
+
+
+def test_estimates_of_parts_add_up_by_their_sizes_and_one_that_is_unknown_stays_in_the_interval():
+    good, none = Estimate(0.9, 0.8, 0.95, 0.01), Estimate(0.5, 0.0, 1.0, 1.0, known=False)
+    both = joined([30, 10], [good, none])
+    assert (both.accuracy, both.low, both.high, both.likely_loss) == pytest.approx((0.8, 0.6, 0.9625, 0.2575))
+    assert both.known and not joined([10, 30], [good, none]).known
+    assert joined([64], [good]) is good
+
+
+def test_a_verdict_that_was_kept_before_parts_were_told_is_read(detector):
+    verdict = detector.check(shaded(48, 6)[0])
+    kept = as_json(verdict)
+    assert from_json(kept, verdict.accuracy.likely_loss) == verdict
+    del kept["apart"]
+    assert from_json(kept, verdict.accuracy.likely_loss).apart is None
