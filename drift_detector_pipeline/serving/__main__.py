@@ -30,7 +30,7 @@ from drift_detector_pipeline.release.artefact import MANIFEST
 from drift_detector_pipeline.serving.admission import Admission
 from drift_detector_pipeline.serving.app import build_app
 from drift_detector_pipeline.serving.asked_for import check_name, check_useful, checkpoint_of
-from drift_detector_pipeline.serving.door import knocked, let_nobody_knock, open_door
+from drift_detector_pipeline.serving.door import close_silent, knocked, let_nobody_knock, open_door
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.following import Followed, open_champion
 from drift_detector_pipeline.serving.keys import keys_of
@@ -45,6 +45,7 @@ _KEPT_S = 75  # an idle connection: longer than load balancers keep theirs, so t
 _ON_THE_WAY_S = 0.1  # a connection that has begun when the door closes is complete by then
 _HEARD_S = 3.0  # who connected just before the door closed has so long to say what it wants
 _MMAP_THRESHOLD, _LARGE_BYTES = -3, 2**20  # M_MMAP_THRESHOLD: what is larger is a mapping of its own
+_HEADER_S = 20.0  # a request's header is complete by then; a body has as long again, see admission.py
 _FINISH_S = 60  # after the door is closed; what is not answered by then is given up
 _OF_THE_ENVIRONMENT = {  # which wins over settings
     "serving.port": "PORT", "serving.database": "DATABASE_URL", "serving.k_frames": "K_FRAMES",
@@ -140,10 +141,12 @@ async def _serve(app: Admission, door: socket.socket, drain_s: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     drain = asyncio.create_task(_drain(app, server, told, drain_s))
+    silent = asyncio.create_task(close_silent(server.server_state.connections, _HEADER_S))
     host, port = door.getsockname()[:2]
     log.info("http://%s:%d answers; http://%s:%d/docs says what may be asked", host, port, host, port)
     await server.serve(sockets=[door])
     drain.cancel()
+    silent.cancel()
 
 
 async def _drain(app: Admission, server: uvicorn.Server, told: asyncio.Event, drain_s: float) -> None:

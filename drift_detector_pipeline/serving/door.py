@@ -1,13 +1,17 @@
-"""A listening socket that can be closed without losing anybody: what the kernel connected is accepted first.
+"""A listening socket that can be closed without losing anybody, and nobody may stand in the door for ever.
 
 In: an address. Out: a socket for uvicorn; at the end, whoever had been connected and not accepted. The kernel completes
 connections by itself; a client that is connected when the socket closes has often sent its request, and is reset.
 """
 
+import asyncio
 import contextlib
 import ctypes
 import socket
 import struct
+from collections.abc import Collection
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from drift_detector_pipeline.errors import ConfigError
 
@@ -48,3 +52,26 @@ def knocked(door: socket.socket) -> list[socket.socket]:
         while True:
             found.append(door.accept()[0])
     return found
+
+
+async def close_silent(connections: Collection[Any], wait_s: float) -> None:
+    """Close uvicorn's connections on which nothing was asked within `wait_s`; never ends by itself.
+
+    uvicorn waits for ever for the rest of a header, and whoever sends a byte a minute on many connections takes all
+    that the system has. It ends by itself only those that wait for a further request of which nothing came yet.
+    """
+    since: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+    while True:
+        await asyncio.sleep(wait_s / 8)
+        now = asyncio.get_running_loop().time()
+        for one in list(connections):
+            if _is_served(one):
+                since.pop(one, None)
+            elif now - since.setdefault(one, now) >= wait_s:
+                one.transport.close()
+
+
+def _is_served(connection: Any) -> bool:
+    """Whether a request is being answered, or uvicorn waits for the next one and will end that by itself."""
+    answering = connection.cycle is not None and not connection.cycle.response_complete
+    return answering or connection.timeout_keep_alive_task is not None
