@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 BATCH = 16  # images of every forward pass, see `_part`
-PRIOR = 16  # images that a network's own statistics count for where a copy adapts to others
+PRIOR = 2  # images that a network's own statistics count for where a copy adapts to others
 
 
 class Layers(NamedTuple):
