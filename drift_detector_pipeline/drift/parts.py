@@ -50,7 +50,9 @@ def joined(sizes: Sequence[int], found: Sequence[Estimate]) -> Estimate:
     shares = np.array(sizes) / sum(sizes)
     values = [[one.accuracy, one.low, one.high, one.likely_loss] for one in found]
     accuracy, low, high, loss = (shares @ np.array(values)).tolist()
-    return Estimate(accuracy, low, high, loss, known=float(shares @ [one.known for one in found]) > 0.5, by_copy=True)
+    known = float(shares @ [one.known for one in found]) > 0.5
+    undone = next((one.undone for one in found if one.undone), "")
+    return Estimate(accuracy, low, high, loss, known, by_copy=not undone, undone=undone)
 
 
 def _cut(units: Float64s, places: Indices, cuts: int) -> list[Indices]:

@@ -113,6 +113,8 @@ def test_estimates_of_parts_add_up_by_their_sizes_and_one_that_is_unknown_stays_
     assert (both.accuracy, both.low, both.high, both.likely_loss) == pytest.approx((0.8, 0.6, 0.9625, 0.2575))
     assert both.known and not joined([10, 30], [good, none]).known
     assert joined([64], [good]) is good
+    mended = joined([30, 10], [good, none._replace(undone="inverted")])  # so that a log knows where its cause is from
+    assert (mended.undone, mended.by_copy, both.by_copy) == ("inverted", False, True)
 
 
 def test_a_verdict_that_was_kept_before_parts_were_told_is_read(detector):
