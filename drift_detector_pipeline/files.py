@@ -21,7 +21,7 @@ from drift_detector_pipeline.stopped import held_back
 _Cell = TypeVar("_Cell")
 # Also as wide characters, which spreadsheets of East Asia take for the same.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_SEAL = "facts_sha256"
+SEAL = "facts_sha256"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -117,14 +117,14 @@ def write_json(path: Path, value: Any) -> None:
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
     """`values`, as JSON has them, and a hash of them all."""
-    own = {name: value for name, value in values.items() if name != _SEAL}
-    return own | {_SEAL: _hash_of(own)}
+    own = {name: value for name, value in values.items() if name != SEAL}
+    return own | {SEAL: _hash_of(own)}
 
 
 def is_as_sealed(values: Mapping[str, Any]) -> bool:
     """Whether JSON that was read is what `sealed` gave; so is what was written before there were seals."""
-    own = {name: value for name, value in values.items() if name != _SEAL}
-    return _SEAL not in values or values[_SEAL] == _hash_of(own)
+    own = {name: value for name, value in values.items() if name != SEAL}
+    return SEAL not in values or values[SEAL] == _hash_of(own)
 
 
 def _hash_of(values: Mapping[str, Any]) -> str:
