@@ -96,16 +96,31 @@ def test_a_word_outside_args_is_refused_by_name(word: str, target: str) -> None:
 
 @needs_clone
 @pytest.mark.parametrize(
-    ("target", "words", "key"),
+    ("words", "signs", "checks"),
     [
-        ("sign", [], ".ssh/id_ed25519"),
-        ("check_signature", [], ".ssh/id_ed25519.pub"),
-        ("check_signature", ["KEY=/x/theirs.pub"], "/x/theirs.pub"),
-        ("check_signature", ["KEY="], ""),
+        ([], "/x/.ssh/id_ed25519", "/x/.ssh/id_ed25519.pub"),
+        (["KEY=/x/a $b.pub"], "/x/a $b.pub", "/x/a $b.pub"),
+        (["KEY="], "", ""),
     ],
 )
-def test_the_key_that_checks_is_the_public_one_unless_one_is_named(target: str, words: list[str], key: str) -> None:
-    assert make(target, *words, HOME="/x").stdout.rstrip().endswith(f'{key}"')
+def test_the_key_that_checks_is_the_public_one_unless_one_is_named(words: list[str], signs: str, checks: str) -> None:
+    assert make("sign", *words).stdout.rstrip().endswith('sign "$RUN" "$KEY"')
+    assert make("check_signature", *words).stdout.rstrip().endswith('check "$RUN" "$PUBLIC_KEY"')
+    command = ["make", "--no-print-directory", "--eval", "probe: ; @printenv KEY PUBLIC_KEY", "probe", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "HOME": "/x"})
+    assert done.stdout == f"{signs}\n{checks}\n"
+
+
+@needs_clone
+def test_no_recipe_lets_the_shell_read_the_name_of_a_run() -> None:
+    """As text between quotes, `a$b` would be another run, and `$(...)` a command."""
+    recipes = (ROOT / "Makefile").read_text() + (ROOT / "docker.mk").read_text()
+    for name in ("RUN", "KEY", "SIGNED_BY", "IMAGES", "VERSION", "WHY", "FROM", "FILE", "BASKET", "SOURCE"):
+        assert f'"$({name})"' not in recipes
+    shown = make("evaluate", "RUN=outputs/a b$(id)").stdout
+    assert shown.rstrip().endswith('evaluate "$RUN"')
+    command = ["make", "--no-print-directory", "--eval", "probe: ; @printenv RUN", "probe", "RUN=outputs/a b$(id)"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout == "outputs/a b$(id)\n"
 
 
 @needs_clone

@@ -180,6 +180,8 @@ def _check_sizes(path: Path, state: Mapping[str, torch.Tensor], make: Callable[[
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        return ModelError(f"{path}: weights are read only where all names are UTF-8; rename or move its folder")
     reason = what_else(first_bytes(path)) if path.is_file() else "it is a folder"
     return ModelError(
         f"{path}: damaged, or not written by this pipeline ({reason or f'{type(error).__name__}: {error}'})"
