@@ -370,8 +370,11 @@ lock: ## Write the three locks again from pyproject.toml, with the newest versio
 	.venv-lock/bin/uv pip compile pyproject.toml $(LOCK) --extra serve --extra postgres --constraint requirements-dev.txt --output-file requirements-serve.txt
 	rm -rf .venv-lock
 
+# Where a kill leaves what is half made; half a video is gone on with.
+PLACES = $(wildcard data models outputs reports)
 clean: ## Remove caches and partial files; data, runs and the environment stay
-	rm -rf site .coverage .mypy_cache .pytest_cache .ruff_cache data/processed/.*.partial data/processed/.*.old data/raw/*.part
+	rm -rf site .coverage .mypy_cache .pytest_cache .ruff_cache data/processed/.*.old data/raw/*.part
+	$(if $(PLACES),find -H $(PLACES) \( -name '.*.partial' ! -name '.video_*' -o -name '.heal-*' -o -name '.retrain-*' \) -prune -exec rm -rf {} +)
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 help: ## Show this text

@@ -87,7 +87,7 @@ def convert(source: Path, to: str, out: Path | None = None, layout: str | None =
         raise DataError(f"{source}: no such file or folder; make convert FROM=PATH takes an archive or a folder")
     name = source.name.partition(".")[0] if source.is_file() else source.resolve().name
     out = out or Path("data/raw") / f"{name}_{to}"
-    with _new_folder(out) as folder, tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as unpacked:
+    with _new_folder(out) as folder, tempfile.TemporaryDirectory(".partial", ".", out.parent) as unpacked:
         if source.is_file():
             extract(source, Path(unpacked))
         read = survey(Path(unpacked) if source.is_file() else source, source)

@@ -1,6 +1,7 @@
 """The words of a command, sorted in one place."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -140,3 +141,25 @@ def test_a_dollar_in_words_and_images_is_a_dollar(way: str) -> None:
     surroundings = os.environ | ({} if words else given)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=surroundings)
     assert done.stdout == "$5/*.jpg\n"
+
+
+@needs_clone
+def test_clean_removes_what_a_kill_has_left_and_nothing_that_is_whole(tmp_path: Path) -> None:
+    for file in ("Makefile", "docker.mk"):
+        shutil.copy(ROOT / file, tmp_path)
+    half = [
+        "outputs/a/predictions/.1.partial",
+        "outputs/a/evaluation/.val.partial",
+        "data/raw/.x.y.partial",
+        "models/.heal-a",
+    ]
+    whole = [
+        "outputs/a/predictions/1",
+        "data/processed/x.partial",
+        "models/.artefact.old",
+        "outputs/a/.video_1.partial",
+    ]
+    for folder in [*half, *whole]:
+        (tmp_path / folder).mkdir(parents=True)
+    subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, check=True)
+    assert [folder for folder in [*half, *whole] if (tmp_path / folder).exists()] == whole
