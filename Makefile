@@ -76,7 +76,7 @@ UV := $(shell command -v uv 2>/dev/null)
 BY_UV = $${PIP_INDEX_URL:+env UV_DEFAULT_INDEX="$$PIP_INDEX_URL"} $(UV) pip install --quiet --compile-bytecode --python $(PYTHON)
 install = $(if $(UV),$(BY_UV) $1 || { echo "uv could not install this; pip tries" >&2; $(PIP) $1; },$(PIP) $1)
 # .env is optional; quotes are tolerated, and what is already set wins.
-ENVIRONMENT = $(if $(wildcard .env),$(VENV)/bin/dotenv --file .env run --no-override --)
+ENVIRONMENT = $(if $(wildcard .env),$(PYTHON) -m drift_detector_pipeline.dot_env)
 MODULE = $(ENVIRONMENT) $(PYTHON) -m drift_detector_pipeline
 # The shell would stumble over interval(1e-4,1e-1): parentheses are escaped, unless ARGS brings quotes of its own.
 OPEN := (

@@ -18,6 +18,7 @@ The ground:
     meant            the setting that a word means which is none
     conf_files       conf/*.yaml as people leave them
     config           conf/*.yaml and overrides -> checked settings
+    dot_env          .env -> variables of a command
     commands         the words of a command that are no settings
     cluster          work on many machines, by Ray
     pages            self-contained HTML pages
