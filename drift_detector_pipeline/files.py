@@ -25,7 +25,16 @@ SEAL = "facts_sha256"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step: a reader, or a kill, sees the old file or the new one."""
+    """Replace `path` by `content` in one step: a reader, or a kill, sees the old file or the new one.
+
+    A device, such as /dev/stdout, stays one and is written to. Raises IsADirectoryError for a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.absolute().parent == Path("/dev") or (path.exists() and not path.is_file()):
+        with disk_full_explained(path):
+            path.write_bytes(content)
+        return
     partial = path.with_name(f".{path.name}.partial")
     with disk_full_explained(path):
         try:
