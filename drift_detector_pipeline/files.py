@@ -207,6 +207,15 @@ def held_alone(path: Path) -> Iterator[bool]:
         yield alone
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether all names in `path` are UTF-8, without which no weights are read."""
+    try:
+        str(path.absolute()).encode()
+        return True
+    except UnicodeEncodeError:
+        return False
+
+
 def is_there(path: Path) -> bool:
     """Whether there is a file or a folder, also if `path` is longer than a name may be, as several in one word are."""
     try:
