@@ -18,6 +18,7 @@ FILE ?=
 ENGINE ?=
 CAUSE ?=
 SEVERITY ?=
+SIGNED_BY ?=
 KEY ?= $(HOME)/.ssh/id_ed25519
 CI_MODE ?= false
 WANDB_API_KEY ?=
@@ -34,7 +35,13 @@ override SOURCE := $(value SOURCE)
 override BASKET := $(value BASKET)
 override FILE := $(value FILE)
 override CAUSE := $(value CAUSE)
-export FROM TO IMAGES VIDEO VERSION WHY ALARM SOURCE HOURS BASKET FILE CAUSE
+override SIGNED_BY := $(value SIGNED_BY)
+# The key that checks a signature is the public one, unless one is named.
+PUBLIC_KEY := $(if $(filter file,$(origin KEY)),$(KEY).pub,$(value KEY))
+ifneq ($(origin KEY),file)
+override KEY := $(value KEY)
+endif
+export RUN KEY PUBLIC_KEY SIGNED_BY FROM TO IMAGES VIDEO VERSION WHY ALARM SOURCE HOURS BASKET FILE CAUSE SEVERITY
 
 # Without quotes around ARGS make would take its other words for variables that nobody reads. Variables of make have
 # capitals only.
@@ -69,7 +76,7 @@ UV := $(shell command -v uv 2>/dev/null)
 BY_UV = $${PIP_INDEX_URL:+env UV_DEFAULT_INDEX="$$PIP_INDEX_URL"} $(UV) pip install --quiet --compile-bytecode --python $(PYTHON)
 install = $(if $(UV),$(BY_UV) $1 || { echo "uv could not install this; pip tries" >&2; $(PIP) $1; },$(PIP) $1)
 # .env is optional; quotes are tolerated, and what is already set wins.
-ENVIRONMENT = $(if $(wildcard .env),$(VENV)/bin/dotenv --file .env run --no-override --)
+ENVIRONMENT = $(if $(wildcard .env),$(PYTHON) -m drift_detector_pipeline.dot_env)
 MODULE = $(ENVIRONMENT) $(PYTHON) -m drift_detector_pipeline
 # The shell would stumble over interval(1e-4,1e-1): parentheses are escaped, unless ARGS brings quotes of its own.
 OPEN := (
@@ -139,29 +146,29 @@ sweep: $(INSTALLED) ## Try values: ARGS="data=digits training.learning_rate=1e-3
 	@$(MODULE).modeling.sweep $(FOR_THE_SHELL)
 
 reproduce: $(INSTALLED) ## Repeat a finished run and compare the weights: RUN=outputs/DATE/TIME; first check a signature: SIGNED_BY=ID.pub
-	@$(if $(SIGNED_BY),$(MODULE).runs.signature check "$(RUN)" "$(SIGNED_BY)")
-	@$(MODULE).modeling.reproduce $(RUN)
+	@$(if $(SIGNED_BY),$(MODULE).runs.signature check "$$RUN" "$$SIGNED_BY")
+	@$(MODULE).modeling.reproduce "$$RUN"
 
 evaluate: $(INSTALLED) ## Measure accuracy, as numbers and one page: RUN=outputs/DATE/TIME ARGS="split=val weights=best"
-	@$(MODULE).modeling.evaluate "$(RUN)" $(ARGS)
+	@$(MODULE).modeling.evaluate "$$RUN" $(ARGS)
 
 predict: $(INSTALLED) ## Label images: RUN=outputs/DATE/TIME IMAGES="photos/*.jpg", a folder or an archive; or VIDEO=street.mp4; ENGINE=ray
-	@$(if $(VIDEO),$(MODULE).video "$(RUN)" "$$VIDEO",$(MODULE).modeling.predict "$(RUN)" "$$IMAGES" $(BY_ENGINE)) $(ARGS)
+	@$(if $(VIDEO),$(MODULE).video "$$RUN" "$$VIDEO",$(MODULE).modeling.predict "$$RUN" "$$IMAGES" $(BY_ENGINE)) $(ARGS)
 
 summary: $(INSTALLED) ## Combine finished runs into one JSON with mean and spread: ARGS="reports/NAME.json RUN RUN"
 	@$(MODULE).modeling.summary $(ARGS)
 
 known_bits: $(INSTALLED) ## Record the hash of a run's weights on this processor, to compare with others: RUN=outputs/DATE/TIME
-	@$(MODULE).runs.known_bits $(RUN)
+	@$(MODULE).runs.known_bits "$$RUN"
 
 profile: process_data ## Show where a training step's time goes; settings as for train: ARGS="+experiment=imagenette_fast"
 	@$(MODULE).modeling.profile $(ARGS)
 
 tensorboard: $(INSTALLED) ## Show curves and profiles in the browser, for RUN=outputs/DATE/TIME or all runs
-	@test -d "$(or $(RUN),outputs)" || { echo "error: $(or $(RUN),outputs): no such folder; train first: make train" >&2; exit 1; }
+	@test -d "$${RUN:-outputs}" || { echo "error: $${RUN:-outputs}: no such folder; train first: make train" >&2; exit 1; }
 	@$(PYTHON) -c 'import torch_tb_profiler' 2>/dev/null || \
 		echo "curves only: what shows profiles, torch-tb-profiler, is missing; this adds it: make requirements_dev" >&2
-	@TORCH_PROFILER_LOG_LEVEL=WARNING $(PYTHON) -m tensorboard.main --logdir "$(or $(RUN),outputs)" $(ARGS)
+	@TORCH_PROFILER_LOG_LEVEL=WARNING $(PYTHON) -m tensorboard.main --logdir "$${RUN:-outputs}" $(ARGS)
 
 bench: $(INSTALLED) ## Measure training speed on this machine: reports/training_speed.json
 	@$(MODULE).proof.training_speed $(ARGS)
@@ -193,35 +200,35 @@ include docker.mk
 ##@ Drift
 .PHONY: drift_demo drift_reference drift watch drift_study cause_study bench_drift corruptions
 drift_demo: $(INSTALLED) ## See drift detection in one picture (a fault, fog, unseen content), on the newest run or on digits
-	@$(MODULE).drift.demo "$(RUN)" $(ARGS)
+	@$(MODULE).drift.demo "$$RUN" $(ARGS)
 
 drift_reference: $(INSTALLED) ## Learn what a run's usual images look like: RUN=outputs/DATE/TIME
-	@$(MODULE).cli drift-reference "$(RUN)" $(ARGS)
+	@$(MODULE).cli drift-reference "$$RUN" $(ARGS)
 
 # Statuses 3, 4 and 5 are verdicts: notice, alert, too few images. Ask the module itself to act on them.
 A_VERDICT_IS_SUCCESS = || case $$? in 3|4|5) ;; *) exit 1;; esac
 drift: $(INSTALLED) ## Check whether images look like the usual ones, and estimate the accuracy on them: IMAGES=FOLDER RUN=...
-	@$(MODULE).cli drift "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
+	@$(MODULE).cli drift "$$RUN" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
 
 watch: $(INSTALLED) ## Watch a folder for new images and drift, until stopped: IMAGES=FOLDER RUN=outputs/DATE/TIME
-	@$(MODULE).drift.watch "$(RUN)" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
+	@$(MODULE).drift.watch "$$RUN" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
 
 drift_study: $(INSTALLED) ## Measure how often drift is found or falsely reported, and how far accuracy estimates are off: reports/
-	@$(MODULE).proof.study "$(RUN)" $(ARGS)
+	@$(MODULE).proof.study "$$RUN" $(ARGS)
 
 cause_study: $(INSTALLED) ## Measure how often the cause of a drift is named correctly: reports/
-	@$(MODULE).proof.cause_study "$(RUN)" $(ARGS)
+	@$(MODULE).proof.cause_study "$$RUN" $(ARGS)
 
 bench_drift: $(INSTALLED) ## Measure the time of a verdict, compared with inference: reports/drift_cost.json
 	@$(MODULE).proof.drift_cost
 
 corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them; with RUN=outputs/DATE/TIME also the accuracy they cost
-	@$(MODULE).proof.corruption_sheet "$(RUN)" $(ARGS)
+	@$(MODULE).proof.corruption_sheet "$$RUN" $(ARGS)
 
 ##@ Serving
 .PHONY: export serve load_test log_export
 export: $(INSTALLED) ## Pack a finished run into one folder that needs no PyTorch: RUN=... ARGS="export.precision=int8"
-	@$(MODULE).release.export "$(RUN)" $(ARGS)
+	@$(MODULE).release.export "$$RUN" $(ARGS)
 
 serve: $(INSTALLED) ## Answer requests over HTTP and watch for drift, until stopped: ARGS="serving.port=8001 export.path=FOLDER"
 	@$(MODULE).serving $(ARGS)
@@ -248,7 +255,7 @@ silence: $(INSTALLED) ## Send no alarms of a source for a while; they are still 
 	@$(MODULE).lifecycle.watching.alarm_desk silence "source=$$SOURCE" "hours=$$HOURS" "why=$$WHY" $(ARGS)
 
 basket: $(INSTALLED) ## Collect images worth labelling in a folder: ALARM=7 IMAGES=FOLDER, or SOURCE=gate-3
-	@$(MODULE).lifecycle.labelling.basket "$$IMAGES" $(if $(ALARM),alarm=$(ALARM)) $(if $(SOURCE),source=$(SOURCE)) $(ARGS)
+	@$(MODULE).lifecycle.labelling.basket "$$IMAGES" $(if $(ALARM),"alarm=$$ALARM") $(if $(SOURCE),"source=$$SOURCE") $(ARGS)
 
 label: $(INSTALLED) ## Label a basket in the browser, one key per image: BASKET=data/baskets/DATE_TIME, or the newest
 	@$(MODULE).lifecycle.labelling.label "$$BASKET" $(ARGS)
@@ -256,7 +263,7 @@ label: $(INSTALLED) ## Label a basket in the browser, one key per image: BASKET=
 labels: $(INSTALLED) ## Read labels and report how accurate the model was: FILE=basket.csv, or a file of Label Studio or CVAT
 	@$(MODULE).lifecycle.labelling.labels "$$FILE" "$$BASKET" $(ARGS)
 
-OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),severity=$(SEVERITY))
+OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),"severity=$$SEVERITY")
 heal: $(INSTALLED) ## Adapt the model to recent images without labels, as a new version: ALARM=7, or IMAGES=FOLDER CAUSE=fog SEVERITY=3
 	@$(MODULE).lifecycle.mending.heal "$$VERSION" "$$IMAGES" $(if $(ALARM),"alarm=$$ALARM") $(OF_CAUSE) $(ARGS)
 
@@ -293,14 +300,14 @@ autopilot: $(INSTALLED) ## Act on open alarms by a policy, and record each decis
 
 simulate_year: $(INSTALLED) ## Simulate a year of changes with the real service, monitor and autopilot: RUN=..., or ARGS="data=digits" for a month
 	@$(if $(filter data=%,$(ARGS)),$(MODULE).dataset $(filter data=%,$(ARGS)))
-	@$(MODULE).proof.year "$(RUN)" $(ARGS)
+	@$(MODULE).proof.year "$$RUN" $(ARGS)
 
 ##@ Documents
 card: $(INSTALLED) ## Write a model card for a finished run: RUN=outputs/DATE/TIME
-	@$(MODULE).modeling.card "$(RUN)" $(ARGS)
+	@$(MODULE).modeling.card "$$RUN" $(ARGS)
 
 hub_push: $(INSTALLED) ## Upload weights, receipt and card to a private repository on the Hugging Face Hub: RUN=outputs/DATE/TIME ARGS="repo=OWNER/NAME"
-	@$(MODULE).modeling.hub_push "$(RUN)" $(ARGS)
+	@$(MODULE).modeling.hub_push "$$RUN" $(ARGS)
 
 croissant: process_data ## Describe the processed data as Croissant metadata: ARGS="data=cifar10"
 	@$(MODULE).processed.croissant $(ARGS)
@@ -312,10 +319,10 @@ sbom: $(INSTALLED) ## List the locked packages as CycloneDX JSON: reports/sbom.j
 	@$(MODULE).deploy.sbom $(or $(ARGS),reports/sbom.json)
 
 sign: $(INSTALLED) ## Sign a run's receipt (with the hashes of its weights) with an SSH key: RUN=outputs/DATE/TIME KEY=~/.ssh/id_ed25519
-	@$(MODULE).runs.signature sign "$(RUN)" "$(KEY)"
+	@$(MODULE).runs.signature sign "$$RUN" "$$KEY"
 
 check_signature: $(INSTALLED) ## Check that receipt and weights are as the owner of a key signed them: RUN=outputs/DATE/TIME KEY=~/.ssh/id_ed25519.pub
-	@$(MODULE).runs.signature check "$(RUN)" "$(if $(filter file,$(origin KEY)),$(KEY).pub,$(KEY))"
+	@$(MODULE).runs.signature check "$$RUN" "$$PUBLIC_KEY"
 
 ##@ Code
 .PHONY: test lint format docs check check_ray fuzz coverage card hub_push croissant course_report sbom sign check_signature lock clean help
@@ -363,8 +370,11 @@ lock: ## Write the three locks again from pyproject.toml, with the newest versio
 	.venv-lock/bin/uv pip compile pyproject.toml $(LOCK) --extra serve --extra postgres --constraint requirements-dev.txt --output-file requirements-serve.txt
 	rm -rf .venv-lock
 
+# Where a kill leaves what is half made; half a video is gone on with.
+PLACES = $(wildcard data models outputs reports)
 clean: ## Remove caches and partial files; data, runs and the environment stay
-	rm -rf site .coverage .mypy_cache .pytest_cache .ruff_cache data/processed/.*.partial data/processed/.*.old data/raw/*.part
+	rm -rf site .coverage .mypy_cache .pytest_cache .ruff_cache data/processed/.*.old data/raw/*.part
+	$(if $(PLACES),find -H $(PLACES) \( -name '.*.partial' ! -name '.video_*' -o -name '.heal-*' -o -name '.retrain-*' \) -prune -exec rm -rf {} +)
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 help: ## Show this text

@@ -33,14 +33,14 @@ COMMAND_shell := bash
 COMMAND_dvc_pull := $(PACKAGE).raw.remote pull
 COMMAND_process_data := $(PACKAGE).dataset
 COMMAND_train := $(PACKAGE).modeling.train
-COMMAND_evaluate = $(PACKAGE).modeling.evaluate "$(RUN)"
-COMMAND_predict = $(PACKAGE).modeling.predict "$(RUN)" "$(IMAGES)"
+COMMAND_evaluate = $(PACKAGE).modeling.evaluate "$$RUN"
+COMMAND_predict = $(PACKAGE).modeling.predict "$$RUN" "$$IMAGES"
 COMMAND_profile := $(PACKAGE).modeling.profile
-COMMAND_drift_reference = $(PACKAGE).drift.build_reference "$(RUN)"
-COMMAND_drift = $(PACKAGE).drift "$(RUN)" "$(IMAGES)"
+COMMAND_drift_reference = $(PACKAGE).drift.build_reference "$$RUN"
+COMMAND_drift = $(PACKAGE).drift "$$RUN" "$$IMAGES"
 COMMAND_test = python -m pytest -o cache_dir=/tmp/pytest $(SIDE_BY_SIDE) -m "" $(BREAKABLE)
 COMMAND_quickstart := $(PACKAGE).quickstart
-COMMAND_receipt = $(PACKAGE).modeling.summary "$(RUN)"
+COMMAND_receipt = $(PACKAGE).modeling.summary "$$RUN"
 
 # Of the tests what an image can break: decoders, downloads and archives, the processes and memory that loaders share,
 # credentials, all imports, and the whole road once. `make check` has asked for the rest.
@@ -142,7 +142,7 @@ docker_smoke: ## Download the data if there is a key, then train briefly, in the
 	@$(MAKE) --silent docker_train ARGS="$(or $(ARGS),$(SMOKE))"
 
 receipt: $(INSTALLED) ## Print a finished run as Markdown, or append it to the file MARKDOWN: RUN=outputs/DATE/TIME
-	@$(MODULE).modeling.summary "$(RUN)" $(TO_MARKDOWN)
+	@$(MODULE).modeling.summary "$$RUN" $(TO_MARKDOWN)
 
 RUNS := $(addprefix docker_,shell dvc_pull process_data train evaluate predict profile drift_reference drift test \
 	quickstart receipt)

@@ -16,7 +16,9 @@ The ground:
     settings_in_use  what can be set of a model in use
     settings         ... and all else, with types, ranges and meanings
     meant            the setting that a word means which is none
+    conf_files       conf/*.yaml as people leave them
     config           conf/*.yaml and overrides -> checked settings
+    dot_env          .env -> variables of a command
     commands         the words of a command that are no settings
     cluster          work on many machines, by Ray
     pages            self-contained HTML pages

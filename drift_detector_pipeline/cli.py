@@ -14,9 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from dotenv import load_dotenv
-
 from drift_detector_pipeline.commands import read_command
+from drift_detector_pipeline.dot_env import set_variables
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.modeling.named import check_images, check_run, check_weights
 from drift_detector_pipeline.stopped import call, nothing_made
@@ -197,7 +196,7 @@ def _check_paths(name: str, words: Sequence[str]) -> None:
 
 def _run(command: _Command, words: Sequence[str]) -> int:
     """Run the module as `python -m` would, with .env and what the Makefile sets; return its status."""
-    load_dotenv(".env")
+    set_variables()
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if command.before and (status := call([sys.executable, "-m", f"{_PACKAGE}.{command.before}", *words])):

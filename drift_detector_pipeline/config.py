@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import yaml
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -20,6 +18,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from drift_detector_pipeline.conf_files import composed, conf_file, groups_in, with_defaults
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.meant import FREE_FORM, PATTERNS, as_typed, is_setting, key_meant, meant, value_meant
 from drift_detector_pipeline.settings import Settings, valid_keys
@@ -50,12 +49,12 @@ def load(overrides: Sequence[str]) -> Composed:
     parsed = parse(words)
     for override in parsed:
         _check_word(override, overrides)
-    composed = _compose(words)
-    values, run_folder = _plain(composed)
+    whole = composed(CONF, [f"++{text}" if text.startswith(FREE_FORM) else text for text in words])
+    values, run_folder = _plain(whole)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, lambda key: _origin(key, words, composed))) from error
+        raise ConfigError(_explain(error, lambda key: _origin(key, words, whole))) from error
     return Composed(
         settings,
         list(overrides),
@@ -94,11 +93,7 @@ def load_section(section: type[_Section], words: Sequence[str], values: Mapping[
 
 def group_choices() -> dict[str, list[str]]:
     """The configuration groups, each with the names of its files."""
-    return {
-        folder.name: sorted(file.stem for file in folder.glob("*.yaml") if not file.stem.startswith("_"))
-        for folder in sorted(CONF.iterdir())
-        if folder.is_dir()
-    }
+    return groups_in(CONF)
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -121,12 +116,17 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def as_in_a_shell(word: str) -> str:
-    """`word` with the path that it may set in the quotes of Hydra's grammar, if that would read something else.
+    """`word` with the path or file that it may set in the quotes of Hydra's grammar, if that would read something else.
 
-    So brackets, commas, `=` and letters of any script may stand in paths as they are; `~/` is the home folder.
+    So brackets, commas, `=` and letters of any script may stand in paths as they are; `~/` is the home folder. A file
+    of a group may be called 2024 or true.
     """
     value = word.partition("=")[2]
-    if _key(word) not in PATHS or value.startswith(('"', "'")) or (value == value.strip() and _is_text(word)):
+    if (
+        (_key(word) not in PATHS and not _is_choice(_key(word), value))
+        or value.startswith(('"', "'"))
+        or (value == value.strip() and _is_text(word))
+    ):
         return word
     path = str(Path(value).expanduser()) if value.startswith("~/") else value
     quoted = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2].replace('"', r"\""), path)
@@ -135,6 +135,10 @@ def as_in_a_shell(word: str) -> str:
 
 def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+")
+
+
+def _is_choice(group: str, name: str) -> bool:
+    return "." not in group and name in group_choices().get(group, ())
 
 
 def _is_text(word: str) -> bool:
@@ -159,6 +163,8 @@ def _check_word(override: Override, words: Sequence[str]) -> None:
         if override.value() not in groups[key]:
             choices = _nearest_first(str(override.value()), groups[key])
             hint = _hint(override, words)
+            if (CONF / key / f"{override.value()}.yml").exists():
+                hint = f"; conf/{key}/{override.value()}.yml must end in .yaml"
             raise ConfigError(f"{key}={override.value()}: no such file in conf/{key}/; choose from {choices}{hint}")
         if key == "experiment" and not override.is_add():
             raise ConfigError(f"experiments are added with a plus: +experiment={override.value()}")
@@ -191,25 +197,16 @@ def _valid_ones(key: str) -> str:
     return f"the nearest valid keys: {_nearest_first(key, everything, 8)}"
 
 
-def _compose(overrides: Sequence[str]) -> DictConfig:
-    added = [f"++{text}" if text.startswith(FREE_FORM) else text for text in overrides]
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("config", added, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot compose conf/config.yaml: {str(error).strip()}") from error
-
-
-def _plain(composed: DictConfig) -> tuple[dict[str, object], Path]:
+def _plain(whole: DictConfig) -> tuple[dict[str, object], Path]:
     """Nested dictionaries with interpolations resolved, and the run folder, all that is needed of hydra's own part."""
     try:
         plain = {
             name: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
             if OmegaConf.is_config(value)
             else value
-            for name, value in ((name, composed[name]) for name in map(str, composed) if name != "hydra")
+            for name, value in ((name, whole[name]) for name in map(str, whole) if name != "hydra")
         }
-        return plain, Path(composed.hydra.run.dir)
+        return plain, Path(whole.hydra.run.dir)
     except MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key}: a value is needed; pass {error.full_key}=VALUE") from error
     except (OmegaConfBaseException, ValueError) as error:
@@ -224,14 +221,7 @@ def _value(override: Override) -> object:
 
 
 def _file(name: str) -> dict[str, object]:
-    try:
-        return _resolved(OmegaConf.load(CONF / name))
-    except (OSError, yaml.YAMLError) as error:
-        if not CONF.is_dir():
-            raise ConfigError(
-                f"{CONF}: no settings there; they lie in a clone, beside the package: pip install -e . in it"
-            ) from error
-        raise ConfigError(f"cannot read conf/{name}: {str(error).strip()}") from error
+    return _resolved(conf_file(CONF, name))
 
 
 def _resolved(config: Any) -> dict[str, object]:
@@ -257,13 +247,25 @@ def _explain(error: ValidationError, origin: Callable[[str], str], section: str 
 
 def _reason(problem: ErrorDetails, key: str) -> str:
     if problem["type"] == "extra_forbidden":
-        return f"no such key; {_valid_ones(key)}"
+        return f"no such key; {_as_in_a_file(key) or _valid_ones(key)}"
     if problem["type"] == "missing":
-        return f"a value is needed; pass {key}=VALUE"
+        base = "_base" if (CONF / key.split(".")[0] / "_base.yaml").exists() else "default"
+        return f"a value is needed; pass {key}=VALUE, or let the file begin with defaults: [{base}, _self_]"
     expected = f"should be {patterned}" if (patterned := PATTERNS.get(key)) else problem["msg"]
     choices = re.findall(r"'([^']+)'", str(problem.get("ctx", {}).get("expected", "")))
     value = value_meant(key, problem["input"], choices)
     return f"{expected}, got {problem['input']!r}" + (f"; did you mean {key}={value}?" if value else "")
+
+
+def _as_in_a_file(key: str) -> str:
+    """How a file says what is right on the command line; empty where that is no better."""
+    if key == "experiment":
+        return "the first line of an experiment's file is `# @package _global_`"
+    return (
+        f"in a file each part stands indented below the one before: {' > '.join(key.split('.'))}"
+        if is_setting(key)
+        else ""
+    )
 
 
 def _known_part(location: tuple[int | str, ...]) -> list[str]:
@@ -276,15 +278,17 @@ def _known_part(location: tuple[int | str, ...]) -> list[str]:
     return parts
 
 
-def _origin(key: str, overrides: Sequence[str], composed: DictConfig) -> str:
+def _origin(key: str, overrides: Sequence[str], whole: DictConfig) -> str:
     """The place a value came from: the command line or a file below conf/."""
     given = {override.key_or_group for override in parse(overrides)} - set(group_choices())
     if any(f"{key}.".startswith(f"{name}.") for name in given):
         return _GIVEN
-    choices, section = composed.hydra.runtime.choices, key.split(".")[0]
-    files = [f"{group}/{choices[group]}.yaml" for group in ("experiment", section) if choices.get(group)]
-    shared = (f"{section}/_base.yaml", f"{section}/default.yaml", "config.yaml")
-    files += [file for file in shared if (CONF / file).exists()]
+    choices, section = whole.hydra.runtime.choices, key.split(".")[0]
+    if key in choices:
+        return f"in conf/{key}/{choices[key]}.yaml"
+    files = [f"experiment/{choices.experiment}.yaml"] if choices.get("experiment") else []
+    files += with_defaults(CONF, f"{section}/{choices[section]}.yaml") if choices.get(section) else []
+    files.append("config.yaml")
     assignment = re.compile(rf"^[^#\n]*\b{re.escape(key.rsplit('.', 1)[-1])}\s*:", re.MULTILINE)
     naming = [file for file in files if assignment.search((CONF / file).read_text(encoding="utf-8"))]
     return "in conf/" + (naming or files)[0]

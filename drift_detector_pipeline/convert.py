@@ -62,7 +62,7 @@ class Converted(NamedTuple):
 def main() -> int:
     """Convert what the words name: FROM TO, format=voc, out=PATH."""
     set_up_logging()
-    words = [word.removeprefix("data.") for word in sys.argv[1:]]
+    words = [word.removeprefix("data.") if word.startswith("data.format=") else word for word in sys.argv[1:]]
     pairs = [word.partition("=") for word in words]
     own = {key: value for key, _, value in pairs if key in ("format", "out") and value}
     source, to, *others = [word for word in words if word.partition("=")[0] not in own] + ["", ""]
@@ -87,7 +87,7 @@ def convert(source: Path, to: str, out: Path | None = None, layout: str | None =
         raise DataError(f"{source}: no such file or folder; make convert FROM=PATH takes an archive or a folder")
     name = source.name.partition(".")[0] if source.is_file() else source.resolve().name
     out = out or Path("data/raw") / f"{name}_{to}"
-    with _new_folder(out) as folder, tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as unpacked:
+    with _new_folder(out) as folder, tempfile.TemporaryDirectory(".partial", ".", out.parent) as unpacked:
         if source.is_file():
             extract(source, Path(unpacked))
         read = survey(Path(unpacked) if source.is_file() else source, source)
@@ -124,8 +124,11 @@ def _new_folder(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial: str | None = None
         try:
-            with held_back():
-                partial = tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
+            try:
+                with held_back():
+                    partial = tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
+            except FileNotFoundError as error:  # as below /proc
+                raise DataError(f"{out}: no folder can be made there; name another: ARGS=out=PATH") from error
             yield Path(partial)
             Path(partial).chmod(0o755)
             Path(partial).rename(out)

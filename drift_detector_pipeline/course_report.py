@@ -52,6 +52,8 @@ def main() -> int:
     if len(sys.argv) != 2 or not sys.argv[1]:
         raise ConfigError("course_report needs the report: make course_report FILE=reports/README.md")
     path = Path(sys.argv[1])
+    if path.name == PAGE:
+        raise ConfigError(f"{path}: the page is written there; name the report that it is made from, as README.md")
     text = _read(path)
     found = list(problems(text, path.parent))
     page = path.with_name(PAGE)

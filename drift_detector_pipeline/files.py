@@ -21,11 +21,20 @@ from drift_detector_pipeline.stopped import held_back
 _Cell = TypeVar("_Cell")
 # Also as wide characters, which spreadsheets of East Asia take for the same.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_SEAL = "facts_sha256"
+SEAL = "facts_sha256"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step: a reader, or a kill, sees the old file or the new one."""
+    """Replace `path` by `content` in one step: a reader, or a kill, sees the old file or the new one.
+
+    A device, such as /dev/stdout, stays one and is written to. Raises IsADirectoryError for a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.absolute().parent == Path("/dev") or (path.exists() and not path.is_file()):
+        with disk_full_explained(path):
+            path.write_bytes(content)
+        return
     partial = path.with_name(f".{path.name}.partial")
     with disk_full_explained(path):
         try:
@@ -117,14 +126,14 @@ def write_json(path: Path, value: Any) -> None:
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
     """`values`, as JSON has them, and a hash of them all."""
-    own = {name: value for name, value in values.items() if name != _SEAL}
-    return own | {_SEAL: _hash_of(own)}
+    own = {name: value for name, value in values.items() if name != SEAL}
+    return own | {SEAL: _hash_of(own)}
 
 
 def is_as_sealed(values: Mapping[str, Any]) -> bool:
     """Whether JSON that was read is what `sealed` gave; so is what was written before there were seals."""
-    own = {name: value for name, value in values.items() if name != _SEAL}
-    return _SEAL not in values or values[_SEAL] == _hash_of(own)
+    own = {name: value for name, value in values.items() if name != SEAL}
+    return SEAL not in values or values[SEAL] == _hash_of(own)
 
 
 def _hash_of(values: Mapping[str, Any]) -> str:
@@ -196,6 +205,15 @@ def held_alone(path: Path) -> Iterator[bool]:
         except ImportError:
             pass
         yield alone
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether all names in `path` are UTF-8, without which no weights are read."""
+    try:
+        str(path.absolute()).encode()
+        return True
+    except UnicodeEncodeError:
+        return False
 
 
 def is_there(path: Path) -> bool:

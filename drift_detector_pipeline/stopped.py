@@ -159,7 +159,7 @@ def _asked_to_stop(number: int, frame: FrameType | None) -> None:
     if not first and time.monotonic() - _State.asked_at > _ONE_PRESS_S:
         _leave(
             f"ended at once by a second {_name(number)}: a folder whose name begins with a dot may be left half made; "
-            "the same command makes it anew, and make clean removes it"
+            "the same command makes another, and make clean removes it"
         )
     if first and _State.phase is _Phase.WORKING:
         _mute()

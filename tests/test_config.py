@@ -1,6 +1,7 @@
 """config.py: what is wrong is said before anything starts, with the key, the nearest valid one and the place."""
 
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -328,6 +329,59 @@ def test_a_comment_that_mentions_a_key_is_not_taken_for_its_place(own_conf: Path
 def test_a_file_that_is_no_yaml_is_named(own_conf: Path) -> None:
     spoil(own_conf / "run" / "default.yaml", "seed: [1")
     assert "run/default.yaml" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"# gr\xfc\xdfe\nseed: 0\n", "line 1 is no UTF-8 (byte 0xfc)"),
+        (b"null: 1\n", "Incompatible key type 'NoneType'"),
+        (b"seed: ${nope\n", "no viable alternative"),
+        (b"5\n", "Invalid loaded object type: int"),
+        (b"[" * 3000, "nested too deeply"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_what_stands_there(own_conf: Path, content: bytes, said: str) -> None:
+    (own_conf / "run" / "default.yaml").write_bytes(content)
+    assert refusal().startswith(f"cannot read conf/run/default.yaml: {said}")
+    with pytest.raises(ConfigError, match=re.escape(f"conf/run/default.yaml: {said}")):
+        config.load_section(settings.Run, [])
+
+
+@pytest.mark.parametrize(
+    ("defaults", "said"),
+    [
+        ("defaults: default", "`defaults` is a list"),
+        ("defaults: [mine]", "no file there may name itself"),
+        ("", "conf/model/mine.yaml"),  # and not default.yaml, which it does not begin with
+    ],
+)
+def test_an_own_file_of_a_group_that_begins_wrongly_says_how_it_begins(
+    own_conf: Path, defaults: str, said: str
+) -> None:
+    (own_conf / "model" / "mine.yaml").write_text(f"{defaults}\nname: mlp\n")
+    assert said in refusal("model=mine")
+
+
+def test_an_experiment_says_what_a_file_must_say(own_conf: Path) -> None:
+    mine = own_conf / "experiment" / "mine.yaml"
+    mine.write_text("training: { epochs: 1 }\n")
+    assert "`# @package _global_`" in refusal("+experiment=mine")
+    mine.write_text("# @package _global_\ntraining.epochs: 1\n")
+    assert "training > epochs (in conf/experiment/mine.yaml)" in refusal("+experiment=mine")
+
+
+def test_a_file_of_a_group_may_have_any_name(own_conf: Path) -> None:
+    for name in ("2024", "true", "a=b"):
+        (own_conf / "model" / f"{name}.yaml").write_text("defaults: [default]\nname: mlp\n")
+    (own_conf / "model" / "short.yml").write_text("name: mlp\n")
+    assert {config.load([f"model={name}"]).settings.model.name for name in ("2024", "true", "a=b")} == {"mlp"}
+    assert "short.yml must end in .yaml" in refusal("model=short")
+
+
+def test_a_list_of_defaults_that_was_lost_is_named(own_conf: Path) -> None:
+    (own_conf / "config.yaml").write_text("# nothing\n")
+    assert "The list `defaults` in that file has every group" in refusal("data=digits")
 
 
 def shipped() -> list[list[str]]:

@@ -269,6 +269,8 @@ def test_a_kill_leaves_no_folder_of_that_name(tmp_path: Path, source: Path) -> N
         (["x", "yolo", "out=a", "out=b"], "out=PATH, once each"),
         (["x", "yolo", "out="], "name a source"),
         (["x", "yolo"], "x: no such file or folder"),
+        (["data.zip", "yolo"], "data.zip: no such file or folder"),  # and not zip
+        ([".", "yolo", "out=/proc/boxes"], "/proc/boxes: no folder can be made there"),
     ],
 )
 def test_words_that_say_too_little_are_refused(

@@ -121,6 +121,8 @@ def test_a_file_that_is_no_such_report_is_refused(tmp_path, call_main):
     with pytest.raises(DataError, match="Question 1"):
         questions("# A page")
     assert "FILE=" in call_main("course_report", str(tmp_path / "gone.md")).stderr
+    (page := tmp_path / "report.html").write_text("### Question 1\n> Answer:\nmine\n")
+    assert "the page is written there" in call_main("course_report", str(page)).stderr and "mine" in page.read_text()
     assert as_html("a <b>", tmp_path) == "<p>a &lt;b&gt;</p>"
 
 

@@ -19,7 +19,14 @@ from conftest import ROOT
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import final_name, held_alone, make_folder, new_folder, replaced_folder
+from drift_detector_pipeline.files import (
+    final_name,
+    held_alone,
+    make_folder,
+    new_folder,
+    replaced_folder,
+    write_atomically,
+)
 
 MANY = 16
 HOLD = """import os, sys, time
@@ -80,6 +87,16 @@ def test_a_name_that_was_taken_while_nobody_held_it_is_left_alone(tmp_path: Path
             (partial / "file").touch()
         again.add(final_name(partial))
     assert all([path.name for path in folder.iterdir()] == ["file"] for folder in again)
+
+
+def test_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    held = os.open(pipe, os.O_RDWR)
+    write_atomically(pipe, b"said")
+    assert os.read(held, 4) == b"said" and pipe.is_fifo()
+    os.close(held)
+    with pytest.raises(IsADirectoryError):
+        write_atomically(tmp_path, b"")
 
 
 def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The words of a command, sorted in one place."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -96,16 +97,31 @@ def test_a_word_outside_args_is_refused_by_name(word: str, target: str) -> None:
 
 @needs_clone
 @pytest.mark.parametrize(
-    ("target", "words", "key"),
+    ("words", "signs", "checks"),
     [
-        ("sign", [], ".ssh/id_ed25519"),
-        ("check_signature", [], ".ssh/id_ed25519.pub"),
-        ("check_signature", ["KEY=/x/theirs.pub"], "/x/theirs.pub"),
-        ("check_signature", ["KEY="], ""),
+        ([], "/x/.ssh/id_ed25519", "/x/.ssh/id_ed25519.pub"),
+        (["KEY=/x/a $b.pub"], "/x/a $b.pub", "/x/a $b.pub"),
+        (["KEY="], "", ""),
     ],
 )
-def test_the_key_that_checks_is_the_public_one_unless_one_is_named(target: str, words: list[str], key: str) -> None:
-    assert make(target, *words, HOME="/x").stdout.rstrip().endswith(f'{key}"')
+def test_the_key_that_checks_is_the_public_one_unless_one_is_named(words: list[str], signs: str, checks: str) -> None:
+    assert make("sign", *words).stdout.rstrip().endswith('sign "$RUN" "$KEY"')
+    assert make("check_signature", *words).stdout.rstrip().endswith('check "$RUN" "$PUBLIC_KEY"')
+    command = ["make", "--no-print-directory", "--eval", "probe: ; @printenv KEY PUBLIC_KEY", "probe", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "HOME": "/x"})
+    assert done.stdout == f"{signs}\n{checks}\n"
+
+
+@needs_clone
+def test_no_recipe_lets_the_shell_read_the_name_of_a_run() -> None:
+    """As text between quotes, `a$b` would be another run, and `$(...)` a command."""
+    recipes = (ROOT / "Makefile").read_text() + (ROOT / "docker.mk").read_text()
+    for name in ("RUN", "KEY", "SIGNED_BY", "IMAGES", "VERSION", "WHY", "FROM", "FILE", "BASKET", "SOURCE"):
+        assert f'"$({name})"' not in recipes
+    shown = make("evaluate", "RUN=outputs/a b$(id)").stdout
+    assert shown.rstrip().endswith('evaluate "$RUN"')
+    command = ["make", "--no-print-directory", "--eval", "probe: ; @printenv RUN", "probe", "RUN=outputs/a b$(id)"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout == "outputs/a b$(id)\n"
 
 
 @needs_clone
@@ -125,3 +141,25 @@ def test_a_dollar_in_words_and_images_is_a_dollar(way: str) -> None:
     surroundings = os.environ | ({} if words else given)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=surroundings)
     assert done.stdout == "$5/*.jpg\n"
+
+
+@needs_clone
+def test_clean_removes_what_a_kill_has_left_and_nothing_that_is_whole(tmp_path: Path) -> None:
+    for file in ("Makefile", "docker.mk"):
+        shutil.copy(ROOT / file, tmp_path)
+    half = [
+        "outputs/a/predictions/.1.partial",
+        "outputs/a/evaluation/.val.partial",
+        "data/raw/.x.y.partial",
+        "models/.heal-a",
+    ]
+    whole = [
+        "outputs/a/predictions/1",
+        "data/processed/x.partial",
+        "models/.artefact.old",
+        "outputs/a/.video_1.partial",
+    ]
+    for folder in [*half, *whole]:
+        (tmp_path / folder).mkdir(parents=True)
+    subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, check=True)
+    assert [folder for folder in [*half, *whole] if (tmp_path / folder).exists()] == whole

@@ -13,8 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from dotenv import dotenv_values
-
+from drift_detector_pipeline.dot_env import variables
 from drift_detector_pipeline.errors import DataError, exit_status
 from drift_detector_pipeline.raw.drive_credentials import GUIDE, account_of
 
@@ -43,7 +42,7 @@ def main() -> int:
 
 def _env_file(path: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """The values of a mounted .env, quotes removed, without those that are set already (empty counts as not set)."""
-    given = dotenv_values(path) if path.exists() else {}
+    given = variables(path)
     for name in given:
         if not _NAME.fullmatch(name):
             raise DataError(f".env: {name!r} is no name of a variable; expected lines such as WANDB_API_KEY=...")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import yaml
 
 from drift_detector_pipeline.commands import read_command, refuse_others
@@ -60,7 +60,11 @@ def push(folder: Path, repo: str, *, private: bool = True) -> str:
         hub.create_repo(repo, private=private, exist_ok=True)
         commit = hub.create_commit(repo, operations, commit_message=f"Run {folder.resolve().name}")
         (arrived,) = hub.get_paths_info(repo, FINAL, revision=commit.oid)
-    except (HfHubHTTPError, httpx.HTTPError, RuntimeError, OSError) as error:
+    except httpx2.TransportError as error:
+        raise ModelError(
+            f"{hub.endpoint}: cannot be reached ({_reason(error)}); HF_ENDPOINT names another hub"
+        ) from error
+    except (HfHubHTTPError, httpx2.HTTPError, RuntimeError, OSError) as error:
         raise ModelError(
             f"{hub.endpoint}: {_reason(error)}; a token that may write: HF_TOKEN=..., or hf auth login"
         ) from error

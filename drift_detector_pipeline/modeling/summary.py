@@ -5,14 +5,15 @@ its summary or as a comment; of runs that differ in their seed only, a JSON file
 minutes and hardware, from which the README's numbers are taken.
 """
 
-import json
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.json_files import parsed
 from drift_detector_pipeline.runs.receipts import (
     FINAL,
     Receipt,
@@ -21,7 +22,6 @@ from drift_detector_pipeline.runs.receipts import (
     read_receipt,
     sources_words,
 )
-from drift_detector_pipeline.runs.tracking.tracker import Row
 
 _USAGE = 'name a report and at least one run: make summary ARGS="reports/NAME.json RUN RUN"; or one run alone'
 
@@ -73,14 +73,14 @@ def summarize(folders: Sequence[Path]) -> dict[str, object]:
                 f"{receipt.folder} differs from {first.folder} in more than its seed: {', '.join(differences)}"
             )
     column, values = first.headline.column, [receipt.score for receipt in receipts]
-    rows = [_rows(folder) for folder in folders]
+    rows = [_rows(folder, column) for folder in folders]
     return {
         "n": len(receipts),
         f"{column}_mean": round(statistics.mean(values), 5),
         f"{column}_sd": round(statistics.stdev(values), 5) if len(values) > 1 else 0.0,
         column: values,
         "seeds": [receipt.seed for receipt in receipts],
-        "training_minutes": [round(sum(float(row["seconds"]) for row in of_run) / 60, 1) for of_run in rows],
+        "training_minutes": [round(sum(seconds for seconds, _ in of_run) / 60, 1) for of_run in rows],
         "command": f'make train ARGS="{" ".join(first.overrides)}"',
         "instruction_set": first.instruction_set,
         "device": first.device,
@@ -90,25 +90,43 @@ def summarize(folders: Sequence[Path]) -> dict[str, object]:
         "packages": first.packages,
         "data_fingerprint": first.data_fingerprint,
         "weights_sha256": [receipt.weights_sha256[FINAL] for receipt in receipts],
-        "epochs": [[row[column] for row in of_run] for of_run in rows],
+        "epochs": [[value for _, value in of_run] for of_run in rows],
     }
 
 
 def _write(path: Path, folders: Sequence[Path]) -> None:
     if not folders:
         raise ResumeError(_USAGE)
+    if path.exists() and not _is_summary(path):
+        raise ResumeError(f"{path}: is there and no summary; name another file, and runs by their folders. {_USAGE}")
     report, column = summarize(folders), read_receipt(folders[0]).headline.column
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, report)
     print(f"{report[f'{column}_mean']:.4f} +- {report[f'{column}_sd']:.4f} (n={report['n']})")
 
 
+def _is_summary(path: Path) -> bool:
+    try:
+        values = parsed(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and {"n", "seeds", "weights_sha256"} <= values.keys()
+
+
 def _without_seed(identity: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in identity.items() if key != "run.seed"}
 
 
-def _rows(folder: Path) -> list[Row]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+def _rows(folder: Path, column: str) -> list[tuple[float, Any]]:
+    """Seconds and the value of `column`, an epoch a row. Raises ResumeError if metrics.jsonl has no such rows."""
+    path = folder / "metrics.jsonl"
+    try:
+        rows = [parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [(float(row["seconds"]), row[column]) for row in rows]
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise ResumeError(
+            f"{path}: no rows of epochs ({type(error).__name__}: {error}); copy the whole run again"
+        ) from error
 
 
 if __name__ == "__main__":

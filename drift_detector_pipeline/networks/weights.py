@@ -17,7 +17,7 @@ from torch import nn
 
 from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.errors import ModelError
-from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.files import is_utf8, write_atomically
 from drift_detector_pipeline.first_bytes import first_bytes, what_else
 from drift_detector_pipeline.networks.models import Network, create
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
@@ -180,6 +180,8 @@ def _check_sizes(path: Path, state: Mapping[str, torch.Tensor], make: Callable[[
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:
+    if not is_utf8(path):
+        return ModelError(f"{path}: weights are read only where all names are UTF-8; rename or move its folder")
     reason = what_else(first_bytes(path)) if path.is_file() else "it is a folder"
     return ModelError(
         f"{path}: damaged, or not written by this pipeline ({reason or f'{type(error).__name__}: {error}'})"

@@ -9,7 +9,7 @@ export.py, read by the service. Nothing here or in executable.py needs PyTorch.
     deviation.npy     of clips with model.options.pooling=mean_and_deviation: its weights, float32 (K, D)
     reference.npz, reference.json   the training world, seen through the file that is served; absent without `fit`
     MODEL_CARD.md     for people
-    artefact.json     this manifest
+    artefact.json     this manifest, with a hash of itself
 """
 
 import re
@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import file_hash, write_json
+from drift_detector_pipeline.files import SEAL, file_hash, is_as_sealed, sealed, write_json
 from drift_detector_pipeline.json_files import parsed, typed
 
 MODELS = Path("models")
@@ -78,7 +78,8 @@ def write_artefact(artefact: Artefact) -> Artefact:
     whole = artefact._replace(sha256={path.name: file_hash(path) for path in files})
     values = whole._asdict()
     del values["folder"]
-    write_json(artefact.folder / MANIFEST, {name: value for name, value in values.items() if value is not None})
+    known = {name: value for name, value in values.items() if value is not None}
+    write_json(artefact.folder / MANIFEST, sealed(known))
     return whole
 
 
@@ -94,7 +95,12 @@ def read_manifest(folder: Path) -> Artefact:
     """Read artefact.json alone, for what is only listed. Raises DataError if it is not there or damaged."""
     path = folder / MANIFEST
     try:
-        return _checked(typed(Artefact, {**_object(path.read_bytes()), "folder": folder}))
+        values = _object(path.read_bytes())
+        own = {name: value for name, value in values.items() if name != SEAL}
+        artefact = _checked(typed(Artefact, {**own, "folder": folder}))
+        if not is_as_sealed(values):
+            raise ValueError(f"changed since it was written, as {SEAL} shows")
+        return artefact
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; {_remedy(folder, 'export a finished run first')}") from error
     except (OSError, ValueError) as error:

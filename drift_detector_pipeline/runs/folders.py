@@ -14,7 +14,7 @@ from typing import Any
 
 from drift_detector_pipeline.config import Composed
 from drift_detector_pipeline.errors import ResumeError
-from drift_detector_pipeline.files import disk_full_explained, held_alone, make_folder, write_atomically
+from drift_detector_pipeline.files import disk_full_explained, held_alone, is_utf8, make_folder, write_atomically
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.runs.checkpoints import NAMES, load_checkpoint, read_identity
 from drift_detector_pipeline.runs.facts import RECEIPT
@@ -58,6 +58,8 @@ def run_folder(composed: Composed, identity: dict[str, object]) -> Iterator[tupl
     before the first checkpoint is removed.
     """
     folder, resumed = _choose(composed, identity)
+    if not is_utf8(folder):
+        raise ResumeError(f"{folder}: weights are read only where all names are UTF-8; choose another hydra.run.dir")
     new = not folder.exists()
     if resumed or composed.run_folder_chosen:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,10 +115,9 @@ def _choose(composed: Composed, identity: dict[str, object]) -> tuple[Path, bool
 def _write_composed(folder: Path, composed: Composed) -> None:
     hydra = folder / ".hydra"
     hydra.mkdir(parents=True, exist_ok=True)
-    write_atomically(hydra / "config.yaml", composed.config_yaml.encode())
-    write_atomically(
-        hydra / "overrides.yaml", "".join(f"- {text}\n" for text in composed.overrides).encode() or b"[]\n"
-    )
+    write_atomically(hydra / "config.yaml", composed.config_yaml.encode("utf-8", "backslashreplace"))
+    overrides = "".join(f"- {text}\n" for text in composed.overrides) or "[]\n"
+    write_atomically(hydra / "overrides.yaml", overrides.encode("utf-8", "backslashreplace"))
 
 
 def _deciding_data(data: Data) -> dict[str, object]:

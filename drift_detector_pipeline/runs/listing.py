@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from drift_detector_pipeline.commands import refuse_others
+from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.console import in_columns, log, set_up_logging
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.runs.facts import RECEIPT
@@ -38,10 +38,9 @@ class Listed(NamedTuple):
 def main() -> int:
     """Print the runs that are named, or all finished ones."""
     words = [word for word in sys.argv[1:] if word]
-    names = [Path(word) for word in words if word != "--json" and "=" not in word]
-    refuse_others(
-        [word for word in words if "=" in word], (), "runs are named by their folders; --json is for programs"
-    )
+    given = read_command([word for word in words if word != "--json"], takes_images=True)
+    refuse_others(given.overrides, (), "runs are named by their folders; --json is for programs")
+    names = [Path(name) for name in (given.target, *given.images) if name]
     set_up_logging()
     receipts = [read_receipt(folder) for folder in names] if names else finished(OUTPUTS)
     if not receipts:

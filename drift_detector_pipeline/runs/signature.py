@@ -9,14 +9,16 @@ whether both it and the weights are still what was signed. OpenSSH's ssh-keygen 
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, ModelError, exit_status
-from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.files import file_hash, write_atomically
 from drift_detector_pipeline.runs.receipts import WEIGHT_FILES, newest_finished, read_receipt
 
 _NAMESPACE = "drift-detector-pipeline"  # a signature made for another purpose is none here
+_LONGEST_KEY = 100_000  # letters; RSA keys of 16,384 bits have 2,800
 _MAKE_ONE = "make one: ssh-keygen -t ed25519"
 
 
@@ -24,16 +26,26 @@ _MAKE_ONE = "make one: ssh-keygen -t ed25519"
 def main() -> int:
     """Sign or check the run named on the command line, or the newest finished one."""
     set_up_logging()
-    what, *named, key = sys.argv[1:]
+    what, run, key = _words(sys.argv[1:])
     if not key:
         raise ConfigError(f"KEY is empty: expected an SSH key, KEY=~/.ssh/id_ed25519; {_MAKE_ONE}")
-    run = Path(named[0]) if named and named[0] else newest_finished()
+    run = run or newest_finished()
     if what == "sign":
         log.info("%s", sign(run, Path(key).expanduser()))
     else:
         check(run, Path(key).expanduser())
         log.info("%s and the weights beside it are what the owner of %s signed", run / "run.json", key)
     return 0
+
+
+def _words(words: Sequence[str]) -> tuple[str, Path | None, str]:
+    """What to do, the run, None for the newest finished one, and the key."""
+    if len(words) not in (2, 3) or words[0] not in ("sign", "check"):
+        raise ConfigError(
+            f"{' '.join(words)}: name a run and an SSH key: make sign RUN=outputs/DATE/TIME KEY=~/.ssh/id_ed25519, or "
+            "make check_signature with the .pub file"
+        )
+    return words[0], Path(words[1]) if words[1:-1] not in ([], [""]) else None, words[-1]
 
 
 def signature_of(run: Path) -> Path:
@@ -52,7 +64,7 @@ def sign(run: Path, key: Path) -> Path:
     signature = _ssh_keygen(run, "sign", "-q", "-f", str(key))
     if signature.returncode:
         raise ConfigError(f"KEY={key}: cannot sign: {_reason(signature)}; a private SSH key is needed; {_MAKE_ONE}")
-    signature_of(run).write_bytes(signature.stdout)
+    write_atomically(signature_of(run), signature.stdout)
     return signature_of(run)
 
 
@@ -63,10 +75,11 @@ def check(run: Path, key: Path) -> None:
     """
     _check_weights(run)
     try:
-        public = key.read_text(encoding="utf-8").strip()
+        with key.open(encoding="utf-8") as file:
+            public = file.read(_LONGEST_KEY).strip()
     except (OSError, ValueError) as error:
         raise ConfigError(f"KEY={key}: no public key that can be read; expected the .pub file of who signed") from error
-    if len(public.splitlines()) != 1 or "PRIVATE KEY" in public:
+    if len(public.splitlines()) != 1 or "PRIVATE KEY" in public or not public.isprintable():
         raise ConfigError(f"KEY={key}: expected one public key on one line, as ssh-keygen writes it: {key}.pub?")
     if not signature_of(run).is_file():
         raise ModelError(f"{run}: not signed (no {signature_of(run).name}); sign it: make sign RUN={run} KEY=...")

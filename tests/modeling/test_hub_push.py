@@ -63,3 +63,13 @@ def test_the_card_begins_with_what_the_hub_reads(run):
 def test_without_an_owner_and_a_name_nothing_is_sent(words, run, call_main):
     done = call_main("modeling.hub_push", str(run), *words)
     assert (done.returncode, "repo=OWNER/NAME" in done.stderr) == (1, True)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(run, monkeypatch, call_main):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens
+    done = call_main("modeling.hub_push", str(run), "repo=me/cats")
+    assert (
+        done.returncode == 1
+        and "http://127.0.0.1:9: cannot be reached" in done.stderr
+        and "Traceback" not in done.stderr
+    )

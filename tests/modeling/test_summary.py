@@ -97,3 +97,22 @@ def test_runs_that_differ_in_more_than_their_seed_are_no_claim(tmp_path: Path) -
 def test_several_runs_need_a_report_and_a_report_a_run(words: tuple[str, ...], monkeypatch, capsys) -> None:
     assert command(monkeypatch, *words) == 1
     assert capsys.readouterr().err.startswith("error: name a report and at least one run: make summary")
+
+
+def test_a_file_that_is_no_summary_is_not_written_over(tmp_path: Path, monkeypatch, capsys) -> None:
+    first, second = (seeded(tmp_path / str(seed), seed, 0.9) for seed in (1, 2))
+    receipt = (first / "run.json").read_bytes()
+    assert command(monkeypatch, str(first / "run.json"), str(second)) == 1
+    assert (
+        "run.json: is there and no summary" in capsys.readouterr().err and (first / "run.json").read_bytes() == receipt
+    )
+    for _ in range(2):  # a summary is written again
+        assert command(monkeypatch, str(tmp_path / "both.json"), str(first), str(second)) == 0
+
+
+@pytest.mark.parametrize("rows", ["[]", '{"seconds": "x"}', '{"seconds": 1}', "{", "\0"])
+def test_rows_of_epochs_that_are_none_are_named(rows: str, tmp_path: Path) -> None:
+    run = seeded(tmp_path / "1", 1, 0.9)
+    (run / "metrics.jsonl").write_text(f"{rows}\n")
+    with pytest.raises(ResumeError, match=r"metrics\.jsonl: no rows of epochs"):
+        summary.summarize([run])

@@ -112,6 +112,7 @@ def test_optuna_gets_the_values_as_its_own_kinds():
         (["training.epochs=interval(2,2)", *OPTUNA], "from a smaller to a larger number"),
         (["training.epochs=tag(log,interval(0,2))", *OPTUNA], r"Optuna cannot search this \(.*low"),
         (["training.epochs=tag(log,range(1,9,2))", *OPTUNA], r"Optuna cannot search this \(.*step"),
+        (["training.epochs=range(3,9,0)"], "must not be zero"),
         (["training.epochs=range(3,3)"], "these are no values; name some, such as training.epochs=A,B"),
         (["data=glob(nothing)"], "these are no values"),
         (["training.epochs=choice("], "cannot read the overrides"),

@@ -143,6 +143,13 @@ def test_a_missing_file_says_how_to_make_one(tmp_path):
         load_model(tmp_path / "none.safetensors")
 
 
+def test_weights_below_a_name_that_is_no_utf8_are_not_called_damaged(tmp_path):
+    (folder := tmp_path / os.fsdecode(b"bad \xff")).mkdir()
+    (path := folder / "final_model.safetensors").write_bytes(b"whatever")
+    with pytest.raises(ModelError, match="rename or move its folder"):
+        load_model(path)
+
+
 def test_weights_that_do_not_fit_their_header_are_refused(tmp_path):
     module, description = trained("mlp")
     path = saved(tmp_path / "w.safetensors", module, description | {"classes": ["only", "two"]})

@@ -77,6 +77,19 @@ def test_a_manifest_that_cannot_be_is_refused(folder, change):
         read_artefact(folder)
 
 
+@pytest.mark.parametrize("change", [{"classes": ["b", "a"]}, {"stored_side_px": 64}, {"facts_sha256": "0"}])
+def test_a_manifest_that_could_be_but_was_changed_is_refused(folder, change):
+    written(folder)
+    manifest = folder / "artefact.json"
+    as_written = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(as_written | change))
+    with pytest.raises(DataError, match="changed since it was written"):
+        read_artefact(folder)
+    del as_written["facts_sha256"]  # as older versions wrote it
+    manifest.write_text(json.dumps(as_written))
+    read_artefact(folder)
+
+
 def test_half_a_manifest_is_refused(folder):
     written(folder)
     manifest = folder / "artefact.json"

@@ -1,10 +1,14 @@
 """make runs: receipts side by side, and of their settings nothing but what differs."""
 
 import json
+import os
 
 import pytest
 from conftest import called
 
+from drift_detector_pipeline.config import load
+from drift_detector_pipeline.errors import ResumeError
+from drift_detector_pipeline.runs.folders import run_folder
 from drift_detector_pipeline.runs.listing import compared, finished
 from drift_detector_pipeline.runs.receipts import read_receipt
 
@@ -73,3 +77,15 @@ def test_a_damaged_receipt_is_named_and_left_out(three):
 def test_what_cannot_be_is_said(tmp_path, words, said):
     done = called("runs.listing", *words, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+
+
+def test_a_run_in_a_folder_that_reads_like_a_setting_is_listed(tmp_path):
+    run(tmp_path / "seed=1", "00:00", 0.91)
+    assert called("runs.listing", "seed=1", cwd=tmp_path).stdout.splitlines()[1].startswith("seed=1 ")
+
+
+def test_a_run_is_refused_a_folder_whose_weights_nobody_could_read(tmp_path):
+    composed = load([f"hydra.run.dir={tmp_path}/bad {os.fsdecode(bytes([255]))}"])
+    with pytest.raises(ResumeError, match="all names are UTF-8"), run_folder(composed, {}):
+        pass
+    assert not list(tmp_path.iterdir())

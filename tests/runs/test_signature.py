@@ -84,3 +84,15 @@ def make(target: str, run: Path, **said: Path) -> subprocess.CompletedProcess[st
         *(f"{name}={value}" for name, value in said.items()),
     ]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("words", [[], ["sign"], ["forge", "run", "key"], ["sign", "run", "key", "more"]])
+def test_words_that_name_no_run_and_key_say_how_both_are_named(words, call_main):
+    done = call_main("runs.signature", *words)
+    assert done.returncode == 1 and "make sign RUN=" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_key_without_end_is_no_key(run, key):
+    sign(run, key)
+    with pytest.raises(ConfigError, match="expected one public key"):
+        check(run, Path("/dev/zero"))

@@ -19,6 +19,7 @@ from running import running
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.files import sealed
 from drift_detector_pipeline.lifecycle.labelling.basket import make_basket_of
 from drift_detector_pipeline.lifecycle.labelling.stretch import stretch_of
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
@@ -205,7 +206,7 @@ def test_a_model_without_reference_answers_and_says_what_is_missing(root, export
     for name in ("reference.npz", "reference.json"):
         (folder / name).unlink()
         del manifest["sha256"][name]
-    (folder / "artefact.json").write_text(json.dumps(manifest))
+    (folder / "artefact.json").write_text(json.dumps(sealed(manifest)))
     with running(folder, tmp_path) as started, httpx.Client(base_url=started.address, timeout=60) as client:
         assert client.post("/predict", content=pale(root, 0), headers={"X-Source": "camera"}).status_code == 200
         said = client.get("/drift?source=camera")

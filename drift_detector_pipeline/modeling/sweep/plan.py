@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.types import Override
 from pydantic import ValidationError
 
+from drift_detector_pipeline.conf_files import conf_file
 from drift_detector_pipeline.config import CONF, parse
 from drift_detector_pipeline.errors import ConfigError, ResumeError
 from drift_detector_pipeline.files import make_folder, write_json
@@ -98,7 +98,7 @@ def _split(words: Sequence[str]) -> tuple[dict[str, Override], list[str]]:
 
 
 def _options(given: dict[str, Override]) -> Sweep:
-    defaults: dict[str, Any] = yaml.safe_load((CONF / "sweep.yaml").read_text(encoding="utf-8"))
+    defaults: dict[str, Any] = dict(conf_file(CONF, "sweep.yaml"))
     for name, override in given.items():
         if name not in defaults:
             valid = ", ".join(f"sweep.{key}" for key in defaults)

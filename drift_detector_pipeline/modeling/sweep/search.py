@@ -162,7 +162,10 @@ def _texts(override: Override) -> list[str]:
     value = override.value()
     if isinstance(value, Glob):
         return value.filter(group_choices().get(override.key_or_group, []))
-    return list(override.sweep_string_iterator())
+    try:
+        return list(override.sweep_string_iterator())
+    except ValueError as error:  # a range whose step is 0
+        raise ConfigError(f"{override.input_line}: {error}") from error
 
 
 def _ends(override: Override) -> list[str]:
