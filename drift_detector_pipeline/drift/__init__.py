@@ -23,6 +23,7 @@ detecting        what every detector is to whoever uses it
 kept_rows        what is kept of an image, as bytes and back
 verdict_words    the same in sentences
 inverse          a fault that its inverse undoes, and the accuracy of what was said before
+asking           what is asked of a window after a notice
 way_through      anybody's model -> a function that drift is measured through
 thumbnails       a few typical images of the reference
 detector         all of it in Python, for anybody's model

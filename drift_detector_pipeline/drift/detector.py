@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels, Pixels
+from drift_detector_pipeline.drift.asking import asker
 from drift_detector_pipeline.drift.detecting import KEPT_FACTS, Detector, Rows, Sure, Watchable, Words, watchable_of
-from drift_detector_pipeline.drift.inverse import asker
 from drift_detector_pipeline.drift.kept_rows import scores_from
 from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import (

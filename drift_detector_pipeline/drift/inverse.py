@@ -1,7 +1,7 @@
 """Did a fault happen that its inverse undoes? Mended images then look like the training world, and tell the accuracy.
 
-In: a window's crops and signals, the network, a `Reference`. Out: what is known of it `Again`, or None. Read by the
-detector and the studies. m: window images, S: scores, K: classes.
+In: a window's crops and signals, the network, a `Reference`. Out: what is known of it `Again`, or None. Read by
+asking.py and the studies. m: window images, S: scores, K: classes.
 
 Things that are turned, mirrored or inverted look like other things, and a copy that adapts is as sure of its mistakes
 as the network. But such a cause can be tried: undoing it brings the scores back to where the training world's lie if it
@@ -9,24 +9,21 @@ was there, and leads away if not. How probable the network finds its first answe
 likely these are right.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri, softmax
 
-from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels, Pixels
-from drift_detector_pipeline.corruptions.faults import REVERSIBLE, undo_fault
+from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
+from drift_detector_pipeline.corruptions.faults import REVERSIBLE
 from drift_detector_pipeline.drift.accuracy import COVERAGE, ODDS, Estimate
 from drift_detector_pipeline.drift.cause import SHOWN, Cause
-from drift_detector_pipeline.drift.parts import LEAST, joined, parts_of
 from drift_detector_pipeline.drift.permutation import Scale
-from drift_detector_pipeline.drift.reading import Reading, judging, some_of
-from drift_detector_pipeline.drift.reference import Reference, estimate_by_look, predictions
+from drift_detector_pipeline.drift.reference import Reference, predictions
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.scores.signals import Forward, Signals, read_signals
-from drift_detector_pipeline.drift.second_look import look_again
-from drift_detector_pipeline.drift.verdict import Again, AskAgain, scale_for
+from drift_detector_pipeline.drift.scores.signals import Signals
+from drift_detector_pipeline.drift.verdict import Again, scale_for
 
 LOOKED_AT = 64  # images of a window at most that each is tried on
 _NEARER = 2.0  # times as near as before are mended images at least
@@ -47,47 +44,6 @@ class World(NamedTuple):
     def columns(self) -> int:
         """Scores that count."""
         return int(self.means.shape[1] - self.scale.strangers)
-
-
-def asker(
-    reference: Reference, reading: Reading, crops_of: Callable[[Sequence[int]], Pixels], forward: Forward
-) -> AskAgain:
-    """A function that looks again at a window: by an inverse if one fits, else by a copy if its looks changed.
-
-    Each part of a window of which only a part changed is looked at by itself. `crops_of` gives images by their places.
-    It raises DataError if the network or its copy gives what does not fit.
-    """
-
-    def ask_again(looks_changed: bool) -> Again | None:
-        crops, signals = some_of(reading, crops_of, forward)
-        with judging():
-            if not looks_changed:
-                return _mended(reference, crops, signals, forward)
-            parts = parts_of(reference, phi(signals, reference.learned.parameters))
-            found = [_asked(reference, crops[part], signals.take(part), forward) for part in parts]
-        told = [one for one in found if one]
-        if len(told) < len(parts):
-            return None
-        causes = [one.cause for one in told if one.cause]
-        accuracy = joined([len(part) for part in parts], [one.accuracy for one in told])
-        return Again(accuracy, causes[0] if causes else None)
-
-    return ask_again
-
-
-def _mended(reference: Reference, crops: Pixels, signals: Signals, forward: Forward) -> Again | None:
-    return undone(reference, signals, lambda kind, rows: read_signals(undo_fault(crops[rows], kind, 1), forward))
-
-
-def _asked(reference: Reference, crops: Pixels, signals: Signals, forward: Forward) -> Again | None:
-    """What is known of images that changed alike, or of which none changed."""
-    if len({crop.tobytes() for crop in crops}) < LEAST:
-        usual = reference.known.accuracy
-        return Again(Estimate(usual / 2, 0.0, usual, 1.0, known=False, by_copy=True))
-    if found := _mended(reference, crops, signals, forward):
-        return found
-    by_copy = estimate_by_look(reference, look_again(crops, signals, forward, np.arange(len(crops))), signals)
-    return by_copy and Again(by_copy)
 
 
 def undone(reference: Reference, signals: Signals, mend: Mend, seed: int = 0) -> Again | None:

@@ -1,7 +1,7 @@
 """Did all images of a window change, or only some? A window of two kinds of images is judged as two windows.
 
 In: scores of a window's images, and a `Reference`. Out: places of images that belong together; one `Estimate` of many.
-Read by the verdict and by inverse.py. m: window images, S: scores, Q: looks.
+Read by the verdict and by asking.py. m: window images, S: scores, Q: looks.
 
 A copy adapts to all images of a window at once. Where one camera of four fails, the mean of good and bad images is like
 neither: such a copy agrees with the network on both, and half of what is lost was not seen. So a window is cut where
@@ -34,8 +34,11 @@ def parts_of(reference: Reference, scores: Float32s) -> list[Indices]:
     return _cut(units, np.arange(len(units)), _CUTS)
 
 
-def farthest(parts: Sequence[Indices], scores: Float32s, reference: Reference) -> Indices:
-    """The part whose mean lies farthest from the training world, in standard deviations of each score."""
+def changed_part(reference: Reference, scores: Float32s) -> Indices | None:
+    """Places of the part that lies farthest from the training world; None if all images are of one part."""
+    parts = parts_of(reference, scores)
+    if len(parts) == 1:
+        return None
     centre, spread = reference.scores.mean(axis=0), reference.scores.std(axis=0) + 1e-6
     return max(parts, key=lambda part: float((((scores[part].mean(axis=0) - centre) / spread) ** 2).mean()))
 

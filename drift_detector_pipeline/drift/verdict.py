@@ -16,7 +16,7 @@ from drift_detector_pipeline.drift.accuracy import Estimate, estimate
 from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN, Cause, Seen, find_cause
 from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.content import share_of_others
-from drift_detector_pipeline.drift.parts import farthest, parts_of
+from drift_detector_pipeline.drift.parts import changed_part
 from drift_detector_pipeline.drift.permutation import (
     WEIGHTS,
     Labellings,
@@ -166,7 +166,7 @@ def decide(
         before, now = (reference.scores, reference.predicted), (scores, predicted)
         looks, left_out = appearance(before, now, labellings.scale, EXPLAINING)
         if looks_changed := looks is None or looks <= CHANGED:
-            changed = _changed(reference, scores)
+            changed = changed_part(reference, scores)
         if again := ask_again(looks_changed):
             accuracy, cause = again
         others = 0.0 if cause else _share_of_others(reference, scores, predicted)
@@ -210,11 +210,6 @@ def judge(
         images_for_strangers=_images_for_strangers(reference, scores, tested.p_values["strangers"], limits),
         apart=None if changed is None else len(changed),
     )  # fmt: skip
-
-
-def _changed(reference: Reference, scores: Float32s) -> Indices | None:
-    parts = parts_of(reference, scores)
-    return None if len(parts) == 1 else farthest(parts, scores, reference)
 
 
 def _strangers(scores: Float32s) -> tuple[int, ...]:

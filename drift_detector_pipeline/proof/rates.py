@@ -1,7 +1,7 @@
 """Images per second of training: of the loop that `make train` runs, and of nothing but its step.
 
 In: overrides, and drawn images. Out: rates, and ratios of two that were measured in turn, so that a machine whose speed
-drifts treats both alike. Read by training_speed.py, gpu_check.py and box_rates.py.
+drifts treats both alike. Read by training_speed.py, gpu_rates.py and box_rates.py.
 """
 
 import shutil

@@ -6,7 +6,7 @@ import torch
 from small_world import SIDE_PX, world
 
 from drift_detector_pipeline.corruptions.faults import apply_fault
-from drift_detector_pipeline.drift import inverse
+from drift_detector_pipeline.drift import asking
 from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.detector import DriftDetector
@@ -86,7 +86,7 @@ def test_of_a_window_of_which_a_quarter_changed_these_are_counted_and_judged_by_
     assert verdict.accuracy.low <= true <= verdict.accuracy.high
     assert "30 of them differ clearly from the others." in summary(verdict)
     assert set(verdict.carriers) <= set(range(0, 120, 4))
-    monkeypatch.setattr(inverse, "parts_of", lambda reference, scores: [np.arange(len(scores))])
+    monkeypatch.setattr(asking, "parts_of", lambda reference, scores: [np.arange(len(scores))])
     assert detector.check(window).level == "notice"  # as one window: a loss of 14 points in silence
 
 
