@@ -118,6 +118,8 @@ def test_what_a_module_never_reaches(name: str, never: str) -> None:
         ("modeling.labels", "dvc cryptography optuna sklearn"),
         ("dataset", "torch timm dvc sklearn matplotlib"),
         ("modeling.evaluate", "torch timm matplotlib"),
+        ("runs.listing", "torch timm dvc matplotlib"),
+        ("modeling.card", "torch timm dvc matplotlib"),
         ("modeling.predict", "torch timm matplotlib"),
         ("video.__main__", "torch timm matplotlib av"),
         ("video.boxed", "torch timm matplotlib av"),

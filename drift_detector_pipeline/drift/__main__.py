@@ -21,8 +21,9 @@ from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Level, Limits
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import is_there
 from drift_detector_pipeline.images.named_files import image_files
-from drift_detector_pipeline.modeling.named import check_images, check_weights, newest_run
+from drift_detector_pipeline.modeling.named import check_images, check_weights
 from drift_detector_pipeline.runs.facts import now, this_command
+from drift_detector_pipeline.runs.receipts import newest_finished
 from drift_detector_pipeline.settings import Drift, Run
 from drift_detector_pipeline.stopped import loading
 
@@ -46,7 +47,7 @@ def main() -> int:
     if not any(command.images):
         raise ConfigError("name images: make drift RUN=outputs/DATE/TIME IMAGES=FOLDER")
     set_up_logging()
-    verdict = judge_images(command.target or newest_run(), command.images, command.overrides)
+    verdict = judge_images(command.target or newest_finished(), command.images, command.overrides)
     return EXIT_STATUS[verdict.level]
 
 

@@ -33,7 +33,8 @@ from drift_detector_pipeline.drift.stream.inbox import (
 from drift_detector_pipeline.drift.verdict import EXIT_STATUS
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
 from drift_detector_pipeline.files import held_alone
-from drift_detector_pipeline.modeling.named import check_weights, newest_run
+from drift_detector_pipeline.modeling.named import check_weights
+from drift_detector_pipeline.runs.receipts import newest_finished
 from drift_detector_pipeline.settings import Run, Watch
 from drift_detector_pipeline.stopped import loading
 
@@ -49,7 +50,7 @@ def main() -> int:
     if len(command.images) != 1 or not command.images[0]:
         raise ConfigError("name one folder: make watch RUN=outputs/DATE/TIME IMAGES=FOLDER")
     set_up_logging()
-    return watch_folder(command.target or newest_run(), Path(command.images[0]), command.overrides)
+    return watch_folder(command.target or newest_finished(), Path(command.images[0]), command.overrides)
 
 
 def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.modeling.named import check_run
-from drift_detector_pipeline.networks.weights import read_description
+from drift_detector_pipeline.networks.header import read_description
 from drift_detector_pipeline.runs.receipts import FINAL, UNSEALED, Receipt, newest_finished, read_receipt, sources_words
 
 CARD = "model_card.md"

@@ -24,7 +24,7 @@ from drift_detector_pipeline.images.named_files import image_files, sources_of
 from drift_detector_pipeline.modeling.answers import Image, answers_of_files, check_for_task
 from drift_detector_pipeline.modeling.answers_elsewhere import answers_from_cluster, check_for_cluster
 from drift_detector_pipeline.modeling.trained import Trained, facts_of, open_trained, precision_of
-from drift_detector_pipeline.networks.weights import read_description
+from drift_detector_pipeline.networks.header import read_description
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import Machine, prepared
 from drift_detector_pipeline.settings import Run

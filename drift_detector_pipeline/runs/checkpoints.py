@@ -16,8 +16,9 @@ from torch.optim import Optimizer
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ModelError, ResumeError
 from drift_detector_pipeline.files import disk_full_explained, write_atomically
+from drift_detector_pipeline.networks.header import read_header
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
-from drift_detector_pipeline.networks.weights import pack_tensors, read_header, unpack_tensors
+from drift_detector_pipeline.networks.weights import pack_tensors, unpack_tensors
 
 _EXACT = {bool: torch.bool, int: torch.int64, float: torch.float64}
 NAMES = ("last.safetensors", "previous.safetensors")

@@ -5,8 +5,6 @@ once, here.
 """
 
 import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,8 +17,7 @@ from drift_detector_pipeline.errors import DataError, ModelError, ResumeError
 from drift_detector_pipeline.files import file_hash, is_as_sealed, sealed, write_json
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
-from drift_detector_pipeline.runs.facts import RECEIPT, git_state, package_versions, this_command
-from drift_detector_pipeline.runs.machine import Machine, instruction_set
+from drift_detector_pipeline.runs.facts import RECEIPT
 from drift_detector_pipeline.settings import Data, Settings
 from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
@@ -196,27 +193,6 @@ def write_receipt(folder: Path, facts: Mapping[str, object]) -> None:
     """Write run.json, the last file of a finished run."""
     hashes = {name: file_hash(folder / name) for name in WEIGHT_FILES}
     write_json(folder / RECEIPT, sealed({**facts, "weights_sha256": hashes}))
-
-
-def environment_facts(settings: Settings, data: Processed, machine: Machine) -> dict[str, object]:
-    """What a receipt records about the code, the data and the machine."""
-    return {
-        "command": this_command(),
-        "git": git_state(),
-        "where": os.environ.get("PIPELINE_IMAGE") or ("container" if Path("/.dockerenv").exists() else "host"),
-        "processed_path": str(data.folder),
-        "data_fingerprint": data.fingerprint,
-        "stored_as": data.manifest.stored_as,
-        **({"sources_from": data.manifest.sources_from} if data.manifest.sources_from else {}),
-        "packages": package_versions(),
-        "python": sys.version.split()[0],
-        "seed": settings.run.seed,
-        "device": machine.device.type,
-        "instruction_set": instruction_set(machine.device),
-        "threads": machine.threads,
-        "precision": machine.precision,
-        "processes": machine.processes,
-    }
 
 
 def read_receipt(folder: Path) -> Receipt:

@@ -17,7 +17,7 @@ from drift_detector_pipeline.images.crops import Stored
 from drift_detector_pipeline.images.decoder import fit
 from drift_detector_pipeline.modeling.answers import answers_of, check_for_task, side_of
 from drift_detector_pipeline.modeling.trained import Trained, facts_of, open_trained, precision_of
-from drift_detector_pipeline.networks.weights import read_description
+from drift_detector_pipeline.networks.header import read_description
 from drift_detector_pipeline.runs.machine import Machine, prepared
 from drift_detector_pipeline.settings import Run
 from drift_detector_pipeline.settings_in_use import Predict

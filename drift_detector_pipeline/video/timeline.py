@@ -23,7 +23,7 @@ from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.modeling.answers import answers_of, check_for_task
 from drift_detector_pipeline.modeling.clip_files import read_pieces
 from drift_detector_pipeline.modeling.trained import Trained, facts_of, open_trained, precision_of
-from drift_detector_pipeline.networks.weights import read_description
+from drift_detector_pipeline.networks.header import read_description
 from drift_detector_pipeline.raw.listing import Footage
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import Machine, prepared

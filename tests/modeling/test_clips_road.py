@@ -21,8 +21,8 @@ from drift_detector_pipeline.modeling.loaders import load_batches
 from drift_detector_pipeline.modeling.order import training_requests
 from drift_detector_pipeline.modeling.summary import describe
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.networks.header import read_description
 from drift_detector_pipeline.networks.models import build
-from drift_detector_pipeline.networks.weights import read_description
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.runs.receipts import read_receipt
 from drift_detector_pipeline.tasks.clips.task import CLIPS

@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import file_hash
+from drift_detector_pipeline.networks.header import read_description
 from drift_detector_pipeline.networks.models import build, seed_everything
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 from drift_detector_pipeline.networks.weights import (
     describe,
     load_model,
     pack_tensors,
-    read_description,
     save_weights,
     unpack_tensors,
 )
