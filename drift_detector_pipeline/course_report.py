@@ -90,7 +90,10 @@ def problems(text: str, folder: Path) -> Iterator[str]:
 
 
 def as_html(text: str, folder: Path) -> str:
-    """The report as HTML: raw HTML in it is shown as it stands, figures of the folder are inside."""
+    """The report as HTML: raw HTML in it is shown as it stands, figures of the folder are inside.
+
+    Raises DataError if it is nested too deeply.
+    """
     reader = markdown.Markdown(extensions=["fenced_code", "tables", "sane_lists"])
     reader.preprocessors.deregister("html_block")
     reader.inlinePatterns.deregister("html")
@@ -102,10 +105,15 @@ def as_html(text: str, folder: Path) -> str:
         kind = "png" if path.suffix.lower() == ".png" else "jpeg"
         return f'src="data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"'
 
-    return re.sub(r'src="([^"]*)"', inside, reader.convert(text))
+    try:
+        return re.sub(r'src="([^"]*)"', inside, reader.convert(text))
+    except RecursionError as error:
+        raise DataError("lists or quotations in it are nested too deeply to be shown; take some levels away") from error
 
 
 def _read(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: no file; name the report: make course_report FILE=PATH")
     try:
         return path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -120,10 +120,13 @@ def test_the_page_holds_its_figures_and_runs_nothing(folder, call_main):
 def test_a_file_that_is_no_such_report_is_refused(tmp_path, call_main):
     with pytest.raises(DataError, match="Question 1"):
         questions("# A page")
-    assert "FILE=" in call_main("course_report", str(tmp_path / "gone.md")).stderr
+    for path in (tmp_path / "gone.md", tmp_path, "/dev/zero"):
+        assert "FILE=" in call_main("course_report", str(path)).stderr
     (page := tmp_path / "report.html").write_text("### Question 1\n> Answer:\nmine\n")
     assert "the page is written there" in call_main("course_report", str(page)).stderr and "mine" in page.read_text()
     assert as_html("a <b>", tmp_path) == "<p>a &lt;b&gt;</p>"
+    with pytest.raises(DataError, match="nested too deeply"):
+        as_html("- " * 1000 + "x", tmp_path)
 
 
 @pytest.mark.parametrize("number", ["99999999", "9" * 5000])
