@@ -18,7 +18,8 @@ from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
 from drift_detector_pipeline.lifecycle.gating.gate_images import changed_at_random
 from drift_detector_pipeline.lifecycle.mending.frozen import freeze, predictions, twin_gain
-from drift_detector_pipeline.lifecycle.mending.heal import heal, of_alarm, open_recent, refuse_cause
+from drift_detector_pipeline.lifecycle.mending.heal import heal, of_alarm, refuse_cause
+from drift_detector_pipeline.lifecycle.mending.recent import open_recent
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.processed.manifest import open_processed
@@ -147,19 +148,23 @@ def test_digits_in_fog_are_healed_and_the_healed_model_is_at_home_there(tmp_path
     export_run(tmp_path / "run", load_section(Export, ["export.path=models/artefact"]))
     data = open_processed(settings.data)
     roles = roles_of(data)
+    usual = crops_of(data, roles.pool, 32)
     ref, pool = (
-        changed_at_random(crops_of(data, places, 32), [("fog", 3)], places, 7) for places in (roles.ref, roles.pool)
+        changed_at_random(crops, [("fog", 3)], places, 7)
+        for crops, places in ((crops_of(data, roles.ref, 32), roles.ref), (usual, roles.pool))
     )
-    for number, image in enumerate(ref):
-        Image.fromarray(image).save(tmp_path / f"{number}.png")
-    files = sorted(tmp_path.glob("*.png"))
-    version = heal(
-        tmp_path / "models/artefact", files, cause="fog", severity=3.0, settings=load_section(Heal, []),
-        place=tmp_path / "models",
-    )  # fmt: skip
+    files = [tmp_path / f"{number}.png" for number in range(len(ref) + 100)]
+    for path, image in zip(files, [*ref, *usual[:100]], strict=True):
+        Image.fromarray(image).save(path)
+    how = {"cause": "fog", "severity": 3.0, "settings": load_section(Heal, []), "place": tmp_path / "models"}
+    with pytest.raises(ConfigError, match="179 of 279 recent images have changed"):
+        heal(tmp_path / "models/artefact", files, **how)
+    version = heal(tmp_path / "models/artefact", files[:-60], **how)  # a few came before the fog
     made, before = read_artefact(tmp_path / "models/versions" / version), read_artefact(tmp_path / "models/artefact")
     told = json.loads((made.folder / "heal.json").read_text())
-    assert told["twins"]["low"] > 0 and told["reference"] == "179 twins" and len(told["images"]) == 179
+    assert told["twins"]["low"] > 0 and told["reference"] == "179 twins"
+    assert {int(name.removesuffix(".png")) for name in told["images"]} == set(range(179))  # those that changed
+    assert (told["images_given"], told["images_left_out"]) == (219, 40)
     assert (made.facts["run"], made.receipt_sha256) == (before.facts["run"], before.receipt_sha256)
     detectors = [DriftDetector.load(one.folder, open_executable(one)) for one in (before, made)]
     found = [detector.check(pool[:100]) for detector in detectors]

@@ -7,7 +7,6 @@ Only looks can be healed, so whatever else has changed is refused; so is a copy 
 which the same was done. Whoever heals a healed version begins with the run's own weights again: nothing adds up.
 """
 
-import hashlib
 import json
 import os
 import sys
@@ -19,15 +18,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from drift_detector_pipeline.arrays import Indices, Pixels
+from drift_detector_pipeline.arrays import Indices
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.drift.build_reference import World
 from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
-from drift_detector_pipeline.drift.preparation import Preparation, open_images
-from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.drift.preparation import Preparation
+from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.lifecycle.gating.gate import HEALED
@@ -36,6 +35,7 @@ from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_
 from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
+from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, open_recent
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
@@ -50,20 +50,11 @@ from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings import valid_keys
 from drift_detector_pipeline.settings_in_use import Export, Heal, Serving
 
-LEAST = 64  # images below which statistics say too little
 _WHY_NOT = {
     UNKNOWN: "what has happened is not known, so nobody could say whether it helps; label some: make basket",
     CONTENT: "something else is shown, and statistics teach nothing new; label some and train on: make basket",
     MIX: "looks are as they were; statistics of another mix of classes would spoil what is right",
 }
-
-
-class Recent(NamedTuple):
-    """Recent images of the changed world, each once."""
-
-    crops: Pixels  # uint8 (N, S, S, 3)
-    paths: list[Path]
-    left_out: int  # copies and unreadable files
 
 
 @exit_status
@@ -122,8 +113,9 @@ def heal(
 ) -> str:
     """Register a version of the artefact `champion` that has the statistics of recent `images`; return its name.
 
-    Raises ConfigError for boxes, for a cause that cannot be healed, or if the copy gains nothing on labelled twins;
-    ModelError for a network without BatchNorm, DataError for too few images or if the champion's run is not here.
+    Raises ConfigError for boxes, a cause that cannot be healed, too many images that have not changed, or no gain on
+    labelled twins;
+    ModelError for a network without BatchNorm, DataError if too few images have changed, or the champion's run is gone.
     """
     refuse_cause(cause)
     artefact = read_artefact(champion)
@@ -132,6 +124,7 @@ def heal(
     cells = [(cause, level) for level in levels_near(cause, severity)]
     with one_core() as machine:
         source = open_source(run_of(artefact), machine)
+        recent = changed(recent, artefact, source)
         network, chosen = freeze(source.trained.network, recent.crops, most=settings.images, prior=settings.prior)
         gain = _gain(source, network, cells)
         world, seen = _new_world(source, recent, chosen, cells, settings)
@@ -158,19 +151,6 @@ def refuse_cause(cause: str) -> None:
     levels_near(cause, None)
     if cause in FAULTS and not FAULTS[cause].keeps_meaning:
         raise ConfigError(f"cause={cause}: not healed, statistics turn no image back; mend the service, or retrain")
-
-
-def open_recent(images: Sequence[Path], preparation: Preparation, settings: Heal) -> Recent:
-    """The images as crops, each once; of more than can be used some at random. Raises DataError for too few."""
-    most = settings.images + MOST_REFERENCE
-    order = np.random.default_rng(0).permutation(len(images))[:most]
-    paths = [images[place] for place in np.sort(order).tolist()]
-    window = open_images(paths, preparation, [str(path) for path in paths])
-    first = {hashlib.sha256(crop.tobytes()).digest(): place for place, crop in reversed(list(enumerate(window.crops)))}
-    kept = np.sort(list(first.values()))
-    if len(kept) < LEAST:
-        raise DataError(f"{len(kept)} different readable images of {len(images)}; at least {LEAST} are needed to heal")
-    return Recent(window.crops[kept], [Path(window.names[place]) for place in kept.tolist()], len(paths) - len(kept))
 
 
 def _gain(source: Source, frozen: Network, cells: Sequence[tuple[str, int]]) -> TwinGain:
