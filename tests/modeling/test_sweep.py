@@ -542,7 +542,7 @@ def test_a_sweep_of_which_no_trial_finishes_is_an_error(digits, tmp_path):
     assert "No trial has finished" in (tmp_path / "it's" / "report.html").read_text()
 
 
-LONG = [SEARCHED, "training.optimizer=AdamW,SGD", "training.epochs=25", "run.checkpoint_every=7", *OPTUNA]
+LONG = [SEARCHED, "training.optimizer=AdamW,SGD", "training.epochs=10", "run.checkpoint_every=7", *OPTUNA]
 
 
 @pytest.fixture(scope="module")
@@ -657,7 +657,7 @@ def test_a_trial_that_finished_just_before_the_kill_is_kept(undisturbed, tmp_pat
 @pytest.mark.slow
 def test_a_trial_that_is_killed_by_others_has_failed_and_the_sweep_goes_on(digits, tmp_path):
     folder = tmp_path / "sweep"
-    words = [*digits, LEARNING_RATES, "training.epochs=20", f"sweep.dir={folder}"]
+    words = [*digits, LEARNING_RATES, "training.epochs=10", f"sweep.dir={folder}"]
     process, training = started(words, folder / "trials" / "0")
     os.kill(training, signal.SIGKILL)
     process.communicate(timeout=600)

@@ -11,7 +11,7 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.processed.manifest import open_processed
-from drift_detector_pipeline.proof.year.__main__ import Beginning, live
+from drift_detector_pipeline.proof.year.__main__ import PLANS, Beginning, live
 from drift_detector_pipeline.proof.year.marks import marks
 from drift_detector_pipeline.proof.year.online_mmd import OnlineMmd
 from drift_detector_pipeline.proof.year.spread import together
@@ -128,7 +128,9 @@ def test_pipeline_and_world_share_no_image(tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_in_a_month_a_change_is_noticed_named_healed_and_undone_when_it_is_over(tmp_path) -> None:
+def test_in_a_month_a_change_is_noticed_named_healed_and_undone_when_it_is_over(tmp_path, monkeypatch) -> None:
+    small = [*PLANS["digits"].training, "model.options.channels=[16,32,32]"]  # a reference of it takes half the time
+    monkeypatch.setitem(PLANS, "digits", PLANS["digits"]._replace(training=small))
     with contextlib.chdir(tmp_path):
         digits("data/processed/digits")
         report = live(Beginning("digits", 0))
