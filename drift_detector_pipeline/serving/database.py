@@ -3,6 +3,7 @@
 In: an address. Out: an open SQLAlchemy engine with the tables of tables.py. Read by request_log.py.
 """
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -99,6 +100,7 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # its warnings repeat what is raised
     try:
         # A server that went away is noticed, not waited for: the log drops rows meanwhile and says so.
         patience = {"connect_timeout": ceil(WAIT_S), "tcp_user_timeout": ceil(1000 * WAIT_S)}

@@ -154,6 +154,30 @@ def test_a_database_that_is_down_costs_the_oldest_rows_and_no_time(opened, monke
     assert log.dropped == 4001 and not log.behind
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("takes", "gives"),
+    [
+        ("ALTER TABLE request RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO request"),
+        ("ALTER TABLE request RENAME at TO moment", "ALTER TABLE request RENAME moment TO at"),
+    ],
+    ids=["table", "column"],
+)
+def test_rows_wait_for_what_somebody_took_from_the_database(takes, gives, opened, caplog):
+    import psycopg
+
+    log = opened()
+    model = log.register(FACTS)
+    with psycopg.connect(opened.address, autocommit=True) as owner:
+        owner.execute(takes)
+        for number in range(5):
+            log.put(model, row(number))
+        wait_until(lambda: log.behind)
+        owner.execute(gives)
+    assert log.flush() and log.count(model) == 5 and log.dropped == 0
+    assert not [one for one in caplog.records if one.name.startswith("psycopg")]
+
+
 def test_closing_while_the_database_is_down_ends_and_counts(opened, monkeypatch):
     monkeypatch.setattr(databases, "WAIT_S", 0.05)
     log = opened()
