@@ -48,7 +48,7 @@ from drift_detector_pipeline.lifecycle.gating.gate_images import (
 from drift_detector_pipeline.lifecycle.gating.gate_page import Seen, changed_answers, write_gate_page
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
 from drift_detector_pipeline.lifecycle.gating.origin import data_of, named_artefact
-from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, check_images, read_labels, split_labels
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.release.admitted import GATE, GATES, identified
@@ -118,9 +118,11 @@ def run_gate(
         )
     candidate = read_artefact(named_artefact(Path(version), place))
     against = read_artefact(champion_folder(standing, place))
+    _, own = split_labels(labels)
+    check_images(own)
     return judge_gate(
-        candidate, against, data_of(against), cause=cause, severity=severity, labels=split_labels(labels)[1],
-        settings=settings, place=place,
+        candidate, against, data_of(against), cause=cause, severity=severity, labels=own, settings=settings,
+        place=place,
     )  # fmt: skip
 
 

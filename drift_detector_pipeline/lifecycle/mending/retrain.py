@@ -22,7 +22,7 @@ from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, levels_near
 from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
-from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, check_images, read_labels, split_labels
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.joined import Joined, join_labels
 from drift_detector_pipeline.modeling.train import train
@@ -70,6 +70,7 @@ def retrain(
     refuse_task(artefact.task, artefact.folder, "training on")
     twins = twins_of(cause, severity, settings)
     own, _ = split_labels(labels)
+    check_images(own)
     if twins.kind is None and not own:
         raise ConfigError(
             f"cause={cause}: no change that can be made, and there are no labels to learn from either; label some: "
