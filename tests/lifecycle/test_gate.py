@@ -12,6 +12,7 @@ from PIL import Image
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.lifecycle.gating.gate import judge_gate
+from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.release.admitted import identified, objection
@@ -100,6 +101,12 @@ def test_of_a_healed_model_is_asked_what_it_does_in_the_world_it_is_for(ask, wor
     assert clean.difference < -0.05 and "not asked of a healed model" in clean.words
     assert row(healed, "calibration").champion == pytest.approx(0.25, abs=0.25)  # of the changed world
     assert not ask("healed", "steady0").passed  # it gains nothing over one that light does not disturb
+
+
+@pytest.mark.parametrize("severity", ["nan", "inf", "much"])
+def test_a_severity_that_is_no_number_is_refused(severity):
+    with pytest.raises(ConfigError, match=f"severity={severity}: expected a number"):
+        cause_in([f"severity={severity}"])
 
 
 def test_too_few_images_are_said_to_be_too_few_and_how_many_would_do(ask):
