@@ -45,8 +45,10 @@ def open_database(address: str, migrations: Sequence[Callable[[Connection], None
 
 def reason(error: Exception) -> str:
     """What the database itself said, in a line, without the statement and its values."""
-    said = str(getattr(error, "orig", None) or error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
+    own = getattr(error, "orig", None) or error
+    said = str(own).strip()
+    full = getattr(own, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR"))
+    return (said.splitlines()[0] if said else type(error).__name__) + " (is the disk full?)" * full
 
 
 @contextmanager

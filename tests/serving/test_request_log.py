@@ -1,6 +1,7 @@
 """The request log: what goes in comes out, nobody waits for it, and what is lost is counted."""
 
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -342,6 +343,16 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path
     with pytest.raises(DataError, match=r"127\.0\.0\.1:1/name: .*serving\.database names another one") as refused:
         RequestLog("postgres://me:hidden@127.0.0.1:1/name?password=hidden")
     assert "hidden" not in str(refused.value)
+
+
+def test_a_log_that_a_full_disk_keeps_from_being_opened_says_so(tmp_path):
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(DataError, match=r"log\.sqlite: disk I/O error \(is the disk full\?\); "):
+            RequestLog(f"sqlite:///{tmp_path}/log.sqlite")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 def test_postgresql_without_its_driver_says_which_extra():
