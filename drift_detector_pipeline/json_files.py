@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter  # imported late: a service starts without
 
 _Kind = TypeVar("_Kind")
+_NEWER = "unknown here; a newer version of this program may have written it"
 
 
 def parsed(text: str | bytes) -> Any:
@@ -33,7 +34,8 @@ def typed(kind: type[_Kind], values: object) -> _Kind:
         return found
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        said = _NEWER if first["type"] == "extra_forbidden" else first["msg"]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {said}") from error
 
 
 @functools.cache

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PACKAGE, _SCRIPT = "drift_detector_pipeline", "drift-pipeline"
@@ -121,6 +122,17 @@ def let_through() -> None:
     """Hear of signals, those that waited first."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def stopped_amid(status: int, kept: str) -> NoReturn:
+    """Part of the work has answered a signal itself and ended with `status`; the signal is meant for all of it.
+
+    Raises `Stopped`, and what is `kept` stands in the sentence.
+    """
+    if _State.owner:
+        _State.asked, _State.asked_at, _State.kept = signal.Signals(status - 128), time.monotonic(), kept
+        _mute()
+    raise Stopped
 
 
 def call(command: Sequence[str]) -> int:

@@ -33,7 +33,7 @@ def test_what_was_written_comes_back() -> None:
         ({"level": "loud"}, "level: Input should be 'quiet' or 'alert'"),
         ({"digest": "0" * 63}, "digest: String should match"),
         ({"name": None}, "name: Input should be a valid string"),
-        ({"more": 1}, "more: Extra inputs"),
+        ({"more": 1}, "more: unknown here; a newer version"),
     ],
 )
 def test_a_part_of_another_kind_is_named(odd, said) -> None:

@@ -94,6 +94,23 @@ def test_a_command_that_is_stopped_at_work_ends_in_one_sentence(amid, number, tm
     assert done.returncode == STATUS[signal.Signals[number]]
 
 
+@pytest.mark.parametrize("number", STATUS)
+def test_a_training_that_answers_the_signal_itself_ends_the_command_around_it_too(number, tmp_path):
+    """Not an error, which an autopilot would take for a refusal before it went on."""
+    work = f"""
+from drift_detector_pipeline.stopped import stopped_amid
+
+def work():
+    try:
+        stopped_amid({STATUS[number]}, "the run is kept")
+    except Exception:
+        time.sleep(60)
+"""
+    done = ran(work, tmp_path)
+    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    assert (done.returncode, done.stderr) == (STATUS[number], f"stopped by {name}: the run is kept\n")
+
+
 @pytest.mark.parametrize("holder", ["new_folder(Path('place'))", "replaced_folder(Path('place/data'))"])
 def test_half_a_folder_is_removed_however_long_that_takes(holder, tmp_path):
     """Longer than until the exception is raised again."""

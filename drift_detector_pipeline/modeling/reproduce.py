@@ -16,6 +16,7 @@ from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import UNSEALED, Receipt, compare_facts, newest_finished, read_receipt
+from drift_detector_pipeline.stopped import stopped_amid
 
 FACTS = ("git", "where", "packages", "python", "instruction_set", "identity")  # beside the identity, what can matter
 
@@ -31,7 +32,8 @@ def main() -> int:
 def reproduce(folder: Path) -> bool:
     """Train again as the receipt in `folder` says; return whether all weight files have the same SHA-256.
 
-    Raises ResumeError if there is no receipt or it was written by a pipeline with other settings.
+    Raises ResumeError if there is no receipt or it was written by a pipeline with other settings, Stopped if a signal
+    ended the repetition.
     """
     before = read_receipt(folder)
     if before.facts_sha256 is None:
@@ -40,7 +42,7 @@ def reproduce(folder: Path) -> bool:
     _check_processes(before)
     outcome = train(composed)
     if outcome.exit_status:
-        raise ResumeError(f"the repetition was stopped; nothing can be said about {folder}")
+        stopped_amid(outcome.exit_status, f"nothing can be said about {folder}; the same command repeats it anew")
     if int(os.environ.get("RANK", 0)):
         return True  # the first process writes the receipt and compares
     return _report(before, read_receipt(outcome.folder))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log
-from drift_detector_pipeline.errors import ConfigError, ModelError
+from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
 from drift_detector_pipeline.release.artefact import INT8, MODEL
 from drift_detector_pipeline.release.executable import open_session
 from drift_detector_pipeline.release.parity import LARGEST_GAP, Asks, Row, refusal
@@ -44,7 +44,7 @@ def try_all(folder: Path, exam: Asks, own: Row, fit: Pixels, export: Export) -> 
     """
     asked = (export.runtime, export.precision)
     ways = [way for way in dict.fromkeys([*WAYS, asked]) if way[0] == "onnxruntime" or _has_openvino()]
-    found = [_try(folder, way, exam, own, export) for way in ways if way[1] != "int8"]
+    found = [ask(folder, way, exam, own, export) for way in ways if way[1] != "int8"]
     gap = found[0].row.parity or 0.0
     if gap > LARGEST_GAP:
         raise ModelError(
@@ -66,10 +66,10 @@ def _in_whole_numbers(
     first = (export.runtime, "int8") if (export.runtime, "int8") in ways else ways[0]
     trial = Trial(*first, Row(title(*first), note="not tried: no fit images to calibrate on"), "no fit images")
     for left_out, of in _quantised(folder, fit):
-        trial = _try(folder, first, exam, own, export)
+        trial = ask(folder, first, exam, own, export)
         trial = trial._replace(row=trial.row._replace(note=f"{left_out} of {of} convolutions in fp32"))
         if not trial.refused:
-            return [trial, *(_try(folder, way, exam, own, export) for way in ways if way != first)]
+            return [trial, *(ask(folder, way, exam, own, export) for way in ways if way != first)]
         log.info("int8 with %d of %d convolutions left in fp32: %s", left_out, of, trial.refused)
     if trial.row.images == 0 and len(fit):
         trial = trial._replace(row=trial.row._replace(note="not tried: no convolutions beside the stem"))
@@ -93,13 +93,17 @@ def _quantised(folder: Path, fit: Pixels) -> Iterator[tuple[int, int]]:
         prepared.unlink(missing_ok=True)
 
 
-def _try(folder: Path, way: tuple[str, str], exam: Asks, own: Row, export: Export) -> Trial:
+def ask(folder: Path, way: tuple[str, str], exam: Asks, own: Row, export: Export) -> Trial:
+    """Ask a file in its runtime. Raises DataError if ONNX Runtime cannot read it; another runtime is refused then."""
     runtime, precision = way
     path = folder / (INT8 if precision == "int8" else MODEL)
     try:
         session = open_session(path, runtime, precision)
-    except ConfigError as error:
-        return Trial(runtime, precision, Row(title(*way), note=str(error)), str(error))
+    except (ConfigError, DataError) as error:
+        if isinstance(error, DataError) and runtime == "onnxruntime":
+            raise
+        said = str(error).removeprefix(f"{path}: ").removesuffix("; export again: make export")
+        return Trial(runtime, precision, Row(title(*way), note=said), said)
     row = exam.ask(title(*way), session, path.stat().st_size / 1e6)
     return Trial(runtime, precision, row, refusal(row, own, export.max_labels_changed, export.max_accuracy_lost))
 

@@ -3,6 +3,7 @@
 In: an address. Out: an open SQLAlchemy engine with the tables of tables.py. Read by request_log.py.
 """
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,8 +45,10 @@ def open_database(address: str, migrations: Sequence[Callable[[Connection], None
 
 def reason(error: Exception) -> str:
     """What the database itself said, in a line, without the statement and its values."""
-    said = str(getattr(error, "orig", None) or error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
+    own = getattr(error, "orig", None) or error
+    said = str(own).strip()
+    full = getattr(own, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR"))
+    return (said.splitlines()[0] if said else type(error).__name__) + " (is the disk full?)" * full
 
 
 @contextmanager
@@ -99,6 +102,7 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # its warnings repeat what is raised
     try:
         # A server that went away is noticed, not waited for: the log drops rows meanwhile and says so.
         patience = {"connect_timeout": ceil(WAIT_S), "tcp_user_timeout": ceil(1000 * WAIT_S)}

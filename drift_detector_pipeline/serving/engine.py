@@ -191,6 +191,8 @@ def open_engine(folder: Path) -> Engine:
     try:
         for images in (1, MOST):
             said = engine.answer(np.zeros((images, artefact.side_px, artefact.side_px, 3), np.uint8))
+            if (width := said.probabilities.shape[1]) != len(artefact.classes):
+                raise ValueError(f"{width} probabilities an image, and {len(artefact.classes)} classes are named")
             if said.features is not None and said.logits is not None:
                 engine.logits_of_clip(said.logits, said.features)
     except Exception as error:  # of a runtime: its errors have no common class

@@ -92,12 +92,21 @@ def listed(place: Path, database: str) -> list[Listed]:
 
 def _listed(artefact: Artefact, size: int, drift: Drift | None, place: Path, own: str | None) -> Listed:
     facts, version = artefact.facts, artefact.folder.name
-    table = facts.get("table", [])
-    row: dict[str, Any] = next((row for row in table if str(row.get("note", "")).startswith("served")), {})
+    table = facts.get("table")
+    known = table if isinstance(table, list) else []
+    rows = (row for row in known if isinstance(row, dict) and str(row.get("note", "")).startswith("served"))
+    row: dict[str, Any] = next(rows, {})
+    accuracy, when = _number(row.get("accuracy", facts.get("accuracy"))), facts.get("when")
+    low, high, speed = (_number(row.get(name)) for name in ("low", "high", "milliseconds_1"))
     return Listed(
-        version, version == own, row.get("accuracy", facts.get("accuracy")), row.get("low"), row.get("high"),
-        round(size / 1e6, 2), row.get("milliseconds_1"), facts.get("when"), newest_gate(version, place), drift,
+        version, version == own, accuracy, low, high, round(size / 1e6, 2), speed,
+        when if isinstance(when, str) else None, newest_gate(version, place), drift,
     )  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    """What an export of another version may have written as something else is not shown."""
+    return value if isinstance(value, int | float) else None
 
 
 def _in_log(artefacts: Sequence[Artefact], database: str) -> list[Drift | None]:
@@ -142,7 +151,7 @@ def _plain(one: Listed) -> dict[str, Any]:
 
 
 def _cells(one: Listed) -> list[str]:
-    interval = "" if one.low is None else f" ({one.low:.1%} to {one.high:.1%})"
+    interval = "" if one.low is None or one.high is None else f" ({one.low:.1%} to {one.high:.1%})"
     accuracy = "" if one.accuracy is None else f"{one.accuracy:.2%}{interval}"
     speed = "" if one.milliseconds is None else f"{one.milliseconds:.2f}"
     day = (one.exported or "")[:10]

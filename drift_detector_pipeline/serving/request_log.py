@@ -31,6 +31,8 @@ from drift_detector_pipeline.serving.tables import model, request, thumbnail
 PIECE = 10_000  # rows that are deleted, or read, at a time
 _TIDY_EVERY_S, _DAY_S = 3600.0, 86_400.0
 _ERRORS = (SQLAlchemyError, ValueError, TypeError, ArithmeticError)
+# What PostgreSQL says of a right, schema, table or column that is missing until somebody gives it back.
+_MAY_BE_MENDED = {"42501", "3F000", "42P01", "42703"}
 _Item = tuple[int, Row, bytes | None]
 
 
@@ -246,4 +248,6 @@ def _insert_if_fit(connection: Connection, item: _Item) -> str:
 
 def _unfit(error: Exception) -> bool:
     """Whether an error is of a row's own making; any other may pass."""
+    if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", None) in _MAY_BE_MENDED:
+        return False
     return not isinstance(error, DBAPIError) or isinstance(error, IntegrityError | UnfitError | ProgrammingError)

@@ -54,6 +54,8 @@ def test_acknowledging_and_silencing_say_what_they_did_and_do_it(log, call_main)
     [kept] = silences(log)
     assert (kept.source, kept.why) == ("yard", "repairs") and kept.who
     assert "news of yard waits until" in call_main(DESK, "alarms", log.word).stdout
+    said = call_main(DESK, "silence", "source=yard", "hours=0", "why=done", log.word)
+    assert said.stdout == "news of yard is sent again\n" and silences(log) == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from PIL import Image
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.lifecycle.gating.gate import judge_gate
+from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.release.admitted import identified, objection
@@ -102,6 +103,12 @@ def test_of_a_healed_model_is_asked_what_it_does_in_the_world_it_is_for(ask, wor
     assert not ask("healed", "steady0").passed  # it gains nothing over one that light does not disturb
 
 
+@pytest.mark.parametrize("severity", ["nan", "inf", "much"])
+def test_a_severity_that_is_no_number_is_refused(severity):
+    with pytest.raises(ConfigError, match=f"severity={severity}: expected a number"):
+        cause_in([f"severity={severity}"])
+
+
 def test_too_few_images_are_said_to_be_too_few_and_how_many_would_do(ask):
     result = ask("steady0", "naive0", data="few", clean_margin=0.005)
     assert not result.passed
@@ -164,7 +171,10 @@ def test_an_unknown_cause_is_refused_by_name(ask):
 
 
 def test_the_page_shows_the_table_in_words_and_images_that_changed(ask):
-    page = (ask("naive0", "steady0").folder / "gate.html").read_text()
+    killed = ask("naive0", "steady0").folder
+    (killed / "gate.json").unlink()
+    assert ask("naive0", "steady0").folder == killed  # not a second one beside half a test
+    page = (killed / "gate.html").read_text()
     for text in ("✗ No. 2 claims do not hold", "gain (dark)", "Broken", "data:image/png;base64", "at least"):
         assert text in page
     assert "<script" not in page and "http" not in page.replace("http-equiv", "")

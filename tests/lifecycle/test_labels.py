@@ -17,8 +17,14 @@ from conftest import ROOT
 from filled import CLASSES, cvat, fill_basket, studio, studio_csv, studio_min, table
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.lifecycle.labelling.basket_file import read_basket
 from drift_detector_pipeline.lifecycle.labelling.label_formats import read_said
-from drift_detector_pipeline.lifecycle.labelling.labels import read_labels, split_labels, take_labels
+from drift_detector_pipeline.lifecycle.labelling.labels import (
+    check_images,
+    read_labels,
+    split_labels,
+    take_labels,
+)
 from drift_detector_pipeline.lifecycle.labelling.truth import truth_of, truth_words
 
 LABELS = {0: "down", 1: "über fish", 2: "=flat", 9: "down", 10: "?", 11: "?zebra"}
@@ -166,6 +172,8 @@ HOSTILE = {
     "data of text": (b'[{"data": ["a"], "annotations": []}]', "cannot be read"),
     "nothing": (b"", "no column file among none"),
     "another table": (b"a,b\n1,2\n", "no column file among a, b"),
+    "another table, wide": (b"a" * 5000 + b",b\n1,2\n", "^.{0,400}$"),
+    "two columns of labels": (b"path,label,Label\n1,2,3\n", "the column label is there twice"),
     "a line without end": (b"path,label\n" + b'"' + b"x" * 200_000, "field larger than field limit"),
     "an image": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "cannot be read"),
     "a ZIP without labels": (b"PK\x03\x04 no archive", "cannot be read"),
@@ -207,6 +215,27 @@ def test_an_image_that_was_exchanged_gets_no_label(basket, take, tmp_path) -> No
     with pytest.raises(DataError, match="not the image that was put there"):
         take(table(basket, IN_A_TABLE))
     assert read_labels(tmp_path / "labels") == []
+
+
+def test_an_image_that_is_gone_can_be_left_out(basket, take) -> None:
+    (basket.folder / basket.images[1].file).unlink()
+    with pytest.raises(DataError, match="is not there any more; bring it back, or leave its label empty"):
+        take(table(basket, IN_A_TABLE))
+    assert take(table(basket, {place: label for place, label in IN_A_TABLE.items() if place != 1})).new == 5
+
+
+def test_an_image_that_was_changed_beside_its_label_is_named_and_comes_back_with_the_same_file(
+    basket, take, tmp_path
+) -> None:
+    take(table(basket, IN_A_TABLE))
+    labels = read_labels(tmp_path / "labels")
+    check_images(labels)
+    for damage in (lambda path: path.write_bytes(b"another"), lambda path: path.unlink()):
+        damage(labels[0].path)
+        with pytest.raises(DataError, match=rf"{labels[0].path.name}: not the image that was labelled"):
+            check_images(labels)
+        assert take(table(basket, IN_A_TABLE)).new == 0
+        check_images(labels)
 
 
 def test_labels_of_another_basket_of_that_name_are_not_mixed_up(basket, take, tmp_path) -> None:
@@ -328,3 +357,18 @@ def test_the_command_finds_the_basket_by_its_images_and_says_the_truth(tmp_path,
     assert done.returncode == 1 and "21 images are not of this basket" in done.stderr
     done = call_main("lifecycle.labelling.labels", "none.csv")
     assert done.returncode == 1 and "none.csv: No such file or directory; name a file with labels: FILE=" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        ("classes", [], "no classes"),
+        ("estimate", dict.fromkeys(("accuracy", "low", "high", "known", "of"), "x"), "an estimate that is no number"),
+    ],
+)
+def test_a_basket_whose_parts_cannot_be_is_refused_before_a_label_is_taken(part, value, said, tmp_path) -> None:
+    basket = fill_basket(tmp_path / "one")
+    values = json.loads((basket.folder / "basket.json").read_text()) | {part: value}
+    (basket.folder / "basket.json").write_text(json.dumps(values))
+    with pytest.raises(DataError, match=rf"basket\.json: damaged \({said}\)"):
+        read_basket(basket.folder)

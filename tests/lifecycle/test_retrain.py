@@ -51,8 +51,10 @@ def labels(tmp_path):
     for number in range(6):
         path = tmp_path / f"{number}.png"
         write_image(path, seed=9000 + number)
+        while int(file_hash(path)[:2], 16) % 2 != number % 2:  # the even ones are for training
+            path.write_bytes(path.read_bytes() + b"x")
         label = "?zebra" if number == 5 else ("dog", "cat")[number % 2]
-        found.append(Labelled(path, f"0{number}" + 62 * "0", label, "cat", "carrier", "monday", 0.0, "somebody"))
+        found.append(Labelled(path, file_hash(path), label, "cat", "carrier", "monday", 0.0, "somebody"))
     return found
 
 

@@ -7,11 +7,12 @@ from exported import CONV, RESNET, SCALE, exported, network, some_images
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.drift.scores.module_forward import through
+from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.release.beside import say_through
 from drift_detector_pipeline.release.executable import Executable, open_session
-from drift_detector_pipeline.release.parity import Exam, measure
+from drift_detector_pipeline.release.parity import Exam, Row, measure
 from drift_detector_pipeline.release.quantised import prepare, quantise, stem_of
-from drift_detector_pipeline.release.trials import try_all
+from drift_detector_pipeline.release.trials import ask, try_all
 from drift_detector_pipeline.settings_in_use import Export
 
 SIDE = CONV[1]
@@ -88,6 +89,16 @@ def test_within_limits_the_file_stays_and_every_runtime_is_asked(folder):
     (folder / "model.int8.onnx").unlink()
     assert all(trial.row.rows_independent in (True, None) for trial in trials if trial.runtime == "onnxruntime")
     assert {trial.precision for trial in trials if trial.runtime == "onnxruntime"} == {"fp32", "int8"}
+
+
+def test_a_file_that_only_another_runtime_cannot_read_is_a_row_that_says_so(tmp_path):
+    pytest.importorskip("openvino", reason="an extra")
+    (tmp_path / "model.onnx").write_bytes(b"no network")
+    nobody = Row("own")
+    trial = ask(tmp_path, ("openvino", "fp32"), None, nobody, allowing(0))
+    assert trial.refused.startswith("OpenVINO cannot read it (") and trial.row.note == trial.refused
+    with pytest.raises(DataError, match="ONNX Runtime cannot read it"):
+        ask(tmp_path, ("onnxruntime", "fp32"), None, nobody, allowing(0))
 
 
 @pytest.mark.slow

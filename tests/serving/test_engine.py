@@ -33,6 +33,13 @@ def test_scores_are_those_that_the_detector_reads_of_the_same_images(models) -> 
     assert (of_crops.p, of_crops.p_values) == (of_scores.p, of_scores.p_values)
 
 
+def test_a_model_that_gives_other_classes_than_are_named_is_refused_before_it_answers(tmp_path) -> None:
+    artefact = make_artefact(tmp_path / "two", reference=False)
+    write_artefact(artefact._replace(classes=artefact.classes[:2]))
+    with pytest.raises(DataError, match="3 probabilities an image, and 2 classes are named"):
+        open_engine(artefact.folder)
+
+
 def test_a_reference_of_another_file_is_refused(models, tmp_path) -> None:
     folder = tmp_path / "mixed"
     shutil.copytree(models / "first", folder)

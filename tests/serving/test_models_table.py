@@ -54,6 +54,17 @@ def fill(place, version):
     log.close()
 
 
+def test_versions_whose_facts_another_program_wrote_are_listed_without_them(two):
+    place, names = two
+    odd = [{}, {"table": 1}, {"table": ["row"]}, {"table": [dict.fromkeys(ROW, "served")], "when": 7, "accuracy": "a"}]
+    for number, facts in enumerate(odd):
+        artefact = make_artefact(place / f"odd_{number}", 3, reference=False)
+        names = [*names, register(write_artefact(artefact._replace(facts=facts)).folder, place)]
+    done = called("serving.models", cwd=place.parent)
+    assert done.returncode == 0 and done.stdout.count("90.00% (85.0% to 93.0%)") == 2
+    assert all(name in done.stdout for name in names) and len(names) == 6
+
+
 def test_each_version_has_what_was_measured_and_what_the_log_says(two):
     place, names = two
     fill(place, names[0])

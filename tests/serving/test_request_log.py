@@ -1,6 +1,7 @@
 """The request log: what goes in comes out, nobody waits for it, and what is lost is counted."""
 
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -152,6 +153,30 @@ def test_a_database_that_is_down_costs_the_oldest_rows_and_no_time(opened, monke
     assert log.flush(timeout_s=20)
     assert [one.request_id for one in reader.rows(model, 1, 9999)] == [f"r{number}" for number in range(4001, 5001)]
     assert log.dropped == 4001 and not log.behind
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("takes", "gives"),
+    [
+        ("ALTER TABLE request RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO request"),
+        ("ALTER TABLE request RENAME at TO moment", "ALTER TABLE request RENAME moment TO at"),
+    ],
+    ids=["table", "column"],
+)
+def test_rows_wait_for_what_somebody_took_from_the_database(takes, gives, opened, caplog):
+    import psycopg
+
+    log = opened()
+    model = log.register(FACTS)
+    with psycopg.connect(opened.address, autocommit=True) as owner:
+        owner.execute(takes)
+        for number in range(5):
+            log.put(model, row(number))
+        wait_until(lambda: log.behind)
+        owner.execute(gives)
+    assert log.flush() and log.count(model) == 5 and log.dropped == 0
+    assert not [one for one in caplog.records if one.name.startswith("psycopg")]
 
 
 def test_closing_while_the_database_is_down_ends_and_counts(opened, monkeypatch):
@@ -318,6 +343,16 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path
     with pytest.raises(DataError, match=r"127\.0\.0\.1:1/name: .*serving\.database names another one") as refused:
         RequestLog("postgres://me:hidden@127.0.0.1:1/name?password=hidden")
     assert "hidden" not in str(refused.value)
+
+
+def test_a_log_that_a_full_disk_keeps_from_being_opened_says_so(tmp_path):
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(DataError, match=r"log\.sqlite: disk I/O error \(is the disk full\?\); "):
+            RequestLog(f"sqlite:///{tmp_path}/log.sqlite")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 def test_postgresql_without_its_driver_says_which_extra():

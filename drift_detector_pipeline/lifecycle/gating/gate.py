@@ -14,7 +14,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -25,7 +25,7 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.files import exclusive, make_folder, write_json
+from drift_detector_pipeline.files import exclusive, write_json
 from drift_detector_pipeline.json_files import parsed, typed
 from drift_detector_pipeline.lifecycle.gating.gate_claims import (
     Answers,
@@ -48,7 +48,7 @@ from drift_detector_pipeline.lifecycle.gating.gate_images import (
 from drift_detector_pipeline.lifecycle.gating.gate_page import Seen, changed_answers, write_gate_page
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
 from drift_detector_pipeline.lifecycle.gating.origin import data_of, named_artefact
-from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, check_images, read_labels, split_labels
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.processed.manifest import Processed
 from drift_detector_pipeline.release.admitted import GATE, GATES, identified
@@ -118,9 +118,11 @@ def run_gate(
         )
     candidate = read_artefact(named_artefact(Path(version), place))
     against = read_artefact(champion_folder(standing, place))
+    _, own = split_labels(labels)
+    check_images(own)
     return judge_gate(
-        candidate, against, data_of(against), cause=cause, severity=severity, labels=split_labels(labels)[1],
-        settings=settings, place=place,
+        candidate, against, data_of(against), cause=cause, severity=severity, labels=own, settings=settings,
+        place=place,
     )  # fmt: skip
 
 
@@ -157,7 +159,7 @@ def judge_gate(
         rules = Asked(settings, alpha, must_gain, HEALED in candidate.sha256)
         told = _tell([open_executable(one) for one in both], chain([clean], asked), rules)
         claims = [*told[0], cost_claim("megabytes", _megabytes(champion), _megabytes(candidate), settings.size)]
-        folder = make_folder(place / GATES / f"{about[0]['version']}_against_{about[1]['version']}")
+        folder = _folder(place / GATES, f"{about[0]['version']}_against_{about[1]['version']}")
         result = GateResult(
             not reasons(claims), reasons(claims), *about, cause, severity, look, alpha, claims,
             told[1], sample, question, now(), settings.model_dump(), folder,
@@ -166,6 +168,14 @@ def judge_gate(
         write_json(folder / GATE, {name: _plain(value) for name, value in result._asdict().items() if name != "folder"})
     _say(result)
     return result
+
+
+def _folder(gates: Path, name: str) -> Path:
+    """Make a test's folder, under the lock; one that a kill or a full disk left without gate.json is filled anew."""
+    names = (gates / (name if number == 1 else f"{name}_{number}") for number in count(1))
+    folder = next(one for one in names if not (one / GATE).exists())
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _tell(

@@ -8,6 +8,7 @@ data: so images stay independent of each other, and a test of proportions is exa
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -48,6 +49,8 @@ def cause_in(words: Sequence[str]) -> tuple[str | None, float | None, list[str]]
     others = [word for word in words if word.partition("=")[0] not in own]
     try:
         severity = float(own["severity"]) if own.get("severity") else None
+        if severity is not None and not math.isfinite(severity):
+            raise ValueError
     except ValueError as error:
         raise ConfigError(f"severity={own['severity']}: expected a number, such as an alarm names: 3") from error
     return own.get("cause") or None, severity, others

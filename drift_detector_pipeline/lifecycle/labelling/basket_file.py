@@ -22,7 +22,8 @@ Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 FILE, TABLE, IMAGES = "basket.json", "basket.csv", "images"
 BASKETS = Path("data/baskets")
 REMEDY = "make a new one: make basket"
-_ROWS, _ESTIMATE = {"first", "images"}, {"accuracy", "low", "high", "known", "of"}
+_ROWS, _SHARES = {"first", "images"}, {"accuracy", "low", "high"}
+_ESTIMATE = {*_SHARES, "known", "of"}
 
 
 class Item(NamedTuple):
@@ -81,6 +82,10 @@ def read_basket(folder: Path) -> Basket:
         told = _ESTIMATE if basket.estimate is None else basket.estimate.keys()
         if not (basket.rows.keys() >= _ROWS and told >= _ESTIMATE):
             raise ValueError("a part of rows or estimate is missing")
+        if not basket.classes:
+            raise ValueError("no classes")
+        if basket.estimate is not None and not all(isinstance(basket.estimate[name], int | float) for name in _SHARES):
+            raise ValueError("an estimate that is no number")
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; name a basket: BASKET=FOLDER, or {REMEDY}") from error
     except (OSError, ValueError) as error:

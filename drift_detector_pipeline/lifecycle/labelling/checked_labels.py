@@ -8,7 +8,7 @@ import difflib
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -118,10 +118,12 @@ def _of_strange(names: Sequence[str]) -> list[str]:
 
 
 def _of_unknown(labels: Counter[str], classes: Sequence[str]) -> list[str]:
-    nearest = {label: difflib.get_close_matches(label, classes, 1, 0.0)[0] for label in labels}
-    words = [f"{label:.40} ({count} times; the nearest class is {nearest[label]})" for label, count in labels.items()]
+    def told(label: str) -> str:
+        nearest = difflib.get_close_matches(label[:_LONGEST], classes, 1, 0.0)[0]
+        return f"{label:.40} ({labels[label]} times; the nearest class is {nearest})"
+
     way = f"for what is none of the classes write {NONE_OF_THESE}, or {NONE_OF_THESE}NAME to keep what it is"
-    return [f"no class: {_some(words)}; {way}"] if words else []
+    return [f"no class: {_some(list(labels), told)}; {way}"] if labels else []
 
 
 def _of_odds(files: Sequence[str]) -> list[str]:
@@ -130,6 +132,6 @@ def _of_odds(files: Sequence[str]) -> list[str]:
     )
 
 
-def _some(words: Sequence[str]) -> str:
-    shown = ", ".join(f"{word:.120}" for word in words[:_NAMED])
+def _some(words: Sequence[str], told: Callable[[str], str] = "{:.120}".format) -> str:
+    shown = ", ".join(map(told, words[:_NAMED]))
     return f"{shown} and {len(words) - _NAMED} more" if len(words) > _NAMED else shown

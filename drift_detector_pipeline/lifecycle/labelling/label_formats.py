@@ -30,7 +30,7 @@ NONE_OF_THESE = "?"  # the label of an image that shows none of the classes; "?z
 _MOST_BYTES = 200_000_000  # of a file with labels
 _NAMES, _LABELS = ("file", "path", "image", "name", "filename"), ("label", "choice", "class")
 _WHO, _WHEN = ("annotator", "who", "completed_by"), ("updated_at", "created_at")
-_DIGIT_KEYS = 9
+_DIGIT_KEYS, _SHOWN = 9, 100
 _UNREADABLE = (  # RuntimeError: a ZIP with a password or packed in an unknown way; JSON nested too deeply
     ValueError, TypeError, LookupError, AttributeError, RuntimeError, EOFError, csv.Error, expat.ExpatError,
     zipfile.BadZipFile, zlib.error, lzma.LZMAError,
@@ -124,7 +124,10 @@ def _from_table(content: bytes) -> Iterator[Said]:
     text = _text(content)
     head = text.partition("\n")[0]
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    known = {str(name).strip().lower(): name for name in rows.fieldnames or []}
+    names = [str(name).strip().lower() for name in rows.fieldnames or []]
+    known = dict(zip(names, rows.fieldnames or [], strict=True))
+    if twice := [one for one in (*_NAMES, *_LABELS) if names.count(one) > 1]:
+        raise ValueError(f"the column {twice[0]} is there twice")
     name, label = _column(known, _NAMES), _column(known, _LABELS)
     who, when = (next((known[one] for one in names if one in known), "") for names in (_WHO, _WHEN))
     for row in rows:
@@ -144,7 +147,7 @@ def _text(content: bytes) -> str:
 def _column(known: dict[str, str], names: Sequence[str]) -> str:
     found = [known[name] for name in names if name in known]
     if not found:
-        raise ValueError(f"no column {names[0]} among {', '.join(known) or 'none'}")
+        raise ValueError(f"no column {names[0]} among {', '.join(known)[:_SHOWN] or 'none'}")
     return found[0]
 
 

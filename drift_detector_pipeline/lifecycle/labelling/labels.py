@@ -122,7 +122,7 @@ def take_labels(file: Path, basket: Basket, said: Sequence[Said] | None = None, 
         folder = _folder_of(basket, place)
         before = {line.sha256: line.label for line in _lines(folder)}
         fresh = [one for one in given if before.get(one.item.sha256) != one.label]
-        for one in fresh:
+        for one in given:
             _keep_image(basket, one, folder)
         own = {"from": file.name, "from_sha256": file_hash(file)}
         lines = [_line(basket, one, before.get(one.item.sha256)) | own for one in fresh]
@@ -156,6 +156,16 @@ def split_labels(found: Sequence[Labelled]) -> tuple[list[Labelled], list[Labell
     return train, [one for one in usable if int(one.sha256[:2], 16) % 2]
 
 
+def check_images(found: Sequence[Labelled]) -> None:
+    """Raise DataError that names the first file which is not the image that was labelled any more."""
+    for one in found:
+        if one.original and (not one.path.is_file() or file_hash(one.path) != one.sha256):
+            raise DataError(
+                f"{one.path}: not the image that was labelled, or not there; the file of labels it was in brings it "
+                f"back: make labels FILE=... BASKET={BASKETS / one.basket}"
+            )
+
+
 def is_new(label: str) -> bool:
     """Whether a label says that an image shows none of the classes."""
     return label.startswith(NONE_OF_THESE)
@@ -184,8 +194,10 @@ def _folder_of(basket: Basket, place: Path) -> Path:
 
 def _keep_image(basket: Basket, given: Given, folder: Path) -> None:
     source, target = basket.folder / given.item.file, folder / given.item.file
-    if target.exists():
+    if target.is_file() and file_hash(target) == given.item.file_sha256:
         return
+    if not source.exists():
+        raise DataError(f"{source}: is not there any more; bring it back, or leave its label empty; nothing was taken")
     if not source.is_file() or file_hash(source) != given.item.file_sha256:
         raise DataError(f"{source}: not the image that was put there, so its label may be wrong; nothing was taken")
     write_atomically(target, source.read_bytes())

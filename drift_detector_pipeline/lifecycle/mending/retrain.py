@@ -19,10 +19,10 @@ from drift_detector_pipeline.config import Composed, load, load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS
-from drift_detector_pipeline.errors import ConfigError, ResumeError, exit_status
+from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, levels_near
 from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
-from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, read_labels, split_labels
+from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, check_images, read_labels, split_labels
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.joined import Joined, join_labels
 from drift_detector_pipeline.modeling.train import train
@@ -34,6 +34,7 @@ from drift_detector_pipeline.release.source import one_core, open_source
 from drift_detector_pipeline.runs.receipts import FINAL, Receipt, read_receipt
 from drift_detector_pipeline.settings import Settings, Twins, valid_keys
 from drift_detector_pipeline.settings_in_use import Export, Retrain
+from drift_detector_pipeline.stopped import stopped_amid
 
 PAPER = "retrain.json"
 
@@ -62,13 +63,14 @@ def retrain(
     """Train on, export and register; return the version's name.
 
     Of `labels` the half that is for training is learned from. A cause that is no change that can be made teaches
-    nothing. Raises ConfigError for boxes, or if there is nothing to learn then, ResumeError if training was stopped,
+    nothing. Raises ConfigError for boxes, or if there is nothing to learn then, Stopped if a signal ended training,
     DataError if the champion's run or a labelled image is not here.
     """
     artefact = read_artefact(champion)
     refuse_task(artefact.task, artefact.folder, "training on")
     twins = twins_of(cause, severity, settings)
     own, _ = split_labels(labels)
+    check_images(own)
     if twins.kind is None and not own:
         raise ConfigError(
             f"cause={cause}: no change that can be made, and there are no labels to learn from either; label some: "
@@ -78,7 +80,7 @@ def retrain(
     joined = join_labels(receipt.data(), own, share=settings.labels_share, most_repeats=settings.most_repeats)
     outcome = train(composed(receipt, twins, joined, settings))
     if outcome.exit_status:
-        raise ResumeError(f"{outcome.folder}: stopped; the same command goes on from there")
+        stopped_amid(outcome.exit_status, f"{outcome.folder} is kept, and the same command goes on from there")
     facts = {
         "champion": identified(champion), "cause": cause, "severity": severity, "twins": twins.model_dump(),
         "labelled": joined.labelled, "repeats": joined.repeats, "settings": settings.model_dump(),

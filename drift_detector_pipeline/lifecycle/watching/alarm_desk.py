@@ -81,7 +81,10 @@ def _silence(log: RequestLog, given: dict[str, str]) -> None:
     hours, why = _number(given, "hours"), _why(given)
     kept = silence_source(log, given.get("source", ""), hours, who=given.get("who") or name_of_user(), why=why)
     source = kept.source or "the unnamed source"
-    console.info("news of %s waits until %s UTC; its alarms are kept", source, _time(kept.until))
+    if hours:
+        console.info("news of %s waits until %s UTC; its alarms are kept", source, _time(kept.until))
+    else:
+        console.info("news of %s is sent again", source)
 
 
 def _given(verb: str, words: Sequence[str]) -> dict[str, str]:
