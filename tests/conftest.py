@@ -160,7 +160,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Budget())
 
 
-LONGEST = ("test_verify.py", "test_year.py", "test_drift_commands.py")  # minutes each
+LONGEST = ("test_verify.py", "test_year.py", "test_drift_commands.py", "test_detector.py")  # minutes each
 
 
 @pytest.hookimpl(trylast=True)

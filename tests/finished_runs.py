@@ -38,8 +38,8 @@ def _train(root: Path, precision: str) -> None:
     overrides = [
         "data=folder", f"data.raw_path={archive}", f"data.processed_path={root}/processed", "data.stored_side_px=24",
         "data.img_size=16", "data.val_fraction=0.4", "data.fit_fraction=0.1", "data.dataloader_workers=0",
-        "model.name=conv_small", "training.epochs=2", "training.batch_size=24", f"run.precision={precision}",
-        "run.device=cpu", f"hydra.run.dir={root}/run",
+        "model.name=conv_small", "model.options.channels=[16,16,32]", "training.epochs=2", "training.batch_size=24",
+        f"run.precision={precision}", "run.device=cpu", f"hydra.run.dir={root}/run",
     ]  # fmt: skip
     process(load(overrides).settings.data)
     assert train(load(overrides)).exit_status == 0
