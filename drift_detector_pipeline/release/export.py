@@ -90,7 +90,9 @@ def export_run(run: Path, export: Export) -> Artefact:
     """
     _refuse_foreign(export.path.resolve())
     with one_core() as machine:
-        return export_source(open_source(run, machine), export)
+        artefact = export_source(open_source(run, machine), export)
+    log.info("%s: %s Serve it: make serve", artefact.folder, _about(artefact))
+    return artefact
 
 
 def export_source(source: Source, export: Export) -> Artefact:
@@ -248,7 +250,6 @@ def _head(artefact: Artefact) -> Sequence[str]:
 def _say(artefact: Artefact) -> None:
     rows = [Row(**row) for row in artefact.facts["table"]]
     log.info("\n%s\n", as_text(rows, _head(artefact)))
-    log.info("%s: %s Serve it: make serve", artefact.folder, _about(artefact))
 
 
 if __name__ == "__main__":
