@@ -114,8 +114,8 @@ def heal(
     """Register a version of the artefact `champion` that has the statistics of recent `images`; return its name.
 
     Raises ConfigError for boxes, a cause that cannot be healed, too many images that have not changed, or no gain on
-    labelled twins;
-    ModelError for a network without BatchNorm, DataError if too few images have changed, or the champion's run is gone.
+    labelled twins; ModelError for a network without BatchNorm; DataError if too few images have changed, or if the
+    champion's run is not here.
     """
     refuse_cause(cause)
     artefact = read_artefact(champion)

@@ -28,7 +28,7 @@ from drift_detector_pipeline.release.source import Source
 from drift_detector_pipeline.settings_in_use import Heal
 
 LEAST = 64  # images below which statistics say too little
-LEAST_CHANGED = 0.75  # of the images; where part of a change's images are from before it, it is a smaller part
+LEAST_CHANGED = 0.75  # share of the images; those that have not changed may be a few from before the change
 
 
 class Recent(NamedTuple):
@@ -74,10 +74,12 @@ def changed(recent: Recent, artefact: Artefact, source: Source) -> Recent:
 
 
 def _changed_places(reference: Reference, signals: Signals) -> Indices:
-    """All places but those of parts that look as the reference does."""
+    """Places (n,) of the images, in order, but for those of parts that look as the reference does."""
     scores, predicted = phi(signals, reference.learned.parameters), signals.logits.argmax(axis=1)
-    usual, scale = (reference.scores, reference.predicted), scale_for(reference.learned)
     parts = parts_of(reference, scores)
+    if len(parts) == 1:
+        return parts[0]
+    usual, scale = (reference.scores, reference.predicted), scale_for(reference.learned)
     looks = [appearance(usual, (scores[part], predicted[part]), scale, EXPLAINING)[0] for part in parts]
-    kept = [part for part, p in zip(parts, looks, strict=True) if len(parts) == 1 or p is None or p <= CHANGED]
+    kept = [part for part, p in zip(parts, looks, strict=True) if p is None or p <= CHANGED]
     return np.sort(np.concatenate([np.zeros(0, np.int64), *kept]))
