@@ -147,7 +147,7 @@ sweep: $(INSTALLED) ## Try values: ARGS="data=digits training.learning_rate=1e-3
 
 reproduce: $(INSTALLED) ## Repeat a finished run and compare the weights: RUN=outputs/DATE/TIME; first check a signature: SIGNED_BY=ID.pub
 	@$(if $(SIGNED_BY),$(MODULE).runs.signature check "$$RUN" "$$SIGNED_BY")
-	@$(MODULE).modeling.reproduce "$$RUN"
+	@$(MODULE).cli reproduce "$$RUN"
 
 evaluate: $(INSTALLED) ## Measure accuracy, as numbers and one page: RUN=outputs/DATE/TIME ARGS="split=val weights=best"
 	@$(MODULE).modeling.evaluate "$$RUN" $(ARGS)
@@ -200,7 +200,7 @@ include docker.mk
 ##@ Drift
 .PHONY: drift_demo drift_reference drift watch drift_study cause_study bench_drift corruptions
 drift_demo: $(INSTALLED) ## See drift detection in one picture (a fault, fog, unseen content), on the newest run or on digits
-	@$(MODULE).drift.demo "$$RUN" $(ARGS)
+	@$(MODULE).cli drift-demo "$$RUN" $(ARGS)
 
 drift_reference: $(INSTALLED) ## Learn what a run's usual images look like: RUN=outputs/DATE/TIME
 	@$(MODULE).cli drift-reference "$$RUN" $(ARGS)
@@ -211,7 +211,7 @@ drift: $(INSTALLED) ## Check whether images look like the usual ones, and estima
 	@$(MODULE).cli drift "$$RUN" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
 
 watch: $(INSTALLED) ## Watch a folder for new images and drift, until stopped: IMAGES=FOLDER RUN=outputs/DATE/TIME
-	@$(MODULE).drift.watch "$$RUN" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
+	@$(MODULE).cli watch "$$RUN" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
 
 drift_study: $(INSTALLED) ## Measure how often drift is found or falsely reported, and how far accuracy estimates are off: reports/
 	@$(MODULE).proof.study "$$RUN" $(ARGS)
@@ -223,12 +223,12 @@ bench_drift: $(INSTALLED) ## Measure the time of a verdict, compared with infere
 	@$(MODULE).proof.drift_cost
 
 corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them; with RUN=outputs/DATE/TIME also the accuracy they cost
-	@$(MODULE).proof.corruption_sheet "$$RUN" $(ARGS)
+	@$(MODULE).cli corruptions "$$RUN" $(ARGS)
 
 ##@ Serving
 .PHONY: export serve load_test log_export
 export: $(INSTALLED) ## Pack a finished run into one folder that needs no PyTorch: RUN=... ARGS="export.precision=int8"
-	@$(MODULE).release.export "$$RUN" $(ARGS)
+	@$(MODULE).cli export "$$RUN" $(ARGS)
 
 serve: $(INSTALLED) ## Answer requests over HTTP and watch for drift, until stopped: ARGS="serving.port=8001 export.path=FOLDER"
 	@$(MODULE).serving $(ARGS)
@@ -265,10 +265,10 @@ labels: $(INSTALLED) ## Read labels and report how accurate the model was: FILE=
 
 OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),"severity=$$SEVERITY")
 heal: $(INSTALLED) ## Adapt the model to recent images without labels, as a new version: ALARM=7, or IMAGES=FOLDER CAUSE=fog SEVERITY=3
-	@$(MODULE).lifecycle.mending.heal "$$VERSION" "$$IMAGES" $(if $(ALARM),"alarm=$$ALARM") $(OF_CAUSE) $(ARGS)
+	@$(MODULE).cli heal "$$VERSION" "$$IMAGES" $(if $(ALARM),"alarm=$$ALARM") $(OF_CAUSE) $(ARGS)
 
 retrain: $(INSTALLED) ## Retrain with imitated changes and new labels, as a new version: CAUSE=fog SEVERITY=3
-	@$(MODULE).lifecycle.mending.retrain "$$VERSION" $(OF_CAUSE) $(ARGS)
+	@$(MODULE).cli retrain "$$VERSION" $(OF_CAUSE) $(ARGS)
 
 gate: $(INSTALLED) ## Test on labelled images whether a candidate may replace the champion: VERSION=... CAUSE=fog SEVERITY=3
 	@$(MODULE).lifecycle.gating.gate "$$VERSION" $(OF_CAUSE) $(ARGS)

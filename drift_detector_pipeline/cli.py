@@ -57,6 +57,7 @@ COMMANDS = {
     "drift-demo": _Command("drift.demo", "see drift detection in one picture: RUN, or digits if there is no run"),
     "drift-reference": _Command("drift.build_reference", "learn what a run's usual images look like: RUN"),
     "drift": _Command("drift", "check images for drift: RUN IMAGES; exit status 3: notice, 4: alert"),
+    "watch": _Command("drift.watch", "watch a folder for new images and drift, until stopped: RUN FOLDER"),
     "export": _Command("release.export", "pack a finished run for serving: RUN export.precision=int8"),
     "serve": _Command("serving", "answer requests over HTTP and watch for drift: serving.port=8001 export.path=FOLDER"),
     "models": _Command("serving.models", "list the versions in models/: the champion, tests, use"),
@@ -105,6 +106,10 @@ _WITHOUT_TRAINING = (
     "serve", "log-export", "models", "promote", "rollback", "gate", "basket", "label", "labels", "monitor", "alarms",
     "acknowledge", "silence",
 )  # fmt: skip
+# What names a run, a version or images, and imports PyTorch before it would look for them.
+_OF_A_RUN = ("drift-demo", "drift-reference", "export", "reproduce", "corruptions")
+_OF_A_VERSION = ("heal", "retrain")
+_WITH_IMAGES = ("drift", "watch", "heal")
 _SHELLS = ("bash", "zsh")
 
 
@@ -183,15 +188,20 @@ def _about(command: _Command) -> str:
 
 
 def _check_paths(name: str, words: Sequence[str]) -> None:
-    """Raise a PipelineError if a run or all images of a drift command are not there; others look for themselves."""
-    if name == "drift":
-        named = read_command(words, takes_images=True)
-        if named.target:
-            check_weights(named.target / "final_model.safetensors")
-        if any(named.images):
-            check_images(named.images)
-    elif name in ("drift-reference", "export") and (target := read_command(words).target):
-        check_run(target)
+    """Raise a PipelineError if what a command names is not there; commands that are not here look for themselves."""
+    if name not in (*_WITH_IMAGES, *_OF_A_RUN, *_OF_A_VERSION):
+        return
+    named = read_command(words, takes_images=name in _WITH_IMAGES)
+    if name in _OF_A_VERSION:
+        from drift_detector_pipeline.lifecycle.gating.origin import named_artefact
+
+        named_artefact(named.target)
+    elif named.target and name in _OF_A_RUN:
+        check_run(named.target)
+    elif named.target:
+        check_weights(named.target / "final_model.safetensors")
+    if any(named.images):
+        check_images(named.images)
 
 
 def _run(command: _Command, words: Sequence[str]) -> int:
