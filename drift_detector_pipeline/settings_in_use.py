@@ -122,7 +122,6 @@ class Heal(Section):
 
     images: Annotated[int, Field(ge=32, le=4096)]  # most images whose statistics are taken
     prior: Annotated[int, Field(ge=0)]  # images that the network's own statistics count for beside them
-    least_reference: Annotated[int, Field(ge=100)]  # further images from which on they are the new reference
 
 
 class Retrain(Section):

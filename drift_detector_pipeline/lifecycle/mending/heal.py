@@ -16,8 +16,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from drift_detector_pipeline.arrays import Indices
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
@@ -30,16 +28,16 @@ from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.lifecycle.gating.gate import HEALED
-from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, changed_at_random, levels_near
+from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, levels_near
 from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
 from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
-from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, open_recent
+from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, divided, open_recent
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
-from drift_detector_pipeline.processed.roles import MOST_REFERENCE, crops_of, roles_of
+from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.release.admitted import identified
 from drift_detector_pipeline.release.artefact import MODELS, read_artefact
 from drift_detector_pipeline.release.export import export_source
@@ -125,13 +123,14 @@ def heal(
     with one_core() as machine:
         source = open_source(run_of(artefact), machine)
         recent = changed(recent, artefact, source)
-        network, chosen = freeze(source.trained.network, recent.crops, most=settings.images, prior=settings.prior)
+        own, others = divided(len(recent.crops))
+        network, chosen = freeze(source.trained.network, recent.crops[own], most=settings.images, prior=settings.prior)
         gain = _gain(source, network, cells)
-        world, seen = _new_world(source, recent, chosen, cells, settings)
-        facts = _facts(champion, source, recent, chosen) | {
-            "cause": cause, "severity": severity, "prior": settings.prior, "reference": seen,
+        facts = _facts(champion, source, recent, own[chosen]) | {
+            "cause": cause, "severity": severity, "prior": settings.prior, "reference_images": len(others),
             "twins": gain._asdict(),
         }  # fmt: skip
+        world = World(recent.crops[others], None)
         healed = _healed(source, network, world, {HEALED: (json.dumps(facts, indent=2) + "\n").encode()})
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place, prefix=".heal-") as folder:
@@ -165,19 +164,6 @@ def _gain(source: Source, frozen: Network, cells: Sequence[tuple[str, int]]) -> 
         )
     log.info("%s: %s", cells[0][0], said)
     return gain
-
-
-def _new_world(
-    source: Source, recent: Recent, chosen: Indices, cells: Sequence[tuple[str, int]], settings: Heal
-) -> tuple[World, str]:
-    """What drift is measured from: recent images that statistics were not taken of, else twins of the run's own."""
-    rest = np.setdiff1d(np.arange(len(recent.crops)), chosen)[:MOST_REFERENCE]
-    if len(rest) >= settings.least_reference:
-        return World(recent.crops[rest], None), f"{len(rest)} recent images"
-    places = roles_of(source.processed).ref
-    crops = crops_of(source.processed, places, source.trained.img_size)
-    labels = source.processed.images.labels[places]
-    return World(changed_at_random(crops, cells, places), labels), f"{len(places)} twins"
 
 
 def _healed(source: Source, network: Network, world: World, papers: dict[str, bytes]) -> Source:

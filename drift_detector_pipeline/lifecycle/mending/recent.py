@@ -1,6 +1,6 @@
-"""Recent images of a changed world, from which healing takes statistics.
+"""Recent images of a changed world, from which healing takes statistics and a drift reference.
 
-In: paths of images, and the champion with its run. Out: a `Recent`. Read by heal.py.
+In: paths of images, and the champion with its run. Out: a `Recent`, and which of it is for what. Read by heal.py.
 """
 
 import hashlib
@@ -71,6 +71,17 @@ def changed(recent: Recent, artefact: Artefact, source: Source) -> Recent:
         log.info("%s: statistics are taken of them alone", said)
     left_out = recent.left_out + len(recent.crops) - len(places)
     return Recent(recent.crops[places], [recent.paths[place] for place in places.tolist()], left_out)
+
+
+def divided(count: int) -> tuple[Indices, Indices]:
+    """Places, at random, of the half whose statistics are taken, and of the half that drift is measured from.
+
+    Answers to the very images that statistics were taken of differ from answers to later ones, and so do answers to
+    imitated changes: with either as a reference, a healed version would give notice of the world it was made for.
+    """
+    order = np.random.default_rng(1).permutation(count)
+    own, others = order[: count // 2], order[count // 2 :]
+    return np.sort(own), np.sort(others[:MOST_REFERENCE])
 
 
 def _changed_places(reference: Reference, signals: Signals) -> Indices:
