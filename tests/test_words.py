@@ -76,7 +76,7 @@ def test_other_settings_are_refused_with_the_nearest_allowed_first() -> None:
 
 
 def make(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`make` as a person types it, where it does nothing but show what it would do; no words of `make test` reach it."""
+    """`make` as a person types it, where it only shows what it would do; no words of `make test` reach it."""
     command = ["make", "--no-print-directory", "-n", *words]
     typed = {name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS")}
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=typed | variables)
