@@ -42,6 +42,8 @@ class _State:
     asked: signal.Signals | None = None
     asked_at = 0.0
     said = False  # how it ended
+    held = False  # signals wait, also those that another thread was given
+    waiting: signal.Signals | None = None
     kept = "what was complete before is kept, nothing half made is left, and the same command begins again"
 
 
@@ -106,16 +108,28 @@ def keeping(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """In a command of ours, let signals wait; in processes started meanwhile, too, until those `let_through`."""
-    if not _State.owner or not hasattr(signal, "pthread_sigmask"):
+    """In a command of ours, let signals wait; in processes started meanwhile, too, until those `let_through`.
+
+    The mask is what such processes inherit. It is this thread's alone: if the signal goes to another thread, as one of
+    numpy's or of a progress bar, Python answers it here all the same, so the answer waits, too.
+    """
+    if not _State.owner or _State.held:
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    masked = hasattr(signal, "pthread_sigmask")  # not on Windows
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if masked else set()
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        _State.held = True
+        if masked:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _State.held = False
+        if masked:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if _State.waiting is not None:
+            number, _State.waiting = _State.waiting, None
+            signal.raise_signal(number)
 
 
 def let_through() -> None:
@@ -163,6 +177,9 @@ def call(command: Sequence[str]) -> int:
 def _asked_to_stop(number: int, frame: FrameType | None) -> None:
     if os.getpid() != _State.owner:
         return _in_a_fork(number)
+    if _State.held:
+        _State.waiting = signal.Signals(number)
+        return None
     first = _State.asked is None
     if first:
         _State.asked, _State.asked_at = signal.Signals(number), time.monotonic()

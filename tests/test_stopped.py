@@ -130,6 +130,24 @@ def work():
     assert left - {"place"} == {"removed"}
 
 
+def test_a_signal_that_waits_does_so_also_when_another_thread_is_given_it(tmp_path):
+    """As one of numpy's, or of a progress bar: it has no mask of its own, and Python answers in the main thread."""
+    work = """
+def work():
+    import threading
+    from drift_detector_pipeline.stopped import held_back
+    threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
+    with held_back():
+        hear()
+        time.sleep(0.5)
+        Path("whole").touch()
+    Path("never").touch()
+"""
+    done = ran(work, tmp_path)
+    assert done.returncode == 130 and done.stderr.startswith("stopped by Ctrl-C: "), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
 def test_a_signal_between_making_a_folder_and_holding_it_leaves_none(tmp_path):
     work = """
 def work():
