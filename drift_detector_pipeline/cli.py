@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from drift_detector_pipeline.commands import read_command
+from drift_detector_pipeline.commands import Command, read_command
 from drift_detector_pipeline.dot_env import set_variables
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.modeling.named import check_images, check_run, check_weights
@@ -106,7 +106,7 @@ _WITHOUT_TRAINING = (
     "serve", "log-export", "models", "promote", "rollback", "gate", "basket", "label", "labels", "monitor", "alarms",
     "acknowledge", "silence",
 )  # fmt: skip
-# What names a run, a version or images, and imports PyTorch before it would look for them.
+# What names a run, a version or images, and imports PyTorch before it would look for them, or at its settings.
 _OF_A_RUN = ("drift-demo", "drift-reference", "export", "reproduce", "corruptions")
 _OF_A_VERSION = ("heal", "retrain")
 _WITH_IMAGES = ("drift", "watch", "heal")
@@ -135,7 +135,10 @@ def main() -> int:
             f"{name}: PyTorch is not installed here: pip install -e '.[train,export]', or make requirements"
         )
     else:
-        _check_paths(name, words)
+        if name in (*_WITH_IMAGES, *_OF_A_RUN, *_OF_A_VERSION):
+            named = read_command(words, takes_images=name in _WITH_IMAGES)
+            _check_paths(name, named)
+            _check_settings(named.overrides)
         return _run(COMMANDS[name], words)
     return 0
 
@@ -187,11 +190,8 @@ def _about(command: _Command) -> str:
     return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or command.line
 
 
-def _check_paths(name: str, words: Sequence[str]) -> None:
+def _check_paths(name: str, named: Command) -> None:
     """Raise a PipelineError if what a command names is not there; commands that are not here look for themselves."""
-    if name not in (*_WITH_IMAGES, *_OF_A_RUN, *_OF_A_VERSION):
-        return
-    named = read_command(words, takes_images=name in _WITH_IMAGES)
     if name in _OF_A_VERSION:
         from drift_detector_pipeline.lifecycle.gating.origin import named_artefact
 
@@ -202,6 +202,20 @@ def _check_paths(name: str, words: Sequence[str]) -> None:
         check_weights(named.target / "final_model.safetensors")
     if any(named.images):
         check_images(named.images)
+
+
+def _check_settings(overrides: Sequence[str]) -> None:
+    """Raise ConfigError if a word sets something that its section lacks, or that is not allowed there."""
+    if not overrides:
+        return
+    from drift_detector_pipeline.config import load_section
+    from drift_detector_pipeline.settings import Settings
+
+    for name in {word.partition(".")[0] for word in overrides} - {"data", "model"}:  # which are read as a whole
+        if name in Settings.model_fields:
+            section = Settings.model_fields[name].annotation
+            assert isinstance(section, type)
+            load_section(section, overrides)
 
 
 def _run(command: _Command, words: Sequence[str]) -> int:
