@@ -73,7 +73,10 @@ def test_a_list_of_all_commands_comes_without_pytorch() -> None:
         (["reproduce", "nosuch"], "nosuch: no run.json"),
         (["heal", "nosuch-12345678", "README.md", "cause=fog"], "nosuch-12345678: no version"),
         (["retrain", "nosuch-12345678", "cause=fog"], "nosuch-12345678: no version"),
-        (["export", "", "export.precison=int8"], "export.precison: no such key; valid keys, the nearest first: export.prec"),
+        (
+            ["export", "", "export.precison=int8"],
+            "export.precison: no such key; valid keys, the nearest first: export.prec",
+        ),
         (["drift", "", "README.md", "drift.alpha=7"], "drift.alpha: Input should be less than 1, got 7"),
         (["completion", "fish"], "completion fish: name a shell, bash or zsh"),
     ],
