@@ -47,15 +47,16 @@ def read_command(
     return Command(Path(target) if target else None, images, chosen, overrides)
 
 
-def refuse_others(overrides: Sequence[str], allowed: Sequence[str], says: str) -> None:
-    """Raise ConfigError with `says` and the allowed keys, the nearest first, if a word sets another key."""
+def refuse_others(overrides: Sequence[str], allowed: Sequence[str], command: str, why: str = "") -> None:
+    """Raise ConfigError if a word sets a key that `command` does not take, with those that it takes, nearest first."""
     for word in overrides:
-        if (key := word.partition("=")[0]) not in allowed:
-            order = difflib.get_close_matches(key, allowed, n=len(allowed) or 1, cutoff=0)
-            if typed := [one for one in meant(word) if one.partition("=")[0] in allowed]:
-                raise ConfigError(f"{word}: no such word; did you mean {typed[0]}?")
-            further = f"; further words may be {', '.join(f'{one}=...' for one in order)}" if order else ""
-            raise ConfigError(f"{word}: {says}{further}")
+        if (key := word.partition("=")[0]) in allowed:
+            continue
+        if typed := [one for one in meant(word) if one.partition("=")[0] in allowed]:
+            raise ConfigError(f"{word}: no such setting; did you mean {typed[0]}?")
+        nearest = difflib.get_close_matches(key, allowed, n=len(allowed) or 1, cutoff=0)
+        takes = f"takes only {', '.join(f'{one}=...' for one in nearest)}" if nearest else "takes no settings"
+        raise ConfigError(f"{word}: {command} {takes}{why and f'; {why}'}")
 
 
 @contextmanager

@@ -65,14 +65,17 @@ def test_a_second_run_is_refused_where_there_is_no_place_for_it() -> None:
 
 def test_other_settings_are_refused_with_the_nearest_allowed_first() -> None:
     allowed = ("run.device", "run.threads")
-    refuse_others(["run.threads=1"], allowed, "no more is needed")
+    refuse_others(["run.threads=1"], allowed, "make it")
     for word, right in (("run.thread=1", "run.threads=1"), ("device=gpu", "run.device=cuda")):
-        with pytest.raises(ConfigError, match=f"{word}: no such word; did you mean {right}"):
-            refuse_others([word], allowed, "no more is needed")
-    with pytest.raises(ConfigError, match=r"run\.seed=1: no more is needed; further words may be run\.threads="):
-        refuse_others(["run.seed=1"], allowed, "no more is needed")
-    with pytest.raises(ConfigError, match=r"x=1: nothing may be said$"):
-        refuse_others(["x=1"], (), "nothing may be said")
+        with pytest.raises(ConfigError, match=f"{word}: no such setting; did you mean {right}"):
+            refuse_others([word], allowed, "make it")
+    with pytest.raises(
+        ConfigError,
+        match=r"run\.seed=1: make it takes only run\.threads=\.\.\., run\.device=\.\.\.; all else is known$",
+    ):
+        refuse_others(["run.seed=1"], allowed, "make it", "all else is known")
+    with pytest.raises(ConfigError, match=r"x=1: make it takes no settings$"):
+        refuse_others(["x=1"], (), "make it")
 
 
 def make(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:

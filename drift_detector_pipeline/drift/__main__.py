@@ -56,7 +56,7 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
 
     Raises a PipelineError if there is no file, no reference, or it is another model's.
     """
-    refuse_others(overrides, _ALLOWED, "a reference fixes the rest")
+    refuse_others(overrides, _ALLOWED, "make drift", "all else comes from the drift reference")
     settings = load_section(Drift, overrides)
     limits = Limits(**settings.model_dump(exclude={"block_minutes"}))
     run = load_section(Run, ["run.precision=fp32", *overrides])

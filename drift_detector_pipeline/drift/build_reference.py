@@ -43,7 +43,7 @@ def main() -> int:
 def build_reference(folder: Path, overrides: list[str]) -> DriftDetector | BoxDetector:
     """Learn on `fit`, describe `ref`, save both in the run's folder. Raises a PipelineError if something is missing."""
     receipt, started = read_receipt(folder), time.perf_counter()
-    refuse_others(overrides, _ALLOWED, "the rest is in the receipt")
+    refuse_others(overrides, _ALLOWED, "make drift_reference", "all else comes from the run's receipt")
     run, processed = load_section(Run, ["run.precision=fp32", *overrides]), receipt.data()
     with prepared(run) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)

@@ -58,7 +58,7 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
 
     Raises a PipelineError if there is no folder or reference, another process watches, or the state is another's.
     """
-    refuse_others(overrides, _ALLOWED, "a reference fixes the rest")
+    refuse_others(overrides, _ALLOWED, "make watch", "all else comes from the drift reference")
     settings, machine_settings = load_section(Watch, overrides), load_section(Run, ["run.precision=fp32", *overrides])
     if not images.is_dir():
         raise DataError(f"{images}: no such folder; for files, patterns and archives: make drift IMAGES=...")

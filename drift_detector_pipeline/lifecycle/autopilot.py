@@ -51,7 +51,7 @@ def main() -> int:
     words = command.overrides
     sections = (Lifecycle, Basket, Heal, Retrain, Gate)
     known = [key for section in sections for key in valid_keys(section, f"{section.__name__.lower()}.")]
-    refuse_others(words, ["lifecycle", *known, "serving.database", "serving.keep_images"], "no word of the autopilot")
+    refuse_others(words, ["lifecycle", *known, "serving.database", "serving.keep_images"], "make autopilot")
     settings, serving = load_section(Lifecycle, words), load_section(Serving, words)
     steps = Steps(
         load_section(Basket, words), load_section(Heal, words), load_section(Retrain, words), load_section(Gate, words),

@@ -26,7 +26,7 @@ _NONE: Mapping[str, str] = {}
 def main() -> int:
     """Write the card of the run named on the command line, or of the newest finished one."""
     command = read_command(sys.argv[1:])
-    refuse_others(command.overrides, (), "a card says what the receipt says")
+    refuse_others(command.overrides, (), "make card", "all of it comes from the run's receipt")
     if command.target:
         check_run(command.target)
     folder = command.target or newest_finished()

@@ -87,7 +87,7 @@ def evaluate(
 def _settings(receipt: Receipt, overrides: Sequence[str]) -> tuple[Data, Run]:
     """The run's own data and run settings; what it was trained with may be said again."""
     given = [word for word in overrides if word not in receipt.overrides and not word.startswith(_THRESHOLD)]
-    refuse_others(given, _ALLOWED, "what is evaluated is recorded in the run's receipt")
+    refuse_others(given, _ALLOWED, "make evaluate", "all else comes from the run's receipt")
     precision = f"run.precision={precision_of(receipt.precision)}"
     return receipt.section(Data, given), receipt.section(Run, [precision, "run.resume=null", *given])
 

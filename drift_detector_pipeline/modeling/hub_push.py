@@ -29,7 +29,7 @@ _TASKS = {"classification": "image-classification", "boxes": "object-detection",
 def main() -> int:
     """Send the run named on the command line, or the newest finished one, to the repository that `repo=` names."""
     command = read_command(sys.argv[1:], {"private": ("true", "false")})
-    refuse_others(command.overrides, ("repo",), "what is sent is the run as it is")
+    refuse_others(command.overrides, ("repo",), "make hub_push", "the run is uploaded as it is")
     named = dict(word.split("=", 1) for word in command.overrides)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", named.get("repo", "")):
         raise ConfigError("hub_push needs a repository of models: repo=OWNER/NAME")

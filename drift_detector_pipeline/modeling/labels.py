@@ -52,7 +52,7 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = (), en
     """
     recorded = read_description(file).get("precision")
     precision = precision_of(recorded)
-    refuse_others(overrides, _ALLOWED, "all else a prediction needs is in the weight file")
+    refuse_others(overrides, _ALLOWED, "make predict", "all else comes from the weight file")
     run = load_section(Run, [f"run.precision={precision}", *overrides])
     how = load_section(Predict, overrides)
     here = engine == "local"

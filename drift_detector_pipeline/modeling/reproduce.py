@@ -25,7 +25,7 @@ FACTS = ("git", "where", "packages", "python", "instruction_set", "identity")  #
 def main() -> int:
     """Repeat the run named on the command line, or the newest finished one."""
     command = read_command(sys.argv[1:])
-    refuse_others(command.overrides, (), "a run is done again as its receipt says")
+    refuse_others(command.overrides, (), "make reproduce", "a run is repeated exactly as its receipt says")
     return 0 if reproduce(command.target or newest_finished()) else 2
 
 

@@ -80,7 +80,7 @@ def _opened(run: Path | None, overrides: Sequence[str]) -> tuple[Processed, Data
     if run is None:
         settings = load(overrides).settings
         return open_processed(settings.data), settings.data, settings.run
-    refuse_others(overrides, (), "a run's data and settings are in its receipt; leave ARGS out")
+    refuse_others(overrides, (), "make corruptions", "all of it comes from the run's receipt")
     receipt = read_receipt(run)
     return receipt.data(), receipt.section(Data), receipt.section(Run, ["run.resume=null"])
 

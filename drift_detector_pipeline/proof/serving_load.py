@@ -59,7 +59,7 @@ def main() -> int:
     """Measure and write the report."""
     set_up_logging()
     words = sys.argv[1:]
-    refuse_others(words, ["export.path"], "no setting of the load test")
+    refuse_others(words, ["export.path"], "make load_test")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         size = _files(place / "images")

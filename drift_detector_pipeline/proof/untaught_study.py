@@ -43,7 +43,7 @@ SETS = {"untaught": UNTAUGHT, "more_untaught": MORE_UNTAUGHT, "later_untaught": 
 def main() -> int:
     """Study the run named on the command line, or the newest finished one."""
     command = read_command(sys.argv[1:])
-    refuse_others(command.overrides, (), "nothing can be set here")
+    refuse_others(command.overrides, (), "this study")
     set_up_logging()
     folder = command.target or newest_finished()
     processed = read_receipt(folder).data()

@@ -41,7 +41,7 @@ def described(found: Champion, before: Champion | None) -> str:
 
 
 def _promoted(words: Sequence[str]) -> Champion:
-    (wanted, why), own = _sorted(words, 2)
+    (wanted, why), own = _sorted(words, 2, "make promote")
     if not wanted:
         raise ConfigError('name a version: make promote VERSION=... WHY="..."; make models lists all')
     force = own.get("force", "false")
@@ -53,14 +53,14 @@ def _promoted(words: Sequence[str]) -> Champion:
 
 
 def _rolled_back(words: Sequence[str]) -> Champion:
-    (why,), own = _sorted(words, 1)
-    refuse_others([f"{name}={value}" for name, value in own.items()], ("who",), "not what a rollback asks for")
+    (why,), own = _sorted(words, 1, "make rollback")
+    refuse_others([f"{name}={value}" for name, value in own.items()], ("who",), "make rollback")
     return rollback(who=own.get("who", ""), why=why)
 
 
-def _sorted(words: Sequence[str], names: int) -> tuple[list[str], dict[str, str]]:
+def _sorted(words: Sequence[str], names: int, command: str) -> tuple[list[str], dict[str, str]]:
     """The first `names` words, which may hold anything, and what the others set."""
-    refuse_others(words[names:], _OWN, "no word of this command")
+    refuse_others(words[names:], _OWN, command)
     first = [*words[:names], *[""] * (names - len(words))]
     return first, {name: value for name, _, value in (word.partition("=") for word in words[names:])}
 

@@ -75,7 +75,9 @@ from drift_detector_pipeline.settings_in_use import Export
 def main() -> int:
     """Export the run named on the command line, or the newest finished one."""
     command = read_command(sys.argv[1:])
-    refuse_others(command.overrides, list(valid_keys(Export, "export.")), "the rest is in the receipt")
+    refuse_others(
+        command.overrides, list(valid_keys(Export, "export.")), "make export", "all else comes from the run's receipt"
+    )
     export = load_section(Export, command.overrides)
     set_up_logging()
     export_run(command.target or newest_finished(), export)

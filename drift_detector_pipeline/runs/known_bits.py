@@ -41,7 +41,7 @@ class Row(NamedTuple):
 def main() -> int:
     """Add the row of the run named on the command line, or of the newest finished one."""
     command = read_command(sys.argv[1:])
-    refuse_others(command.overrides, (), "a row is what the run's receipt says")
+    refuse_others(command.overrides, (), "make known_bits", "all of it comes from the run's receipt")
     set_up_logging()
     receipt = read_receipt(command.target or newest_finished())
     row, rows = row_of(receipt), known()

@@ -39,7 +39,7 @@ def main() -> int:
     """Print the runs that are named, or all finished ones."""
     words = [word for word in sys.argv[1:] if word]
     given = read_command([word for word in words if word != "--json"], takes_images=True)
-    refuse_others(given.overrides, (), "runs are named by their folders; --json is for programs")
+    refuse_others(given.overrides, (), "make runs", "name runs by their folders; --json prints it for programs")
     names = [Path(name) for name in (given.target, *given.images) if name]
     set_up_logging()
     receipts = [read_receipt(folder) for folder in names] if names else finished(OUTPUTS)

@@ -86,7 +86,7 @@ def _wanted(words: Sequence[str]) -> _Wanted:
     command = read_command(words)
     if command.target is not None:
         raise ConfigError(f"{command.target}: an artefact's folder is given as export.path={command.target}")
-    refuse_others(command.overrides, [*_ALLOWED, "export.path"], "no setting of the service")
+    refuse_others(command.overrides, [*_ALLOWED, "export.path"], "make serve")
     known = [
         f"{name}={value!r}" if name.endswith("database") else f"{name}={value}"
         for name, variable in _OF_THE_ENVIRONMENT.items()

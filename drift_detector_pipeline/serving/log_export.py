@@ -31,7 +31,7 @@ DATABASE, PLACE = "sqlite:///models/requests.sqlite", Path("models/log_export")
 def main() -> int:
     """Export the log that is named, or the one that `make serve` writes."""
     words = sys.argv[1:]
-    refuse_others(words, ("serving.database", "path"), "this is not what an export asks for")
+    refuse_others(words, ("serving.database", "path"), "make log_export")
     given = {name: value for name, _, value in (word.partition("=") for word in words)}
     set_up_logging()
     address = given.get("serving.database") or os.environ.get("DATABASE_URL") or DATABASE

@@ -62,7 +62,7 @@ def main() -> int:
     words = [word for word in sys.argv[1:] if word]
     plain = "--json" in words
     words = [word for word in words if word != "--json"]
-    refuse_others(words, ("serving.database",), "no word of this table; --json gives it for programs")
+    refuse_others(words, ("serving.database",), "make models", "--json prints it for programs")
     set_up_logging()
     given = dict(word.split("=", 1) for word in words)
     found = listed(MODELS, given.get("serving.database") or os.environ.get("DATABASE_URL") or DATABASE)

@@ -32,7 +32,9 @@ def main() -> int:
     command = read_command(sys.argv[1:], {"weights": WEIGHTS}, takes_images=True)
     if len(command.images) != 1 or not command.images[0]:
         raise ConfigError("name one video, or a folder of videos: make predict RUN=outputs/DATE/TIME VIDEO=street.mp4")
-    refuse_others(command.overrides, (*_OF_THE_MACHINE, *_OF_BOXES), "all else is in the weight file")
+    refuse_others(
+        command.overrides, (*_OF_THE_MACHINE, *_OF_BOXES), "make predict VIDEO=", "all else comes from the weight file"
+    )
     how = load_section(Predict, command.overrides)
     weights, video = command.own.get("weights"), Path(command.images[0])
     if command.target:

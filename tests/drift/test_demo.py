@@ -125,5 +125,5 @@ def test_other_settings_are_refused_before_anything_is_trained(call_main, tmp_pa
     monkeypatch.chdir(tmp_path)
     done = call_main("drift.demo.__main__", "training.epochs=1")
     assert done.returncode == 1
-    assert "training.epochs=1: the rest is in the receipt" in done.stderr
+    assert "training.epochs=1: make drift_demo takes only" in done.stderr
     assert not any(tmp_path.iterdir())

@@ -191,7 +191,7 @@ def test_too_few_images_have_a_status_of_their_own(finished):
         (["RUN", "CLEAN", "drift.alhpa=0.1"], "drift.alpha"),
         (
             ["RUN", "CLEAN", "drfit.alpha=0.1"],
-            "drfit.alpha=0.1: no such word; did you mean drift.alpha=0.1?",
+            "drfit.alpha=0.1: no such setting; did you mean drift.alpha=0.1?",
         ),
         (["RUN", "CLEAN", "training.epochs=3"], "training.epochs=3: a reference fixes the rest"),
         (["RUN", "CLEAN", "run.precision=bf16"], "run.precision=bf16: a reference fixes the rest"),

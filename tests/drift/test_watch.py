@@ -203,7 +203,7 @@ def test_another_folder_of_the_same_name_has_a_state_of_its_own_and_another_prom
         (["RUN", ".", "watch.alpha=2"], "watch.alpha"),
         (
             ["RUN", ".", "drift.alpha=0.1"],
-            "drift.alpha=0.1: a reference fixes the rest; further words may be watch.alpha",
+            "drift.alpha=0.1: make watch takes only watch.alpha",
         ),
     ],
 )

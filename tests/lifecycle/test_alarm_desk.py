@@ -70,7 +70,7 @@ def test_acknowledging_and_silencing_say_what_they_did_and_do_it(log, call_main)
         (("acknowledge", "alarm=1e30", "why=x"), "expected whole numbers below 2^63"),
         (("alarms", "source=\udcff"), "and text in UTF-8"),
         (("silence", "source=a", "hours=", "why=x"), "hours=: expected a number"),
-        (("alarms", "closed=true"), "closed=true: no word of this command; expected source=..., open=..."),
+        (("alarms", "closed=true"), "closed=true: make alarms takes only source=..., open=..."),
         (("alarms", "open=yes"), "expected true or false"),
         (("forget",), "forget: expected one of alarms, acknowledge, silence"),
     ],

@@ -288,7 +288,7 @@ def test_a_log_that_goes_away_is_waited_for(log, answering):
 def test_words_and_addresses_that_are_none_are_refused(answering, tmp_path, monkeypatch):
     monkeypatch.delenv("DATABASE_URL", raising=False)
     assert settings_from(["monitor.alpha=0.05", "monitor.command=[mail, -s, drift]"]).command == ["mail", "-s", "drift"]
-    with pytest.raises(ConfigError, match=r"watch\.alpha=0\.1: no setting of the monitor"):
+    with pytest.raises(ConfigError, match=r"watch\.alpha=0\.1: make monitor takes only"):
         settings_from(["watch.alpha=0.1"])
     with pytest.raises(ConfigError, match="somewhere"):
         settings_from(["somewhere"])

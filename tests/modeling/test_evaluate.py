@@ -187,7 +187,9 @@ def test_what_the_run_was_trained_with_may_be_said_again(copy):
 
 @pytest.mark.parametrize("override", ["data=digits", "training.epochs=3", "data.img_size=32", "colour=red"])
 def test_another_setting_is_refused(override, copy):
-    with pytest.raises(ConfigError, match=r"what is evaluated is recorded in the run's receipt.*run\.device"):
+    with pytest.raises(
+        ConfigError, match=r"make evaluate takes only .*run\.device.*all else comes from the run's receipt"
+    ):
         evaluate(copy, overrides=[override])
 
 

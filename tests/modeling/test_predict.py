@@ -157,7 +157,9 @@ def test_weights_from_before_the_header_named_the_precision_still_predict(weight
 
 
 def test_settings_that_would_change_the_answer_are_refused(weights, photos):
-    with pytest.raises(ConfigError, match=r"data\.img_size=8: all else a prediction needs is in the weight file"):
+    with pytest.raises(
+        ConfigError, match=r"data\.img_size=8: make predict takes only .*; all else comes from the weight file"
+    ):
         predict(weights, [str(photos)], ["data.img_size=8"])
 
 
@@ -210,7 +212,7 @@ def test_the_command_prints_json_lines_only_and_says_the_rest_on_stderr(run, pho
         (["", "photos/text.jpg"], "photos/text.jpg: no image among 1 files"),
         (["none.safetensors", "photos"], "none.safetensors: no such weight file"),
         (["outputs/2026-01-01/00-00-00/final_model.safetensors", "photos", "weights=best"], "weights=best: chooses"),
-        (["", "photos", "run.colour=red"], "run.colour=red: all else a prediction needs"),
+        (["", "photos", "run.colour=red"], "run.colour=red: make predict takes only"),
     ],
 )
 def test_a_wrong_command_is_one_message_and_exit_status_1(words, said, run, photos, tmp_path, monkeypatch, capsys):

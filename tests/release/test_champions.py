@@ -54,7 +54,7 @@ def test_the_next_one_needs_a_gate_or_force_and_can_be_rolled_back(here):
         (["promote", "models/better", "why", "forced=true"], "forced=true: "),
         (["promot", "models/better", "why"], "promot: expected one of promote, rollback"),
         (["rollback", ""], "no champion before this one"),
-        (["rollback", "why", "force=true"], "force=true: not what a rollback asks for"),
+        (["rollback", "why", "force=true"], "force=true: make rollback takes only who="),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line_and_changes_nothing(here, words, said):

@@ -72,8 +72,14 @@ def test_a_damaged_receipt_is_named_and_left_out(three):
     assert len(finished(three / "outputs")) == 2
 
 
-@pytest.mark.parametrize(("words", "said"), [([], "train one first: make train"), (["nosuch"], "nosuch: no run.json"),
-                                             (["seed=1"], "seed=1: runs are named by their folders")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "train one first: make train"),
+        (["nosuch"], "nosuch: no run.json"),
+        (["seed=1"], "seed=1: make runs takes no settings; name runs by their folders"),
+    ],
+)
 def test_what_cannot_be_is_said(tmp_path, words, said):
     done = called("runs.listing", *words, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr

@@ -149,7 +149,7 @@ def test_an_address_that_is_taken_or_none_and_settings_that_are_none_are_said(mo
     said = call_main("serving.__main__", "serving.prot=1")
     assert said.returncode == 1 and "serving.port" in said.stderr
     said = call_main("serving.__main__", "training.epochs=1")
-    assert said.returncode == 1 and "no setting of the service" in said.stderr
+    assert said.returncode == 1 and "make serve takes only" in said.stderr
     monkeypatch.setenv("PORT", "70000")
     assert "serving.port" in call_main("serving.__main__").stderr
 

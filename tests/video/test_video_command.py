@@ -121,7 +121,7 @@ def test_a_video_of_nothing_and_a_missing_weight_file_leave_nothing(weights, vid
         (["none.safetensors", "street.mp4"], "none.safetensors: no such weight file"),
         (["", "none.mp4"], "none.mp4: no files there"),
         (["", "text.mp4"], "text.mp4: no video that can be read"),
-        (["", "street.mp4", "predict.pictures=3"], "predict.pictures=3: all else is in the weight file"),
+        (["", "street.mp4", "predict.pictures=3"], "predict.pictures=3: make predict VIDEO= takes only"),
         (["", "street.mp4", "predict.codec=av1"], "predict.codec"),
         (["run", "street.mp4", "predict.tile_px=64"], "predict.tile_px=64: is for models of boxes"),
     ],

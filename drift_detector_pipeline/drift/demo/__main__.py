@@ -50,7 +50,7 @@ _ALLOWED = ("run.device", "run.threads")
 def main() -> int:
     """Show drift on the run named on the command line, the newest one, or digits."""
     command = read_command(sys.argv[1:])
-    refuse_others(command.overrides, _ALLOWED, "the rest is in the receipt")
+    refuse_others(command.overrides, _ALLOWED, "make drift_demo", "all else comes from the run's receipt")
     set_up_logging()
     folder = command.target or _newest()
     if folder is None:

@@ -93,7 +93,7 @@ def main() -> int:
     """Test the version, or the artefact folder, that is named against the champion."""
     command = read_command(sys.argv[1:])
     cause, severity, others = cause_in(command.overrides)
-    refuse_others(others, ["cause", "severity", *valid_keys(Gate, "gate.")], "no word of a gate")
+    refuse_others(others, ["cause", "severity", *valid_keys(Gate, "gate.")], "make gate")
     if command.target is None:
         raise ConfigError("VERSION: name the candidate, a version or an artefact folder; make models lists versions")
     set_up_logging()

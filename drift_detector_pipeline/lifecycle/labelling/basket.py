@@ -58,7 +58,7 @@ def main() -> int:
     command = read_command([word for word in sys.argv[1:] if word.partition("=")[0] not in _OWN])
     own = {name: value for name, _, value in (word.partition("=") for word in sys.argv[1:]) if name in _OWN}
     keys = [f"basket.{name}" for name in Limits.model_fields]
-    refuse_others(command.overrides, [*_OWN, *keys, *_OF_THE_SERVICE], "this is not what a basket asks for")
+    refuse_others(command.overrides, [*_OWN, *keys, *_OF_THE_SERVICE], "make basket")
     settings, serving = load_section(Limits, command.overrides), load_section(Serving, command.overrides)
     log = _open_log(command.overrides, serving)
     try:

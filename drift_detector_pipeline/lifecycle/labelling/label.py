@@ -39,7 +39,7 @@ def main() -> int:
     set_up_logging()
     words = sys.argv[1:]
     command = read_command([word for word in words if not word.startswith("port=")])
-    refuse_others(command.overrides, ("port",), "this is not what labelling asks for")
+    refuse_others(command.overrides, ("port",), "make label")
     basket = read_basket(command.target or newest_basket())
     desk = Desk(basket)
     desk.labels()  # damage is said now

@@ -90,7 +90,7 @@ def main() -> int:
     """Take in the file that is named, or the newest basket's own table."""
     set_up_logging()
     command = read_command(sys.argv[1:], takes_images=True)
-    refuse_others(command.overrides, (), "labels have no settings; FILE=... and BASKET=... name what they are")
+    refuse_others(command.overrides, (), "make labels", "FILE=... and BASKET=... say which they are")
     named = [Path(word) for word in command.images if word]
     if len(named) > 1:
         raise ConfigError(f"{named[1]}: one basket at a time, and {named[0]} is named before")

@@ -62,7 +62,7 @@ def main() -> int:
     cause, severity, others = cause_in(command.overrides)
     own = [word for word in others if not word.startswith(("alarm=", "serving."))]
     keys = ["alarm", "cause", "severity", "serving.database", "serving.keep_images", *valid_keys(Heal, "heal.")]
-    refuse_others(others, keys, "no word of healing")
+    refuse_others(others, keys, "make heal")
     set_up_logging()
     folder, settings = named_artefact(command.target), load_section(Heal, own)
     if number := next((word.partition("=")[2] for word in others if word.startswith("alarm=")), ""):

@@ -44,7 +44,12 @@ def main() -> int:
     """Train the champion on, or the version or artefact folder that is named."""
     command = read_command(sys.argv[1:])
     cause, severity, others = cause_in(command.overrides)
-    refuse_others(others, ["cause", "severity", *valid_keys(Retrain, "retrain.")], "no word of training on")
+    refuse_others(
+        others,
+        ["cause", "severity", *valid_keys(Retrain, "retrain.")],
+        "make retrain",
+        "all else comes from the champion's run",
+    )
     set_up_logging()
     if cause is not None:
         levels_near(cause, severity)

@@ -93,7 +93,7 @@ def _given(verb: str, words: Sequence[str]) -> dict[str, str]:
         name, sign, value = word.partition("=")
         if name not in _WORDS[verb] or not sign:
             further = ", ".join(f"{one}=..." for one in (*_WORDS[verb], "monitor.database"))
-            raise ConfigError(f"{word}: no word of this command; expected {further}")
+            raise ConfigError(f"{word}: make {verb} takes only {further}")
         found[name] = value
     return found
 

@@ -44,7 +44,7 @@ def settings_from(words: Sequence[str]) -> Monitor:
         raise ConfigError(
             f"{command.target}: the log is given as monitor.database=..., models as monitor.models_path=..."
         )
-    refuse_others(command.overrides, _ALLOWED, "no setting of the monitor")
+    refuse_others(command.overrides, _ALLOWED, "make monitor")
     own = [f"monitor.database={address!r}"] if (address := os.environ.get("DATABASE_URL")) else []
     return load_section(Monitor, [*command.overrides, *own])
 

@@ -107,7 +107,9 @@ def main() -> int:
     command = read_command(sys.argv[1:], {"data": tuple(PLANS)})
     words = dict(word.split("=", 1) for word in command.overrides)
     if wrong := [word for word in words if word not in _WORDS]:
-        raise ConfigError(f"{wrong[0]}: no word of a year; a run, data={' or '.join(PLANS)}, {', '.join(_WORDS)} are")
+        raise ConfigError(
+            f"{wrong[0]}: make simulate_year takes only RUN, data={' or '.join(PLANS)}, {'=, '.join(_WORDS)}="
+        )
     set_up_logging()
     name = command.own.get("data", "cifar10")
     begin = Beginning(name, int(words.get("seed", "0")), command.target, Path(words.get("strangers", _STRANGERS)))
