@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT, ci_environment
 from halves import CLASSES, artefact, images, opened, processed
@@ -12,7 +13,8 @@ from PIL import Image
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.lifecycle.gating.gate import judge_gate
-from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in
+from drift_detector_pipeline.lifecycle.gating.gate_claims import Answers, calibration_claim
+from drift_detector_pipeline.lifecycle.gating.gate_images import World, cause_in
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.release.admitted import identified, objection
@@ -92,6 +94,21 @@ def test_who_is_right_as_often_but_never_sure_of_it_is_refused(ask):
     result = ask("shy", "steady0", cause=None)
     assert row(result, "clean").difference == 0
     assert {reason.split(":")[0] for reason in result.reasons} == {"calibration", "gain (clean)"}
+
+
+def test_to_be_right_more_often_is_no_loss_of_calibration():
+    """One that is unsure and nearly always wrong, against one that is right two times in three and says so."""
+    images, labels = np.arange(1_000), np.arange(1_000) % 10
+
+    def answers(share_right, sure):
+        said = np.where(images % 100 < 100 * share_right, labels, (labels + 1) % 10)
+        return Answers(np.where(np.arange(10) == said[:, None], sure, (1 - sure) / 9))
+
+    lost, healed, surer = answers(0.14, 0.35), answers(0.67, 0.67), answers(0.67, 0.999)
+    noise = World("noise", images, labels, images, [])
+    claim = calibration_claim(noise, lost, healed, 0.05, 0.01)
+    assert claim.passed and claim.champion > 0.4 > 0.3 > claim.candidate
+    assert not calibration_claim(noise, healed, surer, 0.05, 0.01).passed
 
 
 def test_of_a_healed_model_is_asked_what_it_does_in_the_world_it_is_for(ask, world):

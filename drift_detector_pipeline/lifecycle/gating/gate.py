@@ -219,7 +219,7 @@ def answers_of(executable: Executable, crops: np.ndarray) -> Answers:
     """What a model says of uint8 (N, S, S, 3)."""
     parts = [executable.say(crops[start : start + _BATCH]).probabilities for start in range(0, len(crops), _BATCH)]
     said = np.concatenate(parts).astype(np.float64) if parts else np.zeros((0, 1))
-    return Answers(said.argmax(axis=1), said.max(axis=1))
+    return Answers(said)
 
 
 def _earlier(place: Path, sample: str) -> list[GateResult]:

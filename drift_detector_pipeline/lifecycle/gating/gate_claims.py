@@ -34,8 +34,29 @@ class Asked(NamedTuple):
 class Answers(NamedTuple):
     """What a model says of n images."""
 
-    predicted: Labels  # (n,)
-    confidence: Float64s  # (n,) probability of what is predicted
+    probabilities: Float64s  # (n, classes)
+
+    @property
+    def predicted(self) -> Labels:
+        """The likeliest classes, (n,)."""
+        best: Labels = self.probabilities.argmax(axis=1)
+        return best
+
+    @property
+    def confidence(self) -> Float64s:
+        """Their probabilities, (n,)."""
+        best: Float64s = self.probabilities.max(axis=1)
+        return best
+
+    def brier(self, labels: Labels) -> Float64s:
+        """Half the Brier score of each image, (n,) in 0 to 1, over all classes (Brier 1950): a proper score.
+
+        The squared distance of confidence and being right is none between models of different accuracy: one that is
+        unsure and nearly always wrong would win against one that is right twice in three and says so.
+        """
+        truth = np.arange(self.probabilities.shape[1]) == labels[:, None]
+        score: Float64s = ((self.probabilities - truth) ** 2).sum(axis=1) / 2
+        return score
 
 
 class Claim(NamedTuple):
@@ -92,9 +113,9 @@ def accuracy_claim(
 
 
 def calibration_claim(world: World, champion: Answers, candidate: Answers, alpha: float, margin: float) -> Claim:
-    """The mean squared distance of confidence and being right (Brier's score of the answer) grows by less than that."""
-    scores = [(one.confidence - (one.predicted == world.labels)) ** 2 for one in (champion, candidate)]
-    gains = np.asarray(scores[0] - scores[1], dtype=np.float64)
+    """The mean Brier score, halved, grows by less than `margin`."""
+    scores = [one.brier(world.labels) for one in (champion, candidate)]
+    gains = scores[0] - scores[1]
     low, high = mean_bounds(gains, 1.0, alpha)
     least, gain, n = images_for_mean(margin, 1.0, alpha), float(gains.mean()), len(gains)
     likely = images_likely(float(gains.var()), gain + margin, alpha)
