@@ -38,7 +38,7 @@ _ADVICE = {
     f"as Editor; {GUIDE}",
     "invalid_grant|invalid_client|HttpError 401": "the service account's key was refused: revoked, or this machine's "
     "clock is wrong",
-    "HttpError 5\\d\\d": "Google Drive answers with errors of its own: run it again later; what has arrived is kept",
+    "HttpError 5\\d\\d": "Google Drive has an internal error: run it again later; what has arrived is kept",
     "Failed to authenticate GDrive|Non interactive mode": f"the sign-in to Google Drive failed; {GUIDE}",
     "Unable to locate credentials": f"no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; {GUIDE}",
     "InvalidAccessKeyId|SignatureDoesNotMatch|Access ?Denied|Forbidden|Anonymous caller|does not have storage": "no "

@@ -128,7 +128,7 @@ def refusal(row: Row, own: Row, max_labels_changed: float, max_accuracy_lost: fl
     return "; ".join(reasons)
 
 
-HEAD = ("", "accuracy (95 %)", "labels changed", "parity", "rows alone", "ms, 1", "ms, 8", "MB", "")
+HEAD = ("", "accuracy (95 %)", "labels changed", "parity", "any batch", "ms, 1", "ms, 8", "MB", "")
 HEAD_OF_CLIPS = (*HEAD[:2], "clips changed", *HEAD[3:5], "ms a frame, 1", "ms a frame, 8", *HEAD[7:])
 HEAD_OF_BOXES = ("", "mAP50 (95 %)", "boxes changed", *HEAD[3:])
 
@@ -140,7 +140,7 @@ def cells(row: Row) -> list[str]:
         return "" if value is None else format(value, form)
 
     accuracy = "" if row.accuracy is None else f"{row.accuracy:.2%} ({row.low:.1%} to {row.high:.1%})"
-    alone = "" if row.rows_independent is None else "same bits" if row.rows_independent else "other bits"
+    alone = "" if row.rows_independent is None else "same bits" if row.rows_independent else "different bits"
     return [
         row.name, accuracy, said(row.labels_changed, ".2%"), said(row.parity, ".1e"), alone,
         said(row.milliseconds_1, ".2f"), said(row.milliseconds_8, ".2f"), said(row.megabytes, ".1f"), row.note,

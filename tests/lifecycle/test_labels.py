@@ -257,10 +257,10 @@ def test_the_true_accuracy_is_of_random_images_alone_with_its_interval(tmp_path)
     assert (found.low, found.high) == (pytest.approx(0.5291, abs=1e-4), pytest.approx(0.9776, abs=1e-4))
     assert truth_words(basket, said) == [
         "True accuracy since request 100: 88 % (95 % interval 53 % to 98 %): 7 of 8 images drawn at random were "
-        "answered rightly.",
+        "labelled correctly.",
         "2 more were drawn and have no label: were all of these wrong, or all right, it would be 70 %, or 90 %.",
         "The estimate without labels, of alarm 7, was 63 % (55 % to 71 %).",
-        "Of 30 that were chosen because they carry the change or look strange 0 were answered rightly; that says "
+        "Of 30 that were chosen because they carry the change or look strange 0 were labelled correctly; that says "
         "nothing about all others.",
     ]
     assert truth_of(basket, {}) is None and "nothing can be said" in truth_words(basket, {})[0]

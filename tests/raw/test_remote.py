@@ -298,7 +298,7 @@ def test_a_dvc_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
         ),
         ('<HttpError 403 "User Rate Limit Exceeded" userRateLimitExceeded>', "too many requests"),
         ("<HttpError 429 returned>", "too many requests"),
-        ("<HttpError 503 returned>", "errors of its own"),
+        ("<HttpError 503 returned>", "internal error"),
         ('<HttpError 404 "File not found: 1AbC">', "not shared with the service account"),
         ('<HttpError 403 "insufficientFilePermissions">', "as Editor"),
         ('<HttpError 403 "dailyLimitExceeded">', "too many requests"),

@@ -99,7 +99,7 @@ def main() -> int:
     basket = read_basket(named[0] if named else _basket_of(file, said))
     taken = take_labels(file, basket, said)
     say.info(
-        "%s: %d new labels, %d corrected, %d known before, %d images without",
+        "%s: %d new labels, %d corrected, %d known before, %d images without a label",
         taken.folder / LINES, taken.new, taken.changed, taken.same, taken.empty,
     )  # fmt: skip
     for sentence in truth_words(basket, {one.sha256: one.label for one in read_labels()}):

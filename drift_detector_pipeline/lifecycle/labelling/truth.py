@@ -22,7 +22,7 @@ class Truth(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """In 0..1: the share of different images that were answered rightly."""
+        """In 0..1: the share of different images that were labelled correctly."""
         return self.right / self.labelled
 
 
@@ -44,7 +44,7 @@ def truth_words(basket: Basket, labels: Mapping[str, str]) -> list[str]:
     words = [
         f"True accuracy since request {basket.rows['first']}: {_percent(found.accuracy)} (95 % interval "
         f"{_percent(found.low)} to {_percent(found.high)}): {found.right} of {found.labelled} images drawn at random "
-        "were answered rightly."
+        "were labelled correctly."
     ]
     if found.unlabelled:
         drawn = found.labelled + found.unlabelled
@@ -71,8 +71,8 @@ def _of_the_others(basket: Basket, labels: Mapping[str, str]) -> list[str]:
         return []
     right = sum(labels[item.sha256] == item.predicted for item in others)
     return [
-        f"Of {len(others)} that were chosen because they carry the change or look strange {right} were answered "
-        "rightly; that says nothing about all others."
+        f"Of {len(others)} that were chosen because they carry the change or look strange {right} were labelled "
+        "correctly; that says nothing about all others."
     ]
 
 
