@@ -39,12 +39,12 @@ _Result = TypeVar("_Result")
 class VerdictBody(BaseModel):
     """What was said of one window."""
 
-    id: int | None = Field(description="null of a look on demand")
+    id: int | None = Field(description="null of a spot check")
     at: str = Field(description="UTC, ISO 8601")
     source: str
     images: int = Field(description="of a model of clips: clips; what is judged are their sources")
     repeated: int = Field(description="requests left out since their image was judged already")
-    counted: bool = Field(description="false: a look on demand, which keeps no promise about false notices")
+    counted: bool = Field(description="false: a spot check, which keeps no promise about false notices")
     level: str = Field(description="quiet, notice, alert, or too few images")
     p: float | None
     accuracy: float | None = Field(description="estimated, in 0..1; null of a model that finds boxes")

@@ -67,7 +67,7 @@ def judge_windows(
 
 
 def look_at(rows: Sequence[AnyRow], detector: Detector, ask_again: AskAgain = lambda looks_changed: None) -> Look:
-    """Judge any rows, of the log or of images at hand: a look on demand, stored nowhere and counted by nobody."""
+    """Judge any rows, of the log or of images at hand: a spot check, stored nowhere and not counted."""
     chosen = once(rows)
     names: Sequence[str] = [row.request_id for row in chosen]
     names, own = detector.counted(rows_of(chosen, detector), names, [row.source for row in chosen])
