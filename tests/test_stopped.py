@@ -165,6 +165,46 @@ def work():
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_being_replaced_is_the_old_one_or_the_new_one(tmp_path):
+    work = """
+def work():
+    renamed = os.rename
+    def rename(source, target):
+        renamed(source, target)
+        if str(target).endswith(".old"):
+            hear()
+    os.rename = rename
+    Path("data").mkdir()
+    Path("data/old").touch()
+    with replaced_folder(Path("data")) as folder:
+        (folder / "new").touch()
+"""
+    done = ran(work, tmp_path)
+    assert done.returncode == 130, done.stderr
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["data", "data/old"]
+
+
+def work():
+    written = registry.write_json
+    def write_json(*given):
+        written(*given)
+        hear()
+    registry.write_json = write_json
+    registry._enthrone("net", [], Path("models"), who="me", why="why", gate=None, action="rollback")
+"""
+    done = ran(work, tmp_path, "SIGTERM")
+    assert (done.returncode, done.stderr) == (143, "stopped by SIGTERM: net is the champion now, as was asked\n")
+    assert (tmp_path / "models" / "history.jsonl").exists()
+
+
+def work():
+    dvc(Repository(Path(), Path(), {}), ["pull"])
+"""
+    done = ran(work, tmp_path)
+    assert done.returncode == 143 and done.stderr.startswith("stopped by SIGTERM: "), done.stderr
+    assert (tmp_path / "tidied").exists()
+
+
 def test_an_import_is_over_before_a_signal_amid_it_counts(tmp_path):
     (tmp_path / "imported.py").write_text(
         "import __main__, time\n__main__.hear()\ntime.sleep(0.1)\nopen('whole', 'w').close()\n"
