@@ -184,6 +184,13 @@ def work():
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["data", "data/old"]
 
 
+def test_a_champion_is_in_the_history_before_a_signal_counts_and_its_sentence_says_so(tmp_path):
+    """Whoever repeats a rollback that is done goes two versions back."""
+    (tmp_path / "models" / "versions" / "net").mkdir(parents=True)
+    (tmp_path / "models" / "versions" / "net" / "artefact.json").touch()
+    work = """
+from drift_detector_pipeline.release import registry
+
 def work():
     written = registry.write_json
     def write_json(*given):
