@@ -204,6 +204,22 @@ def work():
     assert (tmp_path / "models" / "history.jsonl").exists()
 
 
+def test_dvc_ends_with_the_command_that_waits_for_it_and_nothing_waits_for_its_limit_of_time(tmp_path):
+    """A stand-in: the signal comes while dvc moves files, and reaches the command alone."""
+    (tmp_path / "dvc").mkdir()
+    (tmp_path / "dvc" / "__init__.py").touch()
+    (tmp_path / "dvc" / "__main__.py").write_text("""
+import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.kill(os.getppid(), signal.SIGTERM)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    open("tidied", "w").close()
+""")
+    work = """
+from drift_detector_pipeline.raw.remote import Repository, dvc
+
 def work():
     dvc(Repository(Path(), Path(), {}), ["pull"])
 """
