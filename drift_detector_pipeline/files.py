@@ -95,7 +95,7 @@ def new_folder(place: Path) -> Iterator[Path]:
 def replaced_folder(target: Path) -> Iterator[Path]:
     """Give a folder to fill beside `target`, then put it in its place: a kill leaves the old one or none, never half.
 
-    If filling it fails the old one stays. Raises DataError if a file has the name of the folder.
+    If filling it fails, or a signal stops it, the old one stays. Raises DataError if a file has the name of the folder.
     """
     if target.exists() and not target.is_dir():
         raise DataError(f"{target}: a file, and a folder is to be written there; name another, or move the file away")
@@ -109,6 +109,8 @@ def replaced_folder(target: Path) -> Iterator[Path]:
             target.rename(old)
         partial.rename(target)
     finally:
+        if old.exists() and not target.exists():  # stopped between the two
+            old.rename(target)
         for folder in (partial, old):
             shutil.rmtree(folder, ignore_errors=True)
 

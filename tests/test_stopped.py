@@ -165,6 +165,69 @@ def work():
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_being_replaced_is_the_old_one_or_the_new_one(tmp_path):
+    work = """
+def work():
+    renamed = os.rename
+    def rename(source, target):
+        renamed(source, target)
+        if str(target).endswith(".old"):
+            hear()
+    os.rename = rename
+    Path("data").mkdir()
+    Path("data/old").touch()
+    with replaced_folder(Path("data")) as folder:
+        (folder / "new").touch()
+"""
+    done = ran(work, tmp_path)
+    assert done.returncode == 130, done.stderr
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["data", "data/old"]
+
+
+def test_a_champion_is_in_the_history_before_a_signal_counts_and_its_sentence_says_so(tmp_path):
+    """Whoever repeats a rollback that is done goes two versions back."""
+    (tmp_path / "models" / "versions" / "net").mkdir(parents=True)
+    (tmp_path / "models" / "versions" / "net" / "artefact.json").touch()
+    work = """
+from drift_detector_pipeline.release import registry
+
+def work():
+    written = registry.write_json
+    def write_json(*given):
+        written(*given)
+        hear()
+    registry.write_json = write_json
+    registry._enthrone("net", [], Path("models"), who="me", why="why", gate=None, action="rollback")
+"""
+    done = ran(work, tmp_path, "SIGTERM")
+    assert (done.returncode, done.stderr) == (143, "stopped by SIGTERM: net is the champion now, as was asked\n")
+    assert (tmp_path / "models" / "history.jsonl").exists()
+
+
+def test_dvc_ends_with_the_command_that_waits_for_it_and_nothing_waits_for_its_limit_of_time(tmp_path):
+    """A stand-in: the signal comes while dvc moves files, and reaches the command alone."""
+    (tmp_path / "dvc").mkdir()
+    (tmp_path / "dvc" / "__init__.py").touch()
+    (tmp_path / "dvc" / "__main__.py").write_text("""
+import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.kill(os.getppid(), signal.SIGTERM)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    open("tidied", "w").close()
+""")
+    work = """
+from drift_detector_pipeline.raw.remote import Repository, dvc
+
+def work():
+    dvc(Repository(Path(), Path(), {}), ["pull"])
+"""
+    done = ran(work, tmp_path)
+    assert done.returncode == 143 and done.stderr.startswith("stopped by SIGTERM: "), done.stderr
+    assert (tmp_path / "tidied").exists()
+
+
 def test_an_import_is_over_before_a_signal_amid_it_counts(tmp_path):
     (tmp_path / "imported.py").write_text(
         "import __main__, time\n__main__.hear()\ntime.sleep(0.1)\nopen('whole', 'w').close()\n"

@@ -6,13 +6,19 @@ replaced as a whole. Fed by evaluation.py; for people, and for whoever compares 
 
 import csv
 import shlex
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import disk_full_explained, exclusive, spreadsheet_row, write_atomically, write_json
+from drift_detector_pipeline.files import (
+    disk_full_explained,
+    exclusive,
+    replaced_folder,
+    spreadsheet_row,
+    write_atomically,
+    write_json,
+)
 from drift_detector_pipeline.pages import write_page
 from drift_detector_pipeline.tasks.task import Evaluation, Task
 
@@ -23,17 +29,10 @@ def write_evaluation(target: Path, evaluation: Evaluation, task: Task) -> Path:
     Of two at once the second waits for the first, and is the one that stays. Raises DataError if the run's folder
     cannot be written.
     """
-    partial = target.with_name(f".{target.name}.partial")
+    lock = target.with_name(f".{target.name}.lock")
     try:
-        with disk_full_explained(target), exclusive(target.with_name(f".{target.name}.lock")):
-            shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
-            try:
-                partial.mkdir(parents=True)
-                _write(partial, evaluation, task)
-                shutil.rmtree(target, ignore_errors=True)
-                partial.replace(target)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        with disk_full_explained(target), exclusive(lock), replaced_folder(target) as partial:
+            _write(partial, evaluation, task)
     except OSError as error:
         raise DataError(f"{error.filename or target}: {error.strerror}; the run's folder must be writable") from error
     return target

@@ -9,6 +9,7 @@ says how many files it moves at once; in CI, where CI_MODE=true, it is one.
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -142,9 +143,14 @@ def dvc(repository: Repository, arguments: Sequence[str], *, show: bool = False,
     ):
         limit = threading.Timer(limit_s, process.kill)
         limit.start()
-        complaint = _pass_on(process.stderr, show)
-        status = process.wait()
-        limit.cancel()
+        try:
+            complaint = _pass_on(process.stderr, show)
+            status = process.wait()
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            limit.cancel()
         printed.seek(0)
         output = printed.read().decode()
     if status < 0:
@@ -152,6 +158,17 @@ def dvc(repository: Repository, arguments: Sequence[str], *, show: bool = False,
     if status or (arguments[0] == "push" and "do not exist neither" in complaint):  # dvc calls the latter a success
         raise DataError(f"dvc {arguments[0]}: {explain(complaint)}")
     return output
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End dvc, which tidies up after Ctrl-C alone. A terminal has told it; a second one would interrupt that."""
+    gentle = signal.SIGTERM if os.name == "nt" else signal.SIGINT
+    for seconds, number in ((1.0, gentle), (5.0, signal.SIGTERM)):
+        try:
+            process.wait(seconds)
+            return
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
 
 
 def explain(complaint: str) -> str:

@@ -45,6 +45,7 @@ from drift_detector_pipeline.release.chronicle import Champion as Champion
 from drift_detector_pipeline.release.chronicle import champion as champion
 from drift_detector_pipeline.release.chronicle import history as history
 from drift_detector_pipeline.runs.facts import now
+from drift_detector_pipeline.stopped import held_back, keeping
 
 _LOCK = ".registry.lock"
 
@@ -215,14 +216,15 @@ def _passed(version: str, standing: Champion, gate: Path | None, place: Path, *,
 def _enthrone(
     version: str, past: Sequence[Champion], place: Path, *, who: str, why: str, gate: str | None, action: Action
 ) -> Champion:
-    """Write champion.json, then the history."""
+    """Write champion.json, then the history; a signal waits and says so: a rollback that is repeated goes two back."""
     if not why.strip():
         raise ConfigError(f'{version}: say why, for those who read the history later: WHY="..."')
     number = 1 + max((one.number for one in past), default=0)
     manifest = file_hash(place / VERSIONS / version / MANIFEST)
     found = Champion(number, version, manifest, now(), who or name_of_user(), why.strip(), gate, action)
-    write_json(place / CHAMPION, found._asdict())
-    write_history([*past, found], place)
+    with keeping(f"{version} is the champion now, as was asked"), held_back():
+        write_json(place / CHAMPION, found._asdict())
+        write_history([*past, found], place)
     return found
 
 

@@ -12,9 +12,11 @@ from PIL import Image
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.lifecycle.gating.gate import _folder, judge_gate
 from drift_detector_pipeline.lifecycle.gating.gate import judge_gate
 from drift_detector_pipeline.lifecycle.gating.gate_claims import Answers, calibration_claim
 from drift_detector_pipeline.lifecycle.gating.gate_images import World, cause_in
+from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.release.admitted import identified, objection
@@ -195,6 +197,13 @@ def test_the_page_shows_the_table_in_words_and_images_that_changed(ask):
     for text in ("✗ No. 2 claims do not hold", "gain (dark)", "Broken", "data:image/png;base64", "at least"):
         assert text in page
     assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_a_test_that_is_stopped_leaves_no_folder(tmp_path):
+    with pytest.raises(KeyboardInterrupt), _folder(tmp_path, "one_against_other") as folder:
+        (folder / "gate.html").touch()
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

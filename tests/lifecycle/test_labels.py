@@ -17,6 +17,7 @@ from conftest import ROOT
 from filled import CLASSES, cvat, fill_basket, studio, studio_csv, studio_min, table
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.lifecycle.labelling import labels
 from drift_detector_pipeline.lifecycle.labelling.basket_file import read_basket
 from drift_detector_pipeline.lifecycle.labelling.label_formats import read_said
 from drift_detector_pipeline.lifecycle.labelling.labels import (
@@ -214,7 +215,7 @@ def test_an_image_that_was_exchanged_gets_no_label(basket, take, tmp_path) -> No
     (basket.folder / basket.images[1].file).write_bytes((basket.folder / basket.images[2].file).read_bytes())
     with pytest.raises(DataError, match="not the image that was put there"):
         take(table(basket, IN_A_TABLE))
-    assert read_labels(tmp_path / "labels") == []
+    assert [path.name for path in (tmp_path / "labels").iterdir()] == [".labels.lock"]
 
 
 def test_an_image_that_is_gone_can_be_left_out(basket, take) -> None:
@@ -228,14 +229,32 @@ def test_an_image_that_was_changed_beside_its_label_is_named_and_comes_back_with
     basket, take, tmp_path
 ) -> None:
     take(table(basket, IN_A_TABLE))
-    labels = read_labels(tmp_path / "labels")
-    check_images(labels)
+    kept = read_labels(tmp_path / "labels")
+    check_images(kept)
     for damage in (lambda path: path.write_bytes(b"another"), lambda path: path.unlink()):
-        damage(labels[0].path)
-        with pytest.raises(DataError, match=rf"{labels[0].path.name}: not the image that was labelled"):
-            check_images(labels)
+        damage(kept[0].path)
+        with pytest.raises(DataError, match=rf"{kept[0].path.name}: not the image that was labelled"):
+            check_images(kept)
         assert take(table(basket, IN_A_TABLE)).new == 0
-        check_images(labels)
+        check_images(kept)
+
+
+def test_labels_that_are_stopped_halfway_leave_the_earlier_ones_and_no_image(
+    basket, take, tmp_path, monkeypatch
+) -> None:
+    take(table(basket, {0: "down"}))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "labels").rglob("*") if path.is_file()}
+    written = labels.write_atomically
+
+    def stop_at_the_lines(path, content):
+        if path.name == labels.LINES:
+            raise KeyboardInterrupt
+        written(path, content)
+
+    monkeypatch.setattr(labels, "write_atomically", stop_at_the_lines)
+    with pytest.raises(KeyboardInterrupt):
+        take(table(basket, IN_A_TABLE))
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "labels").rglob("*") if path.is_file()}
 
 
 def test_labels_of_another_basket_of_that_name_are_not_mixed_up(basket, take, tmp_path) -> None:

@@ -6,7 +6,6 @@ drift_demo.png and demo.html; a table on stdout. Makes the reference if it is mi
 verdicts are, the exit status is 0.
 """
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from drift_detector_pipeline.drift.scores.signals import read_signals
 from drift_detector_pipeline.drift.verdict_words import summary
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.figures import figure_png
-from drift_detector_pipeline.files import disk_full_explained, write_atomically
+from drift_detector_pipeline.files import disk_full_explained, replaced_folder, write_atomically
 from drift_detector_pipeline.modeling.train import Outcome, train
 from drift_detector_pipeline.modeling.trained import open_trained
 from drift_detector_pipeline.pages import data_uri, write_page
@@ -79,14 +78,14 @@ def show(run: Path, overrides: Sequence[str]) -> list[Judged]:
         detector = DriftDetector.load(run, trained.network.module)
         chosen = np.random.default_rng(0).permutation(roles.pool)[:WINDOW]
         scenes = _scenes(processed, chosen, detector)
-        shutil.rmtree(place, ignore_errors=True)
-        with progress_bar(total=len(scenes), title="judge", unit=" folders") as bar:
+        with replaced_folder(place) as partial:
             judged = list[Judged]()
-            for scene in scenes:
-                judged.append(_judge(run, scene, detector))
-                bar.update()
-    _write(place, judged, detector.reference.known.accuracy)
-    return judged
+            with progress_bar(total=len(scenes), title="judge", unit=" folders") as bar:
+                for scene in scenes:
+                    judged.append(_judge(run, scene, detector, partial))
+                    bar.update()
+            _write(partial, judged, detector.reference.known.accuracy)
+    return [one._replace(report=place / one.report) for one in judged]
 
 
 def _newest() -> Path | None:
@@ -105,17 +104,17 @@ def _scenes(processed: Processed, chosen: Indices, detector: DriftDetector) -> l
     return scenes_of(images, processed.images.labels[chosen], chosen, detector.classes)
 
 
-def _judge(run: Path, scene: Scene, detector: DriftDetector) -> Judged:
-    """Write a scene's images and judge the files, as `make drift` does, which is told no label."""
-    folder = run / "demo" / scene.name
+def _judge(run: Path, scene: Scene, detector: DriftDetector, place: Path) -> Judged:
+    """Write a scene's images below `place` and judge the files, as `make drift` does, which is told no label."""
+    folder, final = place / scene.name, run / "demo" / scene.name
     folder.mkdir(parents=True)
     files = [folder / f"{number:02}.png" for number in range(len(scene.images))]
     for file, image in zip(files, scene.images, strict=True):
         Image.fromarray(image).save(file)
-    album = detector.album(files, [str(file) for file in files])
+    album = detector.album(files, [str(final / file.name) for file in files])
     verdict = detector.check_album(album)
-    facts = {"run": str(run), "named": [str(folder)], "command": this_command(), "when": now()}
-    report = write_report(run / "demo" / "reports" / scene.name, verdict, album, detector, facts)
+    facts = {"run": str(run), "named": [str(final)], "command": this_command(), "when": now()}
+    report = write_report(place / "reports" / scene.name, verdict, album, detector, facts).relative_to(place)
     if scene.labels is None:
         return Judged(scene, verdict, 0.0, report)
     right = predictions(read_signals(detector.open(files).crops, detector.forward)) == scene.labels
@@ -125,10 +124,7 @@ def _judge(run: Path, scene: Scene, detector: DriftDetector) -> Judged:
 def _write(place: Path, judged: Sequence[Judged], world: float) -> None:
     picture = figure_png(draw(judged, world))
     write_atomically(place / PICTURE, picture)
-    rows = [
-        (one, one.report.relative_to(place).as_posix(), _estimated(one), " ".join(summary(one.verdict)))
-        for one in judged
-    ]
+    rows = [(one, one.report.as_posix(), _estimated(one), " ".join(summary(one.verdict))) for one in judged]
     write_page(
         place / PAGE, "drift_demo.html", title="Drift in one picture", picture=data_uri(picture), rows=rows,
         images=WINDOW,

@@ -12,8 +12,10 @@ Where only some cameras have changed it belongs to those alone (serving.canary).
 
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -159,23 +161,29 @@ def judge_gate(
         rules = Asked(settings, alpha, must_gain, HEALED in candidate.sha256)
         told = _tell([open_executable(one) for one in both], chain([clean], asked), rules)
         claims = [*told[0], cost_claim("megabytes", _megabytes(champion), _megabytes(candidate), settings.size)]
-        folder = _folder(place / GATES, f"{about[0]['version']}_against_{about[1]['version']}")
-        result = GateResult(
-            not reasons(claims), reasons(claims), *about, cause, severity, look, alpha, claims,
-            told[1], sample, question, now(), settings.model_dump(), folder,
-        )  # fmt: skip
-        write_gate_page(folder, result._asdict(), told[2], champion.classes)
-        write_json(folder / GATE, {name: _plain(value) for name, value in result._asdict().items() if name != "folder"})
+        with _folder(place / GATES, f"{about[0]['version']}_against_{about[1]['version']}") as folder:
+            result = GateResult(
+                not reasons(claims), reasons(claims), *about, cause, severity, look, alpha, claims,
+                told[1], sample, question, now(), settings.model_dump(), folder,
+            )  # fmt: skip
+            write_gate_page(folder, result._asdict(), told[2], champion.classes)
+            facts = {name: _plain(value) for name, value in result._asdict().items() if name != "folder"}
+            write_json(folder / GATE, facts)
     _say(result)
     return result
 
 
-def _folder(gates: Path, name: str) -> Path:
-    """Make a test's folder, under the lock; one that a kill or a full disk left without gate.json is filled anew."""
+@contextmanager
+def _folder(gates: Path, name: str) -> Iterator[Path]:
+    """Give a test's folder, under the lock: without gate.json nothing is left, and what a kill left is filled anew."""
     names = (gates / (name if number == 1 else f"{name}_{number}") for number in count(1))
     folder = next(one for one in names if not (one / GATE).exists())
-    folder.mkdir(exist_ok=True)
-    return folder
+    try:
+        folder.mkdir(exist_ok=True)
+        yield folder
+    finally:
+        if not (folder / GATE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tell(

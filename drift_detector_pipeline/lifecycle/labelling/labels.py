@@ -17,6 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -118,7 +119,7 @@ def take_labels(file: Path, basket: Basket, said: Sequence[Said] | None = None, 
         raise DataError(f"{file}: {error}") from error
     if not given:
         raise DataError(f"{file}: not one label in it; fill the column label, or make label BASKET={basket.folder}")
-    with exclusive(place / ".labels.lock"):
+    with exclusive(place / ".labels.lock"), _nothing_half(place / basket.name):
         folder = _folder_of(basket, place)
         before = {line.sha256: line.label for line in _lines(folder)}
         fresh = [one for one in given if before.get(one.item.sha256) != one.label]
@@ -181,6 +182,28 @@ def _basket_of(file: Path, said: Sequence[Said]) -> Path:
     return max(known)[2]
 
 
+@contextmanager
+def _nothing_half(folder: Path) -> Iterator[None]:
+    """Take away, if an error or a signal ends it, the files that came before their lines did."""
+    before, lines = _all_below(folder), _text(folder)
+    try:
+        yield
+    except BaseException:
+        if _text(folder) == lines:
+            for path in sorted(_all_below(folder) - before, reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+        raise
+
+
+def _all_below(folder: Path) -> set[Path]:
+    return {folder, *folder.rglob("*")} if folder.exists() else set()
+
+
+def _text(folder: Path) -> bytes:
+    path = folder / LINES
+    return path.read_bytes() if path.exists() else b""
+
+
 def _folder_of(basket: Basket, place: Path) -> Path:
     """Where labels of a basket lie, with what they are about. Raises DataError if that is another basket's."""
     folder, own = place / basket.name, (basket.folder / FILE).read_bytes()
@@ -214,10 +237,8 @@ def _line(basket: Basket, given: Given, before: str | None) -> dict[str, Any]:
 
 def _add(folder: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Add lines in one step: a kill leaves all of them or none."""
-    path = folder / LINES
-    before = path.read_bytes() if path.exists() else b""
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_atomically(path, before + text.encode("utf-8", "backslashreplace"))
+    write_atomically(folder / LINES, _text(folder) + text.encode("utf-8", "backslashreplace"))
 
 
 def _folders(place: Path) -> list[Path]:
@@ -228,7 +249,7 @@ def _lines(folder: Path) -> Iterator[_Line]:
     path = folder / LINES
     if not path.exists():
         return
-    for number, text in enumerate(path.read_bytes().rstrip(b"\n").split(b"\n"), 1):
+    for number, text in enumerate(_text(folder).rstrip(b"\n").split(b"\n"), 1):
         try:
             line = parsed(text)
             own = {name: line[name] for name in _Line._fields} if isinstance(line, dict) else line
