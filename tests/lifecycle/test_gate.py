@@ -13,10 +13,8 @@ from PIL import Image
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.lifecycle.gating.gate import _folder, judge_gate
-from drift_detector_pipeline.lifecycle.gating.gate import judge_gate
 from drift_detector_pipeline.lifecycle.gating.gate_claims import Answers, calibration_claim
 from drift_detector_pipeline.lifecycle.gating.gate_images import World, cause_in
-from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.release.admitted import identified, objection
@@ -213,7 +211,6 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "tests/lifecycle")!r})
 from drift_detector_pipeline.config import load_section
-from drift_detector_pipeline.lifecycle.gating.gate import judge_gate
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.settings_in_use import Gate
 from halves import opened
