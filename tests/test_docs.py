@@ -56,6 +56,8 @@ def figures_of(report):
     """What a row that names this report must hold: one of the first, all of the second."""
     if "ratios" in report:
         return [f"{found['median_ratio']:.2f}" for found in report["ratios"].values()], []
+    if "held_out_faults" in report.get("summary", {}):  # of accuracy alone
+        return [""], [f"{100 * report['summary']['held_out_family']['accuracy_error_windows']['64']:.1f} points"]
     if "side_by_side" in report:
         tests = [method["64"]["found_at_equal_false_alarms"] for method in report["side_by_side"].values()]
         found = [report["summary"]["held_out_family"]["found"]["64"], report["false_alarms"]["64"]["0.01"]["rate"]]
