@@ -17,7 +17,7 @@ from typing import NamedTuple
 from drift_detector_pipeline.commands import Command, read_command
 from drift_detector_pipeline.dot_env import set_variables
 from drift_detector_pipeline.errors import ConfigError, exit_status
-from drift_detector_pipeline.modeling.named import check_images, check_run, check_weights
+from drift_detector_pipeline.modeling.named import check_images, check_reference, check_run, check_weights
 from drift_detector_pipeline.stopped import call, nothing_made
 
 _PACKAGE = "drift_detector_pipeline"
@@ -110,6 +110,7 @@ _WITHOUT_TRAINING = (
 _OF_A_RUN = ("drift-demo", "drift-reference", "export", "reproduce", "corruptions")
 _OF_A_VERSION = ("heal", "retrain")
 _WITH_IMAGES = ("drift", "watch", "heal")
+_WITH_REFERENCE = ("drift", "watch")
 _SHELLS = ("bash", "zsh")
 
 
@@ -202,6 +203,10 @@ def _check_paths(name: str, named: Command) -> None:
         check_weights(named.target / "final_model.safetensors")
     if any(named.images):
         check_images(named.images)
+    if name in _WITH_REFERENCE:
+        from drift_detector_pipeline.runs.receipts import newest_finished
+
+        check_reference(named.target or newest_finished())
 
 
 def _check_settings(overrides: Sequence[str]) -> None:

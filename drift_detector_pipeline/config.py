@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from drift_detector_pipeline.conf_files import composed, conf_file, groups_in, with_defaults
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.meant import FREE_FORM, PATTERNS, as_typed, is_setting, key_meant, meant, value_meant
+from drift_detector_pipeline.meant import FREE_FORM, PATTERNS, as_typed, check_form, is_setting, meant, value_meant
 from drift_detector_pipeline.settings import Settings, valid_keys
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -98,13 +98,7 @@ def group_choices() -> dict[str, list[str]]:
 
 def parse(overrides: Sequence[str]) -> list[Override]:
     """Read words such as `training.epochs=5` in Hydra's grammar. Raises ConfigError if they are none."""
-    if dashed := next((word for word in overrides if word.startswith("-")), None):
-        key, _, value = dashed.lstrip("-").partition("=")
-        typed = key if is_setting(key) else key_meant(key) or "training.epochs"
-        raise ConfigError(f"{dashed}: a setting is one word without dashes, such as {typed}={value or '...'}")
-    for word in overrides:
-        if not re.match(r"~|\+*[^+=]+=", word):
-            raise ConfigError(f"{word}: a setting has a name and a value, such as run.seed=5; spaces need quotes")
+    check_form(overrides)
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:

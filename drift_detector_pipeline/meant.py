@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.settings import Settings, valid_keys
 
 # What other tools (Lightning, Hugging Face, timm, Ultralytics, Keras) and people call our settings; with a value
@@ -154,6 +155,28 @@ def value_meant(key: str, value: object, choices: Sequence[str] = ()) -> str | N
     lower = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(word, lower, n=1, cutoff=_ALIKE)
     return lower[close[0]] if close else None
+
+
+def check_form(words: Sequence[str]) -> None:
+    """Raise ConfigError unless each word has the form of a setting, such as training.epochs=5."""
+    if dashed := next((word for word in words if word.startswith("-")), None):
+        key, _, value = dashed.lstrip("-").partition("=")
+        typed = key if is_setting(key) else key_meant(key) or "training.epochs"
+        raise ConfigError(f"{dashed}: a setting is one word without dashes, such as {typed}={value or '...'}")
+    for word in words:
+        if not re.match(r"~|\+*[^+=]+=", word):
+            raise ConfigError(f"{word}: a setting has a name and a value, such as run.seed=5{if_split(words)}")
+
+
+def if_split(words: Sequence[str]) -> str:
+    """The words as they are typed if a shell has split a value of theirs at its spaces; empty if it has not."""
+    whole = list[str]()
+    for word in words:
+        if whole and "=" not in word:
+            whole[-1] += f" {word}"
+        else:
+            whole.append(word)
+    return f"; a value with spaces needs quotes of its own: {as_typed(whole)}" if len(whole) < len(words) else ""
 
 
 def as_typed(words: Sequence[str]) -> str:

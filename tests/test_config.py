@@ -94,6 +94,14 @@ def test_what_other_tools_call_a_setting_is_answered_with_ours_as_it_is_typed(
     config.load([word.replace("resnet50d", "mlp") for word in right.split()])  # and that is read
 
 
+def test_a_path_that_a_shell_split_at_its_spaces_is_answered_with_its_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAKELEVEL", "1")
+    said = refusal("data=folder", "data.raw_path=my", "own", "photos", "training.epochs=2")
+    assert said.startswith("own: a setting has a name and a value")
+    assert said.endswith("of its own: ARGS=\"data=folder 'data.raw_path=my own photos' training.epochs=2\"")
+    assert "quotes" not in refusal("mlp", "training.epochs=2")
+
+
 def test_all_wrong_words_are_right_in_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAKELEVEL", "1")
     said = refusal("+experiment=quickstart", "data.raw_path=a b", "epochs=2", "lr=1")

@@ -1,7 +1,7 @@
 """Is what a command names there? Asked before anything is imported that takes seconds, PyTorch above all.
 
-In: the names of a run, a weight file, images. Out: nothing, or the error of whoever would look for them later. Read by
-evaluate.py, predict.py and cli.py.
+In: the names of a run, a weight file, a drift reference, images. Out: nothing, or the error of whoever would look for
+them later. Read by evaluate.py, predict.py and cli.py.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,12 @@ def check_weights(file: Path) -> None:
     """Raise ModelError unless `file` is there."""
     if not is_there(file):
         raise ModelError(f"{file}: no such weight file; train one first: make train")
+
+
+def check_reference(folder: Path) -> None:
+    """Raise DataError unless the run in `folder` has a drift reference."""
+    if not is_there(folder / "reference.json"):
+        raise DataError(f"{folder}: no drift reference in it; build it: make drift_reference RUN={folder}")
 
 
 def check_images(words: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ from drift_detector_pipeline.files import (
     replaced_folder,
     write_atomically,
 )
+from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.modeling.card import card
 from drift_detector_pipeline.networks.boxes.catalog import overlap_of
 from drift_detector_pipeline.processed.roles import crops_of
@@ -45,6 +46,7 @@ from drift_detector_pipeline.release.artefact import (
 from drift_detector_pipeline.release.beside import rows_beside, say_through, tensorrt
 from drift_detector_pipeline.release.box_executable import open_box_executable
 from drift_detector_pipeline.release.box_export import examine, export_boxes
+from drift_detector_pipeline.release.chronicle import CHAMPION
 from drift_detector_pipeline.release.clip_export import examine_clips, export_clips
 from drift_detector_pipeline.release.executable import Executable, open_executable
 from drift_detector_pipeline.release.graph import export_model, export_second_look
@@ -93,8 +95,14 @@ def export_run(run: Path, export: Export) -> Artefact:
     _refuse_foreign(export.path.resolve())
     with one_core() as machine:
         artefact = export_source(open_source(run, machine), export)
-    log.info("%s: %s Serve it: make serve", artefact.folder, _about(artefact))
+    log.info("%s: %s Serve it: %s", artefact.folder, _about(artefact), served_by(artefact.folder))
     return artefact
+
+
+def served_by(folder: Path) -> str:
+    """The command that serves an artefact: it is named unless it is the usual one and no champion goes before it."""
+    alone = folder == load_section(Export, []).path and not (folder.parent / CHAMPION).exists()
+    return "make serve" if alone else f"make serve {for_make([f'export.path={folder}'])}"
 
 
 def export_source(source: Source, export: Export) -> Artefact:

@@ -26,6 +26,7 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.meant import if_split
 from drift_detector_pipeline.release.artefact import MANIFEST
 from drift_detector_pipeline.serving.admission import Admission
 from drift_detector_pipeline.serving.app import build_app
@@ -85,7 +86,9 @@ class _Wanted(NamedTuple):
 def _wanted(words: Sequence[str]) -> _Wanted:
     command = read_command(words)
     if command.target is not None:
-        raise ConfigError(f"{command.target}: an artefact's folder is given as export.path={command.target}")
+        raise ConfigError(
+            f"{command.target}: an artefact's folder is given as export.path={command.target}{if_split(words)}"
+        )
     refuse_others(command.overrides, [*_ALLOWED, "export.path"], "make serve")
     known = [
         f"{name}={value!r}" if name.endswith("database") else f"{name}={value}"

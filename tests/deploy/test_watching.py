@@ -116,6 +116,12 @@ def test_alerts_go_to_receivers_that_exist_by_severities_that_rules_give():
     assert set(inhibited) <= {rule["alert"] for rule in alerts()}
 
 
+def test_the_page_on_operations_lists_every_alert_with_its_severity():
+    page = (ROOT / "docs" / "operations.md").read_text()
+    listed = re.findall(r"^\| ([A-Z]\w+) \| .* \| (critical|warning) \|$", page, re.MULTILINE)
+    assert sorted(listed) == sorted((rule["alert"], rule["labels"]["severity"]) for rule in alerts())
+
+
 def test_compose_follows_its_schema_and_a_misspelt_key_does_not(tmp_path):
     pytest.importorskip("check_jsonschema")
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]

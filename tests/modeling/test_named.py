@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, ci_environment
+from conftest import ROOT, called, ci_environment
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.modeling.named import check_images
@@ -34,6 +34,16 @@ def test_what_is_missing_is_said_before_pytorch_is_imported(module: str, words: 
     done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
     assert done.stderr.startswith(f"error: {said}")
     assert done.stdout == "1 False\n"
+
+
+def test_a_run_without_a_drift_reference_is_answered_with_the_command_that_builds_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "final_model.safetensors").touch()
+    said = called("cli", "drift", str(tmp_path), "README.md")
+    assert (
+        said.stderr == f"error: {tmp_path}: no drift reference in it; build it: make drift_reference RUN={tmp_path}\n"
+    )
 
 
 def test_files_folders_patterns_and_several_names_in_a_word_lead_somewhere(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.release.executable import open_executable
-from drift_detector_pipeline.release.export import export_run
+from drift_detector_pipeline.release.export import export_run, served_by
 from drift_detector_pipeline.settings_in_use import Export
 
 pytestmark = pytest.mark.slow  # a run is trained and exported first
@@ -50,6 +51,15 @@ def test_everything_a_service_needs_lies_in_one_folder(answers):
     assert rows["ONNX Runtime fp32"]["images"] == 84 and rows["ONNX Runtime fp32"]["megabytes"] > 0.1
     card = (root / "artefact" / "MODEL_CARD.md").read_text()
     assert "## Served" in card and "ONNX Runtime fp32" in card and "No reference" in card
+
+
+def test_the_command_that_serves_an_artefact_names_it_where_another_would_answer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert served_by(Path("models/artefact")) == "make serve"
+    assert served_by(Path("models/fast")) == 'make serve ARGS="export.path=models/fast"'
+    Path("models").mkdir()
+    Path("models/champion.json").touch()
+    assert served_by(Path("models/artefact")) == 'make serve ARGS="export.path=models/artefact"'
 
 
 def test_without_enough_images_drift_is_said_to_be_missing(answers):
