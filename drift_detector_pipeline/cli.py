@@ -138,8 +138,8 @@ def main() -> int:
     else:
         if name in (*_WITH_IMAGES, *_OF_A_RUN, *_OF_A_VERSION):
             named = read_command(words, takes_images=name in _WITH_IMAGES)
-            _check_paths(name, named)
             _check_settings(named.overrides)
+            _check_paths(name, named)
         return _run(COMMANDS[name], words)
     return 0
 
