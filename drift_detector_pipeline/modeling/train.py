@@ -46,7 +46,7 @@ from drift_detector_pipeline.runs.machine import (
 from drift_detector_pipeline.runs.receipts import write_receipt
 from drift_detector_pipeline.runs.tracking.tracker import Result, Row
 from drift_detector_pipeline.settings import Settings
-from drift_detector_pipeline.stopped import keeping
+from drift_detector_pipeline.stopped import keeping, stopped_amid
 from drift_detector_pipeline.tasks.task import Metrics
 
 
@@ -55,6 +55,12 @@ class Outcome(NamedTuple):
 
     folder: Path
     exit_status: int  # 0 finished, 143 after SIGTERM, 130 after Ctrl-C
+    asked: int = 0  # 143 or 130 if the signal came when there was nothing left to stop
+
+    def go_on(self) -> None:
+        """Raise Stopped if a signal came after the last step, which the training has answered by ending."""
+        if self.asked and not self.exit_status:
+            stopped_amid(self.asked, f"{self.folder} is finished, and nothing after it was begun")
 
 
 @exit_status
@@ -81,7 +87,7 @@ def train(composed: Composed, after_step: Callable[[int], None] = lambda step: N
         if not finished:
             _say_how_to_continue(session, composed)
             return Outcome(session.folder, interruption.exit_status)
-        return Outcome(session.folder, 0)
+        return Outcome(session.folder, 0, interruption.exit_status if interruption.signal else 0)
 
 
 def _run(session: Session, after_step: Callable[[int], None]) -> bool:

@@ -45,7 +45,7 @@ _ADVICE = {
     "InvalidAccessKeyId|SignatureDoesNotMatch|Access ?Denied|Forbidden|Anonymous caller|does not have storage": "no "
     "access: the credentials are wrong or have no right to this bucket",
     "bucket does not exist|NoSuchBucket": "the bucket does not exist",
-    "No space left on device|Disk quota exceeded": "the disk is full",
+    "No space left on device|Disk quota exceeded|disk is full": "the disk is full",
     "Unable to find the server|C(?:ould not|annot) connect|Connection refused|not known|name resolution": "no "
     "connection: check the network and the remote's address",
     "is not a git repository": "dvc wants git here: `git init`, or `dvc config --local core.no_scm true`",

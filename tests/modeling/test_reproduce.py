@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 import pytest
 from conftest import called
@@ -10,9 +11,11 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ResumeError
 from drift_detector_pipeline.files import sealed
+from drift_detector_pipeline.modeling import train as train_module
 from drift_detector_pipeline.modeling.reproduce import reproduce
 from drift_detector_pipeline.modeling.train import train
-from drift_detector_pipeline.runs.receipts import read_receipt
+from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt
+from drift_detector_pipeline.stopped import Stopped
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +148,18 @@ def test_the_command_takes_the_newest_finished_run_and_its_exit_status_is_the_ve
     nothing = called("modeling.reproduce", cwd=older)
     assert nothing.returncode == 1
     assert nothing.stderr == "error: no finished run under outputs/; train one first: make train\n"
+
+
+def test_a_signal_that_comes_after_the_last_step_stops_what_would_follow(copy, monkeypatch):
+    """The training answers it by ending, and its own status is 0."""
+    last = train_module.save_result
+
+    def told(session, name):
+        last(session, name)
+        if name.startswith("final"):
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(train_module, "save_result", told)
+    with pytest.raises(Stopped):
+        reproduce(copy)
+    assert newest_finished().parent.parent.name == "outputs"

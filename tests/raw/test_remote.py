@@ -306,6 +306,7 @@ def test_a_dvc_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
         ("ERROR: failed to connect to s3 (b/x) - Could not connect to the endpoint URL", "no connection"),
         ("ERROR: /app is not a git repository", "core.no_scm true"),
         ("[Errno 28] No space left on device", "the disk is full"),
+        ("ERROR: unexpected error - database or disk is full", "the disk is full"),
         ("ERROR: something new\nERROR: and its consequence", "something new"),
         ("", "failed without a word"),
     ],
