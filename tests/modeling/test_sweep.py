@@ -221,6 +221,16 @@ def test_sweeps_that_nobody_named_have_folders_of_their_own_also_within_a_second
     assert [open_plan([f"sweep.resume={plan.folder}"]).listed for plan in made] == [plan.listed for plan in plans]
 
 
+def test_a_sweep_whose_first_file_cannot_be_written_leaves_no_folder(tmp_path, monkeypatch):
+    """As on a full disk."""
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan_folder(open_plan([LEARNING_RATES]))
+    (plan.folder / ".sweep.json.partial").mkdir()
+    with pytest.raises(OSError, match=r"sweep\.json"):
+        write_plan(plan)
+    assert not plan.folder.exists()
+
+
 def test_of_two_sweeps_that_want_a_folder_at_once_the_second_goes_on_with_the_same_search_or_is_refused(tmp_path):
     """Both were planned while the folder was empty; the lock lets one after the other write."""
     where, seeds = f"sweep.dir={tmp_path}/sweep", "run.seed=shuffle(range(0,50))"

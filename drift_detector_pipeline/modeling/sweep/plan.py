@@ -6,6 +6,7 @@ the other modules of this folder.
 
 import datetime
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,21 +73,28 @@ def make_plan_folder(plan: Plan) -> Plan:
 def write_plan(plan: Plan) -> Plan:
     """Write sweep.json, the first file of a sweep's folder; return the plan, or the one of the same search there.
 
-    Raises ResumeError if the folder has come to hold another sweep.
+    Raises ResumeError if the folder has come to hold another sweep; DataError if the disk is full, and a folder that
+    nobody named is gone then.
     """
     if (plan.folder / PLAN).exists():
         plan = _same(plan, plan.count if plan.listed is None else None)
-    write_json(
-        plan.folder / PLAN,
-        {
-            "started": plan.started,
-            "words": list(plan.search.words.values()),
-            "sampler": plan.sampler,
-            "trials": plan.count,
-            "grid": plan.listed,
-        },
-    )
+    try:
+        write_json(plan.folder / PLAN, _facts(plan))
+    except BaseException:
+        if not plan.folder_chosen:  # it was made for this
+            shutil.rmtree(plan.folder, ignore_errors=True)
+        raise
     return plan
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    return {
+        "started": plan.started,
+        "words": list(plan.search.words.values()),
+        "sampler": plan.sampler,
+        "trials": plan.count,
+        "grid": plan.listed,
+    }
 
 
 def _split(words: Sequence[str]) -> tuple[dict[str, Override], list[str]]:
