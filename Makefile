@@ -91,9 +91,10 @@ BY_ENGINE = $(if $(ENGINE),engine=$(ENGINE))
 
 ##@ Start
 .PHONY: quickstart verify create_environment requirements requirements_dev
+quickstart: STARTED := $(shell date +%s)
 quickstart: ## Install, train on handwritten digits, show the result (no account; downloads only packages)
-	@start=$$(date +%s); $(MAKE) --silent requirements && \
-	INSTALL_SECONDS=$$(( $$(date +%s) - start )) $(MODULE).quickstart $(ARGS)
+	@$(MAKE) --silent requirements
+	@INSTALL_SECONDS=$$(( $$(date +%s) - $(STARTED) )) $(MODULE).quickstart $(ARGS)
 
 create_environment: ## Create an empty .venv (or VENV=PATH)
 	$(PYTHON_INTERPRETER) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON_INTERPRETER=python3.11")'
