@@ -1,7 +1,7 @@
 """All commands under one name: `drift-pipeline train data=digits`, also where there is no make, as on Windows.
 
 In: a command's name and its words. Out: what its module does with them, the one that make runs. Whatever is asked about
-the commands, and a path that is not there, is answered without PyTorch, which takes seconds to import.
+the commands, what is not there and settings that are wrong are answered without PyTorch, which takes seconds to import.
 """
 
 import ast
@@ -111,6 +111,10 @@ _OF_A_RUN = ("drift-demo", "drift-reference", "export", "reproduce", "corruption
 _OF_A_VERSION = ("heal", "retrain")
 _WITH_IMAGES = ("drift", "watch", "heal")
 _WITH_REFERENCE = ("drift", "watch")
+_SECTIONS = {  # of the settings that they take
+    "drift": ("drift", "run"), "watch": ("watch", "run"), "drift-reference": ("run",), "drift-demo": ("run",),
+    "export": ("export",), "heal": ("heal", "serving"), "retrain": ("retrain",),
+}  # fmt: skip
 _SHELLS = ("bash", "zsh")
 
 
@@ -138,7 +142,7 @@ def main() -> int:
     else:
         if name in (*_WITH_IMAGES, *_OF_A_RUN, *_OF_A_VERSION):
             named = read_command(words, takes_images=name in _WITH_IMAGES)
-            _check_settings(named.overrides)
+            _check_settings(_SECTIONS.get(name, ()), named.overrides)
             _check_paths(name, named)
         return _run(COMMANDS[name], words)
     return 0
@@ -192,7 +196,7 @@ def _about(command: _Command) -> str:
 
 
 def _check_paths(name: str, named: Command) -> None:
-    """Raise a PipelineError if what a command names is not there; commands that are not here look for themselves."""
+    """Raise a PipelineError if what a command names is not there, or the drift reference of that or the newest run."""
     if name in _OF_A_VERSION:
         from drift_detector_pipeline.lifecycle.gating.origin import named_artefact
 
@@ -209,18 +213,17 @@ def _check_paths(name: str, named: Command) -> None:
         check_reference(named.target or newest_finished())
 
 
-def _check_settings(overrides: Sequence[str]) -> None:
+def _check_settings(sections: Sequence[str], overrides: Sequence[str]) -> None:
     """Raise ConfigError if a word sets something that its section lacks, or that is not allowed there."""
-    if not overrides:
-        return
-    from drift_detector_pipeline.config import load_section
-    from drift_detector_pipeline.settings import Settings
+    for name in sections:
+        if not any(word.startswith(f"{name}.") for word in overrides):
+            continue
+        from drift_detector_pipeline.config import load_section
+        from drift_detector_pipeline.settings import Settings
 
-    for name in {word.partition(".")[0] for word in overrides} - {"data", "model"}:  # which are read as a whole
-        if name in Settings.model_fields:
-            section = Settings.model_fields[name].annotation
-            assert isinstance(section, type)
-            load_section(section, overrides)
+        section = Settings.model_fields[name].annotation
+        assert isinstance(section, type)
+        load_section(section, overrides)
 
 
 def _run(command: _Command, words: Sequence[str]) -> int:

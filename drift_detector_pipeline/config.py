@@ -20,11 +20,20 @@ from pydantic_core import ErrorDetails
 
 from drift_detector_pipeline.conf_files import composed, conf_file, groups_in, with_defaults
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.meant import FREE_FORM, PATTERNS, as_typed, check_form, is_setting, meant, value_meant
+from drift_detector_pipeline.meant import (
+    FREE_FORM,
+    OF_PATHS,
+    PATTERNS,
+    as_typed,
+    check_form,
+    is_setting,
+    meant,
+    value_meant,
+)
 from drift_detector_pipeline.settings import Settings, valid_keys
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-PATHS = (*(key for key in valid_keys() if key.endswith(("path", "dir", "resume", "keep_images"))), "hydra.run.dir")
+PATHS = (*(key for key in valid_keys() if key.endswith(OF_PATHS)), "hydra.run.dir")
 
 _GIVEN = "given on the command line"
 _Section = TypeVar("_Section", bound=BaseModel)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.settings import Settings, valid_keys
 
+OF_PATHS = ("path", "dir", "resume", "keep_images")  # how keys end that hold a path
+
 # What other tools (Lightning, Hugging Face, timm, Ultralytics, Keras) and people call our settings; with a value
 # where theirs says something else.
 _PEERS = {
@@ -169,10 +171,10 @@ def check_form(words: Sequence[str]) -> None:
 
 
 def if_split(words: Sequence[str]) -> str:
-    """The words as they are typed if a shell has split a value of theirs at its spaces; empty if it has not."""
+    """The words as they are typed if a shell has split a path of theirs at its spaces; empty if it has not."""
     whole = list[str]()
     for word in words:
-        if whole and "=" not in word:
+        if word and "=" not in word and whole and whole[-1].partition("=")[0].endswith(OF_PATHS):
             whole[-1] += f" {word}"
         else:
             whole.append(word)

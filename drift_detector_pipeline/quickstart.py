@@ -27,7 +27,7 @@ def main() -> int:
     outcome = train(composed)
     if outcome.exit_status:
         return outcome.exit_status
-    outcome.go_on()
+    outcome.stop_if_asked()
     report = evaluate(outcome.folder)
     receipt = read_receipt(outcome.folder)
     install, training = int(os.environ.get("INSTALL_SECONDS", 0)), time.monotonic() - started

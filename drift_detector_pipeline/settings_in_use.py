@@ -111,7 +111,7 @@ class Gate(Section):
     alpha: Annotated[float, Field(gt=0, lt=0.5)]  # chance that a claim is wrong, over all looks at the same images
     clean_margin: Annotated[float, Field(gt=0, lt=1)]  # accuracy that may be lost on clean images, in 0..1
     others_margin: Annotated[float, Field(gt=0, lt=1)]  # ... and under the other kinds of change, in the mean
-    brier_margin: Annotated[float, Field(gt=0, lt=1)]  # mean squared distance of confidence and being right
+    brier_margin: Annotated[float, Field(gt=0, lt=1)]  # loss of half the Brier score that is allowed, in 0..1
     latency: Annotated[float, Field(gt=0)]  # most processor time an image, as a multiple of the champion's
     size: Annotated[float, Field(gt=0)]  # largest file, as a multiple of the champion's
     least_labels: Positive  # labelled images from the changed world below which they are not asked

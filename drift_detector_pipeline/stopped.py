@@ -124,9 +124,9 @@ def held_back() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         yield
     finally:
-        _State.held = False
         if masked:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)  # what waited there waits here now
+        _State.held = False
         if _State.waiting is not None:
             number, _State.waiting = _State.waiting, None
             signal.raise_signal(number)
@@ -136,6 +136,11 @@ def let_through() -> None:
     """Hear of signals, those that waited first."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def was_asked_by(number: signal.Signals) -> bool:
+    """Whether it was this signal that asked this command to stop."""
+    return _State.asked == number
 
 
 def stopped_amid(status: int, kept: str) -> NoReturn:
@@ -204,14 +209,14 @@ def _in_a_fork(number: int) -> None:
 
 
 def _stop(frame: FrameType | None) -> None:
-    """Raise `Stopped`, and again unless it is under way; amid an import only when that is over."""
+    """Raise `Stopped`, and again unless it is under way; only when no import is, and nothing is held back."""
     if _State.phase is not _Phase.WORKING:
         return
-    importing = _is_importing(frame)
+    later = _State.held or _is_importing(frame)
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, lambda _, now: _stop(now))
-        signal.setitimer(signal.ITIMER_REAL, _IMPORTED_S if importing else _AGAIN_S)
-        if importing or _is_under_way(sys.exception()):
+        signal.setitimer(signal.ITIMER_REAL, _IMPORTED_S if later else _AGAIN_S)
+        if later or _is_under_way(sys.exception()):
             return
     raise Stopped
 

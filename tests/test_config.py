@@ -99,7 +99,8 @@ def test_a_path_that_a_shell_split_at_its_spaces_is_answered_with_its_quotes(mon
     said = refusal("data=folder", "data.raw_path=my", "own", "photos", "training.epochs=2")
     assert said.startswith("own: a setting has a name and a value")
     assert said.endswith("of its own: ARGS=\"data=folder 'data.raw_path=my own photos' training.epochs=2\"")
-    assert "quotes" not in refusal("mlp", "training.epochs=2")
+    for words in ("mlp training.epochs=2", "training.epochs=2 mlp", "training.epochs 2", "run.seed=5 "):
+        assert "quotes" not in refusal(*words.split(" "))
 
 
 def test_all_wrong_words_are_right_in_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:

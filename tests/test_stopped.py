@@ -211,8 +211,8 @@ def test_dvc_ends_with_the_command_that_waits_for_it_and_nothing_waits_for_its_l
     (tmp_path / "dvc" / "__main__.py").write_text("""
 import os, signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-os.kill(os.getppid(), signal.SIGTERM)
 try:
+    os.kill(os.getppid(), signal.SIGTERM)
     time.sleep(60)
 except KeyboardInterrupt:
     open("tidied", "w").close()

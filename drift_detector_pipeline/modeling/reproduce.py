@@ -43,7 +43,7 @@ def reproduce(folder: Path) -> bool:
     outcome = train(composed)
     if outcome.exit_status:
         stopped_amid(outcome.exit_status, f"nothing can be said about {folder}; the same command repeats it anew")
-    outcome.go_on()
+    outcome.stop_if_asked()
     if int(os.environ.get("RANK", 0)):
         return True  # the first process writes the receipt and compares
     return _report(before, read_receipt(outcome.folder))

@@ -55,9 +55,9 @@ class Outcome(NamedTuple):
 
     folder: Path
     exit_status: int  # 0 finished, 143 after SIGTERM, 130 after Ctrl-C
-    asked: int = 0  # 143 or 130 if the signal came when there was nothing left to stop
+    asked: int = 0  # 143 or 130 if a signal came after the last step, too late to stop the training; else 0
 
-    def go_on(self) -> None:
+    def stop_if_asked(self) -> None:
         """Raise Stopped if a signal came after the last step, which the training has answered by ending."""
         if self.asked and not self.exit_status:
             stopped_amid(self.asked, f"{self.folder} is finished, and nothing after it was begun")

@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.raw.drive_credentials import GUIDE, account_of
+from drift_detector_pipeline.stopped import was_asked_by
 
 PLACEHOLDER = "REPLACE_WITH_YOUR_FOLDER_ID"
 CREDENTIALS = "GDRIVE_CREDENTIALS_DATA"  # environment variable: the text of a service account's key file
@@ -142,8 +143,8 @@ def dvc(repository: Repository, arguments: Sequence[str], *, show: bool = False,
         ) as process,
     ):
         limit = threading.Timer(limit_s, process.kill)
-        limit.start()
         try:
+            limit.start()
             complaint = _pass_on(process.stderr, show)
             status = process.wait()
         except BaseException:
@@ -161,14 +162,19 @@ def dvc(repository: Repository, arguments: Sequence[str], *, show: bool = False,
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End dvc, which tidies up after Ctrl-C alone. A terminal has told it; a second one would interrupt that."""
+    """End dvc, which tidies up after Ctrl-C: a terminal has told it already, and a second one would interrupt that."""
     gentle = signal.SIGTERM if os.name == "nt" else signal.SIGINT
-    for seconds, number in ((1.0, gentle), (5.0, signal.SIGTERM)):
+    steps: list[tuple[float, Callable[[], None]]] = [
+        (5.0 if was_asked_by(signal.SIGINT) else 0.0, lambda: process.send_signal(gentle)),
+        (5.0, process.terminate),
+        (5.0, process.kill),
+    ]
+    for seconds, end in steps:
         try:
             process.wait(seconds)
             return
         except subprocess.TimeoutExpired:
-            process.send_signal(number)
+            end()
 
 
 def explain(complaint: str) -> str:

@@ -39,6 +39,7 @@ from drift_detector_pipeline.release.artefact import (
     CLIPS,
     MANIFEST,
     MODEL,
+    MODELS,
     SECOND_LOOK,
     Artefact,
     write_artefact,
@@ -101,7 +102,7 @@ def export_run(run: Path, export: Export) -> Artefact:
 
 def served_by(folder: Path) -> str:
     """The command that serves an artefact: it is named unless it is the usual one and no champion goes before it."""
-    alone = folder == load_section(Export, []).path and not (folder.parent / CHAMPION).exists()
+    alone = folder == MODELS / "artefact" and not (folder.parent / CHAMPION).exists()
     return "make serve" if alone else f"make serve {for_make([f'export.path={folder}'])}"
 
 

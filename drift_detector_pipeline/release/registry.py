@@ -222,8 +222,9 @@ def _enthrone(
     number = 1 + max((one.number for one in past), default=0)
     manifest = file_hash(place / VERSIONS / version / MANIFEST)
     found = Champion(number, version, manifest, now(), who or name_of_user(), why.strip(), gate, action)
-    with keeping(f"{version} is the champion now, as was asked"), held_back():
+    with contextlib.ExitStack() as told, held_back():
         write_json(place / CHAMPION, found._asdict())
+        told.enter_context(keeping(f"{version} is the champion now, as was asked"))
         write_history([*past, found], place)
     return found
 

@@ -1,4 +1,4 @@
-"""The endpoints about drift: the newest counted verdict, earlier ones, their reports, and looks on demand.
+"""The endpoints about drift: the newest counted verdict, earlier ones, their reports, and spot checks.
 
 In: the log. Out: what `drift` said, as JSON and as a page. Counted verdicts are of disjoint windows; a look may be
 asked for at any time, and since many looks would find something by chance alone, it never becomes one of them.

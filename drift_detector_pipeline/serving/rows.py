@@ -77,7 +77,7 @@ class StoredVerdict(NamedTuple):
     last_request: int
     images: int  # different ones, which were judged; of clips these, not their sources
     repeated: int  # further rows of the same images
-    counted: bool  # one of the disjoint windows; else a look on demand, which keeps no promise about false notices
+    counted: bool  # one of the disjoint windows; else a spot check, which keeps no promise about false notices
     level: str
     p: float | None  # None: too few images
     accuracy: float | None  # of boxes mAP50

@@ -1,7 +1,7 @@
 """Rows of disjoint windows -> verdicts, each counted once, each to be repeated to the bit from its rows.
 
 In: a `RequestLog` and the detector of the model that answered. Out: a `StoredVerdict` for every window of so many
-requests of a source, or of clips for so many of all sources, each of which counts once; looks on demand, which are not
+requests of a source, or of clips for so many of all sources, each of which counts once; spot checks, which are not
 counted. Read by the service and by people.
 
 A window begins after the last row that was judged and takes the next rows in the order of their ids, whichever service

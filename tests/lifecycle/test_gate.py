@@ -211,6 +211,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "tests/lifecycle")!r})
 from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.lifecycle.gating.gate import judge_gate
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.settings_in_use import Gate
 from halves import opened

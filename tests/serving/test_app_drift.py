@@ -1,4 +1,4 @@
-"""What a service says about drift: counted verdicts of full windows, looks on demand, reports."""
+"""What a service says about drift: counted verdicts of full windows, spot checks, reports."""
 
 import time
 

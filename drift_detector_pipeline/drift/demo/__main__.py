@@ -57,7 +57,7 @@ def main() -> int:
         outcome = _train_digits(command.overrides)
         if outcome.exit_status:
             return outcome.exit_status
-        outcome.go_on()
+        outcome.stop_if_asked()
         folder = outcome.folder
     _say(folder, show(folder, command.overrides))
     return 0

@@ -191,7 +191,10 @@ def _nothing_half(folder: Path) -> Iterator[None]:
     except BaseException:
         if _text(folder) == lines:
             for path in sorted(_all_below(folder) - before, reverse=True):
-                path.rmdir() if path.is_dir() else path.unlink()
+                if path.is_dir():
+                    path.rmdir()
+                else:
+                    path.unlink()
         raise
 
 

@@ -86,7 +86,7 @@ def retrain(
     outcome = train(composed(receipt, twins, joined, settings))
     if outcome.exit_status:
         stopped_amid(outcome.exit_status, f"{outcome.folder} is kept, and the same command goes on from there")
-    outcome.go_on()
+    outcome.stop_if_asked()
     facts = {
         "champion": identified(champion), "cause": cause, "severity": severity, "twins": twins.model_dump(),
         "labelled": joined.labelled, "repeats": joined.repeats, "settings": settings.model_dump(),
