@@ -5,11 +5,12 @@ stops them, how that is told.
 """
 
 import difflib
+import queue
 import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ def stopping() -> Iterator[threading.Event]:
 
     Only in a process's main thread.
     """
-    stop, before = threading.Event(), dict[signal.Signals, Any]()
+    stop, before = _Stop(), dict[signal.Signals, Any]()
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, lambda *_: stop.set())
     try:
@@ -73,6 +74,27 @@ def stopping() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Stop(threading.Event):
+    """An event that a signal handler may set: the lock of a usual one may be held by the very wait it interrupts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked, self._bell = False, queue.SimpleQueue[None]()  # whose `put` may interrupt a `get`
+
+    def is_set(self) -> bool:
+        return self._asked
+
+    def set(self) -> None:
+        self._asked = True
+        self._bell.put(None)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._asked:
+            with suppress(queue.Empty):
+                self._bell.put(self._bell.get(timeout=timeout))  # on, for whoever else waits
+        return self._asked
 
 
 def _own_words(words: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:

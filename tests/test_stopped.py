@@ -228,6 +228,22 @@ def work():
     assert (tmp_path / "tidied").exists()
 
 
+def test_who_waits_to_be_stopped_hears_of_it_wherever_the_wait_is(tmp_path):
+    """Also where it holds the lock of its event: the signal is heard in the same thread, and would wait for itself."""
+    work = """
+from drift_detector_pipeline.commands import stopping
+
+def work():
+    with stopping() as stop:
+        with stop._cond:
+            hear()
+        if stop.is_set() and stop.wait(60):
+            Path("heard").touch()
+"""
+    assert ran(work, tmp_path).returncode == 0
+    assert (tmp_path / "heard").exists()
+
+
 def test_an_import_is_over_before_a_signal_amid_it_counts(tmp_path):
     (tmp_path / "imported.py").write_text(
         "import __main__, time\n__main__.hear()\ntime.sleep(0.1)\nopen('whole', 'w').close()\n"
