@@ -22,7 +22,7 @@ from drift_detector_pipeline.conf_files import composed, conf_file, groups_in, w
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.meant import (
     FREE_FORM,
-    OF_PATHS,
+    PATHS,
     PATTERNS,
     as_typed,
     check_form,
@@ -33,7 +33,6 @@ from drift_detector_pipeline.meant import (
 from drift_detector_pipeline.settings import Settings, valid_keys
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-PATHS = (*(key for key in valid_keys() if key.endswith(OF_PATHS)), "hydra.run.dir")
 
 _GIVEN = "given on the command line"
 _Section = TypeVar("_Section", bound=BaseModel)

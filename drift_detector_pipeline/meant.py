@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.settings import Settings, valid_keys
 
-OF_PATHS = ("path", "dir", "resume", "keep_images")  # how keys end that hold a path
+# Keys that hold a path.
+PATHS = (*(key for key in valid_keys() if key.endswith(("path", "dir", "resume", "keep_images"))), "hydra.run.dir")
 
 # What other tools (Lightning, Hugging Face, timm, Ultralytics, Keras) and people call our settings; with a value
 # where theirs says something else.
@@ -174,7 +175,7 @@ def if_split(words: Sequence[str]) -> str:
     """The words as they are typed if a shell has split a path of theirs at its spaces; empty if it has not."""
     whole = list[str]()
     for word in words:
-        if word and "=" not in word and whole and whole[-1].partition("=")[0].endswith(OF_PATHS):
+        if word and "=" not in word and whole and whole[-1].partition("=")[0] in PATHS:
             whole[-1] += f" {word}"
         else:
             whole.append(word)
