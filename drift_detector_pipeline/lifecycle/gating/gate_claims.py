@@ -42,12 +42,6 @@ class Answers(NamedTuple):
         best: Labels = self.probabilities.argmax(axis=1)
         return best
 
-    @property
-    def confidence(self) -> Float64s:
-        """Their probabilities, (n,)."""
-        best: Float64s = self.probabilities.max(axis=1)
-        return best
-
     def brier(self, labels: Labels) -> Float64s:
         """Half the Brier score of each image, (n,) in 0 to 1, over all classes (Brier 1950): a proper score.
 
