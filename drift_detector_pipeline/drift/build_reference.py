@@ -5,6 +5,7 @@ In: a finished run and its processed data. Out: `<run>/reference.npz` and `<run>
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,13 +62,14 @@ class World(NamedTuple):
 
 
 def detector_of(
-    model: Any, trained: Trained, processed: Processed, world: World | None = None
-) -> DriftDetector | BoxDetector:
+    model: Any, trained: Trained, processed: Processed, world: World | None = None,
+    arrived: Callable[[Pixels], Pixels] = lambda crops: crops,
+) -> DriftDetector | BoxDetector:  # fmt: skip
     """Learn the training world of `trained` as `model` sees it: its own module, or a file it was exported to.
 
     Drift is measured from `world`, or from the images that processed/roles.py has for it. Where boxes are found the
-    model is a `BoxModel`; of clips it looks at single frames. Raises DataError if there are too few
-    images or nothing can be learned from them.
+    model is a `BoxModel`; of clips it looks at single frames. `arrived`: of labels, crops (N, S, S, 3) of the data as
+    they come to the model in use. Raises DataError if there are too few images or nothing can be learned.
     """
     if trained.task.name == ClipDetector.task:
         whole = {"weights_sha256": trained.sha256, "data_fingerprint": processed.fingerprint}
@@ -78,10 +80,10 @@ def detector_of(
     roles = roles_of(processed)
     labels, side = processed.images.labels, trained.img_size
     facts = _facts(trained, processed, roles)
-    world = world or World(crops_of(processed, roles.ref, side), labels[roles.ref])
+    world = world or World(arrived(crops_of(processed, roles.ref, side)), labels[roles.ref])
     log.info("%d fit and %d reference images, %d px", len(roles.fit), len(world.crops), side)
     return DriftDetector.build(
-        model, crops_of(processed, roles.fit, side), labels[roles.fit], *world, classes=trained.classes,
+        model, arrived(crops_of(processed, roles.fit, side)), labels[roles.fit], *world, classes=trained.classes,
         mean=trained.network.mean, std=trained.network.std, stored_side_px=trained.stored_side_px, facts=facts,
     )  # fmt: skip
 

@@ -109,8 +109,6 @@ def _obstacle(action: str, cause: str, this_week: Sequence[Decision], settings: 
             UNKNOWN: "what has happened is not known", MIX: "another mix of classes is no fault of the model",
             CONTENT: "something else is shown, so labels are needed",
         }.get(cause, "no such images can be made for a test")  # fmt: skip
-    if action == "heal" and cause in FAULTS and not FAULTS[cause].keeps_meaning:
-        return "statistics turn no image back"
     return overspent(this_week, settings)
 
 

@@ -155,7 +155,7 @@ def _examine(source: Source) -> tuple[Exam, Row]:
     """Ask the network itself, in PyTorch, about the images that all others are asked about."""
     places = source.processed.images.indices("val")
     places = places[chosen(len(places))]
-    crops = crops_of(source.processed, places, source.trained.img_size)
+    crops = source.arrived(crops_of(source.processed, places, source.trained.img_size))
     say = say_through(through(source.trained.network.module, *source.scale))
     expected = probabilities(say, crops, "the network itself")
     exam = Exam(crops, source.processed.images.labels[places], expected)
@@ -206,7 +206,9 @@ def _learn_drift(artefact: Artefact, source: Source) -> str:
     """Build the reference through the file that is served; why there is none, or ""."""
     with progress_bar(total=None, title="drift reference", unit="image") as bar:
         try:
-            detector = detector_of(_way(artefact, bar.update), source.trained, source.processed, source.world)
+            detector = detector_of(
+                _way(artefact, bar.update), source.trained, source.processed, source.world, source.arrived
+            )
         except DataError as error:
             log.warning("%s. The folder will answer, and say nothing about drift", error)
             return f"No reference, so nothing is said about drift: {error}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.corruptions.faults import apply_fault
 from drift_detector_pipeline.drift.build_reference import World
 from drift_detector_pipeline.modeling.trained import Trained, open_trained
 from drift_detector_pipeline.processed.manifest import Processed
@@ -33,6 +34,7 @@ class Source(NamedTuple):
     trained: Trained
     world: World | None = None  # images to measure drift from in place of the run's own
     papers: Mapping[str, bytes] = {}  # further files of the artefact, by name
+    arrives: str | None = None  # a fault of corruptions/faults.py that images come with, and the network undoes
 
     @property
     def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -44,6 +46,12 @@ class Source(NamedTuple):
         """As an artefact says it."""
         return self.trained.task.name if self.trained.task.name in (BOXES, CLIPS) else None
 
+    def arrived(self, crops: Pixels) -> Pixels:
+        """Uint8 (N, S, S, 3) of the processed data as they would come to the service."""
+        if self.arrives is None:
+            return crops
+        return apply_fault(crops, self.arrives, 1, keys=range(len(crops)))
+
     def crops(self, split: str, most: int | None = None) -> tuple[Pixels, np.ndarray]:
         """Crops and labels of a split, at random where there are more than `most`; of clips, of their frames."""
         if self.task == CLIPS:
@@ -54,7 +62,7 @@ class Source(NamedTuple):
         side = self.trained.img_size
         if not len(places):
             return np.zeros((0, side, side, 3), np.uint8), np.zeros(0, np.int64)
-        return crops_of(self.processed, places, side), self.processed.images.labels[places]
+        return self.arrived(crops_of(self.processed, places, side)), self.processed.images.labels[places]
 
     def _frames(self, split: str, most: int | None) -> tuple[Pixels, np.ndarray]:
         """As many frames of every clip as are needed for `most`."""

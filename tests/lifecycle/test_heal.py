@@ -1,5 +1,6 @@
 """`make heal`: statistics of recent images, frozen; only for looks, only if labelled twins gain; a watch of its own."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -11,16 +12,18 @@ from PIL import Image
 from torch import nn
 
 from drift_detector_pipeline.config import load, load_section
-from drift_detector_pipeline.corruptions.faults import change
+from drift_detector_pipeline.corruptions.faults import REVERSIBLE, change
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Preparation
+from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.stream.detector import StreamDetector
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
 from drift_detector_pipeline.lifecycle.gating.gate_images import changed_at_random
 from drift_detector_pipeline.lifecycle.mending.frozen import freeze, predictions, twin_gain
 from drift_detector_pipeline.lifecycle.mending.heal import heal, of_alarm, refuse_cause
 from drift_detector_pipeline.lifecycle.mending.recent import open_recent
+from drift_detector_pipeline.lifecycle.mending.undoing import undoing
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.processed.manifest import open_processed
@@ -114,13 +117,32 @@ def test_a_network_without_batch_norm_is_refused(network):
         ("unseen content", "something else is shown"),
         ("class mix", "looks are as they were"),
         ("fog and dark", "two at once"),
-        ("upside_down", "statistics turn no image back"),
         ("fogg", "no change that can be made"),
     ],
 )
 def test_what_no_statistics_can_heal_is_refused_in_a_sentence(cause, why):
     with pytest.raises(ConfigError, match=why):
         refuse_cause(cause)
+
+
+@pytest.mark.parametrize("fault", REVERSIBLE)
+def test_behind_its_inverse_a_network_answers_changed_images_as_it_answered_them_before(fault):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 14 * 14, 4)).eval()
+    network = Network(module, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), None)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    arriving = change(pixels, fault, 1, keys=range(6))
+    ways = [through(one.module, one.mean, one.std) for one in (network, undoing(network, fault))]
+    before, after = (way(given).logits.numpy() for way, given in zip(ways, (pixels, arriving), strict=True))
+    assert np.abs(ways[0](arriving).logits.numpy() - before).max() > 0.01
+    np.testing.assert_allclose(after, before, atol=1e-5)
+    adapted = [way.adapted(given)(given).logits.numpy() for way, given in zip(ways, (pixels, arriving), strict=True)]
+    np.testing.assert_allclose(adapted[1], adapted[0], atol=1e-4)
+
+
+def test_only_what_has_an_exact_inverse_is_undone(network):
+    with pytest.raises(ValueError, match="got 'fog'"):
+        undoing(network, "fog")
 
 
 def test_copies_and_broken_files_do_not_count_as_recent_images(tmp_path):
@@ -135,19 +157,31 @@ def test_copies_and_broken_files_do_not_count_as_recent_images(tmp_path):
         open_recent(files[:30], Preparation(16, 16), settings)
 
 
-@pytest.mark.slow
-def test_digits_in_fog_are_healed_and_the_healed_model_is_at_home_there(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A folder with a run on digits and its artefact; the settings of its data."""
+    folder = tmp_path_factory.mktemp("digits")
     words = [
         "data=digits", "data.processed_path=digits", "model.name=conv_small", "model.options.channels=[16, 32]",
         "training.epochs=6", "training.learning_rate=0.01", "run.device=cpu", "run.precision=fp32", "run.threads=1",
         "data.dataloader_workers=0", "hydra.run.dir=run",
     ]  # fmt: skip
-    settings = load(words).settings
-    process(settings.data)
-    assert train(load(words)).exit_status == 0
-    export_run(tmp_path / "run", load_section(Export, ["export.path=models/artefact"]))
-    data = open_processed(settings.data)
+    with contextlib.chdir(folder):
+        settings = load(words).settings
+        process(settings.data)
+        assert train(load(words)).exit_status == 0
+        export_run(folder / "run", load_section(Export, ["export.path=models/artefact"]))
+        yield folder, settings.data
+
+
+def right_of(artefact, crops, labels):
+    return float((open_executable(artefact).say(crops).logits.argmax(1) == labels).mean())
+
+
+@pytest.mark.slow
+def test_digits_in_fog_are_healed_and_the_healed_model_is_at_home_there(digits, tmp_path):
+    folder, own_data = digits
+    data = open_processed(own_data)
     roles = roles_of(data)
     usual = crops_of(data, roles.pool, 32)
     ref, pool = (
@@ -157,11 +191,11 @@ def test_digits_in_fog_are_healed_and_the_healed_model_is_at_home_there(tmp_path
     files = [tmp_path / f"{number}.png" for number in range(len(ref) + 100)]
     for path, image in zip(files, [*ref, *usual[:100]], strict=True):
         Image.fromarray(image).save(path)
-    how = {"cause": "fog", "severity": 3.0, "settings": load_section(Heal, []), "place": tmp_path / "models"}
+    how = {"cause": "fog", "severity": 3.0, "settings": load_section(Heal, []), "place": folder / "models"}
     with pytest.raises(ConfigError, match="179 of 279 recent images have changed"):
-        heal(tmp_path / "models/artefact", files, **how)
-    version = heal(tmp_path / "models/artefact", files[:-60], **how)  # a few came before the fog
-    made, before = read_artefact(tmp_path / "models/versions" / version), read_artefact(tmp_path / "models/artefact")
+        heal(folder / "models/artefact", files, **how)
+    version = heal(folder / "models/artefact", files[:-60], **how)  # a few came before the fog
+    made, before = read_artefact(folder / "models/versions" / version), read_artefact(folder / "models/artefact")
     told = json.loads((made.folder / "heal.json").read_text())
     assert told["twins"]["low"] > 0 and told["reference_images"] == 90
     own = {int(name.removesuffix(".png")) for name in told["images"]}
@@ -173,11 +207,34 @@ def test_digits_in_fog_are_healed_and_the_healed_model_is_at_home_there(tmp_path
     assert found[0].level != "quiet" and found[1].level == "quiet"
     watches = [StreamDetector(detector) for detector in detectors]
     assert [watch.update(pool) is None for watch in watches] == [False, True]
-    right = [
-        (open_executable(one).say(pool).logits.argmax(1) == data.images.labels[roles.pool]).mean()
-        for one in (before, made)
-    ]
-    assert right[1] > right[0] + 0.05
+    labels = data.images.labels[roles.pool]
+    assert right_of(made, pool, labels) > right_of(before, pool, labels) + 0.05
+
+
+@pytest.mark.slow
+def test_digits_that_arrive_turned_are_turned_back_and_cost_nothing(digits, tmp_path):
+    folder, own_data = digits
+    data = open_processed(own_data)
+    roles = roles_of(data)
+    usual, labels = crops_of(data, roles.pool, 32), data.images.labels[roles.pool]
+    turned = change(usual, "turned_90", 1, keys=range(len(usual)))
+    files = [tmp_path / f"{number}.png" for number in range(100)]
+    for path, image in zip(files, turned, strict=False):
+        Image.fromarray(image).save(path)
+    how = {"severity": None, "settings": load_section(Heal, []), "place": folder / "models"}
+    with pytest.raises(ConfigError, match="not look usual once it is undone; undoing turned_90 is what makes them so"):
+        heal(folder / "models/artefact", files, cause="upside_down", **how)
+    version = heal(folder / "models/artefact", files, cause="turned_90", **how)
+    made, before = read_artefact(folder / "models/versions" / version), read_artefact(folder / "models/artefact")
+    told = json.loads((made.folder / "heal.json").read_text())
+    assert told["undoes"] == "turned_90" and len(told["images"]) == 100
+    assert made.facts["accuracy"] == pytest.approx(before.facts["accuracy"], abs=0.005)
+    assert right_of(made, turned, labels) == right_of(before, usual, labels) > right_of(before, turned, labels) + 0.4
+    at_home = DriftDetector.load(made.folder, open_executable(made))
+    assert at_home.check(turned[100:]).level == "quiet" and at_home.check(usual[:100]).level != "quiet"
+    assert at_home.reference.labelled
+    with pytest.raises(ConfigError, match="already undoes turned_90, and two changes at once are not healed"):
+        heal(made.folder, files, cause="fog", **how)
 
 
 def test_by_an_alarm_only_images_since_its_change_are_taken(models, tmp_path):

@@ -55,8 +55,8 @@ def test_what_cannot_be_made_is_never_healed_or_trained_for(cause: str) -> None:
     assert found.action == "basket" and any(reason.startswith("heal: ") for reason in found.reasons)
 
 
-def test_a_turned_image_is_not_healed_but_trained_for() -> None:
-    assert plan(alarm("upside_down", severity=1), "lifecycle=retrain").action == "retrain"
+def test_a_turned_image_is_healed_too_as_it_can_be_turned_back() -> None:
+    assert plan(alarm("upside_down", severity=1), "lifecycle=retrain").action == "heal"
 
 
 def test_what_does_no_harm_is_left_alone_once() -> None:

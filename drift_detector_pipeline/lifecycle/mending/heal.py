@@ -1,10 +1,11 @@
 """A champion healed of a change: `make heal ALARM=7`, or `make heal IMAGES=FOLDER CAUSE=fog SEVERITY=3`.
 
 In: recent images of the changed world, without labels, and what has happened to them. Out: a version in models/, not
-promoted: the champion's run with statistics of those images, a drift reference of the new world, and heal.json.
+promoted: the champion's run with statistics of those images, or behind the inverse of a fault that has one; a drift
+reference of the new world; heal.json.
 
-Only looks can be healed, so whatever else has changed is refused; so is a copy that does not gain on labelled images to
-which the same was done. Whoever heals a healed version begins with the run's own weights again: nothing adds up.
+Only what can be made again on labelled images is healed, so whatever else has changed is refused; so is a copy that
+does not gain on such images. Whoever heals a healed version begins with the run's own weights again: nothing adds up.
 """
 
 import json
@@ -16,17 +17,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from drift_detector_pipeline.arrays import Indices
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.corruptions.faults import FAULTS
+from drift_detector_pipeline.corruptions.faults import REVERSIBLE, levels_of
 from drift_detector_pipeline.drift.build_reference import World
 from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
 from drift_detector_pipeline.drift.preparation import Preparation
+from drift_detector_pipeline.drift.reference_file import FILE, load_reference
+from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.named_files import image_files
+from drift_detector_pipeline.json_files import parsed
 from drift_detector_pipeline.lifecycle.gating.gate import HEALED
 from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, levels_near
 from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
@@ -34,12 +40,13 @@ from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
 from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, divided, open_recent
+from drift_detector_pipeline.lifecycle.mending.undoing import found_undone, undoing
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.release.admitted import identified
-from drift_detector_pipeline.release.artefact import MODELS, read_artefact
+from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
 from drift_detector_pipeline.release.export import export_source
 from drift_detector_pipeline.release.registry import register
 from drift_detector_pipeline.release.source import Source, one_core, open_source
@@ -109,29 +116,28 @@ def of_alarm(number: str, images: Path | None, serving: Serving) -> Given:
 def heal(
     champion: Path, images: Sequence[Path], *, cause: str, severity: float | None, settings: Heal, place: Path = MODELS
 ) -> str:
-    """Register a version of the artefact `champion` that has the statistics of recent `images`; return its name.
+    """Register a version of the artefact `champion` that is made for the world of recent `images`; return its name.
 
-    Raises ConfigError for boxes, a cause that cannot be healed, too many images that have not changed, or no gain on
-    labelled twins; ModelError for a network without BatchNorm; DataError if too few images have changed, or if the
-    champion's run is not here.
+    Raises ConfigError for boxes, a cause that cannot be healed or is not borne out, too many images that have not
+    changed, or no gain on labelled twins; ModelError for a network without BatchNorm; DataError if too few images have
+    changed, or if the champion's run is not here.
     """
     refuse_cause(cause)
     artefact = read_artefact(champion)
     refuse_task(artefact.task, artefact.folder, "healing")
+    _refuse_second_inverse(artefact)
     recent = open_recent(images, Preparation(artefact.side_px, artefact.stored_side_px), settings)
-    cells = [(cause, level) for level in levels_near(cause, severity)]
     with one_core() as machine:
         source = open_source(run_of(artefact), machine)
         recent = changed(recent, artefact, source)
-        own, others = divided(len(recent.crops))
-        network, chosen = freeze(source.trained.network, recent.crops[own], most=settings.images, prior=settings.prior)
-        gain = _gain(source, network, cells)
-        facts = _facts(champion, source, recent, own[chosen]) | {
-            "cause": cause, "severity": severity, "prior": settings.prior, "reference_images": len(others),
-            "twins": gain._asdict(),
-        }  # fmt: skip
-        world = World(recent.crops[others], None)
-        healed = _healed(source, network, world, {HEALED: (json.dumps(facts, indent=2) + "\n").encode()})
+        if cause in REVERSIBLE:
+            healed, found = _undone(source, artefact, recent, cause)
+        else:
+            healed, found = _adapted(
+                source, recent, [(cause, level) for level in levels_near(cause, severity)], settings
+            )
+        facts = _facts(champion, source, recent) | {"cause": cause, "severity": severity} | found
+        healed = healed._replace(papers={HEALED: (json.dumps(facts, indent=2) + "\n").encode()})
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place, prefix=".heal-") as folder:
             export = load_section(Export, [
@@ -142,14 +148,49 @@ def heal(
 
 
 def refuse_cause(cause: str) -> None:
-    """Raise ConfigError, in one sentence, unless a cause is one change of looks that can be made and healed."""
+    """Raise ConfigError, in one sentence, unless a cause is one change that can be made, and healed."""
     if cause in _WHY_NOT:
         raise ConfigError(f"cause={cause}: not healed, {_WHY_NOT[cause]}")
     if " and " in cause or "," in cause:
         raise ConfigError(f"cause={cause}: two at once are not healed, as no twins show what both do together")
     levels_near(cause, None)
-    if cause in FAULTS and not FAULTS[cause].keeps_meaning:
-        raise ConfigError(f"cause={cause}: not healed, statistics turn no image back; mend the service, or retrain")
+
+
+def _refuse_second_inverse(artefact: Artefact) -> None:
+    """Raise ConfigError for a version that undoes a fault: no labelled images arrive as it expects them."""
+    if HEALED not in artefact.sha256:
+        return
+    found = parsed((artefact.folder / HEALED).read_bytes())
+    if isinstance(found, dict) and (fault := found.get("undoes")):
+        raise ConfigError(
+            f"{artefact.folder}: already undoes {fault}, and two changes at once are not healed; mend what sends the "
+            'images, then let the version before answer again: make rollback WHY="..."'
+        )
+
+
+def _adapted(
+    source: Source, recent: Recent, cells: Sequence[tuple[str, int]], settings: Heal
+) -> tuple[Source, dict[str, Any]]:
+    """With statistics of one half of the images; drift is measured from the other half."""
+    own, others = divided(len(recent.crops))
+    network, chosen = freeze(source.trained.network, recent.crops[own], most=settings.images, prior=settings.prior)
+    gain = _gain(source, network, cells)
+    facts = {"prior": settings.prior, "reference_images": len(others), "twins": gain._asdict()}
+    return _with(source, network, world=World(recent.crops[others], None)), facts | _images(recent, own[chosen])
+
+
+def _undone(source: Source, artefact: Artefact, recent: Recent, cause: str) -> tuple[Source, dict[str, Any]]:
+    """Behind the inverse of a fault, if recent images look usual once it is undone."""
+    if FILE in artefact.sha256:
+        way = through(source.trained.network.module, *source.scale)
+        found = found_undone(load_reference(artefact.folder)[0], way, recent.crops)
+        if found != cause:
+            likelier = "" if found is None else f"; undoing {found} is what makes them so"
+            raise ConfigError(f"cause={cause}: the images do not look usual once it is undone{likelier}")
+    network = undoing(source.trained.network, cause)
+    gain = _gain(source, network, [(cause, level) for level in levels_of(cause)])
+    facts = {"undoes": cause, "twins": gain._asdict()}
+    return _with(source, network, arrives=cause), facts | _images(recent, np.arange(len(recent.paths)))
 
 
 def _gain(source: Source, frozen: Network, cells: Sequence[tuple[str, int]]) -> TwinGain:
@@ -166,25 +207,28 @@ def _gain(source: Source, frozen: Network, cells: Sequence[tuple[str, int]]) -> 
     return gain
 
 
-def _healed(source: Source, network: Network, world: World, papers: dict[str, bytes]) -> Source:
+def _with(source: Source, network: Network, **others: Any) -> Source:
     trained = source.trained._replace(network=network, sha256=tensors_hash(network.module.state_dict()))
-    return source._replace(trained=trained, world=world, papers=papers)
+    return source._replace(trained=trained, **others)
 
 
-def _facts(champion: Path, source: Source, recent: Recent, chosen: Indices) -> dict[str, Any]:
-    """Who was healed, with which images."""
-    paths = [recent.paths[place] for place in chosen.tolist()]
+def _facts(champion: Path, source: Source, recent: Recent) -> dict[str, Any]:
+    """Who was healed."""
     return {
         "champion": identified(champion),
         "run": str(source.receipt.folder),
         "weights_sha256": source.trained.sha256,
-        "images": {path.name: file_hash(path) for path in paths},
         "images_given": len(recent.paths) + recent.left_out,
         "images_left_out": recent.left_out,
         "command": this_command(),
         "git": git_state(),
         "when": now(),
     }
+
+
+def _images(recent: Recent, chosen: Indices) -> dict[str, Any]:
+    """Which images it was healed with."""
+    return {"images": {path.name: file_hash(path) for path in (recent.paths[place] for place in chosen.tolist())}}
 
 
 if __name__ == "__main__":

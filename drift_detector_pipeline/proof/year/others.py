@@ -16,10 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels, Pixels
-from drift_detector_pipeline.corruptions.faults import FAULTS
+from drift_detector_pipeline.corruptions.faults import REVERSIBLE
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.images.model_input import inference_crop
 from drift_detector_pipeline.lifecycle.mending.frozen import freeze, predictions
+from drift_detector_pipeline.lifecycle.mending.undoing import undoing
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.proof.year.learned import trained_for, trained_on
@@ -127,9 +128,11 @@ def by_knowledge(
 
 
 def _made(known: Known, crops: Pixels, spell: Spell, cache: Path) -> Iterator[tuple[str, Network]]:
-    """The first network, healed with images of a spell (where that may help), and trained for it."""
+    """The first network, healed of a spell by an inverse or by its images, and trained for it."""
     yield "nothing", known.network
-    if spell.cause not in FAULTS or FAULTS[spell.cause].keeps_meaning:
+    if spell.cause in REVERSIBLE:
+        yield "healed", undoing(known.network, spell.cause)
+    else:
         yield "healed", freeze(known.network, crops[: 2 * _HEALED_WITH], most=_HEALED_WITH, prior=_PRIOR)[0]
     cells = [(spell.cause, level) for level in spell.levels]
     facts = repr((known.crops.shape, cells, known.flip)).encode()
