@@ -5,7 +5,7 @@ In: an alarm with what the monitor found out, what was tried before, settings. O
 A world that a former champion knows may be back: that one answers again. Or the change is over, and the alarm settled:
 a stream rests until then, and nobody would notice the next change. Looks that have changed can be healed or trained
 for, since they can be made again on labelled images. Whatever else has happened, only labels tell: a basket for people.
-What does no harm is left alone.
+What does no harm is left alone. Healing also tries whether a fault with an inverse is what nobody knows.
 """
 
 from collections.abc import Sequence
@@ -104,7 +104,7 @@ def _obstacle(action: str, cause: str, this_week: Sequence[Decision], settings: 
     """Why an action is out of the question, or ""."""
     if action not in COSTLY:
         return ""
-    if not remake(cause):
+    if not remake(cause) and not (action == "heal" and cause in (UNKNOWN, CONTENT)):  # which tries inverses
         return {
             UNKNOWN: "what has happened is not known", MIX: "another mix of classes is no fault of the model",
             CONTENT: "something else is shown, so labels are needed",

@@ -51,19 +51,19 @@ def take(
     if action == "return":
         return _returned(log, alarm, settings.wait_images, steps)
     if action in ("heal", "retrain"):
-        version = _made(log, action, alarm, steps)
-        return _judged(version, action, str(alarm.cause), severity_of(alarm), settings, steps)
+        version, cause = _made(log, action, alarm, steps)
+        return _judged(version, action, cause, severity_of(alarm), settings, steps)
     return "left alone", {}
 
 
-def _made(log: RequestLog, action: Action, alarm: AlarmRow, steps: Steps) -> str:
-    """A version that was healed of, or trained for, the cause of an alarm."""
+def _made(log: RequestLog, action: Action, alarm: AlarmRow, steps: Steps) -> tuple[str, str]:
+    """A version that was healed of, or trained for, the cause of an alarm; that cause."""
     standing = champion(steps.place)
     assert standing is not None  # `look` asked
     folder = champion_folder(standing, steps.place)
     cause, severity = str(alarm.cause), severity_of(alarm)
     if action == "retrain":
-        return _trained(folder, cause, severity, steps)
+        return _trained(folder, cause, severity, steps), cause
     from drift_detector_pipeline.lifecycle.mending.heal import heal  # PyTorch, which nothing else here needs
 
     paths = _recent(log, alarm, steps)

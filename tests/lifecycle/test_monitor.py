@@ -7,6 +7,7 @@ import time
 from contextlib import closing, contextmanager
 
 import httpx
+import numpy as np
 import pytest
 from conftest import ci_environment, module_command
 from logged import HAZE, Answering, make_models, monitor_settings, plain, put, standing
@@ -106,6 +107,46 @@ def test_the_cause_does_not_depend_on_when_the_monitor_looked(log, answering, tm
             once(other, answering)
         assert list(map(plain, alarms(other))) == list(map(plain, alarms(log))) != []
         assert standing(other, other.model) == standing(log, log.model)
+
+
+def strange(rows):
+    """Rows with scores that no known change has: a shift of every other one, against what hangs together."""
+    shift = 1.5 * np.frombuffer(rows[0].phi, "<f4").std() * np.resize([1, -1], len(rows[0].phi) // 4)
+    return [row._replace(phi=(np.frombuffer(row.phi, "<f4") + shift).astype("<f4").tobytes()) for row in rows]
+
+
+def in_small_steps(rows, answering, place):
+    """The alarms of the same rows, looked at every 37."""
+    with closing(RequestLog(f"sqlite:///{place}/other.sqlite")) as other:
+        other.address, other.model = f"sqlite:///{place}/other.sqlite", other.register(answering.facts)
+        for start in range(0, len(rows), 37):
+            put(other, other.model, rows[start : start + 37])
+            once(other, answering)
+        return list(map(plain, alarms(other)))
+
+
+def test_a_notice_becomes_an_alert_as_soon_as_its_verdict_says_that_it_hurts(log, answering, tmp_path):
+    every_other = zip(answering.rows(300, 12), answering.rows(300, 13, contrast=HAZE), strict=True)
+    rows = answering.rows(150, 11) + [pair[number % 2] for number, pair in enumerate(every_other)]
+    put(log, log.model, rows)
+    once(log, answering)
+    alert, notice = alarms(log)
+    assert (alert.level, notice.level) == ("alert", "notice") and alert.since == notice.since
+    assert alert.request == notice.since + 31  # the last of the 32 that the verdict is on; its own came later
+    assert alert.detail["verdict"] == notice.detail["verdict"] and notice.detail["verdict"]["level"] == "alert"
+    assert "it probably hurts" in alert.detail["alarm"]["summary"][0]
+    assert in_small_steps(rows, answering, tmp_path) == list(map(plain, alarms(log)))
+
+
+def test_as_long_as_the_cause_is_unknown_more_rows_are_asked(log, answering, tmp_path):
+    rows = answering.rows(150, 11) + strange(answering.rows(300, 12))
+    seen = list[tuple[str, int]]()
+    for start in range(0, len(rows), 50):
+        put(log, log.model, rows[start : start + 50])
+        once(log, answering)
+        seen += [(one.cause, one.detail["verdict"]["images"]) for one in alarms(log) if one.cause]
+    assert list(dict.fromkeys(seen)) == [("unknown", 32), ("unknown", 64), ("unknown", 128), ("unknown", 256)]
+    assert in_small_steps(rows, answering, tmp_path) == list(map(plain, alarms(log)))
 
 
 def test_what_was_acknowledged_may_alarm_again_with_the_next_row(log, answering):

@@ -49,7 +49,14 @@ def test_what_was_interrupted_is_done_again() -> None:
     assert plan(alarm(), "lifecycle=heal", tried=[decided("heal", INTERRUPTED)]).action == "heal"
 
 
-@pytest.mark.parametrize("cause", ["unknown", "unseen content", "class mix", "fog and contrast"])
+@pytest.mark.parametrize("cause", ["unknown", "unseen content"])
+def test_of_what_nobody_knows_healing_tries_the_inverses_and_then_people_are_asked(cause: str) -> None:
+    assert plan(alarm(cause, severity=None), "lifecycle=retrain").action == "heal"
+    tried = [decided("heal", "refused: no")]
+    assert plan(alarm(cause, severity=None), "lifecycle=retrain", tried=tried).action == "basket"
+
+
+@pytest.mark.parametrize("cause", ["class mix", "fog and contrast"])
 def test_what_cannot_be_made_is_never_healed_or_trained_for(cause: str) -> None:
     found = plan(alarm(cause, severity=None), "lifecycle=retrain")
     assert found.action == "basket" and any(reason.startswith("heal: ") for reason in found.reasons)

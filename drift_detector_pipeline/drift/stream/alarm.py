@@ -82,6 +82,12 @@ def alarm_json(alarm: Alarm) -> dict[str, Any]:
     return alarm_state(alarm) | {"holds": alarm.holds, "summary": alarm_words(alarm)}
 
 
+def as_alert(plain: dict[str, Any]) -> dict[str, Any]:
+    """What `alarm_json` gives of a notice, as it would be of an alert."""
+    values = {name: value for name, value in plain.items() if name in Alarm._fields}
+    return alarm_json(alarm_from(values)._replace(level="alert"))
+
+
 def _of_errors(alarm: Alarm) -> str:
     if alarm.measure == ACCURACY:
         now, before = 100 * alarm.error_now, 100 * alarm.error_before

@@ -40,7 +40,7 @@ from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
 from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, divided, open_recent
-from drift_detector_pipeline.lifecycle.mending.undoing import found_undone, undoing
+from drift_detector_pipeline.lifecycle.mending.undoing import borne_out, undoing
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
@@ -60,6 +60,7 @@ _WHY_NOT = {
     CONTENT: "something else is shown, and statistics teach nothing new; label some and train on: make basket",
     MIX: "looks are as they were; statistics of another mix of classes would spoil what is right",
 }
+_MAYBE_REVERSIBLE = (UNKNOWN, CONTENT)  # what an inverse may tell better
 
 
 @exit_status
@@ -76,7 +77,7 @@ def main() -> int:
         serving = load_section(Serving, [word for word in others if word.startswith("serving.")])
         given = of_alarm(number, Path(command.images[0]) if any(command.images) else None, serving)
         cause, severity = cause or given.cause, given.severity if severity is None else severity
-        version = heal(folder, given.paths, cause=cause, severity=severity, settings=settings)
+        made = heal(folder, given.paths, cause=cause, severity=severity, settings=settings)
     else:
         if cause is None:
             raise ConfigError("cause: what has happened to the images? ALARM=7, or as make drift names it: CAUSE=fog")
@@ -84,8 +85,8 @@ def main() -> int:
             raise ConfigError("name recent images of the changed world: make heal ALARM=7, or IMAGES=FOLDER CAUSE=fog")
         with image_files(command.images) as found:
             images = [path for _, path in found]
-            version = heal(folder, images, cause=cause, severity=severity, settings=settings)
-    log.info("%s. Next: make gate VERSION=%s CAUSE=%s", version, version, cause)
+            made = heal(folder, images, cause=cause, severity=severity, settings=settings)
+    log.info("%s. Next: make gate VERSION=%s CAUSE=%s", made.version, made.version, made.cause)
     return 0
 
 
@@ -113,10 +114,19 @@ def of_alarm(number: str, images: Path | None, serving: Serving) -> Given:
         return Given(alarm.cause, severity_of(alarm), images_since(requests, alarm, images))
 
 
+class Healed(NamedTuple):
+    """A version, and what it is healed of: where that was not known, the fault that undoing has told."""
+
+    version: str
+    cause: str
+
+
 def heal(
     champion: Path, images: Sequence[Path], *, cause: str, severity: float | None, settings: Heal, place: Path = MODELS
-) -> str:
-    """Register a version of the artefact `champion` that is made for the world of recent `images`; return its name.
+) -> Healed:
+    """Register a version of the artefact `champion` that is made for the world of recent `images`.
+
+    Where nobody knows what has happened, or it is taken for unseen content, faults with an inverse are tried.
 
     Raises ConfigError for boxes, a cause that cannot be healed or is not borne out, too many images that have not
     changed, or no gain on labelled twins; ModelError for a network without BatchNorm; DataError if too few images have
@@ -130,8 +140,9 @@ def heal(
     with one_core() as machine:
         source = open_source(run_of(artefact), machine)
         recent = changed(recent, artefact, source)
-        if cause in REVERSIBLE:
-            healed, found = _undone(source, artefact, recent, cause)
+        if cause in (*REVERSIBLE, *_MAYBE_REVERSIBLE):
+            cause = _confirmed(source, artefact, recent, cause)
+            healed, found = _undone(source, recent, cause)
         else:
             healed, found = _adapted(
                 source, recent, [(cause, level) for level in levels_near(cause, severity)], settings
@@ -144,11 +155,13 @@ def heal(
                 f"export.path={folder}/artefact", f"export.runtime={artefact.runtime}",
                 f"export.precision={artefact.precision}",
             ])  # fmt: skip
-            return register(export_source(healed, export).folder, place)
+            return Healed(register(export_source(healed, export).folder, place), cause)
 
 
 def refuse_cause(cause: str) -> None:
-    """Raise ConfigError, in one sentence, unless a cause is one change that can be made, and healed."""
+    """Raise ConfigError, in one sentence, if no image need be seen to know that a cause cannot be healed."""
+    if cause in _MAYBE_REVERSIBLE:
+        return
     if cause in _WHY_NOT:
         raise ConfigError(f"cause={cause}: not healed, {_WHY_NOT[cause]}")
     if " and " in cause or "," in cause:
@@ -179,14 +192,25 @@ def _adapted(
     return _with(source, network, world=World(recent.crops[others], None)), facts | _images(recent, own[chosen])
 
 
-def _undone(source: Source, artefact: Artefact, recent: Recent, cause: str) -> tuple[Source, dict[str, Any]]:
-    """Behind the inverse of a fault, if recent images look usual once it is undone."""
-    if FILE in artefact.sha256:
-        way = through(source.trained.network.module, *source.scale)
-        found = found_undone(load_reference(artefact.folder)[0], way, recent.crops)
-        if found != cause:
-            likelier = "" if found is None else f"; undoing {found} is what makes them so"
-            raise ConfigError(f"cause={cause}: the images do not look usual once it is undone{likelier}")
+def _confirmed(source: Source, artefact: Artefact, recent: Recent, cause: str) -> str:
+    """The fault to undo: recent images look usual to the champion once it is undone. Raises ConfigError if none is."""
+    if FILE not in artefact.sha256:
+        raise ConfigError(f"{artefact.folder}: without a drift reference nothing tells whether undoing {cause} helps")
+    way = through(source.trained.network.module, *source.scale)
+    found = borne_out(load_reference(artefact.folder)[0], way, recent.crops)
+    if cause in _MAYBE_REVERSIBLE and found:
+        log.info("%s: the images look usual once %s is undone", cause, found[0])
+        return found[0]
+    if cause in _MAYBE_REVERSIBLE:
+        raise ConfigError(f"cause={cause}: not healed, {_WHY_NOT[cause]}")
+    if cause not in found:
+        likelier = f"; undoing {found[0]} is what makes them so" if found else ""
+        raise ConfigError(f"cause={cause}: the images do not look usual once it is undone{likelier}")
+    return cause
+
+
+def _undone(source: Source, recent: Recent, cause: str) -> tuple[Source, dict[str, Any]]:
+    """Behind the inverse of a fault."""
     network = undoing(source.trained.network, cause)
     gain = _gain(source, network, [(cause, level) for level in levels_of(cause)])
     facts = {"undoes": cause, "twins": gain._asdict()}

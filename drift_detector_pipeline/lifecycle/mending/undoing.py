@@ -39,12 +39,18 @@ def undoing(network: Network, fault: str) -> Network:
     return network._replace(module=module)
 
 
-def found_undone(reference: Reference, way: ModuleForward, crops: Pixels) -> str | None:
-    """The fault whose inverse makes uint8 (N, S, S, 3) look as the reference does; None if there is none."""
+def borne_out(reference: Reference, way: ModuleForward, crops: Pixels) -> list[str]:
+    """Faults whose inverse makes uint8 (N, S, S, 3) look as the reference does, the likeliest first.
+
+    Several where the network sees no difference: one that learned from mirrored images, too, takes upside down for
+    turned by half, and answers the same behind either inverse.
+    """
     again = undone(
         reference, read_signals(crops, way), lambda kind, some: read_signals(undo_fault(crops[some], kind, 1), way)
     )
-    return None if again is None or again.cause is None else again.cause.kind
+    if again is None or again.cause is None:
+        return []
+    return [again.cause.kind, *(kind for kind, _ in again.cause.alternatives)]
 
 
 def _first(

@@ -6,6 +6,7 @@ then the stream rests until somebody has acknowledged it.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, writing
 from drift_detector_pipeline.serving.request_log import RequestLog
-from drift_detector_pipeline.serving.tables import alarm, silence, watch
+from drift_detector_pipeline.serving.tables import alarm, delivery, silence, watch
 
 RESTART = "restart"  # in a stream's state: its alarm was acknowledged, so its next row begins it anew
 MOST_HOURS = 87_600  # of a silence
@@ -81,6 +82,33 @@ def severity_of(one: AlarmRow) -> float | None:
     cause = (one.detail.get("verdict") or {}).get("cause") or {}
     severity = cause.get("severity")
     return None if severity is None else float(severity)
+
+
+def raise_alert(log: RequestLog, one: AlarmRow, channels: Sequence[str]) -> bool:
+    """Write down that a notice has become an alert, unless one stands that was raised by an earlier row; tell of it.
+
+    One that a later row raised gives way: which alarms there are must not depend on who came first.
+    """
+    values = {name: value for name, value in one._asdict().items() if name != "id"}
+    with asking(), writing(log.engine, LOOP_LOCK) as connection:
+        standing = standing_alert(connection, one.model_id, one.source)
+        if standing is not None and standing.request <= one.request:
+            return False
+        if standing is not None:
+            connection.execute(update(alarm).where(alarm.c.id == standing.id).values(values))
+            return False
+        number = connection.execute(insert(alarm).values(values).returning(alarm.c.id)).scalar_one()
+        for channel in channels:
+            told = {"alarm_id": number, "channel": channel, "tries": 0, "next_at": time.time()}
+            connection.execute(insert(delivery), told)
+    return True
+
+
+def standing_alert(connection: Connection, model_id: int, source: str) -> AlarmRow | None:
+    """The alert of a stream that nobody has acknowledged."""
+    own = (alarm.c.model_id == model_id, alarm.c.source == source, alarm.c.acknowledged_at.is_(None))
+    found = connection.execute(select(*COLUMNS).where(*own, alarm.c.level == "alert")).first()
+    return None if found is None else AlarmRow(*found)
 
 
 def open_counts(log: RequestLog) -> dict[str, int]:

@@ -1,20 +1,23 @@
 """Why has a stream changed, and what has it cost? The rows since the change, as soon as there are enough of them.
 
-In: an alarm without a cause, and what its stream knows by then. Out: the alarm's row with its cause, and the verdict on
-those rows, accuracy included, in its detail. Read by the monitor.
+In: an alarm, and what its stream knows by then. Out: the alarm's row with its cause, and the verdict on those rows,
+accuracy included, in its detail; an alert where that verdict says of a notice that it probably hurts. Read by the
+monitor.
 
-The first look takes `images` rows. If they do not show a change yet, though the stream has noticed one, twice as many
-are waited for, and so on. Which rows a look takes follows from the rows alone, not from when somebody looks.
+The first look takes `images` rows. If they do not show a change yet, or not which one, twice as many are waited for,
+and so on. Which rows a look takes, and what it comes to, follows from the rows alone, not from when somebody looks.
 """
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import update
 
-from drift_detector_pipeline.drift.cause import UNKNOWN
+from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN
 from drift_detector_pipeline.drift.detecting import AnyVerdict, Detector
-from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarms
+from drift_detector_pipeline.drift.stream.alarm import as_alert
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarm_of, alarms, raise_alert
 from drift_detector_pipeline.lifecycle.watching.streams import requests_of
 from drift_detector_pipeline.lifecycle.watching.watched import Stream, rows_with
 from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, writing
@@ -24,23 +27,29 @@ from drift_detector_pipeline.serving.tables import alarm, delivery
 from drift_detector_pipeline.serving.verdicts import look_at
 
 _LOOKS = 4  # of images, twice, four times and eight times as many
+_LOOKED = "looked"  # in an alarm's detail: the rows of its newest look
+_OPEN = (None, UNKNOWN, CONTENT)  # causes that more images may tell better
+
+
+class _Look(NamedTuple):
+    rows: list[int]  # their ids
+    last: bool
 
 
 def name_causes(
-    log: RequestLog, stream: Stream, state: dict[str, Any], detector: Detector, images: int
+    log: RequestLog, stream: Stream, state: dict[str, Any], detector: Detector, images: int, channels: Sequence[str]
 ) -> list[AlarmRow]:  # fmt: skip
-    """Find the cause of the open alarms of a stream that have none; return those that have one now.
+    """Ask about the open alarms of a stream whose cause is not known; return what is known now, alerts included.
 
-    `state`: what the stream knows, no more than one step after the rows that are needed were there.
+    `state`: what the stream knows, no more than one step after the rows that are needed were there. `channels`: those
+    that are told of an alert.
     """
-    waiting = [one for one in alarms(log, **stream._asdict(), open_only=True) if one.cause is None]
+    waiting = [one.id for one in alarms(log, **stream._asdict(), open_only=True) if one.cause in _OPEN]
     counted = requests_of(state) if waiting else []
     found = list[AlarmRow]()
-    for one in reversed(waiting):
-        if (said := _judged(log, one, counted, detector, images)) is not None:
-            detail = {**one.detail, "verdict": as_stored(said, detector)}
-            found.append(one._replace(cause=cause_of(said), detail=detail))
-            _store(log, found[-1])
+    for number in reversed(waiting):
+        while (look := _next_look(one := alarm_of(log, number), counted, images)) is not None:
+            found += _answered(log, one, look, detector, channels)
     return found
 
 
@@ -51,26 +60,43 @@ def cause_of(said: AnyVerdict) -> str:
     return said.cause.kind if said.cause.second is None else f"{said.cause.kind} and {said.cause.second}"
 
 
-def _judged(log: RequestLog, one: AlarmRow, counted: list[int], detector: Detector, images: int) -> AnyVerdict | None:
-    """The verdict of the first look that sees a change, or of the last one; None as long as rows are missing."""
-    since, most, before = [request for request in counted if request >= one.since], images << (_LOOKS - 1), list[int]()
+def _next_look(one: AlarmRow, counted: list[int], images: int) -> _Look | None:
+    """The next rows to ask about an alarm; None if it is told, or as long as some are missing."""
+    if one.cause not in _OPEN:
+        return None
+    since, most = [request for request in counted if request >= one.since], images << (_LOOKS - 1)
     for look in range(_LOOKS):
         if len(since) < (size := images << look):
             return None
         last = max(one.request, since[size - 1])
         chosen = [request for request in since if request <= last][-most:]
-        if chosen == before:
-            continue
-        before, said = chosen, look_at(rows_with(log, chosen), detector).verdict
-        if said.cause is not None:
-            return said
-    return said
+        if len(chosen) > one.detail.get(_LOOKED, 0):
+            return _Look(chosen, look == _LOOKS - 1)
+    return None
+
+
+def _answered(
+    log: RequestLog, one: AlarmRow, look: _Look, detector: Detector, channels: Sequence[str]
+) -> list[AlarmRow]:  # fmt: skip
+    """Judge the rows of a look and write down what came of it; one that sees no change says nothing but at last."""
+    rows = rows_with(log, look.rows)
+    said, detail = look_at(rows, detector).verdict, {**one.detail, _LOOKED: len(look.rows)}
+    if said.cause is None and (one.cause is not None or not look.last):
+        _store(log, one._replace(detail=detail))
+        return []
+    told = one._replace(cause=cause_of(said), detail={**detail, "verdict": as_stored(said, detector)})
+    _store(log, told)
+    if one.level != "notice" or said.level != "alert":
+        return [told]
+    louder = {**told.detail, "alarm": as_alert(one.detail["alarm"])}
+    alert = told._replace(id=0, at=rows[-1].at, level="alert", request=rows[-1].id, detail=louder)
+    return [told, *([alert] if raise_alert(log, alert, channels) else [])]
 
 
 def _store(log: RequestLog, one: AlarmRow) -> None:
-    """Write it down once; who is to be told need not wait any longer."""
-    own = (alarm.c.id == one.id, alarm.c.cause.is_(None))
+    """Write it down; once the cause is known, who is to be told need not wait any longer."""
     untold = (delivery.c.alarm_id == one.id, delivery.c.tries == 0, delivery.c.next_at.is_not(None))
     with asking(), writing(log.engine, LOOP_LOCK) as connection:
-        connection.execute(update(alarm).where(*own).values(cause=one.cause, detail=one.detail))
-        connection.execute(update(delivery).where(*untold).values(next_at=time.time()))
+        connection.execute(update(alarm).where(alarm.c.id == one.id).values(cause=one.cause, detail=one.detail))
+        if one.cause is not None:
+            connection.execute(update(delivery).where(*untold).values(next_at=time.time()))

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import held_alone
-from drift_detector_pipeline.lifecycle.watching.alarms import RESTART, AlarmRow
+from drift_detector_pipeline.lifecycle.watching.alarms import RESTART, AlarmRow, standing_alert
 from drift_detector_pipeline.lifecycle.watching.streams import Kept
 from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, reason, writing
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -97,12 +97,15 @@ def store(
 ) -> bool:
     """Write down where a stream stands and what it raised, all or nothing.
 
-    False, and nothing is written, if it does not stand at `before` any more: somebody acknowledged its alarm.
+    False, and nothing is written, if it does not stand at `before` any more: somebody acknowledged its alarm. Of a
+    change that alerted already, as a verdict said, there is no second alert.
     """
     with asking(), writing(log.engine, LOOP_LOCK) as connection:
         if _place(_kept(connection, stream)) != _place(before):
             return False
         for one in raised:
+            if one.level == "alert" and standing_alert(connection, *stream) is not None:
+                continue
             values = {name: value for name, value in one._asdict().items() if name != "id"}
             number = connection.execute(insert(alarm).values(values).returning(alarm.c.id)).scalar_one()
             for channel in news.channels:

@@ -118,8 +118,9 @@ class Watcher:
         if kept.state["stream"]["sources"][stream.source]["level"] == "quiet":
             return
         images = self._settings.cause_images
-        for one in name_causes(self._log, stream, kept.state, streams.detector, images):
-            console.info("alarm %d: %s", one.id, " ".join(one.detail["verdict"]["summary"]))
+        for one in name_causes(self._log, stream, kept.state, streams.detector, images, self._notifier.channels):
+            about = "alert" if one.id == 0 else f"alarm {one.id}"
+            console.info("%s: %s", about, " ".join(one.detail["verdict"]["summary"]))
 
     def _is_crowded(self, model_id: int) -> bool:
         """Whether there is no room for another source."""
