@@ -37,6 +37,7 @@ CPU_SECONDS = {
     "tests/tasks/clips": 10,
     "tests/video": 40,
 }
+DEAR, SHOWN = 10, 60  # CPU seconds from which a test is named, and at most so many
 TOO_MUCH = 10  # times the budget: a machine without wide vector units takes three or four times as long
 
 
@@ -45,6 +46,7 @@ class Budget:
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = defaultdict(float)
+        self.by_test: dict[str, float] = defaultdict(float)
         self._before = cpu_seconds()
 
     def pytest_runtest_logstart(self) -> None:
@@ -62,6 +64,7 @@ class Budget:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count it."""
         self.spent[folder_of(report.nodeid)] += getattr(report, "cpu_seconds", 0.0)
+        self.by_test[report.nodeid] += getattr(report, "cpu_seconds", 0.0)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail a run in which a folder cost far too much."""
@@ -72,7 +75,7 @@ class Budget:
         """Print a row a folder."""
         if self.spent:
             terminalreporter.section("CPU seconds by folder, and their budget")
-            terminalreporter.write_line("\n".join(self.rows()))
+            terminalreporter.write_line("\n".join([*self.rows(), *self.dearest()]))
 
     def far_over(self) -> list[str]:
         """The folders that fail the run."""
@@ -81,6 +84,11 @@ class Budget:
     def rows(self) -> list[str]:
         """A line a folder, the dearest first."""
         return [_row(*pair, self.far_over()) for pair in sorted(self.spent.items(), key=lambda pair: -pair[1])]
+
+    def dearest(self) -> list[str]:
+        """A line for each test that cost much, the dearest first: where time can be saved."""
+        tests = sorted(self.by_test.items(), key=lambda pair: -pair[1])[:SHOWN]
+        return [f"{spent:7.0f}  {name}" for name, spent in tests if spent >= DEAR]
 
 
 def _row(folder: str, spent: float, far_over: list[str]) -> str:
