@@ -19,6 +19,7 @@ from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.drift.boxes.detector import BoxModel
 from drift_detector_pipeline.drift.boxes.signals import BoxOutputs
 from drift_detector_pipeline.drift.build_reference import detector_of
+from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.signals import Forward, Outputs
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
@@ -142,12 +143,18 @@ def _fill(folder: Path, source: Source, export: Export) -> Artefact:
     drift = _learn_drift(artefact, source)
     artefact = artefact._replace(facts=artefact.facts | {"drift": drift or "reference.npz"})
     sections = {"Drift": drift or _ABOUT_DRIFT, "Served": f"{_about(artefact)}\n\n{as_markdown(rows, _head(artefact))}"}
+    if source.arrives is not None:
+        sections = {"For images that arrive changed": _ABOUT_INVERSE.format(words_for(source.arrives).seen)} | sections
     for name, content in source.papers.items():
         write_atomically(folder / name, content)
     write_atomically(folder / CARD, card(source.receipt.folder, sections).encode("utf-8", "backslashreplace"))
     return write_artefact(artefact)
 
 
+_ABOUT_INVERSE = (
+    "This version is made for images that arrive {}. It undoes that before it looks, so it is wrong about usual images; "
+    "the accuracy below is of images that arrive so."
+)
 _ABOUT_DRIFT = "`reference.npz` beside this card, learned through the file that is served and in its runtime."
 
 
@@ -193,6 +200,7 @@ def _describe(folder: Path, source: Source, served: Trial, rows: list[Row]) -> A
         "versions": package_versions(),
         "command": this_command(),
         "when": now(),
+        **({} if source.arrives is None else {"undoes": source.arrives}),
     }
     return Artefact(
         folder, served.file, served.runtime, served.precision, trained.architecture, trained.classes,  # type: ignore[arg-type]

@@ -240,6 +240,8 @@ def test_digits_that_arrive_turned_are_turned_back_and_cost_nothing(digits, tmp_
     made, before = read_artefact(folder / "models/versions" / version), read_artefact(folder / "models/artefact")
     told = json.loads((made.folder / "heal.json").read_text())
     assert told["undoes"] == "turned_90" and len(told["images"]) == 100
+    card = (made.folder / "MODEL_CARD.md").read_text()
+    assert made.facts["undoes"] == "turned_90" and "images that arrive turned a quarter to the left" in card
     assert made.facts["accuracy"] == pytest.approx(before.facts["accuracy"], abs=0.005)
     assert right_of(made, turned, labels) == right_of(before, usual, labels) > right_of(before, turned, labels) + 0.4
     at_home = DriftDetector.load(made.folder, open_executable(made))
