@@ -152,7 +152,7 @@ def _fill(folder: Path, source: Source, export: Export) -> Artefact:
 
 
 _ABOUT_INVERSE = (
-    "This version is made for images that arrive {}. It undoes that before it looks, so it is wrong about usual images; "
+    "This version is for images that arrive {}. It undoes that before it looks, so it is wrong about usual images; "
     "the accuracy below is of images that arrive so."
 )
 _ABOUT_DRIFT = "`reference.npz` beside this card, learned through the file that is served and in its runtime."
