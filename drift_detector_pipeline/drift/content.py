@@ -41,7 +41,13 @@ def share_of_others(
     moved = now[0].mean(axis=0, dtype=np.float64) - expected
     rise, error = float(moved[-1]), float(before[0][:, -1].std()) * chance**0.5
     limit = _MARGIN * float(bound[0]) * (_length(parameters, moved, chance) + _FAINT)
-    return min(1.0, rise / (1 - float(expected[-1]))) if rise - _ERRORS * error > limit else 0.0
+    return share_of_rise(before, now) if rise - _ERRORS * error > limit else 0.0
+
+
+def share_of_rise(before: tuple[Float32s, Labels], now: tuple[Float32s, Labels]) -> float:
+    """The share (0..1) that would explain a window's strangeness if looks had no part in it."""
+    usual = float(_expected(before, now[1])[-1])
+    return float(np.clip((now[0][:, -1].mean(dtype=np.float64) - usual) / (1 - usual), 0, 1))
 
 
 def _expected(before: tuple[Float32s, Labels], predicted: Labels) -> Float64s:

@@ -15,7 +15,7 @@ from drift_detector_pipeline.arrays import Float32s, Indices, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
 from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN, Cause, Seen, find_cause
 from drift_detector_pipeline.drift.cause_words import words_for
-from drift_detector_pipeline.drift.content import share_of_others
+from drift_detector_pipeline.drift.content import share_of_others, share_of_rise
 from drift_detector_pipeline.drift.parts import changed_part
 from drift_detector_pipeline.drift.permutation import (
     WEIGHTS,
@@ -196,6 +196,9 @@ def judge(
         cause = cause or _cause(reference, scores[own], predicted[own], classes)
     if others and cause is not None and (cause.kind == UNKNOWN or cause.second):
         cause = Cause(CONTENT, None, 0.0, cause.far, cause.alternatives)
+    if level == "notice" and _may_be_others(cause, tested, limits):
+        share = share_of_rise((reference.scores, reference.predicted), (scores, predicted))
+        level, accuracy = "alert", _doubted(accuracy, share, reference.known.accuracy)
     moved = shifts(reference.scores, scores, labellings.scale)
     columns = describe_scores(reference.learned.parameters)
     channels = channels_of(columns, CHANNELS, moved, mix, tested.p_values["classes"])
@@ -206,14 +209,11 @@ def judge(
         accuracy, reference.known.accuracy, reference.labelled, mix,
         tuple(classes[label] for label in left_out), carriers, tuple(classes[predicted[place]] for place in carriers),
         cause=cause,
-        p_average=tested.p_average, strangers=_strangers(scores),
+        p_average=tested.p_average,
+        strangers=tuple(np.argsort(-strangeness_of(scores), kind="stable")[:SHOWN].tolist()),
         images_for_strangers=_images_for_strangers(reference, scores, tested.p_values["strangers"], limits),
         apart=None if changed is None else len(changed),
     )  # fmt: skip
-
-
-def _strangers(scores: Float32s) -> tuple[int, ...]:
-    return tuple(np.argsort(-strangeness_of(scores), kind="stable")[:SHOWN].tolist())
 
 
 def along_change(reference: Reference, scale: Scale, scores: Float32s) -> Float32s:
@@ -239,6 +239,11 @@ def _share_of_others(reference: Reference, scores: Float32s, predicted: Labels) 
     if learned.steepest is None:
         return 0.0
     return share_of_others(learned.parameters, learned.steepest, before, (scores, predicted))
+
+
+def _may_be_others(cause: Cause | None, tested: WindowTest, limits: Limits) -> bool:
+    """Whether nothing known explains a change, and images look stranger than chance makes them: nobody can say more."""
+    return cause is not None and cause.kind == UNKNOWN and tested.p_values["strangers"] <= limits.alpha
 
 
 def _doubted(found: Estimate, others: float, usual: float) -> Estimate:

@@ -145,7 +145,7 @@ def test_as_long_as_the_cause_is_unknown_more_rows_are_asked(log, answering, tmp
         put(log, log.model, rows[start : start + 50])
         once(log, answering)
         seen += [(one.cause, one.detail["verdict"]["images"]) for one in alarms(log) if one.cause]
-    assert list(dict.fromkeys(seen)) == [("unknown", 32), ("unknown", 64), ("unknown", 128), ("unknown", 256)]
+    assert list(dict.fromkeys(seen)) == [("unknown", 32), ("unknown", 64), ("unknown", 128)]
     assert in_small_steps(rows, answering, tmp_path) == list(map(plain, alarms(log)))
 
 

@@ -65,7 +65,7 @@ def _next_look(one: AlarmRow, counted: list[int], images: int) -> _Look | None:
     if one.cause not in _OPEN:
         return None
     since, most = [request for request in counted if request >= one.since], images << (_LOOKS - 1)
-    for look in range(_LOOKS):
+    for look in range(_LOOKS if one.cause is None else _LOOKS - 1):  # later the change may be over
         if len(since) < (size := images << look):
             return None
         last = max(one.request, since[size - 1])
