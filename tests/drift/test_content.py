@@ -1,12 +1,15 @@
 """Images of something else are told from images that look worse, and leave the accuracy unknown."""
 
+import copy
+
 import numpy as np
 import pytest
 from small_world import SIDE_PX, model, small_detector, world
 
 from drift_detector_pipeline.corruptions.corrupt import corrupt
+from drift_detector_pipeline.drift.cause import UNKNOWN
 from drift_detector_pipeline.drift.reading import read_chunks
-from drift_detector_pipeline.drift.verdict import Again
+from drift_detector_pipeline.drift.verdict import Again, Limits
 from drift_detector_pipeline.drift.verdict_words import summary
 
 
@@ -32,6 +35,16 @@ def test_a_class_nobody_taught_leaves_the_accuracy_unknown_and_alerts(detector):
     assert not verdict.accuracy.known
     assert verdict.accuracy.low == 0
     assert any(sentence.startswith("Accuracy unknown") for sentence in summary(verdict))
+
+
+def test_a_few_strange_images_that_no_known_change_explains_alert_though_little_seems_lost(detector):
+    images = np.concatenate([diagonal(12, 3), world(600, 4)[0][:116]])
+    patient = copy.copy(detector)
+    patient.limits = Limits(tolerated_loss=0.2)
+    verdict = patient.check(images)
+    assert verdict.cause.kind == UNKNOWN and verdict.p_values["strangers"] <= patient.limits.alpha
+    assert (verdict.level, verdict.accuracy.known) == ("alert", False)
+    assert 0.1 < 0.99 - verdict.accuracy.accuracy < 0.3  # the share of the strangers, or more
 
 
 def test_an_estimate_that_was_stored_with_its_doubt_is_not_doubted_again(detector):
