@@ -21,6 +21,7 @@ from drift_detector_pipeline.settings_in_use import Lifecycle
 
 WEEK_S, _MINUTE_S = 7 * 86_400.0, 60.0
 COSTLY = ("heal", "retrain")
+SOON = 64  # images that a former champion's own test needs to tell its world from others
 
 
 class Plan(NamedTuple):
@@ -67,15 +68,15 @@ def plan_for(
 def _is_worth_asking(images: int, tried: Sequence[Decision], wait: int, former: int) -> bool:
     """Whether so many new images came that the world may be another by now: since they were last shown to champions.
 
-    Where there was none before, the one that answers knows a changed world no better than when it alarmed; so all else
-    is tried first.
+    Former ones are asked SOON for the first time. Where there was none before, the one that answers knows a changed
+    world no better than when it alarmed; so all else is tried first.
     """
     done = [one for one in tried if one.outcome != INTERRUPTED]
     if former:
         done = [one for one in done if one.action == "return"]
-    elif not done:
-        return False
-    return images >= wait + max((one.detail.get("images", images) for one in done), default=0)
+    if not done:
+        return former > 0 and images >= min(wait, SOON)
+    return images >= wait + max(one.detail.get("images", images) for one in done)
 
 
 def is_harmful(alarm: AlarmRow) -> bool:

@@ -104,6 +104,8 @@ def test_what_passed_its_gate_waits_for_a_person() -> None:
 def test_former_champions_are_asked_first_but_only_by_a_policy_that_may_promote() -> None:
     assert plan(alarm(), "lifecycle=heal", former=1).action == "return"
     assert plan(alarm(level="notice"), "lifecycle=heal", former=1).action == "return"
+    assert plan(alarm(), "lifecycle=heal", images=63, former=1).action is None
+    assert plan(alarm(), "lifecycle=heal", images=64, former=1).action == "return"
     assert plan(alarm(), "lifecycle=heal", images=511, former=1, tried=[decided("return", images=256)]).action == "heal"
     assert plan(alarm(), former=1).action == "basket"
 
