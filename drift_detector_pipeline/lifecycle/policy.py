@@ -76,7 +76,8 @@ def _is_worth_asking(images: int, tried: Sequence[Decision], wait: int, former: 
         done = [one for one in done if one.action == "return"]
     if not done:
         return former > 0 and images >= min(wait, SOON)
-    return images >= wait + max(one.detail.get("images", images) for one in done)
+    asked = max(int(one.detail.get("images", images)) for one in done)
+    return images >= wait + asked
 
 
 def is_harmful(alarm: AlarmRow) -> bool:
