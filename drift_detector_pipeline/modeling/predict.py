@@ -13,6 +13,7 @@ from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.modeling.named import WEIGHTS, check_images, check_weights
 from drift_detector_pipeline.stopped import loading
+from drift_detector_pipeline.takes import PREDICT, check_settings
 
 
 @exit_status
@@ -21,6 +22,7 @@ def main() -> int:
     command = read_command(sys.argv[1:], {"weights": WEIGHTS, "engine": ENGINES}, takes_images=True)
     if not any(command.images):
         raise ConfigError('name images: make predict RUN=outputs/DATE/TIME IMAGES="photos/*.jpg"')
+    check_settings(command.overrides, PREDICT)
     weights = command.own.get("weights")
     if command.target:
         check_weights(_weight_file(command.target, weights))
