@@ -81,6 +81,10 @@ def test_a_list_of_all_commands_comes_without_pytorch() -> None:
         (["drift", "", "README.md", "drift.alpha=7"], "drift.alpha: Input should be less than 1, got 7"),
         (["corruptions", "data.img_size=7"], "data.img_size: Input should be greater than or equal to 8, got 7"),
         (["bench", "model.nmae=mlp"], "model.nmae: no such key"),
+        (["dataset", *DIGITS, "model.pretrained_path=nosuch"], "model.pretrained_path=nosuch: no such file"),
+        (["dataset", *DIGITS, "model.backbone_run=tests"], "model.backbone_run=tests: no finished run's folder"),
+        (["dataset", *DIGITS, "run.resume=nosuch"], "run.resume=nosuch: no checkpoint there to go on from"),
+        (["train", *DIGITS, "run.resume=nosuch"], "run.resume=nosuch: no checkpoint there to go on from"),
         (["completion", "fish"], "completion fish: name a shell, bash or zsh"),
     ],
 )
