@@ -172,7 +172,7 @@ tensorboard: $(INSTALLED) ## Show curves and profiles in the browser, for RUN=ou
 	@TORCH_PROFILER_LOG_LEVEL=WARNING $(PYTHON) -m tensorboard.main --logdir "$${RUN:-outputs}" $(ARGS)
 
 bench: $(INSTALLED) ## Measure training speed on this machine: reports/training_speed.json
-	@$(MODULE).proof.training_speed $(ARGS)
+	@$(MODULE).cli bench $(ARGS)
 
 gpu_check: $(INSTALLED) ## Test all promises on this GPU in eight minutes (a smaller test on a CPU): reports/gpu_check.json
 	@$(MODULE).proof.gpu_check $(ARGS)

@@ -20,6 +20,8 @@ The ground:
     config           conf/*.yaml and overrides -> checked settings
     dot_env          .env -> variables of a command
     commands         the words of a command that are no settings
+    takes            which settings a command takes
+    starts           is there what a training starts from
     cluster          work on many machines, by Ray
     pages            self-contained HTML pages
     figures          charts as PNG

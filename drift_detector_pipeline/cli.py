@@ -109,12 +109,9 @@ _WITHOUT_TRAINING = (
 # What names a run, a version or images, and imports PyTorch before it would look for them, or at its settings.
 _OF_A_RUN = ("drift-demo", "drift-reference", "export", "reproduce", "corruptions")
 _OF_A_VERSION = ("heal", "retrain")
+_OF_TRAINING = ("corruptions", "bench")  # take all of its settings, unless a run is named
 _WITH_IMAGES = ("drift", "watch", "heal")
 _WITH_REFERENCE = ("drift", "watch")
-_SECTIONS = {  # of the settings that they take
-    "drift": ("drift", "run"), "watch": ("watch", "run"), "drift-reference": ("run",), "drift-demo": ("run",),
-    "export": ("export",), "heal": ("heal", "serving"), "retrain": ("retrain",),
-}  # fmt: skip
 _SHELLS = ("bash", "zsh")
 
 
@@ -140,9 +137,9 @@ def main() -> int:
             f"{name}: PyTorch is not installed here: pip install -e '.[train,export]', or make requirements"
         )
     else:
-        if name in (*_WITH_IMAGES, *_OF_A_RUN, *_OF_A_VERSION):
+        if name in (*_WITH_IMAGES, *_OF_A_RUN, *_OF_A_VERSION, *_OF_TRAINING):
             named = read_command(words, takes_images=name in _WITH_IMAGES)
-            _check_settings(_SECTIONS.get(name, ()), named.overrides)
+            _check_settings(name, named)
             _check_paths(name, named)
         return _run(COMMANDS[name], words)
     return 0
@@ -213,17 +210,18 @@ def _check_paths(name: str, named: Command) -> None:
         check_reference(named.target or newest_finished())
 
 
-def _check_settings(sections: Sequence[str], overrides: Sequence[str]) -> None:
-    """Raise ConfigError if a word sets something that its section lacks, or that is not allowed there."""
-    for name in sections:
-        if not any(word.startswith(f"{name}.") for word in overrides):
-            continue
-        from drift_detector_pipeline.config import load_section
-        from drift_detector_pipeline.settings import Settings
+def _check_settings(name: str, named: Command) -> None:
+    """Raise ConfigError if a word sets what the command does not take, or a value that is not allowed."""
+    if not named.overrides:
+        return
+    if name in _OF_TRAINING and named.target is None:
+        from drift_detector_pipeline.config import load
 
-        section = Settings.model_fields[name].annotation
-        assert isinstance(section, type)
-        load_section(section, overrides)
+        load(named.overrides)
+    else:
+        from drift_detector_pipeline.takes import OF_COMMAND, check_settings
+
+        check_settings(named.overrides, OF_COMMAND[name])
 
 
 def _run(command: _Command, words: Sequence[str]) -> int:

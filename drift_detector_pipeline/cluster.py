@@ -14,6 +14,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from drift_detector_pipeline.errors import ConfigError, PipelineError
@@ -33,6 +34,12 @@ NO_REPORTS = {"include_dashboard": False, "dashboard_port": -1}  # of whatever s
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # read on Linux, too: all processes listen on 127.0.0.1 only
 _Unit = TypeVar("_Unit")
 _Result = TypeVar("_Result")
+
+
+def check_engine(engine: str) -> None:
+    """Raise ConfigError if it is Ray, which is not installed; asked before anything is imported that takes seconds."""
+    if engine == "ray" and find_spec("ray") is None:
+        raise ConfigError("engine=ray: Ray is not installed here: pip install -e '.[ray]'")
 
 
 def spread(

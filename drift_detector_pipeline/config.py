@@ -182,11 +182,11 @@ def _check_word(override: Override, words: Sequence[str]) -> None:
 
 def _hint(override: Override, words: Sequence[str]) -> str:
     """What a wrong word means, and all words as they are typed then; empty where that would be a guess."""
-    if not (wanted := meant(str(override.input_line))):
+    files = group_choices()
+    if not (wanted := meant(str(override.input_line), files.get(override.key_or_group, ()))):
         return ""
-    of_files = {f"{group}={choice}" for group, choices in group_choices().items() for choice in choices}
-    typed = [one for word in words for one in ([] if word in of_files else meant(word)) or [word]]
-    name = " ".join(wanted) if len(wanted) > 1 else wanted[0].partition("=")[0]
+    typed = [one for word in words for one in meant(word, files.get(_key(word), ())) or [word]]
+    name = " ".join(wanted) if len(wanted) > 1 or _key(wanted[0]) in files else wanted[0].partition("=")[0]
     return f"; did you mean {name}? Type {as_typed(typed)}"
 
 

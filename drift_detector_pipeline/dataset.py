@@ -44,12 +44,14 @@ from drift_detector_pipeline.raw.fetch import ensure_raw, verify
 from drift_detector_pipeline.raw.formats.catalog import read
 from drift_detector_pipeline.raw.listing import Listing
 from drift_detector_pipeline.settings import Data
+from drift_detector_pipeline.starts import check_starts
 
 
 @exit_status
 def main() -> int:
     """Process the data set that the overrides on the command line name."""
     settings = load(sys.argv[1:]).settings
+    check_starts(settings)  # `make train` gives its words to this module first
     set_up_logging()
     process(settings.data)
     return 0

@@ -116,20 +116,25 @@ def is_setting(key: str) -> bool:
     return key in {*valid_keys(), *sections} or key.startswith(tuple(f"{name}." for name in FREE_FORM))
 
 
-def meant(word: str) -> list[str]:
-    """What to type instead of `word`, whose key is none or which names no file of a section; nothing: a guess.
+def meant(word: str, files: Sequence[str] = ()) -> list[str]:
+    """What to type instead of `word`, whose key is none or which names none of a section's `files`; nothing: a guess.
 
-    Two words where one would not do: an unknown `data=PATH` is `data=folder data.raw_path=PATH`.
+    Nothing, too, if `word` is right. Two words where one would not do: an unknown `data=PATH` is
+    `data=folder data.raw_path=PATH`.
     """
     key, sign, value = word.lstrip("+~-").partition("=")
+    if value in files:
+        return []
     if key in Settings.model_fields:
-        return _section_meant(key, value)
+        return _section_meant(key, value, files)
+    if near := _slip_of(value, files):
+        return [f"{word.partition('=')[0]}={near}"]
     if not sign or is_setting(key) or key.startswith("hydra.") or (ours := key_meant(key)) is None:
         return []
     if "=" in ours:
         return [ours]
     if ours == "data":
-        return _section_meant("data", value) or [f"data={value}"]
+        return _section_meant("data", value, ()) or [f"data={value}"]
     return [f"{ours}={value_meant(ours, value) or value}"]
 
 
@@ -193,10 +198,26 @@ def for_make(words: Sequence[str]) -> str:
     return shlex.quote(f"ARGS={line}") if _IN_DOUBLE_QUOTES.search(line) else f'ARGS="{line}"'
 
 
-def _section_meant(section: str, value: str) -> list[str]:
+def _slip_of(value: str, files: Sequence[str]) -> str | None:
+    """The file that is meant by a slip of the finger or a name cut short; None where it may be another network's name.
+
+    `resnet50d` and `efficientnet_b1` are no slips of `resnet50` and `efficientnet_b0`.
+    """
+    word = value.lower()
+    near = [name for name in files if word and (name.startswith(word) or sorted(name) == sorted(word))]
+    for name in near[:1] or difflib.get_close_matches(word, files, n=1, cutoff=_ALIKE):
+        longer = re.match(rf"{re.escape(name)}[_.]" if name.isalpha() else re.escape(name), word)
+        if near or (not longer and re.findall(r"\d+", name) == re.findall(r"\d+", word)):
+            return name
+    return None
+
+
+def _section_meant(section: str, value: str, files: Sequence[str]) -> list[str]:
     """What is meant by a section that is given something else than one of its files."""
     if section == "wandb" and value.lower() in _W_AND_B:
         return [_W_AND_B[value.lower()]]
     if section == "data" and re.search(r"[/\\.~]", value):
         return ["data=folder", f"data.raw_path={value}"]
+    if near := _slip_of(value, files):
+        return [f"{section}={near}"]
     return [f"model.name={value}"] if section == "model" and value else []

@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, ci_environment, needs_clone, run_module
+from conftest import ROOT, called, ci_environment, needs_clone, run_module
 
 from drift_detector_pipeline.cli import COMMANDS, completion, main
 from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.takes import OF_COMMAND
 
 DATA = sorted(path.stem for path in (ROOT / "conf" / "data").glob("[!_]*.yaml"))
 DIGITS = ["data=digits", "data.stored_side_px=8", "data.img_size=8", "data.dataloader_workers=0", "model=mlp",
@@ -75,9 +76,15 @@ def test_a_list_of_all_commands_comes_without_pytorch() -> None:
         (["retrain", "nosuch-12345678", "cause=fog"], "nosuch-12345678: no version"),
         (
             ["export", "", "export.precison=int8"],
-            "export.precison: no such key; valid keys, the nearest first: export.prec",
+            "export.precison=int8: no such setting; did you mean export.precision",
         ),
         (["drift", "", "README.md", "drift.alpha=7"], "drift.alpha: Input should be less than 1, got 7"),
+        (["corruptions", "data.img_size=7"], "data.img_size: Input should be greater than or equal to 8, got 7"),
+        (["bench", "model.nmae=mlp"], "model.nmae: no such key"),
+        (["dataset", *DIGITS, "model.pretrained_path=nosuch"], "model.pretrained_path=nosuch: no such file"),
+        (["dataset", *DIGITS, "model.backbone_run=tests"], "model.backbone_run=tests: no finished run's folder"),
+        (["dataset", *DIGITS, "run.resume=nosuch"], "run.resume=nosuch: no checkpoint there to go on from"),
+        (["train", *DIGITS, "run.resume=nosuch"], "run.resume=nosuch: no checkpoint there to go on from"),
         (["completion", "fish"], "completion fish: name a shell, bash or zsh"),
     ],
 )
@@ -87,6 +94,26 @@ def test_what_cannot_be_is_said_before_pytorch_is_imported(words: list[str], sai
     done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
     assert done.stderr.startswith(f"error: {said}")
     assert done.stdout == "1\nFalse\n"
+
+
+def test_settings_of_other_commands_are_refused_before_pytorch_is_imported_in_the_words_of_the_command_itself() -> None:
+    named = {name: ["nosuch", "data.img_size=7"] for name in OF_COMMAND}
+    named |= {
+        name: ["nosuch", "README.md", "data.img_size=7"] for name in ("drift", "watch", "heal", "predict", "video")
+    }
+    code = "import sys; from drift_detector_pipeline.cli import main\n"
+    code += f"for words in {[[name, *rest] for name, rest in named.items()]}: sys.argv = ['x', *words]; main()\n"
+    command = [sys.executable, "-c", f"{code}print('torch' in sys.modules)"]
+    done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
+    itself = [called(_module(name), *rest).stderr for name, rest in named.items()]
+    assert [said for said in itself if not said.startswith("error: data.img_size=7: make ")] == []
+    assert (done.stderr, done.stdout) == ("".join(itself), "False\n")
+
+
+def _module(name: str) -> str:
+    module = COMMANDS[name].module
+    spec = find_spec(f"drift_detector_pipeline.{module}")
+    return f"{module}.__main__" if spec is not None and spec.submodule_search_locations else module
 
 
 @pytest.mark.parametrize(

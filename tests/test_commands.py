@@ -126,9 +126,10 @@ def test_data_that_is_not_processed(folder, image_folder, call_main):
 
 
 def test_a_batch_larger_than_the_data(digits, call_main):
-    assert "pass a smaller training.batch_size" in refused(
-        call_main("modeling.train", *digits, "training.batch_size=5000")
+    assert "needs 5000 images per step" in (
+        said := refused(call_main("modeling.train", *digits, "training.batch_size=5000"))
     )
+    assert said.endswith(" to train on; pass a smaller training.batch_size, such as 256\n")
 
 
 def test_data_without_an_image_to_validate_on(folder, tmp_path, call_main):

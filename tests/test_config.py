@@ -79,6 +79,12 @@ def test_a_key_in_no_section_that_may_mean_several_names_the_nearest_of_all(wron
         ("dataset=cifar10", "data=cifar10"),
         ("data=/my/photos", "data=folder data.raw_path=/my/photos"),
         ("model=resnet50d", "model.name=resnet50d"),
+        ("model=efficientnet_b1", "model.name=efficientnet_b1"),
+        ("model=mpl", "model=mlp"),
+        ("model=yolox_lite", "model=yolox_lite0"),
+        ("model=renset18", "model=resnet18"),
+        ("data=cifar", "data=cifar10"),
+        ("+experiment=quickstrt", "+experiment=quickstart"),
         ("output_dir=x", "hydra.run.dir=x"),
         ("data.augmentation.color_jitter.hue=0.1", "data.augmentation.colour_jitter.hue=0.1"),
     ],
@@ -91,7 +97,7 @@ def test_what_other_tools_call_a_setting_is_answered_with_ours_as_it_is_typed(
     for name in ("MAKELEVEL", "PIPELINE_IMAGE"):
         monkeypatch.delenv(name, raising=False)
     assert refusal(typed).endswith(f"? Type {right}")
-    config.load([word.replace("resnet50d", "mlp") for word in right.split()])  # and that is read
+    config.load([re.sub(r"name=.*", "name=mlp", word) for word in right.split()])  # and that is read
 
 
 def test_a_path_that_a_shell_split_at_its_spaces_is_answered_with_its_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +144,7 @@ def test_no_sign_lets_an_unknown_key_in(plus: str) -> None:
 
 
 def test_an_unknown_choice_of_a_group_names_the_files() -> None:
-    said, _, names = refusal("data=digit").partition("; choose from ")
+    said, _, names = refusal("data=digit").partition("; did you mean")[0].partition("; choose from ")
     assert said == "data=digit: no such file in conf/data/" and names.startswith("digits, ")
     assert set(names.split(", ")) == {path.stem for path in (ROOT / "conf" / "data").glob("[!_]*.yaml")}
     assert "choose from" in refusal("+experiment=nope")

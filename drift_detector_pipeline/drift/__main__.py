@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
@@ -26,17 +26,8 @@ from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.receipts import newest_finished
 from drift_detector_pipeline.settings import Drift, Run
 from drift_detector_pipeline.stopped import loading
+from drift_detector_pipeline.takes import DRIFT, check_settings
 
-_ALLOWED = (
-    "run.device",
-    "run.threads",
-    "drift.alpha",
-    "drift.tolerated_loss",
-    "drift.permutations",
-    "drift.min_images",
-    "drift.promise",
-    "drift.block_minutes",
-)
 _MOST_NAMED = 5  # unreadable files on the console; all are in verdict.json
 
 
@@ -56,7 +47,7 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
 
     Raises a PipelineError if there is no file, no reference, or it is another model's.
     """
-    refuse_others(overrides, _ALLOWED, "make drift", "all else comes from the drift reference")
+    check_settings(overrides, DRIFT)
     settings = load_section(Drift, overrides)
     limits = Limits(**settings.model_dump(exclude={"block_minutes"}))
     run = load_section(Run, ["run.precision=fp32", *overrides])

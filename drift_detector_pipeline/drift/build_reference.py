@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from drift_detector_pipeline.arrays import Labels, Pixels
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.drift.boxes.build import box_detector_of, box_model_of
@@ -27,8 +27,8 @@ from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import prepared
 from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt
 from drift_detector_pipeline.settings import Run
+from drift_detector_pipeline.takes import DRIFT_REFERENCE, check_settings
 
-_ALLOWED = ("run.device", "run.threads")
 LEAST_BOXES = 20  # images of `fit` and of `ref`; the verdict says what is lost with fewer than a hundred
 
 
@@ -43,8 +43,9 @@ def main() -> int:
 
 def build_reference(folder: Path, overrides: list[str]) -> DriftDetector | BoxDetector:
     """Learn on `fit`, describe `ref`, save both in the run's folder. Raises a PipelineError if something is missing."""
-    receipt, started = read_receipt(folder), time.perf_counter()
-    refuse_others(overrides, _ALLOWED, "make drift_reference", "all else comes from the run's receipt")
+    started = time.perf_counter()
+    check_settings(overrides, DRIFT_REFERENCE)
+    receipt = read_receipt(folder)
     run, processed = load_section(Run, ["run.precision=fp32", *overrides]), receipt.data()
     with prepared(run) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)

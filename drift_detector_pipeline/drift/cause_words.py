@@ -96,9 +96,9 @@ WORDS: dict[str, Words] = {
     "covered": Words("partly covered by something dark", "contrast", _THINGS),
 }  # fmt: skip
 _OTHERS = {
-    MIX: Words("of the same looks, but others more often", "labels",
+    MIX: Words("as they were, in a different mix of classes", "labels",
         "Nothing may be broken. If the new mix stays, weigh the answers by it or train with it."),
-    CONTENT: Words("of the same looks, but show something new", "novelty",
+    CONTENT: Words("as they were, but of something new", "novelty",
         "Look at the examples in the report: if the model never learned what they show, keep it away or label it."),
     UNKNOWN: Words("different in a way that is not known", "novelty",
         "Look at the examples in the report, and compare what your service does to an image with what training does."),
@@ -123,20 +123,31 @@ def in_words(cause: Cause) -> str:
         return f"The mix of classes changed, not the looks ({sure}): about {shares}."
     if cause.kind == CONTENT:
         if not cause.probability:
-            return "They seem to show something else: so small a change of looks does not explain how strange they are."
+            return "They seem to show something else: their looks changed too little to explain how strange they are."
         return f"They look as before but show something else ({sure})."
     seen, grade = _strong(cause.kind, cause.severity)
     if cause.second:
         other, its = _strong(cause.second, cause.second_severity)
         return f"They are {seen}{f' ({grade})' * bool(grade)}, and also {other}{f' ({its})' * bool(its)}."
-    doubt = [f"or {words_for(kind).seen}" for kind, chance in cause.alternatives[:1] if chance >= _DOUBTFUL]
-    return f"They are {' '.join([seen, *doubt])} ({', '.join(filter(None, (grade, sure)))})."
+    for kind, chance in cause.alternatives[:1]:
+        seen = _in_doubt(seen, words_for(cause.kind).seen, words_for(kind).seen) if chance >= _DOUBTFUL else seen
+    return f"They are {seen} ({', '.join(filter(None, (grade, sure)))})."
 
 
 def remedy(cause: Cause) -> str:
     """What to do about it."""
     both = [words_for(kind).remedy for kind in (cause.kind, cause.second) if kind]
     return " ".join(dict.fromkeys(both))
+
+
+def _in_doubt(strong: str, seen: str, other: str) -> str:
+    """What is seen, as strong as it is, and what it may be instead; what both begin with is said once."""
+    if other.startswith(f"{seen} ") or other.startswith(f"{seen}, "):
+        return f"{strong}, perhaps {other.removeprefix(seen).lstrip(', ')}"
+    if seen.startswith(f"{other} ") or seen.startswith(f"{other}, "):
+        rest = seen.removeprefix(other)
+        return f"{strong.removesuffix(rest)}, probably {rest.lstrip(', ')}"
+    return f"{strong}{',' * (',' in seen)} or {other}"
 
 
 def _strong(kind: str, severity: float | None) -> tuple[str, str]:

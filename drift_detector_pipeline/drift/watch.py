@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from drift_detector_pipeline.commands import read_command, refuse_others, stopping
+from drift_detector_pipeline.commands import read_command, stopping
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.drift.kinds import detector_of_run
@@ -37,8 +37,8 @@ from drift_detector_pipeline.modeling.named import check_weights
 from drift_detector_pipeline.runs.receipts import newest_finished
 from drift_detector_pipeline.settings import Run, Watch
 from drift_detector_pipeline.stopped import loading
+from drift_detector_pipeline.takes import WATCH, check_settings
 
-_ALLOWED = ("run.device", "run.threads", *(f"watch.{name}" for name in Watch.model_fields))
 _AT_ONCE = 64  # images between two states
 _LOOK_EVERY_S = 1.0
 
@@ -58,7 +58,7 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
 
     Raises a PipelineError if there is no folder or reference, another process watches, or the state is another's.
     """
-    refuse_others(overrides, _ALLOWED, "make watch", "all else comes from the drift reference")
+    check_settings(overrides, WATCH)
     settings, machine_settings = load_section(Watch, overrides), load_section(Run, ["run.precision=fp32", *overrides])
     if not images.is_dir():
         raise DataError(f"{images}: no such folder; for files, patterns and archives: make drift IMAGES=...")

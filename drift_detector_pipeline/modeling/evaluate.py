@@ -1,7 +1,7 @@
 """`python -m drift_detector_pipeline.modeling.evaluate RUN split=val`: what a finished run's model is worth.
 
-In: words. Out: what evaluation.py writes. A run that is not there is said at once: PyTorch, which takes seconds to
-import, comes after that.
+In: words. Out: what evaluation.py writes. A run that is not there and a wrong word are said at once: PyTorch, which
+takes seconds to import, comes after that.
 """
 
 import sys
@@ -11,7 +11,9 @@ from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.modeling.named import VIEWS, WEIGHTS, check_run
 from drift_detector_pipeline.processed.splits import SPLITS
+from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt
 from drift_detector_pipeline.stopped import loading
+from drift_detector_pipeline.takes import EVALUATE
 
 
 @exit_status
@@ -20,12 +22,13 @@ def main() -> int:
     command = read_command(sys.argv[1:], {"split": SPLITS, "weights": WEIGHTS, "views": VIEWS})
     if command.target:
         check_run(command.target)
+    folder = command.target or newest_finished()
+    read_receipt(folder).changed_by(command.overrides, EVALUATE)
     with loading():
         from drift_detector_pipeline.modeling.evaluation import evaluate
-        from drift_detector_pipeline.runs.receipts import newest_finished
 
     set_up_logging()
-    evaluate(command.target or newest_finished(), overrides=command.overrides, **command.own)
+    evaluate(folder, overrides=command.overrides, **command.own)
     return 0
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.commands import refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import ConfigError, DataError
@@ -30,10 +29,10 @@ from drift_detector_pipeline.runs.machine import Machine, instruction_set, prepa
 from drift_detector_pipeline.runs.receipts import Receipt, read_receipt
 from drift_detector_pipeline.settings import Data, Run
 from drift_detector_pipeline.settings_in_use import Predict
+from drift_detector_pipeline.takes import EVALUATE
 from drift_detector_pipeline.tasks.task import Evaluation, Metrics, Output, Target, Task
 
 _THRESHOLD = "predict.threshold="  # of two classes of clips
-_ALLOWED = ("run.device", "run.precision", "run.threads", "data.processed_path", "data.dataloader_workers")
 
 
 class _Outputs(NamedTuple):
@@ -86,8 +85,7 @@ def evaluate(
 
 def _settings(receipt: Receipt, overrides: Sequence[str]) -> tuple[Data, Run]:
     """The run's own data and run settings; what it was trained with may be said again."""
-    given = [word for word in overrides if word not in receipt.overrides and not word.startswith(_THRESHOLD)]
-    refuse_others(given, _ALLOWED, "make evaluate", "all else comes from the run's receipt")
+    given = receipt.changed_by(overrides, EVALUATE)
     precision = f"run.precision={precision_of(receipt.precision)}"
     return receipt.section(Data, given), receipt.section(Run, [precision, "run.resume=null", *given])
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from drift_detector_pipeline.commands import refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
@@ -29,11 +28,8 @@ from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.machine import Machine, prepared
 from drift_detector_pipeline.settings import Run
 from drift_detector_pipeline.settings_in_use import Predict
+from drift_detector_pipeline.takes import PREDICT, check_settings
 from drift_detector_pipeline.tasks.task import Answer, FurtherFiles
-
-_ALLOWED = (
-    "run.device", "run.precision", "run.threads", "predict.threshold", "predict.tile_px", "predict.pictures",
-)  # fmt: skip
 
 
 class Predicted(NamedTuple):
@@ -52,7 +48,7 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = (), en
     """
     recorded = read_description(file).get("precision")
     precision = precision_of(recorded)
-    refuse_others(overrides, _ALLOWED, "make predict", "all else comes from the weight file")
+    check_settings(overrides, PREDICT)
     run = load_section(Run, [f"run.precision={precision}", *overrides])
     how = load_section(Predict, overrides)
     here = engine == "local"

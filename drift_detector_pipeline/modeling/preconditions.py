@@ -15,9 +15,9 @@ from drift_detector_pipeline.settings import Settings
 from drift_detector_pipeline.tasks.task import Task
 
 
-def check_images(settings: Settings, data: Processed, machine: Machine) -> None:
-    """Raise ConfigError if there are too few images for a step, or none to validate on."""
-    _check_batch_size(settings, data, machine)
+def check_images(settings: Settings, data: Processed, machine: Machine, items: str) -> None:
+    """Raise ConfigError if there are too few images, or other `items`, for a step, or none to validate on."""
+    _check_batch_size(settings, data, machine, items)
     _check_validation(settings, data)
     _check_twins(settings)
 
@@ -57,15 +57,18 @@ def _check_twins(settings: Settings) -> None:
         raise ConfigError(f"{name}.levels={twins.levels}: {twins.kind} has the levels {levels}; name at least one")
 
 
-def _check_batch_size(settings: Settings, data: Processed, machine: Machine) -> None:
+def _check_batch_size(settings: Settings, data: Processed, machine: Machine, items: str) -> None:
     images = len(data.images.indices("train", settings.data.limit))
     training = settings.training
     per_step = training.batch_size * training.accumulate_steps * machine.processes
     if images < per_step:
+        most = images // (training.accumulate_steps * machine.processes)
+        smaller = 2 ** max(1, (most // 4).bit_length() - 1)  # four steps an epoch, or a few more
         accumulated = f", {training.accumulate_steps} times," if training.accumulate_steps > 1 else ""
         raise ConfigError(
             f"training.batch_size={training.batch_size}{accumulated} on {machine.processes} process(es) needs "
-            f"{per_step} images per step, {data.folder} has {images} to train on; pass a smaller training.batch_size"
+            f"{per_step} {items} per step, {data.folder} has {images} to train on; pass a smaller training.batch_size"
+            f"{f', such as {smaller}' * (most >= 2)}"
         )
 
 

@@ -7,12 +7,13 @@ to import, comes after that.
 import sys
 from pathlib import Path
 
-from drift_detector_pipeline.cluster import ENGINES
+from drift_detector_pipeline.cluster import ENGINES, check_engine
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.modeling.named import WEIGHTS, check_images, check_weights
 from drift_detector_pipeline.stopped import loading
+from drift_detector_pipeline.takes import PREDICT, check_settings
 
 
 @exit_status
@@ -21,6 +22,8 @@ def main() -> int:
     command = read_command(sys.argv[1:], {"weights": WEIGHTS, "engine": ENGINES}, takes_images=True)
     if not any(command.images):
         raise ConfigError('name images: make predict RUN=outputs/DATE/TIME IMAGES="photos/*.jpg"')
+    check_settings(command.overrides, PREDICT)
+    check_engine(engine := command.own.get("engine", "local"))
     weights = command.own.get("weights")
     if command.target:
         check_weights(_weight_file(command.target, weights))
@@ -30,7 +33,6 @@ def main() -> int:
         from drift_detector_pipeline.runs.receipts import newest_finished
 
     set_up_logging()
-    engine = command.own.get("engine", "local")
     file = _weight_file(command.target or newest_finished(), weights)
     done = predict(file, command.images, command.overrides, engine)
     print(f"{done.predicted} predicted, {done.unreadable} unreadable: {done.folder}/", file=sys.stderr)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import yaml
 
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import Composed, load
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import UNSEALED, Receipt, compare_facts, newest_finished, read_receipt
 from drift_detector_pipeline.stopped import stopped_amid
+from drift_detector_pipeline.takes import REPRODUCE, check_settings
 
 FACTS = ("git", "where", "packages", "python", "instruction_set", "identity")  # beside the identity, what can matter
 
@@ -25,7 +26,7 @@ FACTS = ("git", "where", "packages", "python", "instruction_set", "identity")  #
 def main() -> int:
     """Repeat the run named on the command line, or the newest finished one."""
     command = read_command(sys.argv[1:])
-    refuse_others(command.overrides, (), "make reproduce", "a run is repeated exactly as its receipt says")
+    check_settings(command.overrides, REPRODUCE)
     return 0 if reproduce(command.target or newest_finished()) else 2
 
 

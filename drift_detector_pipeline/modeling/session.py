@@ -155,7 +155,7 @@ def open_session(composed: Composed, machine: Machine, interruption: Interruptio
     set_up_logging(quiet=not machine.is_first)
     data = open_processed(settings.data, verify=machine.is_first)
     task = task_named(data.task)
-    check_images(settings, data, machine)
+    check_images(settings, data, machine, task.items)
     task.check_data(settings.data)
     if settings.data.augmentation.mix and task.blend is None:
         raise ConfigError(f"data.augmentation.mix: views of the task {task.name} cannot be mixed; leave it null")

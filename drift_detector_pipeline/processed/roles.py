@@ -43,7 +43,8 @@ def roles_of(processed: Processed, least: int = LEAST) -> Roles:
     count = min(MOST_REFERENCE, max(len(order) // 2, whole))
     if min(len(fit), count) < least:
         raise DataError(
-            f"{processed.folder}: {len(fit)} fit and {count} reference images; at least {least} of each are needed"
+            f"{processed.folder}: {len(fit)} fit and {count} reference images; at least {least} of each are needed: "
+            "train a run with a larger data.fit_fraction or data.val_fraction, or with more images"
         )
     return Roles(fit, np.sort(order[:count]), np.sort(order[count:]))
 

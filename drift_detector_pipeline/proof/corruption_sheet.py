@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import BENIGN, KINDS, SEVERITIES, change_benignly, corrupt
@@ -28,6 +28,7 @@ from drift_detector_pipeline.runs.facts import now, package_versions, this_comma
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
 from drift_detector_pipeline.runs.receipts import read_receipt
 from drift_detector_pipeline.settings import Data, Run
+from drift_detector_pipeline.takes import CORRUPTIONS, check_settings
 
 TILE_PX, LABEL_PX, ROW_GAP_PX = 128, 110, 4
 
@@ -80,7 +81,7 @@ def _opened(run: Path | None, overrides: Sequence[str]) -> tuple[Processed, Data
     if run is None:
         settings = load(overrides).settings
         return open_processed(settings.data), settings.data, settings.run
-    refuse_others(overrides, (), "make corruptions", "all of it comes from the run's receipt")
+    check_settings(overrides, CORRUPTIONS)
     receipt = read_receipt(run)
     return receipt.data(), receipt.section(Data), receipt.section(Run, ["run.resume=null"])
 

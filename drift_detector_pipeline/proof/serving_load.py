@@ -60,6 +60,7 @@ def main() -> int:
     set_up_logging()
     words = sys.argv[1:]
     refuse_others(words, ["export.path"], "make load_test")
+    _program()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         size = _files(place / "images")
@@ -224,11 +225,15 @@ def _ask(
     return found
 
 
+def _program() -> str:
+    """Where k6 is. Raises ConfigError if it is not."""
+    if found := shutil.which("k6", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"):
+        return found
+    raise ConfigError("k6: no such program; install it with what developing needs: make requirements_dev")
+
+
 def _k6(server: Server, load: Load, place: Path, field: str, seconds: int) -> Figures:
-    """One load. Raises ConfigError without k6, DataError if anything was answered but refused or right."""
-    program = shutil.which("k6", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-    if program is None:
-        raise ConfigError("k6: no such program; install it with what developing needs: make requirements_dev")
+    """One load. Raises DataError if anything was answered but refused or right."""
     summary = place / "k6.json"
     images = place / "images"
     given = {
@@ -237,7 +242,7 @@ def _k6(server: Server, load: Load, place: Path, field: str, seconds: int) -> Fi
         "SUMMARY": summary,
     }  # fmt: skip
     words = [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
-    command = [program, "run", "--no-usage-report", "--quiet", *words, str(_ROOT / "deploy" / "load" / "predict.js")]
+    command = [_program(), "run", "--no-usage-report", "--quiet", *words, str(_ROOT / "deploy" / "load" / "predict.js")]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise DataError(f"{server.address}: the load test failed, status {done.returncode}: {done.stderr[-500:]}")

@@ -119,10 +119,14 @@ def version_of(folder: Path) -> str:
 
 def newest_artefact(place: Path = MODELS) -> Path:
     """The folder directly below `place` whose artefact.json was written last. Raises DataError if there is none."""
-    found = [path for path in place.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
-    if not found:
+    if not (found := artefacts_in(place)):
         raise DataError(f"{place}: no exported model in it; export a finished run first: make export")
-    return max(found, key=lambda path: path.stat().st_mtime_ns).parent
+    return max(found, key=lambda folder: (folder / MANIFEST).stat().st_mtime_ns)
+
+
+def artefacts_in(place: Path = MODELS) -> list[Path]:
+    """The folders directly below `place` with an artefact.json; none whose name begins with a dot."""
+    return [path.parent for path in place.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
 
 
 def _object(text: bytes) -> dict[str, Any]:

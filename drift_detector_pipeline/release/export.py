@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from drift_detector_pipeline.arrays import Pixels
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.drift.boxes.detector import BoxModel
@@ -71,17 +71,15 @@ from drift_detector_pipeline.release.trials import Trial, title, try_all
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import instruction_set
 from drift_detector_pipeline.runs.receipts import newest_finished
-from drift_detector_pipeline.settings import valid_keys
 from drift_detector_pipeline.settings_in_use import Export
+from drift_detector_pipeline.takes import EXPORT, check_settings
 
 
 @exit_status
 def main() -> int:
     """Export the run named on the command line, or the newest finished one."""
     command = read_command(sys.argv[1:])
-    refuse_others(
-        command.overrides, list(valid_keys(Export, "export.")), "make export", "all else comes from the run's receipt"
-    )
+    check_settings(command.overrides, EXPORT)
     export = load_section(Export, command.overrides)
     set_up_logging()
     export_run(command.target or newest_finished(), export)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
+from drift_detector_pipeline.commands import refuse_others
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError, ModelError, ResumeError
@@ -18,7 +19,8 @@ from drift_detector_pipeline.files import file_hash, is_as_sealed, sealed, write
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.runs.facts import RECEIPT
-from drift_detector_pipeline.settings import Data, Settings
+from drift_detector_pipeline.settings import Data, Run, Settings
+from drift_detector_pipeline.takes import Takes
 from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
 OUTPUTS = Path("outputs")
@@ -135,6 +137,17 @@ class Receipt(_Part):
         name = section.__name__.lower()
         recorded = self._rebuilt(section, self.recorded.get(name, {}), f"{name}.")
         return load_section(section, words, recorded.model_dump(mode="json")) if words else recorded
+
+    def changed_by(self, words: Sequence[str], takes: Takes) -> list[str]:
+        """Those of `words` that say something else than the run was trained with.
+
+        Raises ConfigError if one of them sets what `takes` has not, or a value that is not allowed.
+        """
+        given = [word for word in words if word not in self.overrides]
+        refuse_others(given, *takes)
+        for section in (Data, Run):
+            self.section(section, given)
+        return given
 
     def settings(self, today: Settings) -> Settings:
         """All of the run's settings, with the device, precision and threads it had; it may be done again with them.

@@ -30,7 +30,7 @@ from drift_detector_pipeline.meant import if_split
 from drift_detector_pipeline.release.artefact import MANIFEST
 from drift_detector_pipeline.serving.admission import Admission
 from drift_detector_pipeline.serving.app import build_app
-from drift_detector_pipeline.serving.asked_for import check_name, check_useful, checkpoint_of
+from drift_detector_pipeline.serving.asked_for import check_name, check_no_slip, check_useful, checkpoint_of
 from drift_detector_pipeline.serving.door import close_silent, knocked, let_nobody_knock, open_door
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.following import Followed, open_champion
@@ -80,6 +80,7 @@ class _Wanted(NamedTuple):
 
     settings: Serving  # those of the environment in place
     folder: Path  # of the artefact that answers if nobody is followed, or there is no champion yet
+    named: bool  # that folder was typed; else it is the usual one
     follow: bool
 
 
@@ -97,10 +98,11 @@ def _wanted(words: Sequence[str]) -> _Wanted:
     ]
     settings = load_section(Serving, [*command.overrides, *known])
     if checkpoint := os.environ.get("MODEL_CHECKPOINT"):
-        return _Wanted(settings, checkpoint_of(checkpoint), follow=False)
+        return _Wanted(settings, checkpoint_of(checkpoint), named=True, follow=False)
     given = {word.partition("=")[0] for word in command.overrides}
-    follow = "export.path" not in given or "serving.models_path" in given
-    return _Wanted(settings, load_section(Export, command.overrides).path, follow)
+    named = "export.path" in given
+    folder = load_section(Export, command.overrides).path
+    return _Wanted(settings, folder, named, follow=not named or "serving.models_path" in given)
 
 
 def _open(wanted: _Wanted) -> Service:
@@ -108,6 +110,8 @@ def _open(wanted: _Wanted) -> Service:
     settings, folder, place = wanted.settings, wanted.folder, wanted.settings.models_path
     found = open_champion(place) if wanted.follow else None
     if found is None:
+        if wanted.named:
+            check_no_slip(folder, place)
         if not (folder / MANIFEST).exists():
             _export(folder)
         found = open_engine(folder), Followed(place, None)

@@ -1,13 +1,15 @@
 """Which model the environment asks for, by the names that services of this kind have elsewhere, and what fits it.
 
-In: MODEL_CHECKPOINT, MODEL_NAME, and settings that are about some models only. Out: the folder of an exported model, or
-a sentence. Read by __main__.py.
+In: MODEL_CHECKPOINT, MODEL_NAME, export.path, and settings that are about some models only. Out: the folder of an
+exported model, or a sentence. Read by __main__.py.
 """
 
+import difflib
 from pathlib import Path
 
-from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.release.artefact import MANIFEST
+from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.meant import for_make
+from drift_detector_pipeline.release.artefact import MANIFEST, artefacts_in
 from drift_detector_pipeline.serving.engine import Engine
 from drift_detector_pipeline.settings_in_use import Serving
 
@@ -27,6 +29,17 @@ def checkpoint_of(value: str) -> Path:
             f"folder: make export RUN={run}, then MODEL_CHECKPOINT=models/artefact"
         )
     raise ConfigError(f"MODEL_CHECKPOINT={value}: no exported model; make export writes models/artefact, name that")
+
+
+def check_no_slip(folder: Path, place: Path) -> None:
+    """Raise DataError if no artefact is in `folder`, which was typed, but others are beside it or in `place`."""
+    others = {str(other) for near in (folder.parent, place) for other in artefacts_in(near)}
+    if not (folder / MANIFEST).exists() and others:
+        nearest = difflib.get_close_matches(str(folder), sorted(others), n=3, cutoff=0.0)
+        raise DataError(
+            f"{folder}: no exported model in it; did you mean {' or '.join(nearest)}? To export one there: make export "
+            f"{for_make([f'export.path={folder}'])}"
+        )
 
 
 def check_name(name: str, engine: Engine) -> None:

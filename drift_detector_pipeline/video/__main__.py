@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
@@ -21,9 +21,7 @@ from drift_detector_pipeline.raw.formats.clips import VIDEOS
 from drift_detector_pipeline.raw.listing import files_below
 from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.stopped import loading
-
-_OF_THE_MACHINE = ("run.device", "run.precision", "run.threads")
-_OF_BOXES = ("predict.threshold", "predict.tile_px", "predict.codec")
+from drift_detector_pipeline.takes import OF_THE_MACHINE, VIDEO, check_settings
 
 
 @exit_status
@@ -32,9 +30,7 @@ def main() -> int:
     command = read_command(sys.argv[1:], {"weights": WEIGHTS}, takes_images=True)
     if len(command.images) != 1 or not command.images[0]:
         raise ConfigError("name one video, or a folder of videos: make predict RUN=outputs/DATE/TIME VIDEO=street.mp4")
-    refuse_others(
-        command.overrides, (*_OF_THE_MACHINE, *_OF_BOXES), "make predict VIDEO=", "all else comes from the weight file"
-    )
+    check_settings(command.overrides, VIDEO)
     how = load_section(Predict, command.overrides)
     weights, video = command.own.get("weights"), Path(command.images[0])
     if command.target:
@@ -46,7 +42,7 @@ def main() -> int:
         from drift_detector_pipeline.runs.receipts import newest_finished
 
     file = _weight_file(command.target or newest_finished(), weights)
-    of_the_machine = [word for word in command.overrides if word.partition("=")[0] in _OF_THE_MACHINE]
+    of_the_machine = [word for word in command.overrides if word.partition("=")[0] in OF_THE_MACHINE]
     with caught() as interruption:
         status = _predict(file, videos, how, of_the_machine, lambda: interruption.signal is not None)
         return interruption.exit_status if status is None else status

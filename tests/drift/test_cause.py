@@ -1,6 +1,8 @@
 """The cause of a drift: known changes are named, unknown ones are not, a mix is a mix, and words say it."""
 
 import json
+import re
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -134,11 +136,27 @@ def test_every_change_has_words_a_channel_and_a_remedy():
     assert len({words.seen for words in WORDS.values()}) == len(WORDS)
 
 
+def test_two_likely_causes_are_named_without_saying_what_they_begin_with_twice():
+    for kind, other in permutations(WORDS, 2):
+        first, second = words_for(kind).seen, words_for(other).seen
+        said = in_words(Cause(kind, None, 0.5, 0.4, ((other, 0.4),)))
+        short, long = sorted((first, second), key=len)
+        assert said.count(short) == 1 or not re.match(rf"{short}\b", long)
+        assert said.endswith(" (probability 50 %).") and long.removeprefix(short).lstrip(", ") in said
+
+
 def test_words_name_the_cause_its_strength_and_the_doubt():
     plain = Cause("fog", 3.1, 0.97, 0.4, (("contrast", 0.02),))
     assert in_words(plain) == "They are clearly foggy (severity 3.1 of 5, probability 97 %)."
     doubtful = plain._replace(kind="upside_down", severity=1.0, probability=0.6, alternatives=(("turned_180", 0.4),))
     assert in_words(doubtful) == "They are upside down or turned by half (probability 60 %)."
+    for kind, other, said in (
+        ("gaussian_noise", "shot_noise", "They are clearly grainy, perhaps as in little light (severity 3.0 of 5"),
+        ("shot_noise", "gaussian_noise", "They are clearly grainy, probably as in little light (severity 3.0 of 5"),
+        ("shot_noise", "fog", "They are clearly grainy, as in little light, or foggy (severity 3.0 of 5"),
+        ("fog", CONTENT, "They are clearly foggy or as they were, but of something new (severity 3.0 of 5"),
+    ):
+        assert in_words(plain._replace(kind=kind, severity=3.0, alternatives=((other, 0.4),))).startswith(said)
     unknown = Cause(UNKNOWN, None, 0.0, 3.0, (("fog", 0.9), ("snow", 0.1)))
     assert in_words(unknown).startswith("The cause is unknown") and "foggy" in in_words(unknown)
     assert "BGR" in remedy(Cause("swapped_channels", 1.0, 1.0, 0.1))

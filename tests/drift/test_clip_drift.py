@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from clip_runs import make_moving, words
-from drawn_clips import draw_videos, frames_of
+from drawn_clips import draw_videos, frames_of, pack_clips
 
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.corruptions.faults import change
@@ -14,6 +14,7 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift import permutation
 from drift_detector_pipeline.drift.__main__ import judge_images
 from drift_detector_pipeline.drift.build_reference import build_reference
+from drift_detector_pipeline.drift.clips.build import clip_detector_of
 from drift_detector_pipeline.drift.clips.groups import LEAST, of_sources, refuse_few
 from drift_detector_pipeline.drift.clips.signals import over_frames, read_clip_signals
 from drift_detector_pipeline.drift.clips.window import sources_among
@@ -23,6 +24,7 @@ from drift_detector_pipeline.drift.scores.signals import Outputs, read_signals
 from drift_detector_pipeline.drift.watch import watch_folder
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.modeling.train import train
+from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.packing import PackedImages
 from drift_detector_pipeline.serving.batcher import each_of
 from drift_detector_pipeline.serving.clips import of_frames
@@ -143,6 +145,13 @@ def test_where_the_deviation_counts_file_and_run_have_one_reference_and_judge(ma
         levels.append(judge_images(run, [str(tmp_path / how)], []))
     assert [one.images for one in levels] == [8, 8]
     assert levels[0].level == "quiet" and levels[1].level in ("notice", "alert")
+
+
+def test_too_few_clips_to_learn_from_are_refused_before_anything_is_computed(tmp_path):
+    data = load([*words(tmp_path), "data.raw_path=drawn"]).settings.data
+    pack_clips(data, sources=3, clips=2, splits=("val", "fit"))
+    with pytest.raises(DataError, match=r"4 fit clips of 2 classes, and drift is learned from 10 .* larger data\.fit"):
+        clip_detector_of(None, None, open_processed(data), {})
 
 
 def make_run(root):

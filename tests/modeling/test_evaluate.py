@@ -4,11 +4,13 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, called
+from conftest import CLASSES, called, ci_environment
 from finished_runs import PRECISIONS, finished_run, own_copy
 
 from drift_detector_pipeline.config import load_section
@@ -197,6 +199,14 @@ def test_another_setting_is_refused(override, copy):
 def test_a_wrong_value_is_refused_as_everywhere(override, copy):
     with pytest.raises(ConfigError, match=f"{override.partition('=')[0]}: .*given on the command line"):
         evaluate(copy, overrides=[override])
+
+
+def test_what_it_does_not_take_is_said_before_pytorch_is_imported(copy):
+    code = f"import sys; from drift_detector_pipeline.modeling.evaluate import main; sys.argv = ['x', '{copy}'"
+    for word in ("data.img_size=7", "run.threads=none"):
+        command = [sys.executable, "-c", f"{code}, '{word}']; main(); print('torch' in sys.modules)"]
+        done = subprocess.run(command, env=ci_environment(), capture_output=True, text=True)
+        assert done.stderr.startswith(f"error: {word.partition('=')[0]}") and done.stdout == "False\n"
 
 
 def with_receipt(folder, **changes):

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -213,10 +214,12 @@ def test_the_command_prints_json_lines_only_and_says_the_rest_on_stderr(run, pho
         (["none.safetensors", "photos"], "none.safetensors: no such weight file"),
         (["outputs/2026-01-01/00-00-00/final_model.safetensors", "photos", "weights=best"], "weights=best: chooses"),
         (["", "photos", "run.colour=red"], "run.colour=red: make predict takes only"),
+        (["", "nosuch", "engine=ray"], "engine=ray: Ray is not installed here: pip install"),
     ],
 )
 def test_a_wrong_command_is_one_message_and_exit_status_1(words, said, run, photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
     monkeypatch.setattr("sys.argv", ["predict", *words])
     assert main() == 1
     printed = capsys.readouterr()

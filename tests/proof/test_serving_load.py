@@ -131,6 +131,14 @@ def test_locust_runs_the_same_scenario(models, tmp_path):
 
 @needs_clone
 @pytest.mark.slow
+def test_without_k6_nothing_is_begun(monkeypatch, call_main):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    done = call_main("proof.serving_load")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: k6: no such program; install it with what developing needs: make requirements_dev\n"
+
+
 def test_k6_asks_about_a_clip_by_the_names_that_are_known_elsewhere(tmp_path):
     k6 = shutil.which("k6", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if k6 is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -152,6 +153,25 @@ def test_an_address_that_is_taken_or_none_and_settings_that_are_none_are_said(mo
     assert said.returncode == 1 and "make serve takes only" in said.stderr
     monkeypatch.setenv("PORT", "70000")
     assert "serving.port" in call_main("serving.__main__").stderr
+
+
+@pytest.mark.parametrize("typed", ["frist", "models/first", "mistyped"])
+def test_a_mistyped_folder_is_answered_with_those_that_are_there(typed, models, call_main) -> None:
+    said = call_main(
+        "serving.__main__", f"export.path={models / typed}", f"serving.models_path={models}", "serving.port=0"
+    )
+    assert said.returncode == 1 and f"{models / typed}: no exported model in it; did you mean {models}/" in said.stderr
+    assert "firs" not in typed or f"did you mean {models / 'first'} or " in said.stderr
+    assert said.stderr.endswith(f'To export one there: make export ARGS="export.path={models / typed}"\n')
+    assert not (models / typed).exists()
+
+
+@pytest.mark.slow
+def test_the_usual_folder_is_exported_into_whatever_others_there_are(models, call_main, tmp_path) -> None:
+    shutil.copytree(models / "first", tmp_path / "models" / "fast")
+    said = call_main("serving.__main__", "serving.port=0", cwd=tmp_path)
+    assert "models/artefact: no artefact yet; the newest run is exported first" in said.stdout
+    assert said.stderr.endswith("models/artefact: no artefact, and none could be exported; see above\n")
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from drift_detector_pipeline.drift.clips.signals import read_clip_signals
 from drift_detector_pipeline.drift.clips.twins import make_clip_twins
 from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.drift.reference import learn, one_blas_thread
+from drift_detector_pipeline.drift.scores.phi import LEAST, enough_to_learn
 from drift_detector_pipeline.drift.thumbnails import typical_images
 from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.way_through import way_through
@@ -42,6 +43,11 @@ def clip_detector_of(
     sources = [images.sources[place] for place in ref.tolist()]
     if not len(fit):
         raise DataError(f"{processed.folder}: no fit clips to learn drift from; train a run with data.fit_fraction=0.1")
+    if not enough_to_learn(labels := images.labels[fit]):
+        raise DataError(
+            f"{processed.folder}: {len(fit)} fit clips of {len(set(labels.tolist()))} classes, and drift is learned "
+            f"from {LEAST} of 2 classes or more; train a run with a larger data.fit_fraction, or with more videos"
+        )
     refuse_few(sources, f"{processed.folder}, val", _MORE)
     preparation = _preparation_of(trained)
     (forward, identity), deviation = way_through(model, preparation), deviation_of(trained.network.module)
@@ -51,7 +57,7 @@ def clip_detector_of(
         clean, signals = (read_clip_signals(some, forward, deviation) for some in (clips, others))
         made = make_clip_twins(clips, forward, deviation, kinds=kinds)
         with one_blas_thread():
-            learned = learn(clean, images.labels[fit], made, trained.img_size)
+            learned = learn(clean, labels, made, trained.img_size)
             reference = refer_sources(learned, signals, images.labels[ref], sources)
     except ValueError as error:
         raise DataError(f"no detector can be built: {error}") from error

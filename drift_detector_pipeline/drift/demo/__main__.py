@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from drift_detector_pipeline.arrays import Indices
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load, load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.dataset import process
@@ -39,17 +39,17 @@ from drift_detector_pipeline.runs.facts import RECEIPT, now, this_command
 from drift_detector_pipeline.runs.machine import prepared
 from drift_detector_pipeline.runs.receipts import OUTPUTS, newest_finished, read_receipt
 from drift_detector_pipeline.settings import Run
+from drift_detector_pipeline.takes import DRIFT_DEMO, check_settings
 
 WINDOW = 64  # images in a folder
 PICTURE, PAGE = "drift_demo.png", "demo.html"
-_ALLOWED = ("run.device", "run.threads")
 
 
 @exit_status
 def main() -> int:
     """Show drift on the run named on the command line, the newest one, or digits."""
     command = read_command(sys.argv[1:])
-    refuse_others(command.overrides, _ALLOWED, "make drift_demo", "all else comes from the run's receipt")
+    check_settings(command.overrides, DRIFT_DEMO)
     set_up_logging()
     folder = command.target or _newest()
     if folder is None:

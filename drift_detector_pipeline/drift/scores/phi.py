@@ -31,6 +31,7 @@ from drift_detector_pipeline.drift.scores.strangeness import (
 # "labels", the ninth, is no score: it is the predicted class, of which the window test counts.
 CHANNELS = ("error", "energy", "novelty", "texture", "sharpness", "brightness", "contrast", "colour", "labels")
 FOLDS = 5
+LEAST = 2 * FOLDS  # images to learn from
 _OUTPUTS_IN_FILES = "late"  # what they were called when the first references were saved
 _LEAST_SPREAD = 0.01  # a score that is constant on clean images still has a scale
 
@@ -121,6 +122,11 @@ def image_folds(images: int, seed: int = 0) -> Labels:
     return np.random.default_rng(seed).permutation(np.arange(images) % FOLDS)
 
 
+def enough_to_learn(labels: Labels) -> bool:
+    """Whether scores can be learned from images with these labels (N,)."""
+    return len(labels) >= LEAST and len(np.unique(labels)) >= 2
+
+
 def describe_scores(parameters: Parameters) -> list[Score]:
     """Name, channel and group of each column of phi."""
     pixels = [Score(name, PIXELS[name], "pixels") for name in pixel_names(parameters.side_px)]
@@ -197,8 +203,8 @@ def _check(clean: Signals, labels: Labels, twins: Sequence[Twin], side_px: int) 
     if any(len(values) != images for values in clean) or clean.pixels.shape[1] != pixels:
         shapes = [values.shape for values in clean]
         raise ValueError(f"expected signals of {images} images with {pixels} pixel scores, got arrays of {shapes}")
-    if len(np.unique(labels)) < 2 or images < 2 * FOLDS:
-        raise ValueError(f"expected at least {2 * FOLDS} images of at least 2 classes to learn from, got {images}")
+    if not enough_to_learn(labels):
+        raise ValueError(f"expected at least {LEAST} images of at least 2 classes to learn from, got {images}")
     for twin in twins:
         width = [values.shape[1:] for values in twin.signals] != [values.shape[1:] for values in clean]
         if width or len(twin.rows) != len(twin.signals.logits) or twin.rows.max(initial=0) >= images:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Indices
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.faults import REVERSIBLE, levels_of
@@ -52,8 +52,8 @@ from drift_detector_pipeline.release.registry import register
 from drift_detector_pipeline.release.source import Source, one_core, open_source
 from drift_detector_pipeline.runs.facts import git_state, now, this_command
 from drift_detector_pipeline.serving.request_log import RequestLog
-from drift_detector_pipeline.settings import valid_keys
 from drift_detector_pipeline.settings_in_use import Export, Heal, Serving
+from drift_detector_pipeline.takes import HEAL, check_settings
 
 _WHY_NOT = {
     UNKNOWN: "what has happened is not known, so nobody could say whether it helps; label some: make basket",
@@ -69,8 +69,7 @@ def main() -> int:
     command = read_command(sys.argv[1:], takes_images=True)
     cause, severity, others = cause_in(command.overrides)
     own = [word for word in others if not word.startswith(("alarm=", "serving."))]
-    keys = ["alarm", "cause", "severity", "serving.database", "serving.keep_images", *valid_keys(Heal, "heal.")]
-    refuse_others(others, keys, "make heal")
+    check_settings(others, HEAL)
     set_up_logging()
     folder, settings = named_artefact(command.target), load_section(Heal, own)
     if number := next((word.partition("=")[2] for word in others if word.startswith("alarm=")), ""):

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import Composed, load, load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import KINDS
@@ -32,9 +32,10 @@ from drift_detector_pipeline.release.export import export_source
 from drift_detector_pipeline.release.registry import register
 from drift_detector_pipeline.release.source import one_core, open_source
 from drift_detector_pipeline.runs.receipts import FINAL, Receipt, read_receipt
-from drift_detector_pipeline.settings import Settings, Twins, valid_keys
+from drift_detector_pipeline.settings import Settings, Twins
 from drift_detector_pipeline.settings_in_use import Export, Retrain
 from drift_detector_pipeline.stopped import stopped_amid
+from drift_detector_pipeline.takes import RETRAIN, check_settings
 
 PAPER = "retrain.json"
 
@@ -44,12 +45,7 @@ def main() -> int:
     """Train the champion on, or the version or artefact folder that is named."""
     command = read_command(sys.argv[1:])
     cause, severity, others = cause_in(command.overrides)
-    refuse_others(
-        others,
-        ["cause", "severity", *valid_keys(Retrain, "retrain.")],
-        "make retrain",
-        "all else comes from the champion's run",
-    )
+    check_settings(others, RETRAIN)
     set_up_logging()
     if cause is not None:
         levels_near(cause, severity)
