@@ -20,9 +20,7 @@ from drift_detector_pipeline.arrays import Indices
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
-from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.drift.build_reference import World
-from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
 from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import file_hash
@@ -33,6 +31,7 @@ from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_
 from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
+from drift_detector_pipeline.lifecycle.mending.healable import refuse_cause
 from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, divided, open_recent
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
 from drift_detector_pipeline.networks.models import Network
@@ -47,12 +46,6 @@ from drift_detector_pipeline.runs.facts import git_state, now, this_command
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings_in_use import Export, Heal, Serving
 from drift_detector_pipeline.takes import HEAL, check_settings
-
-_WHY_NOT = {
-    UNKNOWN: "what has happened is not known, so nobody could say whether it helps; label some: make basket",
-    CONTENT: "something else is shown, and statistics teach nothing new; label some and train on: make basket",
-    MIX: "looks are as they were; statistics of another mix of classes would spoil what is right",
-}
 
 
 @exit_status
@@ -138,17 +131,6 @@ def heal(
                 f"export.precision={artefact.precision}",
             ])  # fmt: skip
             return register(export_source(healed, export).folder, place)
-
-
-def refuse_cause(cause: str) -> None:
-    """Raise ConfigError, in one sentence, unless a cause is one change of looks that can be made and healed."""
-    if cause in _WHY_NOT:
-        raise ConfigError(f"cause={cause}: not healed, {_WHY_NOT[cause]}")
-    if " and " in cause or "," in cause:
-        raise ConfigError(f"cause={cause}: two at once are not healed, as no twins show what both do together")
-    levels_near(cause, None)
-    if cause in FAULTS and not FAULTS[cause].keeps_meaning:
-        raise ConfigError(f"cause={cause}: not healed, statistics turn no image back; mend the service, or retrain")
 
 
 def _gain(source: Source, frozen: Network, cells: Sequence[tuple[str, int]]) -> TwinGain:
