@@ -140,6 +140,8 @@ def main() -> int:
         if name in (*_WITH_IMAGES, *_OF_A_RUN, *_OF_A_VERSION, *_OF_TRAINING):
             named = read_command(words, takes_images=name in _WITH_IMAGES)
             _check_settings(name, named)
+            if name in _OF_A_VERSION:
+                _check_cause(name, named.overrides)
             _check_paths(name, named)
         return _run(COMMANDS[name], words)
     return 0
@@ -222,6 +224,18 @@ def _check_settings(name: str, named: Command) -> None:
         from drift_detector_pipeline.takes import OF_COMMAND, check_settings
 
         check_settings(named.overrides, OF_COMMAND[name])
+
+
+def _check_cause(name: str, overrides: Sequence[str]) -> None:
+    """Raise ConfigError if what has happened to the images is nothing that is healed or trained on."""
+    if not any(word.startswith(("cause=", "severity=")) for word in overrides):
+        return
+    from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, levels_near
+    from drift_detector_pipeline.lifecycle.mending.healable import refuse_cause
+
+    cause, severity, _ = cause_in(overrides)
+    if cause is not None:
+        refuse_cause(cause) if name == "heal" else levels_near(cause, severity)
 
 
 def _run(command: _Command, words: Sequence[str]) -> int:

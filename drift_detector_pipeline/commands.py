@@ -18,6 +18,7 @@ from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.files import is_there
 from drift_detector_pipeline.meant import meant
 
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*(=|$)")
 _NO_CHOICES: Mapping[str, Sequence[str]] = {}
 
 
@@ -36,12 +37,15 @@ def read_command(
     """Sort the words of a command; `own` names its own ones, each with the values it may have.
 
     The first name is the target; with `takes_images` also if it is empty, as `make predict` without RUN has it, and the
-    names after it are images. Raises ConfigError for a value that is none of the choices, or a second name where there
-    is no place for one.
+    names after it are images. Raises ConfigError for a value that is none of the choices, an option with dashes, or a
+    second name where there is no place for one.
     """
     chosen, others = _own_words(words, own)
     overrides = [word for word in others if _is_override(word)]
     names = [word for word in others if word not in overrides and (word or takes_images)]
+    if dashed := next((word for word in names if _OPTION.match(word) and not is_there(Path(word))), None):
+        typed = f"has no dashes: {dashed.lstrip('-')}" if "=" in dashed else "looks like run.threads=1"
+        raise ConfigError(f"{dashed}: no such option; a setting {typed}")
     target, *images = names or [""]
     if images and not takes_images:
         raise ConfigError(f"{' '.join(images)}: one run at a time, and {target} is named before")
@@ -53,7 +57,10 @@ def refuse_others(overrides: Sequence[str], allowed: Sequence[str], command: str
     for word in overrides:
         if (key := word.partition("=")[0]) in allowed:
             continue
-        if typed := [one for one in meant(word) if one.partition("=")[0] in allowed]:
+        typed = [one for one in meant(word) if one.partition("=")[0] in allowed]
+        if not typed and len(same := [one for one in allowed if one.endswith(f".{key}")]) == 1:
+            typed = [f"{same[0]}={word.partition('=')[2]}"]
+        if typed:
             raise ConfigError(f"{word}: no such setting; did you mean {typed[0]}?")
         nearest = difflib.get_close_matches(key, allowed, n=len(allowed) or 1, cutoff=0)
         takes = f"takes only {', '.join(f'{one}=...' for one in nearest)}" if nearest else "takes no settings"

@@ -172,6 +172,9 @@ def check_form(words: Sequence[str]) -> None:
         typed = key if is_setting(key) else key_meant(key) or "training.epochs"
         raise ConfigError(f"{dashed}: a setting is one word without dashes, such as {typed}={value or '...'}")
     for word in words:
+        parts = [] if word.partition("=")[0].lstrip("+") in PATHS else word.split()
+        if len(parts) > 1 and all(re.match(r"\+*[\w.]+=", part) for part in parts):
+            raise ConfigError(f"{word}: each setting is a word of its own, in no quotes with others: {as_typed(parts)}")
         if not re.match(r"~|\+*[^+=]+=", word):
             raise ConfigError(f"{word}: a setting has a name and a value, such as run.seed=5{if_split(words)}")
 

@@ -254,6 +254,15 @@ def test_a_slip_of_the_grammar_is_told_in_our_words(word: str, said: str) -> Non
     assert refusal(word).startswith(said)
 
 
+def test_settings_in_one_pair_of_quotes_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAKELEVEL", raising=False)
+    monkeypatch.delenv("PIPELINE_IMAGE", raising=False)
+    said = refusal("data=digits training.epochs=1", "run.seed=2")
+    assert said.endswith("each setting is a word of its own, in no quotes with others: data=digits training.epochs=1")
+    given = ["data=folder", "data.raw_path=a b=c d=e"]
+    assert config.load(given).settings.data.raw_path == Path("a b=c d=e")
+
+
 def test_free_form_options_take_any_key() -> None:
     given = ["model.options.drop_path_rate=0.1", "training.optimizer_options={momentum: 0.9, betas: [0.9, 0.99]}"]
     settings = config.load(given).settings

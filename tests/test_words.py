@@ -78,6 +78,29 @@ def test_other_settings_are_refused_with_the_nearest_allowed_first() -> None:
         refuse_others(["x=1"], (), "make it")
 
 
+def test_the_allowed_setting_of_that_name_is_meant() -> None:
+    for word, right in (("precision=int8", "export.precision=int8"), ("path=x", "export.path=x")):
+        with pytest.raises(ConfigError, match=f"{word}: no such setting; did you mean {right}"):
+            refuse_others([word], ("export.precision", "export.path", "run.threads"), "make it")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("--split=val", "--split=val: no such option; a setting has no dashes: split=val"),
+        ("-v", "-v: no such option; a"),
+    ],
+)
+def test_an_option_is_no_name_of_a_run_or_of_images(
+    word: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=said):
+        read_command(["run", word], takes_images=True)
+    (tmp_path / word).touch()
+    assert read_command(["run", word, "-*.jpg"], takes_images=True).images == [word, "-*.jpg"]
+
+
 def make(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """`make` as a person types it, where it only shows what it would do; no words of `make test` reach it."""
     command = ["make", "--no-print-directory", "-n", *words]

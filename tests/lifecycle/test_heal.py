@@ -21,7 +21,8 @@ from drift_detector_pipeline.drift.stream.detector import StreamDetector
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
 from drift_detector_pipeline.lifecycle.gating.gate_images import changed_at_random
 from drift_detector_pipeline.lifecycle.mending.frozen import freeze, predictions, twin_gain
-from drift_detector_pipeline.lifecycle.mending.heal import heal, of_alarm, refuse_cause
+from drift_detector_pipeline.lifecycle.mending.heal import heal, of_alarm
+from drift_detector_pipeline.lifecycle.mending.healable import refuse_cause
 from drift_detector_pipeline.lifecycle.mending.recent import open_recent
 from drift_detector_pipeline.lifecycle.mending.undoing import undoing
 from drift_detector_pipeline.modeling.train import train
@@ -115,7 +116,7 @@ def test_a_network_without_batch_norm_is_refused(network):
     [
         ("class mix", "looks are as they were"),
         ("fog and dark", "two at once"),
-        ("fogg", "no change that can be made"),
+        ("fogg", "no change that can be made; choose from fog, "),
     ],
 )
 def test_what_no_statistics_can_heal_is_refused_in_a_sentence(cause, why):

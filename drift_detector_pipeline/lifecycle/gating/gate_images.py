@@ -7,6 +7,7 @@ what drift is measured from is `fit` and `ref`. Each image shows one change at o
 data: so images stay independent of each other, and a test of proportions is exact.
 """
 
+import difflib
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
@@ -59,7 +60,8 @@ def cause_in(words: Sequence[str]) -> tuple[str | None, float | None, list[str]]
 def levels_near(cause: str, severity: float | None) -> tuple[int, ...]:
     """The levels of a change at and beside a severity; None: all. Raises ConfigError if there is no such change."""
     if cause not in (*KINDS, *FAULTS):
-        raise ConfigError(f"cause={cause}: no change that can be made; choose from {', '.join((*KINDS, *FAULTS))}")
+        nearest = difflib.get_close_matches(cause, (*KINDS, *FAULTS), n=len(KINDS) + len(FAULTS), cutoff=0.0)
+        raise ConfigError(f"cause={cause}: no change that can be made; choose from {', '.join(nearest)}")
     if cause in NEED_TORCH and find_spec("torch") is None:
         raise ConfigError(f"cause={cause}: is made with PyTorch, which is not installed here; pip install -e .[train]")
     levels = levels_of(cause)

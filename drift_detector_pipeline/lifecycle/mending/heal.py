@@ -25,7 +25,6 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.faults import REVERSIBLE, levels_of
 from drift_detector_pipeline.drift.build_reference import World
-from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
 from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.drift.reference_file import FILE, load_reference
 from drift_detector_pipeline.drift.scores.module_forward import through
@@ -39,6 +38,7 @@ from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_
 from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
+from drift_detector_pipeline.lifecycle.mending.healable import MAYBE_REVERSIBLE, WHY_NOT, refuse_cause
 from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, divided, open_recent
 from drift_detector_pipeline.lifecycle.mending.undoing import borne_out, undoing
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
@@ -54,13 +54,6 @@ from drift_detector_pipeline.runs.facts import git_state, now, this_command
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings_in_use import Export, Heal, Serving
 from drift_detector_pipeline.takes import HEAL, check_settings
-
-_WHY_NOT = {
-    UNKNOWN: "what has happened is not known, so nobody could say whether it helps; label some: make basket",
-    CONTENT: "something else is shown, and statistics teach nothing new; label some and train on: make basket",
-    MIX: "looks are as they were; statistics of another mix of classes would spoil what is right",
-}
-_MAYBE_REVERSIBLE = (UNKNOWN, CONTENT)  # what an inverse may tell better
 
 
 @exit_status
@@ -139,7 +132,7 @@ def heal(
     with one_core() as machine:
         source = open_source(run_of(artefact), machine)
         recent = changed(recent, artefact, source)
-        if cause in (*REVERSIBLE, *_MAYBE_REVERSIBLE):
+        if cause in (*REVERSIBLE, *MAYBE_REVERSIBLE):
             cause = _confirmed(source, artefact, recent, cause)
             healed, found = _undone(source, recent, cause)
         else:
@@ -155,17 +148,6 @@ def heal(
                 f"export.precision={artefact.precision}",
             ])  # fmt: skip
             return Healed(register(export_source(healed, export).folder, place), cause)
-
-
-def refuse_cause(cause: str) -> None:
-    """Raise ConfigError, in one sentence, if no image need be seen to know that a cause cannot be healed."""
-    if cause in _MAYBE_REVERSIBLE:
-        return
-    if cause in _WHY_NOT:
-        raise ConfigError(f"cause={cause}: not healed, {_WHY_NOT[cause]}")
-    if " and " in cause or "," in cause:
-        raise ConfigError(f"cause={cause}: two at once are not healed, as no twins show what both do together")
-    levels_near(cause, None)
 
 
 def _refuse_second_inverse(artefact: Artefact) -> None:
@@ -197,11 +179,11 @@ def _confirmed(source: Source, artefact: Artefact, recent: Recent, cause: str) -
         raise ConfigError(f"{artefact.folder}: without a drift reference nothing tells whether undoing {cause} helps")
     way = through(source.trained.network.module, *source.scale)
     found = borne_out(load_reference(artefact.folder)[0], way, recent.crops)
-    if cause in _MAYBE_REVERSIBLE and found:
+    if cause in MAYBE_REVERSIBLE and found:
         log.info("%s: the images look usual once %s is undone", cause, found[0])
         return found[0]
-    if cause in _MAYBE_REVERSIBLE:
-        raise ConfigError(f"cause={cause}: not healed, {_WHY_NOT[cause]}")
+    if cause in MAYBE_REVERSIBLE:
+        raise ConfigError(f"cause={cause}: not healed, {WHY_NOT[cause]}")
     if cause not in found:
         likelier = f"; undoing {found[0]} is what makes them so" if found else ""
         raise ConfigError(f"cause={cause}: the images do not look usual once it is undone{likelier}")

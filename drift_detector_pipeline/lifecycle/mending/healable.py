@@ -1,0 +1,27 @@
+"""Which changes are healed, as far as it is known before any image is seen, and why others are not.
+
+In: what has happened to the images, as a verdict names it. Out: nothing, or a sentence. Read by heal.py, and by cli.py
+before PyTorch is imported.
+"""
+
+from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
+from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.lifecycle.gating.gate_images import levels_near
+
+WHY_NOT = {
+    UNKNOWN: "what has happened is not known, so nobody could say whether it helps; label some: make basket",
+    CONTENT: "something else is shown, and statistics teach nothing new; label some and train on: make basket",
+    MIX: "looks are as they were; statistics of another mix of classes would spoil what is right",
+}
+MAYBE_REVERSIBLE = (UNKNOWN, CONTENT)  # what an inverse may tell better
+
+
+def refuse_cause(cause: str) -> None:
+    """Raise ConfigError, in one sentence, if no image need be seen to know that a cause cannot be healed."""
+    if cause in MAYBE_REVERSIBLE:
+        return
+    if cause in WHY_NOT:
+        raise ConfigError(f"cause={cause}: not healed, {WHY_NOT[cause]}")
+    if " and " in cause or "," in cause:
+        raise ConfigError(f"cause={cause}: two at once are not healed, as no twins show what both do together")
+    levels_near(cause, None)
