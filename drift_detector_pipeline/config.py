@@ -22,6 +22,7 @@ from drift_detector_pipeline.conf_files import composed, conf_file, groups_in, w
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.meant import (
     FREE_FORM,
+    GRAMMAR,
     PATHS,
     PATTERNS,
     as_typed,
@@ -107,14 +108,13 @@ def group_choices() -> dict[str, list[str]]:
 def parse(overrides: Sequence[str]) -> list[Override]:
     """Read words such as `training.epochs=5` in Hydra's grammar. Raises ConfigError if they are none."""
     check_form(overrides)
-    try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        path = next((key for key in map(_key, overrides) if key in PATHS), "data.raw_path")
-        raise ConfigError(
-            f"cannot read the overrides {' '.join(overrides)!r}; expected words such as training.epochs=5, and quotes "
-            f"of its own around an unusual path: '{path}=\"my photos (1)\"' ({error})"
-        ) from error
+    read = list[Override]()
+    for word in overrides:
+        try:
+            read += OverridesParser.create().parse_overrides([word])
+        except HydraException as error:
+            raise ConfigError(f"{word}: cannot be read ({str(error).splitlines()[0]}); {GRAMMAR}") from error
+    return read
 
 
 def as_in_a_shell(word: str) -> str:

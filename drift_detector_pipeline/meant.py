@@ -107,6 +107,10 @@ PATTERNS = {
     "mlflow.tracking_uri": "without a password; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are read",
     "trackio.server_url": "an http address without a token; TRACKIO_WRITE_TOKEN is read",
 }
+GRAMMAR = (
+    "a dictionary is written as {momentum: 0.9}, and an unusual path in quotes of its own: "
+    "'data.raw_path=\"my photos (1)\"'"
+)
 FREE_FORM = ("model.options", "training.optimizer_options", "serving.canary")  # dictionaries whose keys others define
 
 

@@ -254,6 +254,12 @@ def test_a_slip_of_the_grammar_is_told_in_our_words(word: str, said: str) -> Non
     assert refusal(word).startswith(said)
 
 
+def test_the_word_that_cannot_be_read_is_named_without_the_others() -> None:
+    said = refusal("run.seed=2", "training.optimizer_options={momentum 0.9}", "run.threads=1")
+    assert said.startswith("training.optimizer_options={momentum 0.9}: cannot be read (")
+    assert "a dictionary is written as {momentum: 0.9}" in said and "\n" not in said and "hydra.cc" not in said
+
+
 def test_settings_in_one_pair_of_quotes_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MAKELEVEL", raising=False)
     monkeypatch.delenv("PIPELINE_IMAGE", raising=False)

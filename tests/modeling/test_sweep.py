@@ -115,7 +115,7 @@ def test_optuna_gets_the_values_as_its_own_kinds():
         (["training.epochs=range(3,9,0)"], "must not be zero"),
         (["training.epochs=range(3,3)"], "these are no values; name some, such as training.epochs=A,B"),
         (["data=glob(nothing)"], "these are no values"),
-        (["training.epochs=choice("], "cannot read the overrides"),
+        (["training.epochs=choice("], "cannot be read"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused_and_says_why(words, said, tmp_path):
