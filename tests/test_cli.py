@@ -80,7 +80,7 @@ def test_a_list_of_all_commands_comes_without_pytorch() -> None:
         ),
         (["drift", "", "README.md", "drift.alpha=7"], "drift.alpha: Input should be less than 1, got 7"),
         (["corruptions", "data.img_size=7"], "data.img_size: Input should be greater than or equal to 8, got 7"),
-        (["heal", "", "README.md", "cause=unknown"], "cause=unknown: not healed, what has happened is not known"),
+        (["heal", "", "README.md", "cause=class mix"], "cause=class mix: not healed, looks are as they were"),
         (["retrain", "cause=fogg"], "cause=fogg: no change that can be made; choose from fog, "),
         (["retrain", "cause=fog", "severity=heavy"], "severity=heavy: expected a number"),
         (["bench", "model.nmae=mlp"], "model.nmae: no such key"),
