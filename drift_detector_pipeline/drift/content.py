@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
+from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.scores.phi import Parameters, describe_scores
 
 _FAINT = 0.1  # standard deviations of looks that count as none
@@ -48,6 +49,12 @@ def share_of_rise(before: tuple[Float32s, Labels], now: tuple[Float32s, Labels])
     """The share (0..1) that would explain a window's strangeness if looks had no part in it."""
     usual = float(_expected(before, now[1])[-1])
     return float(np.clip((now[0][:, -1].mean(dtype=np.float64) - usual) / (1 - usual), 0, 1))
+
+
+def doubted(found: Estimate, others: float, usual: float) -> Estimate:
+    """What is left of an estimate if such a share of the images is of no class that the model knows."""
+    high = max(found.high, usual)
+    return found._replace(accuracy=found.accuracy * (1 - others), low=0.0, high=high, likely_loss=1.0, known=False)
 
 
 def _expected(before: tuple[Float32s, Labels], predicted: Labels) -> Float64s:

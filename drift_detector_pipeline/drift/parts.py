@@ -8,7 +8,7 @@ neither: such a copy agrees with the network on both, and half of what is lost w
 its images lie in two heaps that have nothing between them, as no change does to all images alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -34,13 +34,13 @@ def parts_of(reference: Reference, scores: Float32s) -> list[Indices]:
     return _cut(units, np.arange(len(units)), _CUTS)
 
 
-def changed_part(reference: Reference, scores: Float32s) -> Indices | None:
-    """Places of the part that lies farthest from the training world; None if all images are of one part."""
+def changed_part(
+    reference: Reference, scores: Float32s, has_changed: Callable[[Indices], bool]
+) -> Indices | None:  # fmt: skip
+    """Places of the images in parts that have changed; None if these are all parts, or none of them."""
     parts = parts_of(reference, scores)
-    if len(parts) == 1:
-        return None
-    centre, spread = reference.scores.mean(axis=0), reference.scores.std(axis=0) + 1e-6
-    return max(parts, key=lambda part: float((((scores[part].mean(axis=0) - centre) / spread) ** 2).mean()))
+    changed = [part for part in parts if len(parts) > 1 and has_changed(part)]
+    return np.sort(np.concatenate(changed)) if 0 < len(changed) < len(parts) else None
 
 
 def joined(sizes: Sequence[int], found: Sequence[Estimate]) -> Estimate:

@@ -5,6 +5,7 @@ and the report.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
 from typing import Literal, NamedTuple
 
@@ -15,7 +16,7 @@ from drift_detector_pipeline.arrays import Float32s, Indices, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
 from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN, Cause, Seen, find_cause
 from drift_detector_pipeline.drift.cause_words import words_for
-from drift_detector_pipeline.drift.content import share_of_others, share_of_rise
+from drift_detector_pipeline.drift.content import doubted, share_of_others, share_of_rise
 from drift_detector_pipeline.drift.parts import changed_part
 from drift_detector_pipeline.drift.permutation import (
     WEIGHTS,
@@ -39,6 +40,7 @@ EXPLAINING = 199  # labellings for the p-value that explains and never alarms: i
 CHANGED = 0.01  # p of looks only, at or below which looks have changed
 CERTAIN = 0.05  # p of one thing that is said to have moved; whether anything did is asked at alpha
 
+Looks = tuple[Float32s, Labels]  # scores (N, S) and predicted classes (N,)
 Level = Literal["quiet", "notice", "alert", "too few images"]
 Promise = Literal["reference", "average"]
 EXIT_STATUS: dict[Level, int] = {"quiet": 0, "notice": 3, "alert": 4, "too few images": 5}
@@ -166,12 +168,12 @@ def decide(
         before, now = (reference.scores, reference.predicted), (scores, predicted)
         looks, left_out = appearance(before, now, labellings.scale, EXPLAINING)
         if looks_changed := looks is None or looks <= CHANGED:
-            changed = changed_part(reference, scores)
+            changed = changed_part(reference, scores, partial(_looks_changed, before, now, labellings.scale))
         if again := ask_again(looks_changed):
             accuracy, cause = again
         others = 0.0 if cause else _share_of_others(reference, scores, predicted)
         if others and accuracy.known:
-            accuracy = _doubted(accuracy, others, reference.known.accuracy)
+            accuracy = doubted(accuracy, others, reference.known.accuracy)
     level = level_of(tested.p, accuracy.likely_loss, limits)
     return Decision(level, tested, looks, left_out, accuracy, cause, others, changed)
 
@@ -198,7 +200,7 @@ def judge(
         cause = Cause(CONTENT, None, 0.0, cause.far, cause.alternatives)
     if level == "notice" and _may_be_others(cause, tested, limits):
         share = share_of_rise((reference.scores, reference.predicted), (scores, predicted))
-        level, accuracy = "alert", _doubted(accuracy, share, reference.known.accuracy)
+        level, accuracy = "alert", doubted(accuracy, share, reference.known.accuracy)
     moved = shifts(reference.scores, scores, labellings.scale)
     columns = describe_scores(reference.learned.parameters)
     channels = channels_of(columns, CHANNELS, moved, mix, tested.p_values["classes"])
@@ -246,10 +248,10 @@ def _may_be_others(cause: Cause | None, tested: WindowTest, limits: Limits) -> b
     return cause is not None and cause.kind == UNKNOWN and tested.p_values["strangers"] <= limits.alpha
 
 
-def _doubted(found: Estimate, others: float, usual: float) -> Estimate:
-    """What is left of an estimate if such a share of the images is of no class that the model knows."""
-    high = max(found.high, usual)
-    return found._replace(accuracy=found.accuracy * (1 - others), low=0.0, high=high, likely_loss=1.0, known=False)
+def _looks_changed(before: Looks, now: Looks, scale: Scale, part: Indices) -> bool:
+    """Whether a part of a window looks changed; also if that cannot be told, as its classes are too rare."""
+    p, _ = appearance(before, (now[0][part], now[1][part]), scale, EXPLAINING)
+    return p is None or p <= CHANGED
 
 
 def _cause(reference: Reference, scores: Float32s, predicted: Labels, classes: list[str]) -> Cause | None:
