@@ -202,7 +202,7 @@ def _check_paths(name: str, named: Command) -> None:
         named_artefact(named.target)
     elif named.target and name in _OF_A_RUN:
         check_run(named.target)
-    elif named.target:
+    elif named.target and name != "bench":
         check_weights(named.target / "final_model.safetensors")
     if any(named.images):
         check_images(named.images)
@@ -216,13 +216,13 @@ def _check_settings(name: str, named: Command) -> None:
     """Raise ConfigError if a word sets what the command does not take, or a value that is not allowed."""
     if not named.overrides:
         return
-    if name in _OF_TRAINING and named.target is None:
+    from drift_detector_pipeline.takes import OF_COMMAND, check_settings
+
+    if name not in OF_COMMAND or (name in _OF_TRAINING and named.target is None):
         from drift_detector_pipeline.config import load
 
         load(named.overrides)
     else:
-        from drift_detector_pipeline.takes import OF_COMMAND, check_settings
-
         check_settings(named.overrides, OF_COMMAND[name])
 
 

@@ -123,14 +123,14 @@ def _handle(log: RequestLog, settings: Lifecycle, steps: Steps, alarms: Sequence
         if plan.action is None or settings.dry_run:
             return
         act = partial(take, log, plan.action, alarm, settings, steps)
-        made = _done(log, plan, alarm.id, act, steps, images=len(rows))
+        made = _done(log, plan, alarm, act, steps, images=len(rows))
         if made.get("adopted") or made.get("over"):
             acknowledge(log, alarm.id, WHO, "the change is over" if made.get("over") else plan.action)
             return
 
 
 def _done(
-    log: RequestLog, plan: Plan, alarm_id: int | None, act: Any, steps: Steps, *, images: int = 0
+    log: RequestLog, plan: Plan, alarm: AlarmRow | None, act: Any, steps: Steps, *, images: int = 0
 ) -> dict[str, Any]:  # fmt: skip
     """Do something between the two halves of its row; return what came of it.
 
@@ -139,7 +139,8 @@ def _done(
     """
     standing = champion(steps.place)
     detail: dict[str, Any] = {"reasons": plan.reasons, "images": images, "champion": standing and standing.number}
-    number = begin(log, plan.action or "nothing", alarm_id, detail)
+    detail |= {} if alarm is None else {"cause": alarm.cause}
+    number = begin(log, plan.action or "nothing", alarm and alarm.id, detail)
     try:
         outcome, more = act()
     except PipelineError as error:

@@ -21,6 +21,7 @@ from drift_detector_pipeline.settings_in_use import Lifecycle
 
 WEEK_S, _MINUTE_S = 7 * 86_400.0, 60.0
 COSTLY = ("heal", "retrain")
+_OPEN = (UNKNOWN, CONTENT)  # causes that an inverse may explain
 SOON = 64  # images that a former champion's own test needs to tell its world from others
 
 
@@ -41,7 +42,7 @@ def plan_for(
     the last seven days; `former`: champions there were before.
     """
     known = _known(alarm)
-    done = {one.action for one in tried if one.outcome != INTERRUPTED}
+    done = {one.action for one in tried if one.outcome != INTERRUPTED and _is_about(one, alarm.cause)}
     if passed := next((one.detail["version"] for one in tried if one.detail.get("passed")), None):
         return Plan(None, [*known, f"{passed} passed its gate and waits for a person: make promote VERSION={passed}"])
     enough = images >= settings.wait_images
@@ -63,6 +64,11 @@ def plan_for(
         else:
             return Plan(action, [*known, *why_not, f"{action}: next in lifecycle.on_alert"])
     return Plan(None, [*known, *why_not, "nothing is left to do without a person"])
+
+
+def _is_about(one: Decision, cause: str | None) -> bool:
+    """Whether a step need not be taken again: what was made for another cause tells nothing of this one."""
+    return one.action not in COSTLY or one.detail.get("cause", cause) == cause
 
 
 def _is_worth_asking(images: int, tried: Sequence[Decision], wait: int, former: int) -> bool:
@@ -106,7 +112,7 @@ def _obstacle(action: str, cause: str, this_week: Sequence[Decision], settings: 
     """Why an action is out of the question, or ""."""
     if action not in COSTLY:
         return ""
-    if not remake(cause) and not (action == "heal" and cause in (UNKNOWN, CONTENT)):  # which tries inverses
+    if not remake(cause) and not (action == "heal" and cause in _OPEN):  # which tries inverses
         return {
             UNKNOWN: "what has happened is not known", MIX: "another mix of classes is no fault of the model",
             CONTENT: "something else is shown, so labels are needed",
@@ -115,8 +121,12 @@ def _obstacle(action: str, cause: str, this_week: Sequence[Decision], settings: 
 
 
 def overspent(this_week: Sequence[Decision], settings: Lifecycle) -> str:
-    """Which part of the week's budget of healing and retraining is spent, or ""."""
-    spent = [one for one in this_week if one.action in COSTLY]
+    """Which part of the week's budget of healing and retraining is spent, or "".
+
+    Inverses that were tried in vain, as nobody knew the cause, are cheap and no part of it.
+    """
+    in_vain = [one for one in this_week if one.detail.get("cause") in _OPEN and "version" not in one.detail]
+    spent = [one for one in this_week if one.action in COSTLY and one not in in_vain]
     minutes = sum(((one.ended_at or one.at) - one.at) / _MINUTE_S for one in spent)
     if len(spent) >= settings.tries_a_week:
         return f"lifecycle.tries_a_week={settings.tries_a_week} are spent"

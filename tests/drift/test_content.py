@@ -45,6 +45,11 @@ def test_a_few_strange_images_that_no_known_change_explains_alert_though_little_
     assert verdict.cause.kind == UNKNOWN and verdict.p_values["strangers"] <= patient.limits.alpha
     assert (verdict.level, verdict.accuracy.known) == ("alert", False)
     assert 0.1 < 0.99 - verdict.accuracy.accuracy < 0.3  # the share of the strangers, or more
+    reading = read_chunks([images], model, detector.reference.learned.parameters, 16)
+    again = patient.check_scores(
+        reading.scores, reading.predicted, ask_again=lambda looks_changed: Again(verdict.accuracy)
+    )
+    assert (again.level, again.accuracy, again.cause) == (verdict.level, verdict.accuracy, verdict.cause)
 
 
 def test_an_estimate_that_was_stored_with_its_doubt_is_not_doubted_again(detector):

@@ -30,8 +30,9 @@ from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.release.artefact import read_artefact
-from drift_detector_pipeline.release.executable import open_executable
+from drift_detector_pipeline.release.executable import open_executable, open_session
 from drift_detector_pipeline.release.export import export_run
+from drift_detector_pipeline.release.graph import export_model
 from drift_detector_pipeline.settings_in_use import Export, Heal, Serving
 
 
@@ -139,6 +140,21 @@ def test_behind_its_inverse_a_network_answers_changed_images_as_it_answered_them
     np.testing.assert_allclose(adapted[1], adapted[0], atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["turned_270", "mirrored", "swapped_channels", "inverted"])
+def test_the_exported_file_has_the_inverse_in_it(fault, tmp_path):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 14 * 14, 4)).eval()
+    network = Network(module, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), None)
+    scale = network.mean, network.std
+    export_model(undoing(network, fault).module, scale, 16, tmp_path / "model.onnx")
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    said = open_session(tmp_path / "model.onnx", "onnxruntime", "fp32")(
+        {"images": change(pixels, fault, 1, keys=range(6))}
+    )
+    np.testing.assert_allclose(said["logits"], through(module, *scale)(pixels).logits.numpy(), atol=1e-5)
+
+
 def test_only_what_has_an_exact_inverse_is_undone(network):
     with pytest.raises(ValueError, match="got 'fog'"):
         undoing(network, "fog")
@@ -171,6 +187,14 @@ def digits(tmp_path_factory):
         assert train(load(words)).exit_status == 0
         export_run(folder / "run", load_section(Export, ["export.path=models/artefact"]))
         yield folder, settings.data
+
+
+def blurred(crops, place):
+    """Files of images that changed in a way that has no inverse."""
+    files = [place / f"blurred{number}.png" for number in range(len(crops))]
+    for path, image in zip(files, change(crops, "gaussian_blur", 3, keys=range(len(crops))), strict=True):
+        Image.fromarray(image).save(path)
+    return files
 
 
 def right_of(artefact, crops, labels):
@@ -215,9 +239,7 @@ def test_what_nobody_knows_and_no_inverse_explains_is_left_to_people(digits, tmp
     folder, own_data = digits
     data = open_processed(own_data)
     crops = crops_of(data, roles_of(data).pool[:80], 32)
-    files = [tmp_path / f"{number}.png" for number in range(80)]
-    for path, image in zip(files, change(crops, "gaussian_blur", 3, keys=range(80)), strict=True):
-        Image.fromarray(image).save(path)
+    files = blurred(crops, tmp_path)
     for cause, why in (("unknown", "what has happened is not known"), ("unseen content", "something else is shown")):
         with pytest.raises(ConfigError, match=f"not healed, {why}"):
             heal(folder / "models/artefact", files, cause=cause, severity=None, settings=load_section(Heal, []))
@@ -234,10 +256,11 @@ def test_digits_that_arrive_turned_are_turned_back_and_cost_nothing(digits, tmp_
     for path, image in zip(files, turned, strict=False):
         Image.fromarray(image).save(path)
     how = {"severity": None, "settings": load_section(Heal, []), "place": folder / "models"}
-    with pytest.raises(ConfigError, match="not look usual once it is undone; undoing turned_90 is what makes them so"):
-        heal(folder / "models/artefact", files, cause="upside_down", **how)
-    version, found = heal(folder / "models/artefact", files, cause="unknown", **how)  # undoing tells what it was
-    assert found == "turned_90"
+    with pytest.raises(ConfigError, match="inverted: not healed, the images do not look usual once it is undone"):
+        heal(folder / "models/artefact", blurred(usual[:80], tmp_path), cause="inverted", **how)
+    for taken_for in ("unknown", "upside_down"):  # undoing tells what it was
+        version, found = heal(folder / "models/artefact", files, cause=taken_for, **how)
+        assert found == "turned_90"
     made, before = read_artefact(folder / "models/versions" / version), read_artefact(folder / "models/artefact")
     told = json.loads((made.folder / "heal.json").read_text())
     assert told["undoes"] == "turned_90" and len(told["images"]) == 100

@@ -13,7 +13,7 @@ from conftest import ci_environment, module_command
 from logged import HAZE, Answering, make_models, monitor_settings, plain, put, standing
 
 from drift_detector_pipeline.errors import ConfigError, DataError
-from drift_detector_pipeline.lifecycle.watching import streams
+from drift_detector_pipeline.lifecycle.watching import reasons, streams
 from drift_detector_pipeline.lifecycle.watching.alarms import acknowledge, alarms, open_alarms
 from drift_detector_pipeline.lifecycle.watching.monitor import settings_from, watch_log
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -125,9 +125,14 @@ def in_small_steps(rows, answering, place):
         return list(map(plain, alarms(other)))
 
 
-def test_a_notice_becomes_an_alert_as_soon_as_its_verdict_says_that_it_hurts(log, answering, tmp_path):
+def half_hazy(answering):
+    """The usual, then every other image hazy: noticed, and that it hurts is told by the verdict first."""
     every_other = zip(answering.rows(300, 12), answering.rows(300, 13, contrast=HAZE), strict=True)
-    rows = answering.rows(150, 11) + [pair[number % 2] for number, pair in enumerate(every_other)]
+    return answering.rows(150, 11) + [pair[number % 2] for number, pair in enumerate(every_other)]
+
+
+def test_a_notice_becomes_an_alert_as_soon_as_its_verdict_says_that_it_hurts(log, answering, tmp_path):
+    rows = half_hazy(answering)
     put(log, log.model, rows)
     once(log, answering)
     alert, notice = alarms(log)
@@ -136,6 +141,19 @@ def test_a_notice_becomes_an_alert_as_soon_as_its_verdict_says_that_it_hurts(log
     assert alert.detail["verdict"] == notice.detail["verdict"] and notice.detail["verdict"]["level"] == "alert"
     assert "it probably hurts" in alert.detail["alarm"]["summary"][0]
     assert in_small_steps(rows, answering, tmp_path) == list(map(plain, alarms(log)))
+
+
+def test_a_notice_that_was_settled_while_its_rows_were_judged_raises_no_alert(log, answering, monkeypatch):
+    put(log, log.model, half_hazy(answering)[:190])
+
+    def judged_slowly(*given):
+        acknowledge(log, alarms(log)[-1].id, "somebody", "seen")
+        return look_at(*given)
+
+    monkeypatch.setattr(reasons, "look_at", judged_slowly)
+    once(log, answering)
+    [notice] = alarms(log)
+    assert notice.detail["verdict"]["level"] == "alert" and notice.acknowledged_by == "somebody"
 
 
 def test_as_long_as_the_cause_is_unknown_more_rows_are_asked(log, answering, tmp_path):

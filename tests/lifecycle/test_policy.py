@@ -52,8 +52,11 @@ def test_what_was_interrupted_is_done_again() -> None:
 @pytest.mark.parametrize("cause", ["unknown", "unseen content"])
 def test_of_what_nobody_knows_healing_tries_the_inverses_and_then_people_are_asked(cause: str) -> None:
     assert plan(alarm(cause, severity=None), "lifecycle=retrain").action == "heal"
-    tried = [decided("heal", "refused: no")]
+    tried = [decided("heal", "refused: no", cause=cause)]
     assert plan(alarm(cause, severity=None), "lifecycle=retrain", tried=tried).action == "basket"
+    assert plan(alarm("fog"), "lifecycle=heal", "lifecycle.tries_a_week=1", week=tried, tried=tried).action == "heal"
+    in_vain = [decided("heal", "refused: no", cause="fog")]
+    assert plan(alarm("fog"), "lifecycle=heal", "lifecycle.tries_a_week=1", week=in_vain).action == "basket"
 
 
 @pytest.mark.parametrize("cause", ["class mix", "fog and contrast"])

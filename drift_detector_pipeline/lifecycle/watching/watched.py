@@ -104,7 +104,7 @@ def store(
         if _place(_kept(connection, stream)) != _place(before):
             return False
         for one in raised:
-            if one.level == "alert" and standing_alert(connection, *stream) is not None:
+            if one.level == "alert" and standing_alert(connection, one) is not None:
                 continue
             values = {name: value for name, value in one._asdict().items() if name != "id"}
             number = connection.execute(insert(alarm).values(values).returning(alarm.c.id)).scalar_one()
