@@ -73,7 +73,7 @@ def test_the_second_look_is_the_one_the_network_takes(kind, tmp_path):
     adapted, expected = executable.adapted(window[:27]), way.adapted(window[:27])
     exact = answered_in_float64(module, way.inputs(window), 27)
     rounded = np.abs(expected(window).logits.numpy() - exact).max()  # far in a deep network of random weights
-    assert np.abs(adapted(window).logits - exact).max() < max(1e-4, 2 * rounded)
+    assert np.abs(adapted(window).logits - exact).max() < max(1e-4, 4 * rounded)
     assert np.abs(adapted(window).logits - executable(window).logits).max() > 0.01  # it did adapt
 
 

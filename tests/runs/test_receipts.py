@@ -95,7 +95,10 @@ def test_a_changed_digit_anywhere_in_a_receipt_is_noticed_and_one_of_an_older_ve
     text = (copy / "run.json").read_text()
     own = text.index('"facts_sha256"')
     for place in [found.start() for found in re.finditer("[0-9]", text[:own])]:
-        (copy / "run.json").write_text(text[:place] + str(9 - int(text[place])) + text[place + 1 :])
+        changed = text[:place] + str(9 - int(text[place])) + text[place + 1 :]
+        if json.loads(changed) == json.loads(text):  # a seventeenth digit is more than a float holds
+            continue
+        (copy / "run.json").write_text(changed)
         with pytest.raises(ResumeError, match=r"run\.json: no whole receipt \("):
             read_receipt(copy)
     values = json.loads(text)
