@@ -1,5 +1,6 @@
 """run.json as one typed object: what it was, is and may become."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -96,8 +97,9 @@ def test_a_changed_digit_anywhere_in_a_receipt_is_noticed_and_one_of_an_older_ve
     own = text.index('"facts_sha256"')
     for place in [found.start() for found in re.finditer("[0-9]", text[:own])]:
         changed = text[:place] + str(9 - int(text[place])) + text[place + 1 :]
-        if json.loads(changed) == json.loads(text):  # a seventeenth digit is more than a float holds
-            continue
+        with contextlib.suppress(ValueError):
+            if json.loads(changed) == json.loads(text):  # a seventeenth digit is more than a float holds
+                continue
         (copy / "run.json").write_text(changed)
         with pytest.raises(ResumeError, match=r"run\.json: no whole receipt \("):
             read_receipt(copy)
