@@ -14,7 +14,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.lifecycle.gating.gate import _folder, judge_gate
 from drift_detector_pipeline.lifecycle.gating.gate_claims import Answers, calibration_claim
-from drift_detector_pipeline.lifecycle.gating.gate_images import World, cause_in
+from drift_detector_pipeline.lifecycle.gating.gate_images import World, cause_in, sample_hash, worlds
 from drift_detector_pipeline.lifecycle.gating.gate_statistics import alpha_at
 from drift_detector_pipeline.lifecycle.labelling.labels import Labelled
 from drift_detector_pipeline.release.admitted import identified, objection
@@ -70,6 +70,16 @@ def test_a_candidate_that_is_better_where_it_should_be_passes_and_promotion_read
     assert told["rows"][0]["name"] == "clean" and told["rows"][0]["needed"]
     both = [identified(world / name) for name in ("steady0", "naive0")]
     assert objection(result.folder / "gate.json", *both, "make gate") == ""
+
+
+def test_a_champion_that_undoes_a_fault_is_asked_about_images_that_arrive_so(world):
+    """Of upright images it is wrong by design, and any candidate would look better."""
+    data = opened(world / "data")
+    usual, turned = (list(worlds(data, 16, 16, "dark", 2.0, (), arrives=fault)) for fault in (None, "mirrored"))
+    assert np.array_equal(turned[0].crops, usual[0].crops[:, :, ::-1])
+    assert np.array_equal(turned[0].labels, usual[0].labels) and sample_hash(turned[0]) != sample_hash(usual[0])
+    assert [one.name for one in turned] == [one.name for one in usual]
+    assert turned[1].crops.mean() < 0.7 * turned[0].crops.mean()  # what is done to them comes on top
 
 
 def test_a_harmful_candidate_is_refused_with_every_reason(ask):
