@@ -51,5 +51,5 @@ def chart(report: dict[str, Any]) -> bytes:
         axes.axvline(day, color="tab:green", linewidth=0.8)
         axes.text(day, 0.02, one["action"], rotation=90, fontsize=7, transform=axes.get_xaxis_transform())
     axes.set(xlabel="day", ylabel="accuracy", ylim=(0, 1), xlim=(0, report["days"]))
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside lower center", ncols=5)
     return figure_png(figure)
