@@ -5,12 +5,12 @@ command.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.lifecycle.watching.alarms import open_counts
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarms, open_counts
 from drift_detector_pipeline.lifecycle.watching.detectors import Models
 from drift_detector_pipeline.lifecycle.watching.gauges import Gauges
 from drift_detector_pipeline.lifecycle.watching.notify import Notifier
@@ -108,11 +108,18 @@ class Watcher:
         step = streams.step(stream.source, kept, rows)
         if not store(self._log, stream, kept, step.kept, step.raised, self._news):
             return AT_ONCE  # its alarm was acknowledged just now: once more, from what is kept by that
-        for one in step.raised:
+        for one in self._written(stream, step.raised):
             console.info("%s: %s", one.level, " ".join(one.detail["alarm"]["summary"]))
         self._gauges.count(step, len(rows), rows[-1].at)
         self._name_causes(stream, step.kept, streams)
         return len(rows)
+
+    def _written(self, stream: Stream, raised: Sequence[AlarmRow]) -> list[AlarmRow]:
+        """Alarms that are in the log: of a change that alerted already, as a verdict said, there is no second alert."""
+        if not raised:
+            return []
+        known = {(one.level, one.request) for one in alarms(self._log, **stream._asdict())}
+        return [one for one in raised if (one.level, one.request) in known]
 
     def _name_causes(self, stream: Stream, kept: Kept, streams: Streams) -> None:
         if kept.state["stream"]["sources"][stream.source]["level"] == "quiet":
