@@ -30,6 +30,7 @@ from drift_detector_pipeline.drift.causes import (
 )
 
 MIX, CONTENT, UNKNOWN = "class mix", "unseen content", "unknown"
+UNTOLD = (UNKNOWN, CONTENT)  # what more images, or undoing a fault, may tell better
 SHOWN = 3  # alternatives, and classes whose share changed
 
 _MIX_MOVES, _CONTENT_MOVES = 0.2, 0.05  # how often the one comes along with anything, the other instead of it

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS
-from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
+from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN, UNTOLD
 from drift_detector_pipeline.drift.kinds import told_by
 from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, Action, Decision
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, severity_of
@@ -21,7 +21,6 @@ from drift_detector_pipeline.settings_in_use import Lifecycle
 
 WEEK_S, _MINUTE_S = 7 * 86_400.0, 60.0
 COSTLY = ("heal", "retrain")
-_OPEN = (UNKNOWN, CONTENT)  # causes that an inverse may explain
 SOON = 64  # images that a former champion's own test needs to tell its world from others
 
 
@@ -112,7 +111,7 @@ def _obstacle(action: str, cause: str, this_week: Sequence[Decision], settings: 
     """Why an action is out of the question, or ""."""
     if action not in COSTLY:
         return ""
-    if not remake(cause) and not (action == "heal" and cause in _OPEN):  # which tries inverses
+    if not remake(cause) and not (action == "heal" and cause in UNTOLD):  # which tries inverses
         return {
             UNKNOWN: "what has happened is not known", MIX: "another mix of classes is no fault of the model",
             CONTENT: "something else is shown, so labels are needed",
@@ -125,7 +124,7 @@ def overspent(this_week: Sequence[Decision], settings: Lifecycle) -> str:
 
     Inverses that were tried in vain, as nobody knew the cause, are cheap and no part of it.
     """
-    in_vain = [one for one in this_week if one.detail.get("cause") in _OPEN and "version" not in one.detail]
+    in_vain = [one for one in this_week if one.detail.get("cause") in UNTOLD and "version" not in one.detail]
     spent = [one for one in this_week if one.action in COSTLY and one not in in_vain]
     minutes = sum(((one.ended_at or one.at) - one.at) / _MINUTE_S for one in spent)
     if len(spent) >= settings.tries_a_week:

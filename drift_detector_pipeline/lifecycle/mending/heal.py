@@ -25,6 +25,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.faults import REVERSIBLE, levels_of
 from drift_detector_pipeline.drift.build_reference import World
+from drift_detector_pipeline.drift.cause import UNTOLD
 from drift_detector_pipeline.drift.preparation import Preparation
 from drift_detector_pipeline.drift.reference_file import FILE, load_reference
 from drift_detector_pipeline.errors import ConfigError, exit_status
@@ -36,7 +37,7 @@ from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_
 from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
-from drift_detector_pipeline.lifecycle.mending.healable import MAYBE_REVERSIBLE, WHY_NOT, refuse_cause
+from drift_detector_pipeline.lifecycle.mending.healable import WHY_NOT, refuse_cause
 from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, divided, open_recent
 from drift_detector_pipeline.lifecycle.mending.undoing import borne_out, undoing
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
@@ -131,7 +132,7 @@ def heal(
     with one_core() as machine:
         source = open_source(run_of(artefact), machine)
         recent = changed(recent, artefact, source)
-        if cause in (*REVERSIBLE, *MAYBE_REVERSIBLE):
+        if cause in (*REVERSIBLE, *UNTOLD):
             cause = _confirmed(artefact, recent, cause)
             healed, found = _undone(source, recent, cause)
         else:

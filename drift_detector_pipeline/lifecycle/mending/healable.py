@@ -4,7 +4,7 @@ In: what has happened to the images, as a verdict names it. Out: nothing, or a s
 before PyTorch is imported.
 """
 
-from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN
+from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN, UNTOLD
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.lifecycle.gating.gate_images import levels_near
 
@@ -13,12 +13,11 @@ WHY_NOT = {
     CONTENT: "something else is shown, and statistics teach nothing new; label some and train on: make basket",
     MIX: "looks are as they were; statistics of another mix of classes would spoil what is right",
 }
-MAYBE_REVERSIBLE = (UNKNOWN, CONTENT)  # what an inverse may tell better
 
 
 def refuse_cause(cause: str) -> None:
     """Raise ConfigError, in one sentence, if no image need be seen to know that a cause cannot be healed."""
-    if cause in MAYBE_REVERSIBLE:
+    if cause in UNTOLD:
         return
     if cause in WHY_NOT:
         raise ConfigError(f"cause={cause}: not healed, {WHY_NOT[cause]}")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import update
 
-from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN
+from drift_detector_pipeline.drift.cause import UNKNOWN, UNTOLD
 from drift_detector_pipeline.drift.detecting import AnyVerdict, Detector
 from drift_detector_pipeline.drift.stream.alarm import as_alert
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarm_of, alarms, raise_alert
@@ -29,7 +29,7 @@ from drift_detector_pipeline.serving.verdicts import look_at
 _LOOKS = 4  # of images, twice, four times and eight times as many
 _LOOKED = "looked"  # in an alarm's detail: the rows of its newest look
 _NO_CHANGE = ("quiet", "too few images")
-_OPEN = (None, UNKNOWN, CONTENT)  # causes that more images may tell better
+_OPEN = (None, *UNTOLD)
 
 
 class _Look(NamedTuple):
