@@ -1,14 +1,17 @@
 """Is there what a training starts from? Asked before data is processed and before PyTorch is imported.
 
-In: settings. Out: nothing, or an error. Read by dataset.py, which `make train` asks first.
+In: settings. Out: nothing, or an error. Read by dataset.py, which `make train` asks first; what is said of weights of
+others is the same when networks/pretrained.py reads them.
 """
 
 from pathlib import Path
 
 from drift_detector_pipeline.errors import ModelError, ResumeError
 from drift_detector_pipeline.files import is_there
+from drift_detector_pipeline.first_bytes import first_bytes, what_else
 from drift_detector_pipeline.settings import Settings
 
+FROM_OTHERS, FROM_A_RUN = "model.pretrained_path", "model.backbone_run"  # the settings that name weights
 _WEIGHTS = "expected safetensors, or a .pth state dict"
 _FINAL = "final_model.safetensors"
 
@@ -16,9 +19,35 @@ _FINAL = "final_model.safetensors"
 def check_starts(settings: Settings) -> None:
     """Raise ModelError if no weights are where they are said to be, ResumeError if a run to go on with is not there."""
     model, resume = settings.model, settings.run.resume
-    if model.pretrained_path is not None and not model.pretrained_path.is_file():
-        raise ModelError(f"model.pretrained_path={model.pretrained_path}: no such file; {_WEIGHTS}")
-    if (run := model.backbone_run) is not None and not run.is_file() and not is_there(run / _FINAL):
-        raise ModelError(f"model.backbone_run={run}: no finished run's folder and no weight file; {_WEIGHTS}")
+    if model.pretrained_path is not None:
+        _check_weights(FROM_OTHERS, model.pretrained_path)
+    if (run := model.backbone_run) is not None:
+        if not run.is_file() and not is_there(run / _FINAL):
+            raise ModelError(f"{FROM_A_RUN}={run}: no finished run's folder and no weight file; {_WEIGHTS}")
+        _check_weights(FROM_A_RUN, weight_file(run))
     if resume is not None and resume != "auto" and not is_there(Path(resume)):
         raise ResumeError(f"run.resume={resume}: no checkpoint there to go on from; start anew: make train")
+
+
+def weight_file(run: Path) -> Path:
+    """The final weights of a run, if `run` is a run's folder; else `run`, a weight file itself."""
+    return run / _FINAL if run.is_dir() else run
+
+
+def missing_weights(key: str, path: Path) -> ModelError:
+    """The error for a weight file that is not there; `key` is the setting that names it."""
+    return ModelError(f"{key}={path}: no such file; {_WEIGHTS}")
+
+
+def no_weights(key: str, path: Path, why: str) -> ModelError:
+    """The error for a file that is something else than weights."""
+    return ModelError(
+        f"{key}={path}: no safetensors or .pth file with nothing but weights; pickled code is never run ({why})"
+    )
+
+
+def _check_weights(key: str, path: Path) -> None:
+    if not path.is_file():
+        raise missing_weights(key, path)
+    if foreign := what_else(first_bytes(path)):
+        raise no_weights(key, path, foreign)

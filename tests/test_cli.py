@@ -99,6 +99,17 @@ def test_what_cannot_be_is_said_before_pytorch_is_imported(words: list[str], sai
     assert done.stdout == "1\nFalse\n"
 
 
+@pytest.mark.parametrize("key", ["model.pretrained_path", "model.backbone_run"])
+def test_a_page_or_pointer_saved_as_weights_is_said_before_pytorch_is_imported(key: str, tmp_path: Path) -> None:
+    (path := tmp_path / "weights.pth").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    words = ["dataset", *DIGITS, f"{key}={path}"]
+    code = f"import sys; from drift_detector_pipeline.cli import main; sys.argv = ['x', *{words}]; print(main())\n"
+    command = [sys.executable, "-c", f"{code}print('torch' in sys.modules)"]
+    done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
+    assert done.stderr.startswith(f"error: {key}={path}: no safetensors") and "Git LFS pointer" in done.stderr
+    assert done.stdout == "1\nFalse\n"
+
+
 def test_settings_of_other_commands_are_refused_before_pytorch_is_imported_in_the_words_of_the_command_itself() -> None:
     named = {name: ["nosuch", "data.img_size=7"] for name in OF_COMMAND}
     named |= {

@@ -26,10 +26,10 @@ from drift_detector_pipeline.networks.pretrained import (
     load_backbone,
     load_pretrained,
     preprocessing_in,
-    weight_file,
 )
 from drift_detector_pipeline.networks.wheel import LITE0, create_lite0
 from drift_detector_pipeline.settings import Model
+from drift_detector_pipeline.starts import FROM_A_RUN, weight_file
 
 
 class Network(NamedTuple):
@@ -112,7 +112,7 @@ def _start(module: nn.Module, settings: Model) -> tuple[dict[str, Any], str | No
     file = settings.pretrained_path
     if settings.backbone_run is not None:
         file = weight_file(settings.backbone_run)
-        load_backbone(module, file)
+        load_backbone(module, file, FROM_A_RUN)
     elif file is not None and is_backbone_only(module, file):
         load_backbone(module, file)
     elif file is not None:

@@ -6,6 +6,9 @@ In: a module and a path. Out: the module with those weights. Read by models.py.
 import itertools
 import json
 import pickle
+import struct
+import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,18 @@ from torch import nn
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.first_bytes import first_bytes, what_else
+from drift_detector_pipeline.starts import FROM_OTHERS, missing_weights, no_weights
 
 # Where training programs keep a state dict among other things; the first that is there is taken, and said.
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "ema_state_dict", "ema", "model_state_dict", "net")
 # What wrappers put before each name: several processes, compiled modules, modules that hold the network.
 _WRAPPERS = {"module", "_orig_mod", "model", "backbone", "net", "network", "encoder", "frame"}
-_FINAL = "final_model.safetensors"  # of a run's folder, see runs/folders.py
+# What damaged files raise; of the old .pth format PyTorch checks nothing before it builds tensors of it.
+_UNREADABLE = (
+    *(pickle.UnpicklingError, SafetensorError, OSError, EOFError, ValueError, TypeError, LookupError, RuntimeError),
+    *(AssertionError, AttributeError, ArithmeticError, MemoryError, struct.error),
+    *(zipfile.BadZipFile, zlib.error),
+)
 _COUNTER = "num_batches_tracked"  # BatchNorm has it since PyTorch 0.4.1
 
 
@@ -38,7 +47,7 @@ def load_pretrained(module: nn.Module, path: Path) -> None:
     unreadable, or has other layers.
     """
     expected, head = module.state_dict(), _head_names(module)
-    state, beside = _without_wrappers(_read_state(path), expected.keys())
+    state, beside = _without_wrappers(_read_state(path, FROM_OTHERS), expected.keys())
     reshaped = {name for name in state.keys() & expected.keys() if state[name].shape != expected[name].shape}
     missing, foreign = expected.keys() - state.keys(), state.keys() - expected.keys()
     counters = {name for name in missing if name.endswith(_COUNTER)}
@@ -46,7 +55,7 @@ def load_pretrained(module: nn.Module, path: Path) -> None:
     other_head = {name for name in foreign if fresh and _is_other_head(name, expected.keys() - head)}
     if missing - head - counters or foreign - other_head or reshaped - head:
         raise ModelError(
-            f"model.pretrained_path={path}: not weights of this model ({len(missing)} tensors missing, {len(foreign)} "
+            f"{FROM_OTHERS}={path}: not weights of this model ({len(missing)} tensors missing, {len(foreign)} "
             f"foreign, {len(reshaped)} of a different shape); check model.name, model.options and data.img_size"
         )
     if fresh:
@@ -59,23 +68,25 @@ def load_pretrained(module: nn.Module, path: Path) -> None:
     module.load_state_dict({name: state[name] for name in state.keys() & expected.keys() - fresh}, strict=False)
 
 
-def load_backbone(module: nn.Module, path: Path) -> None:
+def load_backbone(module: nn.Module, path: Path, key: str = FROM_OTHERS) -> None:
     """Load all but the head from a weight file of a network with the same backbone, whatever that was trained for.
 
     Where the network has a part named `pretrained_part`, that is its backbone and all else starts afresh. timm names
-    the same layer `stages.0` in a classifier and `stages_0` in a backbone: both are taken. Errors as `load_pretrained`.
+    the same layer `stages.0` in a classifier and `stages_0` in a backbone: both are taken. Errors as `load_pretrained`;
+    they call the file by `key`, the setting that names it.
     """
     part: nn.Module = getattr(module, "pretrained_part", module)
     head = set() if part is not module else _head_names(module)
     expected = {name: tensor for name, tensor in part.state_dict().items() if name not in head}
-    state = {_plain(name): tensor for name, tensor in _without_wrappers(_read_state(path), expected.keys())[0].items()}
+    own, _ = _without_wrappers(_read_state(path, key), expected.keys())
+    state = {_plain(name): tensor for name, tensor in own.items()}
     found = {name: state[_plain(name)] for name in expected if _plain(name) in state}
     missing = [name for name in expected if name not in found and not name.endswith(_COUNTER)]
     reshaped = [name for name in found if found[name].shape != expected[name].shape]
     if missing or reshaped:
         raise ModelError(
-            f"{path}: not weights of this backbone ({len(missing)} tensors missing, {len(reshaped)} of a different "
-            f"shape, such as {(missing + reshaped)[0]}); check model.name and model.options"
+            f"{key}={path}: not weights of this backbone ({len(missing)} tensors missing, {len(reshaped)} of a "
+            f"different shape, such as {(missing + reshaped)[0]}); check model.name and model.options"
         )
     part.load_state_dict(found, strict=False)
     fresh = len(module.state_dict()) - len(found)
@@ -88,12 +99,7 @@ def is_backbone_only(module: nn.Module, path: Path) -> bool:
         return False
     ours = {id(tensor) for tensor in module.pretrained_part.parameters()}  # type: ignore[union-attr]
     own = {name for name, tensor in module.named_parameters() if id(tensor) not in ours}
-    return not own & _without_wrappers(_read_state(path), module.state_dict().keys())[0].keys()
-
-
-def weight_file(run: Path) -> Path:
-    """The final weights of a run, if `run` is a run's folder; else `run`, a weight file itself."""
-    return run / _FINAL if run.is_dir() else run
+    return not own & _without_wrappers(_read_state(path, FROM_OTHERS), module.state_dict().keys())[0].keys()
 
 
 def preprocessing_in(path: Path) -> dict[str, Any]:
@@ -137,24 +143,45 @@ def _why(path: Path, error: Exception) -> str:
     return what_else(first_bytes(path)) or own
 
 
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
+def _read_state(path: Path, key: str) -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise ModelError(f"model.pretrained_path={path}: no such file; expected safetensors, or a .pth state dict")
+        raise missing_weights(key, path)
     try:
+        _check_sums(path)
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (pickle.UnpicklingError, OSError, ValueError, RuntimeError, SafetensorError, KeyError, EOFError) as error:
-        raise ModelError(
-            f"model.pretrained_path={path}: no safetensors or .pth file with nothing but weights; pickled code is "
-            f"never run ({_why(path, error)})"
-        ) from error
-    while isinstance(found, dict) and (key := next((key for key in _NESTED if isinstance(found.get(key), dict)), None)):
-        log.info("%s: of %s, the weights under %s are taken", path, ", ".join(map(str, found)), key)
-        found = found[key]
+    except _UNREADABLE as error:
+        raise no_weights(key, path, _why(path, error)) from error
+    while isinstance(found, dict) and (parts := [one for one in _NESTED if isinstance(found.get(one), dict)]):
+        log.info("%s: of %s, the weights under %s are taken", path, ", ".join(map(str, found)), parts[0])
+        found = found[parts[0]]
     if not isinstance(found, dict):
-        raise ModelError(f"model.pretrained_path={path}: holds no state dict")
+        raise ModelError(f"{key}={path}: holds no state dict")
     if not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()):
-        raise ModelError(f"model.pretrained_path={path}: its state dict holds more than tensors")
+        raise ModelError(f"{key}={path}: its state dict holds more than tensors")
     return found
+
+
+def _check_sums(path: Path) -> None:
+    """Raise ValueError if a part of a .pth is not as its checksum says, which PyTorch does not ask.
+
+    Files written without checksums have none that is right.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        wrong = [name for name in archive.namelist() if not _is_whole(archive, name)]
+        if wrong and len(wrong) < len(archive.namelist()):
+            raise ValueError(f"damaged: {wrong[0]} is not as its checksum says")
+
+
+def _is_whole(archive: zipfile.ZipFile, name: str) -> bool:
+    try:
+        with archive.open(name) as part:
+            while part.read(1 << 20):
+                pass
+        return True
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        return False
 
 
 def _without_wrappers(
