@@ -7,11 +7,13 @@ takes seconds to import, comes after that.
 import sys
 
 from drift_detector_pipeline.commands import read_command
+from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.modeling.named import VIEWS, WEIGHTS, check_run
 from drift_detector_pipeline.processed.splits import SPLITS
 from drift_detector_pipeline.runs.receipts import newest_finished, read_receipt
+from drift_detector_pipeline.settings_in_use import Predict
 from drift_detector_pipeline.stopped import loading
 from drift_detector_pipeline.takes import EVALUATE
 
@@ -23,7 +25,7 @@ def main() -> int:
     if command.target:
         check_run(command.target)
     folder = command.target or newest_finished()
-    read_receipt(folder).changed_by(command.overrides, EVALUATE)
+    load_section(Predict, read_receipt(folder).changed_by(command.overrides, EVALUATE))
     with loading():
         from drift_detector_pipeline.modeling.evaluation import evaluate
 

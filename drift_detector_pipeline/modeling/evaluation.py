@@ -61,10 +61,10 @@ def evaluate(
     with prepared(run) as machine:
         trained = open_trained(folder / f"{weights}_model.safetensors", machine)
         receipt.check_weights(trained.file, trained.sha256)
+        threshold = _threshold(trained, overrides)
         found = _outputs(trained, machine, processed, data, indices, int(views))
         facts: dict[str, Any] = {"split": split, "weights": weights, "selected_on_val": weights == "best"}
-        facts |= {"views": int(views)} if views != "1" else {}
-        facts |= _threshold(trained, overrides)
+        facts |= ({"views": int(views)} if views != "1" else {}) | threshold
         facts |= _surroundings(folder, processed, trained, machine)
     metrics = trained.task.measure(found.outputs, found.targets)
     facts["training"] = _as_training_said(receipt, split, weights, metrics) if views == "1" else None

@@ -57,6 +57,16 @@ def last_row(folder):
     return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
 
 
+def test_a_threshold_that_cannot_be_is_said_before_pytorch_is_imported(copy):
+    code = f"import sys; from drift_detector_pipeline.modeling.evaluate import main; sys.argv = ['x', {str(copy)!r}, "
+    code += "'predict.threshold=7']; print(main(), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=ci_environment(), capture_output=True, text=True)
+    assert done.stdout == "1 False\n"
+    assert (
+        "predict.threshold: Input should be less than or equal to 1, got 7 (given on the command line)" in done.stderr
+    )
+
+
 def test_accuracy_and_loss_are_those_of_the_last_epoch_to_the_last_digit(either):
     found, row = metrics_of(either), last_row(either)
     assert found["n"] == 84
