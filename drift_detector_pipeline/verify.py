@@ -103,7 +103,7 @@ def _process() -> str:
 
 def _train() -> str:
     _command("modeling.train", *_SHORT, f"hydra.run.dir={_FOLDER}/run")
-    return f"{_accuracy('run'):.1%} after two epochs, weights {_weights('run')[:12]}"
+    return f"{100 * _accuracy('run'):.1f} % after two epochs, weights {_weights('run')[:12]}"
 
 
 def _resume() -> str:

@@ -107,7 +107,7 @@ def test_the_quick_start_says_what_came_out_and_what_is_next(archive, tmp_path, 
     assert quickstart.main() == 0
     said = capsys.readouterr().out
     receipt = read_receipt(tmp_path / "run")
-    assert f"Accuracy   {receipt.score:.1%} on validation images" in said
+    assert f"Accuracy   {100 * receipt.score:.1f} % on validation images" in said
     assert receipt.weights_sha256["final_model.safetensors"][:16] in said
     assert f"make reproduce RUN={tmp_path}/run" in said
     assert "make drift_demo " in said

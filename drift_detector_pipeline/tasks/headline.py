@@ -25,7 +25,7 @@ class Headline(NamedTuple):
 
     def text(self, value: float, digits: int = 1) -> str:
         """A value for people."""
-        return f"{value:.{digits}%}" if self.is_share else f"{value:.4g}"
+        return f"{100 * value:.{digits}f} %" if self.is_share else f"{value:.4g}"
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:

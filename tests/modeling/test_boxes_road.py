@@ -87,7 +87,9 @@ def test_evaluation_says_what_training_wrote_to_the_last_digit(finished, run):
     rows = table(target)
     assert {row["path"] for row in rows} == set(open_val_paths(finished))
     assert set(rows[0]) == {"path", "true_boxes", *BOXES.columns}
-    assert f"map50 {receipt.score:.2%}" in card(run) and "95 % interval" in card(run) and "| square |" in card(run)
+    assert (
+        f"map50 {100 * receipt.score:.2f} %" in card(run) and "95 % interval" in card(run) and "| square |" in card(run)
+    )
     for name in ("precision_recall", "confusion", "scores", "errors", "predictions"):
         with Image.open(target / f"{name}.png") as picture:
             picture.verify()

@@ -21,7 +21,7 @@ def test_a_run_alone_gives_a_card_that_says_what_is_missing(run, call_main):
     assert (done.returncode, done.stdout) == (0, f"{run}/model_card.md\n")
     text, receipt = (run / "model_card.md").read_text(), read_receipt(run)
     for said in (receipt.data_fingerprint, receipt.weights_sha256["final_model.safetensors"], f"RUN={run}",
-                 "conv\\_small", "random weights", f"{receipt.score:.2%}"):  # fmt: skip
+                 "conv\\_small", "random weights", f"{100 * receipt.score:.2f} %"):  # fmt: skip
         assert said in text
     assert text.count("not stated by the owner") == 5
     assert "make evaluate RUN=" in text and "make drift_reference RUN=" in text

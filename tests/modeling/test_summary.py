@@ -48,7 +48,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def test_accuracy_speed_and_what_decided_them_are_named(tmp_path: Path) -> None:
     said = summary.describe(read_receipt(finished(tmp_path / "run")))
     assert said.startswith(
-        "### digits, resnet18\n\n| | |\n|---|---|\n| accuracy | **91.23%** after epoch 2 (best 95.00%) |"
+        "### digits, resnet18\n\n| | |\n|---|---|\n| accuracy | **91.23 %** after epoch 2 (best 95.00 %) |"
     )
     for words in ("812 images/s", "x86_64 AVX2, cpu, fp32, 2 threads", "abc with changes", "a" * 64, "`data=digits`"):
         assert words in said

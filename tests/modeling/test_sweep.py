@@ -402,7 +402,7 @@ def test_a_table_of_two_settings_shows_means_over_seeds_and_what_failed():
     results.append(ended(4, 0.4, training__learning_rate=1e-2, model__name="a", run__seed=1))
     [picture] = sweep_pictures(read_search(words), results)
     [axes] = picture.figure.axes
-    assert [text.get_text() for text in axes.texts] == ["60.0%", "-", "40.0%", "failed"]
+    assert [text.get_text() for text in axes.texts] == ["60.0 %", "-", "40.0 %", "failed"]
 
 
 def test_means_over_seeds_are_those_of_numpy_and_the_best_comes_first():

@@ -44,7 +44,8 @@ def test_all_finished_runs_are_listed_the_newest_first_with_what_differs(three):
     lines = called("runs.listing", cwd=three).stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["run", "outputs/a/2", "outputs/b", "outputs/a/1"]
     assert lines[1].split()[1:] == [
-        "2026-01-01", "00:10", "93.00%", "90.00%", "4200", "ffffffff", "run.seed=2", "training.learning_rate=0.01"
+        "2026-01-01", "00:10", "93.00", "%", "90.00", "%", "4200", "ffffffff", "run.seed=2",
+        "training.learning_rate=0.01"
     ]  # fmt: skip
     assert lines[3].endswith("run.seed=1 training.learning_rate=null")
     assert "model.name" not in "".join(lines)
