@@ -191,3 +191,13 @@ def test_what_must_write_where_it_cannot_says_so_in_one_sentence(words: list[str
     [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert str(only_read) in line and "Permission denied" in line and "writable" in line
     assert "Traceback" not in done.stderr
+
+
+def test_tables_that_people_open_run_nothing_in_a_spreadsheet() -> None:
+    package = ROOT / "drift_detector_pipeline"
+    writing = {str(path.relative_to(package)): path.read_text() for path in package.rglob("*.py")}
+    undefused = {name for name, text in writing.items() if "csv.writer(" in text and "spreadsheet_row(" not in text}
+    assert undefused == {
+        "processed/packing.py",  # read again, and hashed
+        "modeling/profile/wording.py",  # figures and names of ours
+    }

@@ -17,7 +17,14 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import file_hash, final_name, new_folder, write_atomically, write_json
+from drift_detector_pipeline.files import (
+    file_hash,
+    final_name,
+    new_folder,
+    spreadsheet_row,
+    write_atomically,
+    write_json,
+)
 from drift_detector_pipeline.frames.pieces import by_second
 from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.modeling.answers import answers_of, check_for_task
@@ -111,7 +118,7 @@ def _write(folder: Path, lines: Iterator[dict[str, Any]], stopping: Callable[[],
         cells.writerow(["second", "start", "end", "label", "probability"])
         for line in lines:
             text.write(json.dumps(line, ensure_ascii=False) + "\n")
-            cells.writerow([line[name] for name in ("second", "start", "end", "label", "probability")])
+            cells.writerow(spreadsheet_row([line[name] for name in ("second", "start", "end", "label", "probability")]))
             if stopping():
                 raise Stopped
 

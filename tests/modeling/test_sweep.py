@@ -27,6 +27,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError, PipelineError, ResumeError
+from drift_detector_pipeline.files import sealed
 from drift_detector_pipeline.modeling.sweep.__main__ import sweep
 from drift_detector_pipeline.modeling.sweep.plan import make_plan_folder, open_plan, write_plan
 from drift_detector_pipeline.modeling.sweep.plots import TRIALS_PER_SETTING, sweep_pictures
@@ -39,7 +40,7 @@ from drift_detector_pipeline.modeling.sweep.search import (
     suggest,
     trial_words,
 )
-from drift_detector_pipeline.modeling.sweep.trials import Trial, TrialResult
+from drift_detector_pipeline.modeling.sweep.trials import Trial, TrialResult, read_trial, write_trial
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.runs.receipts import read_receipt
 from drift_detector_pipeline.tasks.headline import ACCURACY
@@ -257,6 +258,52 @@ def test_a_folder_without_a_whole_plan_is_no_sweep(content, tmp_path):
     for word in ("resume", "dir"):
         with pytest.raises(ResumeError, match=r"no sweep\.json|not the plan of a sweep"):
             open_plan([f"sweep.{word}={tmp_path}", *([LEARNING_RATES] if word == "dir" else [])])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("1e-2", "1e-3"),  # a digit that could be
+        lambda text: "[" * 100_000,
+        lambda text: json.dumps(json.loads(text) | {"trials": None}),
+        lambda text: json.dumps(json.loads(text) | {"grid": [["training.epochs", "1"]]}),
+        lambda text: json.dumps(json.loads(text) | {"words": "training.epochs=1,2"}),
+    ],
+)
+def test_a_plan_that_was_changed_is_none(change, tmp_path):
+    write_plan(make_plan_folder(open_plan([LEARNING_RATES, f"sweep.dir={tmp_path}/sweep"])))
+    file = tmp_path / "sweep" / "sweep.json"
+    whole = file.read_text()
+    file.write_text(change(whole))
+    assert file.read_text() != whole
+    with pytest.raises(ResumeError, match=r"sweep\.json: not the plan of a sweep \(.*make sweep"):
+        open_plan([f"sweep.resume={tmp_path}/sweep"])
+
+
+def test_a_plan_and_a_record_of_an_older_version_are_read(tmp_path):
+    written = write_plan(make_plan_folder(open_plan([LEARNING_RATES, f"sweep.dir={tmp_path}/sweep"])))
+    trial = write_trial(written.folder, Trial(0, {"training.learning_rate": "1e-3"}, "started"))
+    for file in (written.folder / "sweep.json", written.folder / "trials" / "0" / "trial.json"):
+        file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "facts_sha256"}))
+    assert open_plan([f"sweep.resume={written.folder}"]) == written
+    assert read_trial(written.folder, 0) == trial
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("1e-3", "1e-4"),
+        lambda text: "[" * 100_000,
+        lambda text: json.dumps(json.loads(text) | {"choice": None}),
+        lambda text: json.dumps(json.loads(text) | {"trial": "0"}),
+    ],
+)
+def test_a_record_that_was_changed_is_none(change, tmp_path):
+    write_trial(tmp_path, Trial(0, {"training.learning_rate": "1e-3"}, "started"))
+    file = tmp_path / "trials" / "0" / "trial.json"
+    file.write_text(change(file.read_text()))
+    with pytest.raises(ResumeError, match=r"trial\.json: not the record of a trial .*rm -r"):
+        read_trial(tmp_path, 0)
 
 
 # what is shown
@@ -657,7 +704,7 @@ def test_more_trials_leave_the_first_ones_as_they_are(undisturbed, tmp_path):
 def test_a_trial_that_finished_just_before_the_kill_is_kept(undisturbed, tmp_path):
     folder = Path(shutil.copytree(undisturbed, tmp_path / "sweep"))
     record = folder / "trials" / "1" / "trial.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"status": "started"}))
+    record.write_text(json.dumps(sealed(json.loads(record.read_text()) | {"status": "started"})))
     done = swept(f"sweep.resume={folder}")
     assert done.returncode == 0, done.stderr
     assert results(folder) == results(undisturbed)

@@ -15,7 +15,7 @@ from drawn_video import COLOURS, by_colour, scene, write_frames
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.frames.read import open_video
 from drift_detector_pipeline.video.boxed import LINES, Detector, Stopped, boxed, words
-from drift_detector_pipeline.video.lines import read_lines
+from drift_detector_pipeline.video.lines import append_lines, read_lines, whole_lines
 
 DETECTOR = Detector(lambda frame: frame, by_colour, 8, list(COLOURS))
 FRAMES = 30
@@ -43,6 +43,15 @@ def box_it(video, folder, detector=DETECTOR, codec="h264", stopping=lambda: Fals
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[" * 50_000, b"null", b"\xff", b'{"frame": 7}'])
+def test_lines_from_a_damaged_one_on_are_asked_again(damage, tmp_path):
+    append_lines(path := tmp_path / LINES, [{"frame": number, "boxes": []} for number in range(6)])
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:3], damage, *lines[4:]]) + b"\n")
+    assert [line["frame"] for line in whole_lines(path, batch=2)] == [0, 1]
+    assert path.read_bytes().splitlines() == lines[:2]
 
 
 def test_each_frame_has_a_line_with_its_boxes(whole):

@@ -5,12 +5,11 @@ the other modules of this folder.
 """
 
 import datetime
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from hydra.core.override_parser.types import Override
 from pydantic import ValidationError
@@ -18,7 +17,8 @@ from pydantic import ValidationError
 from drift_detector_pipeline.conf_files import conf_file
 from drift_detector_pipeline.config import CONF, parse
 from drift_detector_pipeline.errors import ConfigError, ResumeError
-from drift_detector_pipeline.files import make_folder, write_json
+from drift_detector_pipeline.files import SEAL, is_as_sealed, make_folder, sealed, write_json
+from drift_detector_pipeline.json_files import parsed, typed
 from drift_detector_pipeline.modeling.sweep.search import Choice, Search, grid, read_search, search_space
 from drift_detector_pipeline.settings import Sweep
 
@@ -37,6 +37,16 @@ class Plan:
     listed: list[Choice] | None  # the grid; None: Optuna suggests
     started: str  # ISO 8601, UTC
     folder_chosen: bool = True
+
+
+class _Written(NamedTuple):
+    """What sweep.json holds."""
+
+    started: str
+    words: list[str]
+    sampler: Literal["grid", "optuna"]
+    trials: int
+    grid: list[Choice] | None
 
 
 def open_plan(words: Sequence[str]) -> Plan:
@@ -79,7 +89,7 @@ def write_plan(plan: Plan) -> Plan:
     if (plan.folder / PLAN).exists():
         plan = _same(plan, plan.count if plan.listed is None else None)
     try:
-        write_json(plan.folder / PLAN, _facts(plan))
+        write_json(plan.folder / PLAN, sealed(_facts(plan)))
     except BaseException:
         if not plan.folder_chosen:  # it was made for this
             shutil.rmtree(plan.folder, ignore_errors=True)
@@ -140,13 +150,20 @@ def _new(folder: Path, options: Sweep, words: list[str]) -> Plan:
 def _read(folder: Path, trials: int | None) -> Plan:
     """Read a plan; `trials` changes how many suggestions of Optuna's are tried in all."""
     try:
-        written = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        search = read_search(written["words"])
-        plan = Plan(folder, written["sampler"], written["trials"], search, written["grid"], written["started"])
+        values = parsed((folder / PLAN).read_bytes())
+        written = typed(_Written, {name: values[name] for name in values if name != SEAL})
+        if not is_as_sealed(values):
+            raise ValueError("changed since it was written")
+        if written.grid is not None and len(written.grid) != written.trials:
+            raise ValueError(f"{written.trials} trials, and a grid of {len(written.grid)}")
+        search = read_search(written.words)
+        plan = Plan(folder, written.sampler, written.trials, search, written.grid, written.started)
     except FileNotFoundError as error:
         raise ResumeError(f"{folder}: no {PLAN}, so no sweep; choose an empty folder or one of {SWEEPS}/") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ResumeError(f"{folder / PLAN}: not the plan of a sweep ({type(error).__name__}: {error})") from error
+    except (OSError, ValueError, TypeError, ConfigError) as error:
+        raise ResumeError(
+            f"{folder / PLAN}: not the plan of a sweep ({error}); begin another: make sweep, with its words"
+        ) from error
     if trials is None or trials == plan.count:
         return plan
     if plan.listed is not None:

@@ -25,7 +25,8 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError
-from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.files import SEAL, is_as_sealed, sealed, write_json
+from drift_detector_pipeline.json_files import parsed, typed
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.modeling.interruption import Interruption
 from drift_detector_pipeline.modeling.sweep.plan import LOCK, Plan
@@ -77,10 +78,14 @@ def read_trial(sweep_folder: Path, number: int) -> Trial | None:
     """Read a trial's record; None if it was never started. Raises ResumeError if it is damaged."""
     path = trial_folder(sweep_folder, number) / RECORD
     try:
-        return Trial(**json.loads(path.read_text(encoding="utf-8")))
+        values = parsed(path.read_bytes())
+        trial = typed(Trial, {name: values[name] for name in values if name != SEAL})
+        if not is_as_sealed(values):
+            raise ValueError("changed since it was written")
+        return trial
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ResumeError(
             f"{path}: not the record of a trial ({error}); to try it again: rm -r {path.parent}"
         ) from error
@@ -90,7 +95,7 @@ def write_trial(sweep_folder: Path, trial: Trial) -> Trial:
     """Write a trial's record; return it."""
     folder = trial_folder(sweep_folder, trial.trial)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RECORD, trial._asdict())
+    write_json(folder / RECORD, sealed(trial._asdict()))
     return trial
 
 
