@@ -21,12 +21,15 @@ PATHS = (*(key for key in valid_keys() if key.endswith(("path", "dir", "resume",
 _PEERS = {
     "lr base_lr max_lr lr0": "training.learning_rate",
     "wd decay": "training.weight_decay",
-    "epochs epoch num_epochs n_epochs max_epochs num_train_epochs nb_epochs": "training.epochs",
-    "steps num_steps total_steps": "training.max_steps",
-    "bs batch train_batch_size per_device_train_batch_size": "training.batch_size",
+    "epochs epoch num_epochs num_epoch n_epochs n_epoch nb_epochs": "training.epochs",
+    "max_epochs total_epochs num_train_epochs": "training.epochs",
+    "steps num_steps total_steps max_iter max_iters iterations": "training.max_steps",
+    "bs batch train_batch_size per_device_train_batch_size samples_per_gpu ims_per_batch": "training.batch_size",
+    "mini_batch_size micro_batch_size global_batch_size": "training.batch_size",
     "grad_accum accumulate_grad_batches gradient_accumulation_steps": "training.accumulate_steps",
     "opt optim": "training.optimizer",
     "momentum": "training.optimizer_options.momentum",
+    "nesterov": "training.optimizer_options.nesterov",
     "betas": "training.optimizer_options.betas",
     "sched lr_scheduler lr_scheduler_type": "training.scheduler",
     "warmup warmup_ratio": "training.warmup_fraction",
@@ -35,34 +38,40 @@ _PEERS = {
     "ema model_ema_decay": "training.ema_decay",
     "patience early_stopping": "training.early_stopping_patience",
     "profile profiler": "training.profiler.enabled",
-    "workers num_workers n_workers loader_workers dataloader_num_workers": "data.dataloader_workers",
-    "imgsz image_size input_size size resolution": "data.img_size",
+    "workers num_workers n_workers nworkers loader_workers": "data.dataloader_workers",
+    "workers_per_gpu dataloader_num_workers": "data.dataloader_workers",
+    "imgsz image_size input_size size resize resolution": "data.img_size",
     "num_frames n_frames num_segments clip_len frames_per_clip": "data.k_frames",
     "clip_duration clip_length": "data.clip_seconds",
     "dataset": "data",
     "path data_dir data_path data_root root dataset_path train_dir": "data.raw_path",
+    "image_dir img_dir images_dir input_dir dataset_dir": "data.raw_path",
     "url": "data.source_url",
-    "val_split val_ratio val_size validation_split": "data.val_fraction",
+    "val_split val_ratio val_size validation_split validation_fraction valid_pct test_size": "data.val_fraction",
     "mixup": "data.augmentation.mix=mixup",
     "cutmix": "data.augmentation.mix=cutmix",
-    "hflip horizontal_flip": "data.augmentation.flip",
+    "hflip fliplr horizontal_flip random_flip": "data.augmentation.flip",
+    "vflip flipud vertical_flip": "data.augmentation.flip_down",
     "randaugment": "data.augmentation.rand_augment.operations",
     "mosaic": "data.augmentation.mosaic",
     "scale": "data.augmentation.scale_jitter",
     "subset max_images max_samples": "data.limit",
     "arch architecture backbone network net model_name": "model.name",
-    "weights checkpoint ckpt": "model.pretrained_path",
+    "weights checkpoint ckpt load_from": "model.pretrained_path",
     "classes nc n_classes": "model.num_classes",
-    "freeze freeze_layers": "model.frozen_stages",
+    "freeze frozen freeze_layers": "model.frozen_stages",
     "random_seed random_state manual_seed": "run.seed",
     "accelerator": "run.device",
-    "gpu gpus cuda use_cuda": "run.device=cuda",
-    "amp fp16 bf16 half mixed_precision": "run.precision=bf16",
+    "gpu gpus cuda use_cuda use_gpu devices num_gpus n_gpu ngpus": "run.device=cuda",
+    "cpu use_cpu no_cuda": "run.device=cpu",
+    "mps use_mps": "run.device=mps",
+    "amp use_amp fp16 float16 bf16 half mixed_precision": "run.precision=bf16",
     "dtype": "run.precision",
     "num_threads n_threads": "run.threads",
     "resume_from resume_from_checkpoint ckpt_path": "run.resume",
-    "save_every save_steps save_freq": "run.checkpoint_every",
-    "out output output_dir out_dir save_dir run_dir log_dir logdir": "hydra.run.dir",
+    "save_every save_steps save_freq save_period save_interval": "run.checkpoint_every",
+    "out output output_dir out_dir save_dir run_dir work_dir": "hydra.run.dir",
+    "default_root_dir log_dir logdir logging_dir": "hydra.run.dir",
     "conf conf_thres conf_threshold score_threshold score_thr threshold": "predict.threshold",
     "tile tile_size slice slice_size slice_height slice_width": "predict.tile_px",
     "use_wandb": "wandb.enabled",
@@ -70,13 +79,23 @@ _PEERS = {
     "wandb_entity": "wandb.entity",
     "wandb_mode": "wandb.mode",
     "wandb_name run_name": "wandb.run_name",
-    "wandb_tags": "wandb.tags",
+    "wandb_tags tag": "wandb.tags",
     "use_mlflow": "mlflow.enabled",
     "mlflow_tracking_uri tracking_uri": "mlflow.tracking_uri",
     "mlflow_experiment experiment_name": "mlflow.project",
     "log_freq log_interval log_every log_every_n_steps logging_steps": "wandb.log_freq",
     "fpr false_alarm_rate significance": "drift.alpha",
 }
+# What these words say when they are switched off, as amp=false.
+_OFF = {
+    "run.device=cuda": "run.device=cpu",
+    "run.device=cpu": "run.device=auto",
+    "run.device=mps": "run.device=auto",
+    "run.precision=bf16": "run.precision=fp32",
+    "data.augmentation.mix=mixup": "data.augmentation.mix=null",
+    "data.augmentation.mix=cutmix": "data.augmentation.mix=null",
+}
+_UNLIKE = {"shear", "fraction", "source", "warmup_lr"}  # others' words that look like ours and say something else
 _VALUES = {
     "run.device": {
         **dict.fromkeys(("gpu", "nvidia", "0", "true"), "cuda"),
@@ -90,6 +109,10 @@ _VALUES = {
         **{"cosine": "CosineAnnealingLR", "cosine_annealing": "CosineAnnealingLR", "step": "StepLR"},
         **{"onecycle": "OneCycleLR", "one_cycle": "OneCycleLR", "constant": "none", "null": "none"},
     },
+    "training.optimizer": dict.fromkeys(("adamw_torch", "adamw_torch_fused", "adamw_hf"), "adamw"),
+    "training.early_stopping_patience": {"true": "5", "false": "null"},
+    "training.ema_decay": {"true": "0.999", "false": "null"},
+    "run.resume": {"true": "auto", "false": "null"},
     "wandb.mode": {**dict.fromkeys(("false", "off", "none", "null"), "disabled"), "true": "online", "on": "online"},
     "data.balance": {"true": "sampling", "oversampling": "sampling", "weighted": "weights", "false": "none"},
 }
@@ -136,7 +159,9 @@ def meant(word: str, files: Sequence[str] = ()) -> list[str]:
     if not sign or is_setting(key) or key.startswith("hydra.") or (ours := key_meant(key)) is None:
         return []
     if "=" in ours:
-        return [ours]
+        return [_OFF[ours] if _is_off(ours, value) else ours]
+    if ours == "model.pretrained" and re.search(r"[/\\.]", value):
+        return [f"model.pretrained_path={value}"]
     if ours == "data":
         return _section_meant("data", value, ()) or [f"data={value}"]
     return [f"{ours}={value_meant(ours, value) or value}"]
@@ -144,9 +169,11 @@ def meant(word: str, files: Sequence[str] = ()) -> list[str]:
 
 def key_meant(key: str) -> str | None:
     """The setting that `key` means, with its section; None if nothing or several are as near."""
-    name = key.rpartition(".")[2].lower().replace("-", "_")
+    name = re.sub("(?<=[a-z])(?=[A-Z])", "_", key.rpartition(".")[2]).lower().replace("-", "_")
     if name in _OURS:
         return _OURS[name]
+    if name in _UNLIKE:
+        return None
     keys = list(valid_keys())
     if len(same := [one for one in keys if one.endswith(f".{name}")]) == 1:
         return same[0]
@@ -164,6 +191,10 @@ def value_meant(key: str, value: object, choices: Sequence[str] = ()) -> str | N
         return found
     if key == "run.device" and word.isdigit():
         return f"cuda:{word}"
+    if key == "wandb.tags" and not word.startswith("["):
+        return f"[{value}]"
+    if key.startswith("data.augmentation.flip") and re.fullmatch(r"[\d.]+", word):  # a probability
+        return str(word.strip("0.") != "").lower()
     lower = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(word, lower, n=1, cutoff=_ALIKE)
     return lower[close[0]] if close else None
@@ -212,11 +243,25 @@ def _slip_of(value: str, files: Sequence[str]) -> str | None:
     """
     word = value.lower()
     near = [name for name in files if word and (name.startswith(word) or sorted(name) == sorted(word))]
+    near += [name for name in files if _is_a_letter_off(word, name)]
     for name in near[:1] or difflib.get_close_matches(word, files, n=1, cutoff=_ALIKE):
         longer = re.match(rf"{re.escape(name)}[_.]" if name.isalpha() else re.escape(name), word)
         if near or (not longer and re.findall(r"\d+", name) == re.findall(r"\d+", word)):
             return name
     return None
+
+
+def _is_a_letter_off(word: str, name: str) -> bool:
+    """Whether one letter of a word of at least four is another one."""
+    other = [pair for pair in zip(word, name, strict=False) if pair[0] != pair[1]]
+    return len(word) == len(name) > 3 and len(other) == 1 and "".join(other[0]).isalpha()
+
+
+def _is_off(ours: str, value: str) -> bool:
+    """Whether a switch of others is off; of devices 0 may also be a number, the first one's."""
+    return value.lower() in ("false", "off", "no", "none", "null") or (
+        not ours.startswith("run.device") and re.fullmatch(r"0*\.?0+", value) is not None
+    )
 
 
 def _section_meant(section: str, value: str, files: Sequence[str]) -> list[str]:

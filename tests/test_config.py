@@ -74,6 +74,30 @@ def test_a_key_in_no_section_that_may_mean_several_names_the_nearest_of_all(wron
         ("seed=3", "run.seed=3"),
         ("optimizer=adam", "training.optimizer=adam"),
         ("amp=true", "run.precision=bf16"),
+        ("amp=false", "run.precision=fp32"),
+        ("fp16=0", "run.precision=fp32"),
+        ("use_gpu=false", "run.device=cpu"),
+        ("no_cuda=true", "run.device=cpu"),
+        ("trainer.devices=1", "run.device=cuda"),
+        ("mixup=0.2", "data.augmentation.mix=mixup"),
+        ("mixup=0.0", "data.augmentation.mix=null"),
+        ("fliplr=0.5", "data.augmentation.flip=true"),
+        ("hflip=0", "data.augmentation.flip=false"),
+        ("flipud=0.5", "data.augmentation.flip_down=true"),
+        ("resume=true", "run.resume=auto"),
+        ("early_stopping=true", "training.early_stopping_patience=5"),
+        ("ema=true", "training.ema_decay=0.999"),
+        ("optim=adamw_torch", "training.optimizer=adamw"),
+        ("pretrained=best.pt", "model.pretrained_path=best.pt"),
+        ("numWorkers=3", "data.dataloader_workers=3"),
+        ("batchSize=3", "training.batch_size=3"),
+        ("n_epoch=3", "training.epochs=3"),
+        ("SOLVER.IMS_PER_BATCH=2", "training.batch_size=2"),
+        ("data.workers_per_gpu=2", "data.dataloader_workers=2"),
+        ("test_size=0.2", "data.val_fraction=0.2"),
+        ("default_root_dir=x", "hydra.run.dir=x"),
+        ("save_period=5", "run.checkpoint_every=5"),
+        ("lifecycle=heel", "lifecycle=heal"),
         ("wandb=false", "wandb.enabled=false"),
         ("wandb=offline", "wandb.mode=offline"),
         ("dataset=cifar10", "data=cifar10"),
@@ -98,6 +122,11 @@ def test_what_other_tools_call_a_setting_is_answered_with_ours_as_it_is_typed(
         monkeypatch.delenv(name, raising=False)
     assert refusal(typed).endswith(f"? Type {right}")
     config.load([re.sub(r"name=.*", "name=mlp", word) for word in right.split()])  # and that is read
+
+
+@pytest.mark.parametrize("word", ["shear=0.1", "source=photos", "warmup_lr=1e-6", "fraction=0.5"])
+def test_others_words_that_only_look_like_ours_are_no_slips_of_them(word: str) -> None:
+    assert "did you mean" not in refusal(word)
 
 
 def test_a_path_that_a_shell_split_at_its_spaces_is_answered_with_its_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
