@@ -160,7 +160,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Budget())
 
 
-LONGEST = ("test_verify.py", "test_year.py", "test_drift_commands.py", "test_detector.py")  # minutes each
+LONGEST = ("test_verify.py", "test_year.py", "test_drift_commands.py", "test_detector.py",
+           "test_docker_runs.py", "test_docker_remotes.py", "test_docker_image.py")  # minutes each  # fmt: skip
 
 
 @pytest.hookimpl(trylast=True)

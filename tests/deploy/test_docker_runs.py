@@ -135,8 +135,8 @@ def test_a_run_stopped_on_the_host_continues_in_a_container_to_the_same_bits(tre
     assert receipt(folder)["weights_sha256"] == receipt(on_host["photographs"])["weights_sha256"]
 
 
-def test_the_exit_status_is_the_trainings_and_a_second_container_continues(tree, on_host):
-    """Without make in between, which makes 2 of any failure."""
+def test_the_exit_status_is_the_trainings(tree):
+    """Without make in between, which makes 2 of any failure; how such a run goes on is in the two tests above."""
     folder, words = tree / "outputs" / "twice", RUNS["photographs"].split()
     command = [
         DOCKER,
@@ -154,8 +154,6 @@ def test_the_exit_status_is_the_trainings_and_a_second_container_continues(tree,
         wait_for(lambda: (folder / "metrics.jsonl").exists() or running.poll() is not None, "an epoch")
         docker("stop", f"{SESSION}-status")
         assert running.wait(60) == 143
-    succeeded(make(tree, "docker_train", args=f"{RUNS['photographs']} run.resume=auto"))
-    assert receipt(folder)["weights_sha256"] == receipt(on_host["photographs"])["weights_sha256"]
 
 
 def mounts(tree):

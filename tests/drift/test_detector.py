@@ -234,7 +234,7 @@ class Callable:
 
 def test_a_function_will_do_and_names_its_own_identity(example, tmp_path):
     images, labels = example["images"], example["labels"]
-    detector = DriftDetector.build(Callable(), images[:200], labels[:200], images[200:400])
+    detector = DriftDetector.build(Callable(), images[:200], labels[:200], images[200:400], twins=40)
     detector.save(tmp_path)
     verdict = DriftDetector.load(tmp_path, Callable()).check(255 - images[400:440])
     assert verdict.level in ("notice", "alert")

@@ -177,8 +177,9 @@ def digits(tmp_path_factory):
     """A folder with a run on digits and its artefact; the settings of its data."""
     folder = tmp_path_factory.mktemp("digits")
     words = [
-        "data=digits", "data.processed_path=digits", "model.name=conv_small", "model.options.channels=[16, 32]",
-        "training.epochs=6", "training.learning_rate=0.01", "run.device=cpu", "run.precision=fp32", "run.threads=1",
+        "data=digits", "data.processed_path=digits", "data.stored_side_px=16", "data.img_size=16",
+        "model.name=conv_small", "model.options.channels=[16, 32]", "training.epochs=6",
+        "training.learning_rate=0.01", "run.device=cpu", "run.precision=fp32", "run.threads=1",
         "data.dataloader_workers=0", "hydra.run.dir=run",
     ]  # fmt: skip
     with contextlib.chdir(folder):
@@ -206,10 +207,10 @@ def test_digits_in_fog_are_healed_and_the_healed_model_is_at_home_there(digits, 
     folder, own_data = digits
     data = open_processed(own_data)
     roles = roles_of(data)
-    usual = crops_of(data, roles.pool, 32)
+    usual = crops_of(data, roles.pool, 16)
     ref, pool = (
         changed_at_random(crops, [("fog", 3)], places, 7)
-        for crops, places in ((crops_of(data, roles.ref, 32), roles.ref), (usual, roles.pool))
+        for crops, places in ((crops_of(data, roles.ref, 16), roles.ref), (usual, roles.pool))
     )
     files = [tmp_path / f"{number}.png" for number in range(len(ref) + 100)]
     for path, image in zip(files, [*ref, *usual[:100]], strict=True):
@@ -238,7 +239,7 @@ def test_digits_in_fog_are_healed_and_the_healed_model_is_at_home_there(digits, 
 def test_what_nobody_knows_and_no_inverse_explains_is_left_to_people(digits, tmp_path):
     folder, own_data = digits
     data = open_processed(own_data)
-    crops = crops_of(data, roles_of(data).pool[:80], 32)
+    crops = crops_of(data, roles_of(data).pool[:80], 16)
     files = blurred(crops, tmp_path)
     for cause, why in (("unknown", "what has happened is not known"), ("unseen content", "something else is shown")):
         with pytest.raises(ConfigError, match=f"not healed, {why}"):
@@ -250,7 +251,7 @@ def test_digits_that_arrive_turned_are_turned_back_and_cost_nothing(digits, tmp_
     folder, own_data = digits
     data = open_processed(own_data)
     roles = roles_of(data)
-    usual, labels = crops_of(data, roles.pool, 32), data.images.labels[roles.pool]
+    usual, labels = crops_of(data, roles.pool, 16), data.images.labels[roles.pool]
     turned = change(usual, "turned_90", 1, keys=range(len(usual)))
     files = [tmp_path / f"{number}.png" for number in range(100)]
     for path, image in zip(files, turned, strict=False):

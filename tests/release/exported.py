@@ -39,7 +39,14 @@ def some_images(count, side_px, seed=0):
 def exported(folder: Path, module, side_px, runtime="onnxruntime", precision="fp32", *, second=True):
     """Write both files and open them."""
     export_model(module, SCALE, side_px, folder / "model.onnx")
-    looks = second and export_second_look(module, SCALE, side_px, folder / "second_look.onnx")
-    look = open_session(folder / "second_look.onnx", "onnxruntime", "fp32") if looks else None
+    if second:
+        export_second_look(module, SCALE, side_px, folder / "second_look.onnx")
+    return opened(folder, side_px, runtime, precision)
+
+
+def opened(folder: Path, side_px, runtime="onnxruntime", precision="fp32"):
+    """Open the files that were written there."""
+    second = folder / "second_look.onnx"
+    look = open_session(second, "onnxruntime", "fp32") if second.exists() else None
     session = open_session(folder / "model.onnx", runtime, precision)
     return Executable(session, "small", side_px, look and (lambda: look))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, ci_environment
-from exported import CONV, MLP, RESNET, SCALE, VIT, exported, network, some_images
+from exported import CONV, MLP, RESNET, SCALE, VIT, exported, network, opened, some_images
 from torch import nn
 
 from drift_detector_pipeline.drift.scores.adapted import normalizers
@@ -27,11 +27,17 @@ NETS = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def written(made_once):
+    """`written(kind)`: the folder with the files of that network, written once for all tests."""
+    return lambda kind: made_once(f"graph_{kind[0]}", lambda root: exported(root, network(*kind), kind[1]))
+
+
 @pytest.mark.parametrize("kind", NETS, ids=lambda kind: kind[0])
-def test_it_says_what_the_network_says(kind, tmp_path):
+def test_it_says_what_the_network_says(kind, written):
     module, side = network(*kind), kind[1]
     images = some_images(21, side)  # another number than the exporter saw
-    said, expected = exported(tmp_path, module, side, second=False).say(images), through(module, *SCALE)(images)
+    said, expected = opened(written(kind), side).say(images), through(module, *SCALE)(images)
     assert np.abs(said.probabilities - expected.logits.softmax(1).numpy()).max() < 1e-5
     assert np.abs(said.logits - expected.logits.numpy()).max() < 1e-4
     assert np.abs(said.features - expected.features.numpy()).max() < 1e-4
@@ -42,8 +48,8 @@ def test_it_says_what_the_network_says(kind, tmp_path):
         assert np.abs(said.early - expected.early.numpy()).max() < 1e-4
 
 
-def test_networks_without_early_maps_leave_that_output_out(tmp_path):
-    assert exported(tmp_path, network(*VIT), 32, second=False)(some_images(1, 32)).early is None
+def test_networks_without_early_maps_leave_that_output_out(written):
+    assert opened(written(VIT), 32)(some_images(1, 32)).early is None
 
 
 def answered_in_float64(module, inputs, adapted):
@@ -66,9 +72,9 @@ def answered_in_float64(module, inputs, adapted):
 
 @pytest.mark.parametrize("kind", [CONV, *NETS[3:5]], ids=lambda kind: kind[0])
 @pytest.mark.slow
-def test_the_second_look_is_the_one_the_network_takes(kind, tmp_path):
+def test_the_second_look_is_the_one_the_network_takes(kind, written):
     module, side = network(*kind), kind[1]
-    executable, way = exported(tmp_path, module, side), through(module, *SCALE)
+    executable, way = opened(written(kind), side), through(module, *SCALE)
     window = (some_images(40, side) // 3).astype(np.uint8)  # dark: a copy has something to adapt to
     adapted, expected = executable.adapted(window[:27]), way.adapted(window[:27])
     exact = answered_in_float64(module, way.inputs(window), 27)
@@ -83,10 +89,9 @@ def test_a_network_without_batch_norm_has_no_second_look(tmp_path):
     assert not (tmp_path / "second_look.onnx").exists()
 
 
-def test_where_bits_depend_on_the_batch_every_batch_is_filled_up(tmp_path):
-    exported(tmp_path, network(*CONV), 16, second=False)
+def test_where_bits_depend_on_the_batch_every_batch_is_filled_up(written):
     sizes = list[int]()
-    session = open_session(tmp_path / "model.onnx", "onnxruntime", "fp32")
+    session = open_session(written(CONV) / "model.onnx", "onnxruntime", "fp32")
 
     def counted(inputs):
         sizes.append(len(inputs["images"]))
