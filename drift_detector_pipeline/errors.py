@@ -69,6 +69,11 @@ class ContainerError(PipelineError):
     """A container image that is larger than agreed, or whose history cannot be read."""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def visible(text: str, *, names_only: bool = False) -> str:
     """`text` for a console: what a file's name must not do there is shown as an escape, such as x1b after a backslash.
 

@@ -10,12 +10,14 @@ from typing import BinaryIO
 _FOREIGN = {  # as it is often found under the name of something else
     b"version https://git-lfs.github.com": "it is a Git LFS pointer, fetch the file with git lfs pull",
     b"outs:": "it is a DVC pointer, fetch the file with make dvc_pull",
-    b"7z\xbc\xaf": "it is a 7z archive",
-    b"Rar!": "it is a RAR archive",
-    b"\x28\xb5\x2f\xfd": "it is compressed with zstd",
     b"<": "it is a web page or XML, perhaps a page for signing in or of an error",
     b"{": "it is JSON, perhaps an error of the server",
     b"": "it is empty",
+}
+_PACKED = {  # what begins so is nothing else, zeros behind it or not
+    b"7z\xbc\xaf\x27\x1c": "it is a 7z archive",
+    b"Rar!\x1a\x07": "it is a RAR archive",
+    b"\x28\xb5\x2f\xfd": "it is compressed with zstd",
 }
 _MOST_BYTES = 512
 _EBML = b"\x1a\x45\xdf\xa3"  # begins WebM and MKV
@@ -33,6 +35,8 @@ def first_bytes(source: Path | BinaryIO) -> bytes:
 
 def what_else(start: bytes) -> str | None:
     """What a file is that cannot be read as what it should be; None: nothing known."""
+    if packed := next((said for magic, said in _PACKED.items() if start.startswith(magic)), None):
+        return packed
     text = start[:_MOST_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
     if b"\0\0\0\0" in start[:_MOST_BYTES]:
         return None  # a tar begins with a name, whatever it is, and zeros

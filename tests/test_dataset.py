@@ -26,6 +26,7 @@ from conftest import (
     run_module,
     write_image,
 )
+from PIL import Image
 
 from drift_detector_pipeline import config
 from drift_detector_pipeline.dataset import process
@@ -186,6 +187,31 @@ def test_a_class_without_a_whole_image_is_named(image_folder: Path, tmp_path: Pa
     assert "no files in the class folders bird" in said
     assert "classes without a whole image to train on: phone" in said
     assert "links that lead nowhere or back: README.md, cat/gone.png" in said
+
+
+def test_classes_that_are_spelt_alike_or_have_nothing_to_validate_on_are_named(
+    tmp_path: Path, data_of: DataOf, caplog
+) -> None:
+    make_folder(tmp_path / "source" / "train", 3, ("Hot Dog", "hot_dog", "C", "C++", "tea"))
+    make_folder(tmp_path / "source" / "val", 1, ("Hot Dog", "hot_dog", "C", "C++"))
+    said = reasons(caplog, data_of(tmp_path / "source"))
+    assert "classes whose names differ in case or blanks only: Hot Dog, hot_dog; are they" in said
+    assert "no image to validate on of tea: a class needs two whole images, or one in the part named val" in said
+
+
+def test_two_files_of_one_size_and_time_that_change_places_are_noticed(tmp_path: Path, data_of: DataOf, caplog) -> None:
+    """As a tar unpacks them: all with the time that the archive says."""
+    source = make_folder(tmp_path / "source", 3, ("a", "b"))
+    paths = [source / name / "1.bmp" for name in "ab"]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (8, 8), (90 * number, 0, 0)).save(path)
+        os.utime(path, (1, 1))
+    data = data_of(source)
+    process(data)
+    paths[0].rename(tmp_path / "aside")
+    paths[1].rename(paths[0])
+    (tmp_path / "aside").rename(paths[1])
+    assert "has changed" in reasons(caplog, data)
 
 
 def test_an_archive_without_classes_is_named_itself(tmp_path: Path, data_of: DataOf) -> None:

@@ -9,6 +9,8 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.first_bytes import in_brackets, is_video
+from drift_detector_pipeline.images.png_remarks import without_remarks
 
 # What is tried on a file, whatever its name ends with; Pillow knows more, and starts Ghostscript for one of them.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
@@ -24,6 +27,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM
 LARGEST_ASPECT = 16  # longer side over shorter side; beyond that it is a strip, not a picture of something
 MOST_PIXELS = 120_000_000  # above the largest cameras' 108 million, below where a small file takes a gigabyte
 FEWEST_LEVELS = 16  # of 256: an image of 16-bit values that reaches fewer is a measurement on another scale
+FEWEST_BRIGHT = 0.001  # of all values: fewer that reach more are dead pixels of a sensor
 
 _HUNGRY = ("WEBP", "AVIF", "JPEG2000")  # whose decoders hold frames of their own beside the image
 
@@ -33,8 +37,6 @@ _BEGINNINGS = (
     (rb"II[*+]\x00|MM\x00[*+]", ".tif"), (rb"RIFF....WEBP", ".webp"), (rb"....ftypavi[fs]", ".avif"),
     (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", ".jp2"), (rb"P[1-7fF]", ".ppm"),
 )  # fmt: skip
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_REMARKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # what is said beside the pixels; turning stands in eXIf
 
 # What Pillow's decoders raise on damaged or foreign bytes (seen by fuzzing its formats with cut and flipped files).
 _DECODER_ERRORS = (
@@ -45,6 +47,7 @@ _DECODER_ERRORS = (
 
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 _ORIENTATION = 0x0112  # EXIF's tag: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides swapped
+_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # TIFF's tags: 0 of the one is white at zero, 2 of the other with a sign
 Side = Literal["shorter", "longer"]  # of an image, brought to its stored length: the longer one where boxes are sought
 
 
@@ -74,23 +77,17 @@ def decode(content: bytes, stored_side_px: int, side: Side = "shorter") -> Pixel
     256: one scale for all files, whatever values a file reaches.
 
     Raises DataError with the reason if the bytes are no complete image, if their header promises more than
-    `MOST_PIXELS`, or if the values have no scale that is known: 32-bit integers, floats, 16 bits that would be black.
+    `MOST_PIXELS` (half as many where decoding holds twice the memory), or if the values have no scale that is known:
+    integers of 32 bits or with sign, floats, 16 bits that would be black.
     """
     return decode_picture(content, stored_side_px, side).pixels
 
 
 def decode_picture(content: bytes, stored_side_px: int, side: Side = "shorter") -> Picture:
     """As `decode`, with the size in the file and how EXIF turned it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # large or oddly tagged, yet decodable
-            with _opened(content) as image:
-                size, orientation = image.info["in_file"]
-                return Picture(fit(_rgb(image), stored_side_px, side), size, orientation)
-    except UnidentifiedImageError as error:  # its own message holds a memory address
-        raise _foreign(content) from error
-    except _DECODER_ERRORS as error:
-        raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
+    with _explained(content), _opened(content) as image:
+        size, orientation = image.info["in_file"]
+        return Picture(fit(_rgb(image), stored_side_px, side), size, orientation)
 
 
 def decode_stored(content: bytes, sides: tuple[int, int], at_least: tuple[int, int] | None = None) -> Pixels:
@@ -126,47 +123,32 @@ def read_header(content: bytes) -> Header | None:
 
     Raises DataError if the header is damaged.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(_without_remarks(content)), formats=FORMATS) as image:
-                copies = 4 if image.format in _HUNGRY or image.mode.startswith("I") else 2
-                return Header(*image.size, copies)
-    except UnidentifiedImageError:
-        return None
-    except _DECODER_ERRORS as error:
-        raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
+    with _explained(content):
+        try:
+            with Image.open(io.BytesIO(without_remarks(content)), formats=FORMATS) as image:
+                return Header(*image.size, _copies(image))
+        except UnidentifiedImageError:
+            return None
 
 
 def read_lie(content: bytes) -> tuple[tuple[int, int], int]:
     """Width and height in px as in the file, and EXIF's orientation, 1 to 8, without decoding the pixels.
 
-    Raises DataError if the bytes are no image.
+    Raises DataError if the bytes are no image, or one that `decode` would refuse by its header.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(_without_remarks(content)), formats=FORMATS) as image:
-                return _size_in_file(image), _orientation(image)
-    except UnidentifiedImageError as error:
-        raise _foreign(content) from error
-    except _DECODER_ERRORS as error:
-        raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
+    with _explained(content), Image.open(io.BytesIO(without_remarks(content)), formats=FORMATS) as image:
+        _refuse_size(image)  # Pillow looks for EXIF behind a PNG's pixels, too, and reads them on the way
+        return _size_in_file(image), _orientation(image)
 
 
 def upright_png(content: bytes) -> bytes:
     """The same pixels, turned as EXIF says, as a PNG that turns nothing. Raises DataError as `decode` does."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with _opened(content) as image:
-                ImageOps.exif_transpose(image, in_place=True)
-                plain = image if image.mode in ("L", "RGB", "RGBA", "P", "I;16") else image.convert("RGB")
-                written = io.BytesIO()
-                plain.save(written, "PNG", exif=b"")
-                return written.getvalue()
-    except _DECODER_ERRORS as error:
-        raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
+    with _explained(content), _opened(content) as image:
+        _turn_upright(image)
+        plain = image if image.mode in ("L", "RGB", "RGBA", "P", "I;16") else image.convert("RGB")
+        written = io.BytesIO()
+        plain.save(written, "PNG", exif=b"")
+        return written.getvalue()
 
 
 def ending_of(content: bytes) -> str:
@@ -174,7 +156,26 @@ def ending_of(content: bytes) -> str:
     return next((ending for start, ending in _BEGINNINGS if re.match(start, content, re.DOTALL)), ".image")
 
 
+@contextmanager
+def _explained(content: bytes) -> Iterator[None]:
+    """Turn what Pillow raises on these bytes into a DataError, and be silent on what it only warns of."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # large or oddly tagged, yet decodable
+            yield
+    except UnidentifiedImageError as error:  # its own message holds a memory address
+        raise _foreign(content) from error
+    except _DECODER_ERRORS as error:
+        raise DataError(f"no complete image ({type(error).__name__}: {error})") from error
+
+
+def _copies(image: Image.Image) -> int:
+    return 4 if image.format in _HUNGRY or image.mode.startswith("I") else 2
+
+
 def _foreign(content: bytes) -> DataError:
+    if (ending := ending_of(content)) != ".image":
+        return DataError(f"begins like a {ending} file, but is damaged or of a kind that is not read; save it as PNG")
     instead = " (it is a video: VIDEO=PATH)" if is_video(content) else in_brackets(content)
     return DataError(f"none of the formats {', '.join(FORMATS)}{instead}")
 
@@ -185,8 +186,7 @@ def fit(image: Image.Image, stored_side_px: int, side: Side = "shorter") -> Pixe
     longer: so that its longer side is no longer than that; a smaller image stays as it is.
     """
     width, height = image.size
-    if max(width, height) > LARGEST_ASPECT * min(width, height):
-        raise DataError(f"{width} x {height} px is longer than {LARGEST_ASPECT}:1")
+    _refuse_strip(width, height)
     if side == "shorter":
         scale = stored_side_px / min(width, height)
         size = (max(stored_side_px, round(width * scale)), max(stored_side_px, round(height * scale)))
@@ -196,12 +196,29 @@ def fit(image: Image.Image, stored_side_px: int, side: Side = "shorter") -> Pixe
     return np.array(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
 
 
+def _refuse_strip(width: int, height: int) -> None:
+    if max(width, height) > LARGEST_ASPECT * min(width, height):
+        raise DataError(f"{width} x {height} px is longer than {LARGEST_ASPECT}:1")
+
+
+def _refuse_size(image: Image.Image) -> None:
+    """Raise DataError for an image whose header promises more than can be used of it."""
+    width, height = image.size
+    most = MOST_PIXELS * 2 // _copies(image)
+    if width * height > most:
+        raise DataError(f"{width} x {height} px are more than {most:,} pixels; make it smaller")
+    _refuse_strip(width, height)
+
+
 def _opened(content: bytes) -> Image.Image:
-    """The image with its pixels, if it has few enough of them. Pillow refuses a PNG with much text: read without it."""
+    """The image with its pixels, if it has few enough of them.
+
+    Pillow refuses a PNG with much text, or whose text is damaged: it is read without.
+    """
     try:
         return _loaded(content)
-    except ValueError:
-        shorter = _without_remarks(content)
+    except _DECODER_ERRORS:
+        shorter = without_remarks(content)
         if shorter == content:
             raise
         return _loaded(shorter)
@@ -209,12 +226,12 @@ def _opened(content: bytes) -> Image.Image:
 
 def _loaded(content: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=FORMATS)
-    width, height = image.size
-    if width * height > MOST_PIXELS:
-        raise DataError(f"{width} x {height} px are more than {MOST_PIXELS:,} pixels; make it smaller")
-    image.info["in_file"] = _size_in_file(image), _orientation(image)  # reading the pixels may change both
-    image.info["sixteen_bits"] = ";16" in str(image.tile[:1])  # known until the pixels are read
+    _refuse_size(image)
+    size, sixteen_bits = _size_in_file(image), ";16" in str(image.tile[:1])  # known until the pixels are read
+    turned = _orientation(image) if image.format == "TIFF" else None  # whose pixels are read upright
     image.load()
+    image.info["in_file"] = size, turned or _orientation(image)
+    image.info["sixteen_bits"] = sixteen_bits
     return image
 
 
@@ -224,43 +241,48 @@ def _size_in_file(image: Image.Image) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> int:
-    found = image.getexif().get(_ORIENTATION, 1)
+    """How EXIF says the image is turned; 1 as well where its EXIF is damaged, as every viewer takes it."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, struct.error):
+        return 1
     return found if found in range(1, 9) else 1
 
 
-def _without_remarks(content: bytes) -> bytes:
-    """A PNG without text and colour profile, all other chunks as they were; other bytes unchanged."""
-    if not content.startswith(_PNG_SIGNATURE):
-        return content
-    kept, place = [_PNG_SIGNATURE], len(_PNG_SIGNATURE)
-    while place + 8 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, place)
-        if kind not in _PNG_REMARKS:
-            kept.append(content[place : place + length + 12])  # with length, kind and checksum
-        place += length + 12
-    return b"".join(kept)
+def _turn_upright(image: Image.Image) -> None:
+    if _orientation(image) > 1:
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Upright RGB. Raises DataError if the values have no known scale."""
-    sixteen_bits = image.info["sixteen_bits"]
-    ImageOps.exif_transpose(image, in_place=True)
+    sixteen_bits, negative = image.info["sixteen_bits"], _tiff_tag(image, _PHOTOMETRIC) == 0
+    signed = _tiff_tag(image, _SAMPLE_FORMAT) == 2 or (image.mode == "I" and image.format == "TIFF")
+    _turn_upright(image)
     if image.mode == "F":
         raise DataError("floating point pixels have no known range; save it with 8 or 16 bits")
-    if image.mode == "I" and image.format == "TIFF":  # elsewhere Pillow puts 16 bits into this mode
+    if signed:  # elsewhere Pillow puts 16 bits into mode I
         raise DataError("32-bit or signed integers have no known range; save it with 8 or 16 bits without sign")
     if image.mode.startswith("I"):  # Pillow's own conversion clips 16 bits instead of scaling them
-        values = np.asarray(image)
-        _refuse_black(int(values.max()) >> 8 if values.any() else FEWEST_LEVELS)
-        return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        values = 65535 - np.asarray(image) if negative else np.asarray(image)
+        levels = (values >> 8).clip(0, 255).astype(np.uint8)
+        if values.any():
+            _refuse_black(levels)
+        return Image.fromarray(levels).convert("RGB")
     colours = image if image.mode == "RGB" else image.convert("RGB")
     if sixteen_bits:  # of which Pillow keeps the upper eight
-        _refuse_black(int(np.asarray(colours).max()))
+        _refuse_black(np.asarray(colours))
     return colours
 
 
-def _refuse_black(brightest: int) -> None:
-    if brightest < FEWEST_LEVELS:
+def _tiff_tag(image: Image.Image, number: int) -> int | None:
+    """The first value of a TIFF's tag; None if there is none, or it is no TIFF."""
+    found = getattr(image, "tag_v2", {}).get(number)
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _refuse_black(levels: Pixels) -> None:
+    if np.count_nonzero(levels >= FEWEST_LEVELS) < FEWEST_BRIGHT * levels.size:
         raise DataError(
             f"16-bit values below {256 * FEWEST_LEVELS}: nearly black on the scale of 0 to 65535, so meant on another; "
             "save it with 8 bits, or scaled to 16"

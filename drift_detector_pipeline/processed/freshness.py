@@ -84,10 +84,11 @@ def _said(listing: Listing, image: RawImage) -> str:
 
 
 def stat_digest(raw: Path) -> str:
-    """A digest of names, sizes and times of modification, also of what links lead to.
+    """A digest of names, sizes and times of change, also of what links lead to.
 
-    Equal means the bytes need no second look.
+    Equal means the bytes need no second look. The time of modification is what archives and copies set as they like, so
+    that two files of one size may change places unseen; the time when anything of a file was changed is the system's.
     """
     files = sorted(path for path in everything_below(raw) if path.is_file()) if raw.is_dir() else [raw]
-    lines = (f"{path} {(found := path.stat()).st_size} {found.st_mtime_ns}\n" for path in files)
+    lines = (f"{path} {(found := path.stat()).st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n" for path in files)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -3,6 +3,9 @@
 In: what was read and packed. Out: log lines, or a DataError. Read by dataset.py.
 """
 
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +25,7 @@ class _Words(NamedTuple):
     ignored: str
     learned: str  # of a class, at least one
     validated: str  # why there may be nothing to validate on
+    unseen: str = "a class needs two whole images, or one in the part named val"
     empty: str = "files in the class folders"
 
 
@@ -45,6 +49,7 @@ _WORDS = {
         "what is neither video, folder of frames nor .npz of a class",
         "whole clip",
         "a class needs two sources, as a source is never split",
+        "a class needs two sources, one to stay in train",
         "clip in the folders",
     ),
 }
@@ -110,6 +115,8 @@ def _tell_sources(manifest: Manifest, listing: Listing) -> None:
 
 
 def _tell_missing(manifest: Manifest, words: _Words) -> None:
+    if alike := _differ_in_spelling(manifest.classes):
+        log.warning("classes whose names differ in case or blanks only: %s; are they meant as one?", _some(alike))
     if hollow := [name for name in manifest.classes if not manifest.counts["train"][name]]:
         log.warning("classes without a %s to train on: %s", words.learned, _some(hollow))
     if not manifest.images_by_split["val"]:
@@ -117,10 +124,17 @@ def _tell_missing(manifest: Manifest, words: _Words) -> None:
             "no %s to validate on: %s, or a part named val; training will refuse this",
             words.images.removesuffix("s"), words.validated,
         )  # fmt: skip
-    elif manifest.task == "clips":
-        unseen = [name for name in manifest.classes if not manifest.counts["val"][name]]
-        if unseen:
-            log.warning("no clip to validate on of %s: a class needs two sources, one to stay in train", _some(unseen))
+    elif manifest.task != "boxes" and (unseen := [name for name, count in manifest.counts["val"].items() if not count]):
+        one, why = words.images.removesuffix("s"), words.unseen
+        log.warning("no %s to validate on of %s: %s", one, _some(unseen), why)
+
+
+def _differ_in_spelling(names: Sequence[str]) -> list[str]:
+    def plain(name: str) -> str:
+        return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
+
+    counts = Counter(map(plain, names))
+    return [name for name in names if counts[plain(name)] > 1 and plain(name)]
 
 
 def _some(names: Sequence[str], most: int = 20) -> str:

@@ -35,6 +35,7 @@ _LONGEST_HEADER = 1 << 20  # bytes of a long name or the like, which tarfile rea
 _CLASHES = (IsADirectoryError, NotADirectoryError, FileExistsError)  # a file and a folder of one name in the archive
 # A decompressor's; a place before the file's first byte; names that no file here can have.
 _OF_THE_ARCHIVE = {None, errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ}
+_OTHER_NAMES = "If names of classes are wrong, unpack it with the program that packed it, and name the folder"
 _Member = TypeVar("_Member", bound=tarfile.TarInfo)
 
 
@@ -132,8 +133,8 @@ def _zip_files(archive: Path, target: Path) -> Iterator[tuple[Path, Iterator[byt
     with zipfile.ZipFile(archive) as opened:
         if unsure := [info for info in opened.infolist() if _utf8_name(info) is None]:
             log.warning(
-                "%s: does not say how its names are written; %r and %d more may be garbled",
-                archive, unsure[0].filename, len(unsure) - 1,
+                "%s: does not say how its names are written; %r and %d more may be garbled. %s",
+                archive, unsure[0].filename, len(unsure) - 1, _OTHER_NAMES,
             )  # fmt: skip
         for info in opened.infolist():
             path = _place(_as_in_a_tar(info), target, archive)
@@ -145,14 +146,26 @@ def _zip_files(archive: Path, target: Path) -> Iterator[tuple[Path, Iterator[byt
 
 
 def _tar_files(archive: Path, start: bytes, target: Path) -> Iterator[tuple[Path, Iterator[bytes]]]:
+    odd = list[str]()
     decompress = next((kind for magic, kind in _DECOMPRESS.items() if start.startswith(magic)), io.FileIO)
     with decompress(archive) as plain, tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header) as opened:
         for member in opened:
+            odd += [member.name] * (not _is_unicode(member.name))
             path = _place(member, target, archive)
             if file := opened.extractfile(member):  # None: a folder
                 yield path, _pieces(file)
         while plain.read(1 << 20):
             pass  # to the end, where the checksum of the compressed stream is
+    if odd:
+        log.warning("%s: names are not UTF-8, such as %r, and %d more. %s", archive, odd[0], len(odd) - 1, _OTHER_NAMES)
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

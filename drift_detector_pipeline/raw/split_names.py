@@ -3,8 +3,10 @@
 In: a folder's name. Out: which part it names, if any. Pure functions of names. Read by formats/imagefolder.py.
 """
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import NamedTuple
 
 PLAIN = ("train", "val", "valid", "validation", "test")  # what the documents name; of the last four the first is `val`
@@ -18,6 +20,19 @@ _PART_OF = {word: part for part, words in _PARTS.items() for word in words.split
 _FILLER = frozenset(_FILLERS.split())
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")  # TrainSet2 -> Train Set 2
 _JOINED = re.compile(f"({'|'.join(sorted(_PART_OF, key=len, reverse=True))})({'|'.join(sorted(_FILLER))})")  # testset
+
+
+# How other languages, folds and tasks call parts, which is asked about and not guessed: names that hold one of these,
+_HINT = re.compile(
+    r"train|test|valid|eval|fold[ _-]?\w|split|lern|prüf|prueb|entren|apprent|entraîn|addestr|verific|trein|eğitim|uczą"
+    r"|trén|εκπαίδ|δοκιμ|обуч|тест|провер|навч|训练|訓練|学习|學習|学習|测试|測試|テスト|検証|验证|驗證|훈련|학습|검증|시험"
+    r"|تدريب|اختبار|تحقق|אימון|מבחן|प्रशिक्षण|परीक्षण|huấn|kiểm tra"
+)
+_NUMBERED = re.compile(r"(cv|part|set|subset|batch|chunk|shard|group|partition)s?[ _.-]*(\d+|[a-z]|i+)")  # are one,
+_PAIRS = (  # or are both of one of these
+    "fit predict", "seen unseen", "known unknown", "gallery query", "support query", "labeled unlabeled",
+    "labelled unlabelled", "public private", "source target",
+)  # fmt: skip
 
 
 class SplitName(NamedTuple):
@@ -40,12 +55,23 @@ def split_name(name: str) -> SplitName | None:
     return SplitName(parts[0], len(PLAIN) + ["train", "val", "test"].index(parts[0]), rest)
 
 
+def hints_at_parts(names: Sequence[str]) -> bool:
+    """Whether names of folders that hold the same folders read like parts, in a spelling that is not read as such."""
+    plain = [unicodedata.normalize("NFKC", name).lower().strip() for name in names]
+    typed = {part for name in plain for part in ("train", "test", "valid") if difflib.get_close_matches(name, [part])}
+    return (
+        any(_HINT.search(name) or _NUMBERED.fullmatch(name) for name in plain)
+        or len(typed) > 1
+        or any(set(pair.split()) <= set(plain) for pair in _PAIRS)
+    )
+
+
 def says_nothing(name: str) -> bool:
     """Whether a name tells neither a part nor a class: `images`, `data`."""
     return all(word in _FILLER for word in _words(name))
 
 
 def _words(name: str) -> list[str]:
-    words = [word.lower() for word in _WORD.findall(unicodedata.normalize("NFC", name))]
+    words = [word.lower() for word in _WORD.findall(unicodedata.normalize("NFKC", name))]
     joined = [(word, _JOINED.fullmatch(word)) for word in words]
     return [part for word, found in joined for part in (found.groups() if found else (word,))]

@@ -12,7 +12,7 @@ from torch import nn
 from drift_detector_pipeline.arrays import Labels, Pixels
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.drift.scores.module_forward import ModuleForward, through
-from drift_detector_pipeline.networks.pretrained import first_line
+from drift_detector_pipeline.errors import first_line
 from drift_detector_pipeline.release.executable import Said
 from drift_detector_pipeline.release.graph import quiet
 from drift_detector_pipeline.release.parity import Exam, Row, Says, measure

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decoder import FORMATS, LARGEST_ASPECT, MOST_PIXELS, decode, ending_of
+from drift_detector_pipeline.images.decoder import FORMATS, LARGEST_ASPECT, MOST_PIXELS, decode, ending_of, read_lie
 
 SIDE = 24
 
@@ -165,6 +165,14 @@ def test_what_is_no_image_is_told_the_formats(content: bytes) -> None:
         decode(content, SIDE)
 
 
+def test_a_kind_of_a_format_that_is_not_read_is_not_called_foreign() -> None:
+    """Doubles in a TIFF, PAM among PPM: the file is what its name says, so the list of formats would help nobody."""
+    doubles = tiff(np.array(picture().convert("L")).astype(np.float64), sign=3)
+    for content, ending in ((doubles, ".tif"), (b"P7\nWIDTH 1\n", ".ppm")):
+        with pytest.raises(DataError, match=f"begins like a {ending} file, but is damaged or of a kind that is not"):
+            decode(content, SIDE)
+
+
 def test_postscript_is_not_run() -> None:
     """Pillow would start Ghostscript on a file from somewhere, whatever its name ends with."""
     with pytest.raises(DataError, match="none of the formats"):
@@ -202,6 +210,16 @@ def test_a_png_is_whole_however_much_is_said_beside_its_pixels(options: dict) ->
         decode(content[: content.rindex(b"IDAT") + 20], 32)
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iCCP", b"tIME", b"eXIf"])
+def test_a_png_is_whole_though_what_is_said_beside_its_pixels_is_damaged(kind: bytes) -> None:
+    """As every viewer shows it: a wrong checksum of a comment, EXIF that is none."""
+    content, data = encoded(picture()), kind + b"garbage that is no such thing"
+    checksum = zlib.crc32(data) ^ (kind != b"eXIf")
+    chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", checksum)
+    place = content.index(b"IDAT") - 4
+    assert np.array_equal(decode(content[:place] + chunk + content[place:], 32), np.array(picture()))
+
+
 def gray_png(side_px: int) -> bytes:
     """A black PNG of a thousandth of its pixels in bytes, made without holding them."""
     squeeze = zlib.compressobj(9)
@@ -216,12 +234,23 @@ def gray_png(side_px: int) -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "PPM"])
 def test_more_pixels_than_the_budget_are_refused_by_the_header(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(picture(), kind)
-    monkeypatch.setattr("drift_detector_pipeline.images.decoder.MOST_PIXELS", 48 * 32)
+    enough = 48 * 32 * (2 if kind == "WEBP" else 1)  # whose decoder holds frames of its own
+    monkeypatch.setattr("drift_detector_pipeline.images.decoder.MOST_PIXELS", enough)
     assert decode(content, 32).shape == (32, 48, 3)
-    monkeypatch.setattr("drift_detector_pipeline.images.decoder.MOST_PIXELS", 48 * 32 - 1)
+    monkeypatch.setattr("drift_detector_pipeline.images.decoder.MOST_PIXELS", enough - 1)
     monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # not even called
     with pytest.raises(DataError, match="48 x 32 px are more than 1,535 pixels"):
         decode(content, 32)
+    with pytest.raises(DataError, match="48 x 32 px are more than 1,535 pixels"):
+        read_lie(content)
+
+
+def test_a_strip_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(Image.new("RGB", (400, 2)))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    for look in (lambda: decode(content, SIDE), lambda: read_lie(content)):
+        with pytest.raises(DataError, match="400 x 2 px is longer than 16:1"):
+            look()
 
 
 def test_a_small_file_of_a_great_image_takes_no_memory() -> None:
@@ -231,12 +260,12 @@ def test_a_small_file_of_a_great_image_takes_no_memory() -> None:
         decode(content, SIDE)
 
 
-@pytest.mark.parametrize("kind", ["uint32", "int32", "int16", "float32"])
+@pytest.mark.parametrize("kind", ["uint32", "int32", "int16", "int8", "float32"])
 @pytest.mark.parametrize("largest", [1, 255, 65_535, 2**31 - 1])
 def test_values_without_a_known_scale_are_refused_never_black(kind: str, largest: int) -> None:
     values = (np.array(picture().convert("L")) / 255 * largest).astype(kind)
-    if kind in ("uint32", "int16"):
-        content = tiff(values, sign=2 if kind == "int16" else 1)
+    if kind in ("uint32", "int16", "int8"):
+        content = tiff(values, sign=1 if kind == "uint32" else 2)
     else:
         content = encoded(Image.fromarray(values), "TIFF")
     with pytest.raises(DataError, match="have no known range; save it with 8 or 16 bits"):
@@ -271,6 +300,42 @@ def test_sixteen_bits_have_one_scale_and_are_refused_where_it_would_make_them_bl
     for bits in (8, 10, 12):
         with pytest.raises(DataError, match="16-bit values below 4096: nearly black"):
             decode(tiff(image.astype(np.uint16) << bits - 8, order=order), 32)
+
+
+def png(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits with 1 to 4 bands, gray, gray and alpha, colour, or colour and alpha."""
+    height, width, bands = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, (None, 0, 4, 2, 6)[bands], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    written = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+               for kind, data in chunks)  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(written)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_sixteen_bits_of_a_png_have_that_scale_whatever_stands_beside_them(bands: int) -> None:
+    """Where Pillow looks for EXIF it reads a PNG's pixels, and how many bits they have is then no longer known."""
+    image = np.array(picture().convert({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[bands])).reshape(32, 48, bands)
+    decode(png(image.astype(np.uint16) * 257), 32)
+    for bits in (8, 12):
+        with pytest.raises(DataError, match="16-bit values below 4096: nearly black"):
+            decode(png(image.astype(np.uint16) << bits - 8), 32)
+
+
+def test_dead_pixels_do_not_make_a_dark_image_a_bright_one() -> None:
+    values = np.array(picture().convert("L")).astype(np.uint16)
+    values[5, 7] = 65_535
+    with pytest.raises(DataError, match="16-bit values below 4096: nearly black"):
+        decode(png(values[..., None]), 32)
+
+
+def test_a_tiff_whose_white_is_zero_is_not_read_as_its_negative() -> None:
+    image = np.array(picture().convert("L"))
+    content = bytearray(tiff(65_535 - image.astype(np.uint16) * 257))
+    place = content.index(struct.pack("<HHI", 262, 3, 1)) + 8
+    content[place : place + 2] = bytes(2)
+    assert np.array_equal(decode(bytes(content), 32)[..., 0], image)
 
 
 def test_sixteen_bits_that_are_all_zero_are_black() -> None:

@@ -239,6 +239,12 @@ def prefixed(prefix):
         prefixed("module.model.backbone."), prefixed("_orig_mod.module.net."),
         lambda state: prefixed("module.")(state) | {"n_averaged": torch.tensor(5)},
         lambda state: prefixed("model.")(state) | {"criterion.weight": torch.ones(3)},
+        prefixed("my_cnn."),
+        lambda state: {"state_dict": prefixed("module.encoder_q.")(state) | {"module.queue": torch.ones(3)}},
+        lambda state: {"student": {"x": torch.ones(1)}, "teacher": prefixed("backbone.")(state), "epoch": 3},
+        lambda state: {"weights": state, "optimizer": {"state": {0: {"step": torch.tensor(1)}}}},
+        lambda state: {"state_dict": {}, "checkpoint": {"params": state}},
+        lambda state: state | {"epoch": 3, "arch": "a name"},
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["mlp", "vit_tiny_patch16_224"])
@@ -248,6 +254,41 @@ def test_a_state_dict_is_taken_under_any_usual_key_and_prefix(name, wrap, tmp_pa
     torch.save(wrap(source.state_dict()), path := tmp_path / "w.pth")
     found = network(f"model.name={name}", f"model.pretrained_path={path}", seed=2)
     assert not moved(found.module, source.state_dict())
+
+
+def test_of_several_state_dicts_the_fitting_one_is_taken_and_said(tmp_path, capsys):
+    set_up_logging()
+    source = module("model.name=mlp", seed=1).state_dict()
+    other = {name: torch.zeros_like(value) for name, value in source.items()}
+    inside = {"generator": {"a.weight": torch.ones(2)}, "discriminator": prefixed("encoder_x.")(source), "old": other}
+    inside["itself"] = inside  # as no program writes it, but anybody may
+    torch.save(inside, path := tmp_path / "w.pth")
+    assert not moved(module("model.name=mlp", f"model.pretrained_path={path}", seed=2), source)
+    told = said(capsys)
+    assert "w.pth: of generator, discriminator, old, itself, the weights under discriminator are taken" in told
+    assert "w.pth: the names of this model's tensors begin with encoder_x. there" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda value: value * float("nan"), r"6 of its tensors, such as 2\.weight, hold values that are no numbers"),
+        (lambda value: value.to(torch.int8), r"6 of a different shape or kind"),
+        (lambda value: value.to(torch.complex64), r"6 of a different shape or kind"),
+    ],
+)
+def test_weights_that_are_no_numbers_or_of_another_kind_are_refused(change, words, tmp_path):
+    state = {name: change(value) for name, value in module("model.name=mlp").state_dict().items()}
+    torch.save(state, path := tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=words):
+        module("model.name=mlp", f"model.pretrained_path={path}")
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.SAFETENSORS", "w"])
+def test_safetensors_are_known_by_their_bytes(name, tmp_path):
+    state = module("model.name=mlp", seed=1).state_dict()
+    (path := tmp_path / name).write_bytes(save(state))
+    assert not moved(module("model.name=mlp", f"model.pretrained_path={path}", seed=2), state)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "conv_small"])
@@ -304,6 +345,7 @@ def test_more_layers_beside_a_whole_head_are_another_model(tmp_path):
         '{"preprocessing": {"mean": [0.5], "std": [0.5]}}', '{"preprocessing": {"mean": [0, 0, 0], "std": [1, 1, 0]}}',
         '{"preprocessing": {"mean": "abc", "std": [1, 1, 1]}}',
         '{"preprocessing": {"mean": [0, NaN, 0], "std": [1, 1, 1]}}',
+        '{"preprocessing": {"mean": [123, 116, 103], "std": [58, 57, 57]}}',
         "[" * 100_000,
     ],
 )  # fmt: skip

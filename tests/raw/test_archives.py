@@ -320,6 +320,7 @@ def test_extracting_needs_no_memory_for_the_whole_archive_nor_for_a_file(tmp_pat
         (b"outs:\n- md5: ab\n", "a DVC pointer"),
         (b'{"error": "quota exceeded"}', "JSON"),
         (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive"),
+        (b"7z\xbc\xaf\x27\x1c\0\4abcd" + bytes(7), "a 7z archive"),  # as they are: an offset below 16 million
         (b"Rar!\x1a\x07\1\0", "a RAR archive"),
         (b"", "empty"),
     ],
@@ -358,6 +359,15 @@ def test_names_of_a_zip_in_an_unknown_encoding_are_warned_of(tmp_path: Path, enc
     extract(unmarked_zip(tmp_path / "a.zip", name.encode(encoding)), tmp_path / "out")
     assert "a.zip: does not say how its names are written" in caplog.text
     assert len(files_below(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "shift_jis"])
+def test_names_of_a_tar_that_are_no_utf8_are_warned_of(tmp_path: Path, encoding: str, caplog) -> None:
+    name = {"latin-1": "café"}.get(encoding, "日本") + "/1.png"
+    with tarfile.open(tmp_path / "a.tar", "w", encoding=encoding, format=tarfile.GNU_FORMAT) as opened:
+        opened.addfile(tarfile.TarInfo(name))
+    extract(tmp_path / "a.tar", tmp_path / "out")
+    assert "a.tar: names are not UTF-8, such as" in caplog.text and "unpack it with the program" in caplog.text
 
 
 def test_a_climbing_path_is_refused_also_behind_an_unmarked_name(tmp_path: Path) -> None:

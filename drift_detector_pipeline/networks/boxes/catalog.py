@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 from drift_detector_pipeline.arrays import Boxes
-from drift_detector_pipeline.errors import ConfigError, ModelError
+from drift_detector_pipeline.errors import ConfigError, ModelError, first_line
 from drift_detector_pipeline.networks.boxes.backbones import create_backbone
 from drift_detector_pipeline.networks.boxes.faster_rcnn import FasterRcnn
 from drift_detector_pipeline.networks.boxes.found import Found
 from drift_detector_pipeline.networks.boxes.yolox import Yolox
-from drift_detector_pipeline.networks.pretrained import first_line
 from drift_detector_pipeline.settings import Training
 
 _NETWORKS: dict[str, Callable[..., FasterRcnn | Yolox]] = {"fasterrcnn": FasterRcnn, "yolox": Yolox}

@@ -3,7 +3,6 @@
 In: a folder. Out: a `Listing`. Read by dataset.py, and by processed/freshness.py to see what has changed.
 """
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,15 +12,11 @@ from typing import NamedTuple
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.listing import Listing, RawImage, everything_below, files_below, is_clutter, leads_back
-from drift_detector_pipeline.raw.split_names import PLAIN, SplitName, says_nothing, split_name
+from drift_detector_pipeline.raw.split_names import PLAIN, SplitName, hints_at_parts, says_nothing, split_name
 
 _LAYOUT = (
     "expected one folder per class, for example PATH/cat/1.jpg, or PATH/train/cat/1.jpg and PATH/val/cat/2.jpg; or "
     "boxes in a layout of docs/boxes.md"
-)
-# In names of parts that are not read as such: of folds, and as other languages call them.
-_HINT = re.compile(
-    r"train|test|valid|eval|fold[ _-]?\d|split|lern|prueb|entren|apprent|addestr|trein|训练|測試|测试|обуч"
 )
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -47,6 +42,7 @@ def read(source: Path, shown: Path | None = None) -> Listing:
     images = [image for part in parts for image in _images_of(part, root)]
     if parts[0].classes == root:
         _refuse_splits_as_classes(folders, shown)
+        _refuse_splits_in_classes(folders, root, shown)
         _doubt_alike(folders, shown)
     used = {part.folder for part in parts}
     unused = [] if used == {root} else [path for path in folders if path not in used]
@@ -92,7 +88,7 @@ def _best(folders: list[Path], names: dict[Path, SplitName]) -> list[Path]:
 
 def _is_train(folder: Path, names: dict[Path, SplitName], shown: Path) -> bool:
     name = names[folder]
-    if name.part != "train" or len(_subfolders(_unwrapped(folder))) < 2:
+    if name.part != "train" or len(_class_folders(folder)) < 2:
         return False  # without class folders: a class with such a name, `bullet train`
     if name.rest and not _has_partner(folder, names):
         raise DataError(
@@ -106,9 +102,9 @@ def _is_val(folder: Path, names: dict[Path, SplitName], has_train: bool) -> bool
     name = names[folder]
     if name.part == "train":
         return False
+    inside = len(_class_folders(folder))
     if name.rank < len(PLAIN):
-        return has_train or bool(_subfolders(folder))  # without both: a class that happens to have such a name
-    inside = len(_subfolders(_unwrapped(folder)))
+        return inside > 0  # without: images to predict, or a class that happens to have such a name
     return inside >= (1 if has_train else 2) and (not name.rest or _has_partner(folder, names))
 
 
@@ -117,14 +113,25 @@ def _has_partner(folder: Path, names: dict[Path, SplitName]) -> bool:
     return any(name.rest == names[folder].rest and name.part != names[folder].part for name in names.values())
 
 
+def _class_folders(part: Path) -> list[Path]:
+    """The class folders of a part, if it is one: none where all there is only wraps images, as in test/images/1.jpg."""
+    inside = _subfolders(_unwrapped(part))
+    return [] if len(inside) == 1 and _wraps(inside[0], part) else inside
+
+
 def _unwrapped(part: Path) -> Path:
     """Where the class folders of a part are: below a folder of its name, or of none, as in seg_train/seg_train/cat."""
     inside = _subfolders(part)
     if len(inside) != 1 or not _subfolders(inside[0]):
         return part
-    inner, outer = split_name(inside[0].name), split_name(part.name)
+    return _unwrapped(inside[0]) if _wraps(inside[0], part) else part
+
+
+def _wraps(folder: Path, part: Path) -> bool:
+    """Whether a folder in a part only says once more what the part is called, or nothing."""
+    inner, outer = split_name(folder.name), split_name(part.name)
     same = inner is not None and outer is not None and inner.part == outer.part
-    return _unwrapped(inside[0]) if same or says_nothing(inside[0].name) else part
+    return same or says_nothing(folder.name)
 
 
 def _refuse_splits_as_classes(folders: Sequence[Path], shown: Path) -> None:
@@ -139,6 +146,18 @@ def _refuse_splits_as_classes(folders: Sequence[Path], shown: Path) -> None:
         )
 
 
+def _refuse_splits_in_classes(folders: Sequence[Path], root: Path, shown: Path) -> None:
+    """Raise DataError if what would be a class holds parts: a data set beside other folders, or parts in each class."""
+    for folder in folders:
+        inside = {path: name for path in _subfolders(_root(folder)) if (name := split_name(path.name))}
+        if len({name.part for name in inside.values()}) > 1 and "train" in {name.part for name in inside.values()}:
+            parts = " and ".join(f"{path.relative_to(root).as_posix()}/" for path in list(inside)[-2:])
+            raise DataError(
+                f"{shown}: {parts} read like parts of a data set, inside what would be the class {folder.name}. If "
+                f"that is a data set, name it alone; if it is a class, put the parts around the classes; {_LAYOUT}"
+            )
+
+
 def _doubt_alike(folders: Sequence[Path], shown: Path) -> None:
     """Warn if classes hold folders of the same names, as parts of a data set do; DataError if their names agree."""
     inside = {folder: _only_folders(folder) for folder in folders}
@@ -148,7 +167,7 @@ def _doubt_alike(folders: Sequence[Path], shown: Path) -> None:
         return
     common = sorted(name for name, count in counts.items() if count > 1)
     said = f"{shown}: {alike[0]} and {alike[-1]} hold folders of the same names, such as {common[0]} and {common[1]}"
-    if any(_HINT.search(name.lower()) for name in alike):
+    if hints_at_parts(alike):
         raise DataError(f"{said}. Are they parts of a data set? Then name them train and val; {_LAYOUT}")
     log.warning("%s. They are taken for classes; if they are parts of a data set, name them train and val", said)
 
@@ -193,7 +212,7 @@ def _check_classes(images: list[RawImage], ignored: list[str], shown: Path) -> N
     if classes - trained:
         raise DataError(
             f"{shown}: {', '.join(sorted(classes - trained))} occurs in the validation folder only; "
-            f"the classes of train are {', '.join(sorted(trained))}"
+            f"the classes of train are {', '.join(sorted(trained)) or 'none, as it holds no files'}"
         )
 
 

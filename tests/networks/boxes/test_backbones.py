@@ -6,10 +6,10 @@ import torch
 from safetensors.torch import save_file
 from small_detectors import BACKBONE, SIDE_PX
 
+from drift_detector_pipeline import starts
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, ModelError
-from drift_detector_pipeline.networks import pretrained
 from drift_detector_pipeline.networks.boxes.backbones import STRIDES, create_backbone
 from drift_detector_pipeline.networks.boxes.catalog import check, create
 from drift_detector_pipeline.networks.models import Network, build, seed_everything, set_training
@@ -169,4 +169,4 @@ def test_an_image_whose_side_is_no_multiple_of_32_is_refused():
 
 
 def test_final_weights_of_a_run_are_found_where_runs_put_them():
-    assert pretrained._FINAL == FINAL
+    assert starts._FINAL == FINAL

@@ -83,7 +83,11 @@ def test_a_source_without_two_classes_to_train_on_is_refused(tmp_path: Path, pat
         imagefolder.read(layout(tmp_path, *paths))
 
 
-@pytest.mark.parametrize("names", [("fold_1", "fold_2"), ("entrenamiento", "prueba"), ("Lerndaten", "Prüfdaten")])
+@pytest.mark.parametrize("names", [
+    ("fold_1", "fold_2"), ("Fold A", "Fold B"), ("cv1", "cv2"), ("set1", "set2"), ("entrenamiento", "prueba"),
+    ("Lerndaten", "Prüfdaten"), ("訓練", "検証"), ("训练集", "测试集"), ("훈련", "검증"), ("تدريب", "اختبار"),
+    ("обучение", "тест"), ("seen", "unseen"), ("fit", "predict"), ("treain", "tset"),
+])  # fmt: skip
 def test_parts_that_are_called_otherwise_are_asked_about(tmp_path: Path, names: tuple[str, str]) -> None:
     layout(tmp_path, *(f"{part}/{name}/1.png" for part in names for name in "ab"))
     with pytest.raises(DataError, match=r"Are they parts of a data set\? Then name them train and val"):
@@ -121,6 +125,7 @@ def test_the_listing_is_sorted_by_path(image_folder: Path) -> None:
         ("trn", "tst"),
         ("tr", "te"),
         ("learn", "test"),
+        ("\uff34\uff32\uff21\uff29\uff2e", "\uff34\uff25\uff33\uff34"),  # TRAIN and TEST as wide as ideographs
     ],
 )
 @pytest.mark.parametrize("wrapped", ["", "same", "images"])
@@ -175,6 +180,31 @@ def test_classes_that_hold_folders_of_the_same_names_are_classes_aloud(tmp_path:
     write_image(tmp_path / "cat" / "1.png", 0)
     imagefolder.read(tmp_path)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("inside", ["train test", "Training Testing", "a/train a/val", "seg_train seg_test"])
+@pytest.mark.parametrize("beside", ["docs/1.png", "other/train/1.png"])
+def test_parts_inside_what_would_be_a_class_are_refused(tmp_path: Path, inside: str, beside: str) -> None:
+    layout(tmp_path, beside, *(f"cat/{part}/{name}/1.png" for part in inside.split() for name in "xy"))
+    with pytest.raises(DataError, match=r"cat/\S+/ and cat/\S+/ read like parts .*, inside .*class cat\. If"):
+        imagefolder.read(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["test/1.png", "test/images/1.png", "test/test/1.png", "test_set/test_set/1.png"])
+def test_a_part_without_class_folders_is_unused_aloud_and_training_is_validated_on_its_own(
+    tmp_path: Path, path: str
+) -> None:
+    """Images to predict, whose classes nobody has said, as competitions have them."""
+    listing = imagefolder.read(layout(tmp_path, "train/a/1.png", "train/b/1.png", path))
+    assert {image.in_val_folder for image in listing.images} == {None}
+    assert listing.unused_folders == [path.split("/")[0]]
+
+
+def test_an_empty_training_part_is_named(tmp_path: Path) -> None:
+    layout(tmp_path, "val/a/1.png", "val/b/1.png")
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    with pytest.raises(DataError, match="the classes of train are none, as it holds no files"):
+        imagefolder.read(tmp_path)
 
 
 def test_a_class_may_have_a_word_of_parts_in_its_name(tmp_path: Path) -> None:
