@@ -592,7 +592,7 @@ def test_a_finished_sweep_has_nothing_left_to_do(listed):
 @pytest.mark.slow
 def test_a_sweep_of_which_no_trial_finishes_is_an_error(digits, tmp_path):
     where = f"sweep.dir='{tmp_path}/it\\'s'"
-    done = swept(*digits, "training.learning_rate=1e30,1e31", *GRID[1:], where)
+    done = swept(*digits, "training.learning_rate=1e30,1e30", *GRID[1:], where)  # the second is the first's twin
     assert done.returncode == 1
     assert "error: none of the 2 trials finished" in done.stderr
     assert not list((tmp_path / "it's").glob("*.png"))
