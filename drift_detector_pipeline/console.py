@@ -72,7 +72,16 @@ def progress_wanted() -> bool:
     return sys.stderr.isatty() and os.environ.get("CI_MODE") != "true"
 
 
+def tell(text: object, *, beside: bool = False) -> None:
+    """Print a result that may hold names of files, classes or sources; `beside` what others read: to stderr.
+
+    What acts on a terminal is shown as an escape, and so is a line break of a name: further lines are indented.
+    """
+    print(visible(str(text), names_only=True), file=sys.stderr if beside else sys.stdout)
+
+
 def in_columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of equally many cells as a table for a terminal; the first line is its head."""
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    """Lines of equally many cells as a table for a terminal; the first line is its head. Cells are as `tell` has it."""
+    shown = [[visible(cell).replace("\n", "\\n") for cell in line] for line in lines]
+    widths = [max(map(len, cells)) for cells in zip(*shown, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in shown)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import markdown
 from PIL import Image
 
+from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.pages import write_page
 
@@ -61,7 +62,8 @@ def main() -> int:
     ticked, boxes = (len(re.findall(rf"^\s*[*-] \[{mark}\]", text, re.MULTILINE)) for mark in ("[xX]", "[ xX]"))
     write_page(page, "course_report.html", title=path.parent.resolve().parent.name, problems=found, body=body,
                ticked=ticked, boxes=boxes)  # fmt: skip
-    print(*found, f"{len(found)} to do, {ticked} of {boxes} boxes of the checklist ticked; {page}", sep="\n")
+    for line in (*found, f"{len(found)} to do, {ticked} of {boxes} boxes of the checklist ticked; {page}"):
+        tell(line)
     return 1 if found else 0
 
 

@@ -4,6 +4,7 @@ In: how a file begins. Out: words for an error. Asked by whatever finds a file t
 videos, arrays, weights.
 """
 
+import codecs
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +20,17 @@ _PACKED = {  # what begins so is nothing else, zeros behind it or not
     b"Rar!\x1a\x07": "it is a RAR archive",
     b"\x28\xb5\x2f\xfd": "it is compressed with zstd",
 }
+_UNPACKED = {  # what is no archive, by the same rule
+    b"%PDF": "it is a PDF",
+    b"\x89PNG": "it is a single image",
+    b"\xff\xd8\xff": "it is a single image",
+    b"GIF8": "it is a single image",
+    b"\x04\x22\x4d\x18": "it is compressed with LZ4",
+    b"\x1f\x9d": "it is compressed with compress",
+    b"LZIP": "it is compressed with lzip",
+}
 _MOST_BYTES = 512
+_SHOWN = 40  # letters of a text
 _EBML = b"\x1a\x45\xdf\xa3"  # begins WebM and MKV
 _BOXES = (b"moov", b"mdat", b"wide", b"skip", b"free")  # begin a MOV of former days
 _STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # brands of ftyp that are images
@@ -41,6 +52,18 @@ def what_else(start: bytes) -> str | None:
     if b"\0\0\0\0" in start[:_MOST_BYTES]:
         return None  # a tar begins with a name, whatever it is, and zeros
     return next((said for magic, said in _FOREIGN.items() if (text.startswith(magic) if magic else not start)), None)
+
+
+def what_unpacked(start: bytes) -> str | None:
+    """What a file is that is no archive: also a text, such as a server's "Not Found", an image or another packing."""
+    if said := what_else(start) or next((said for magic, said in _UNPACKED.items() if start.startswith(magic)), None):
+        return said
+    try:
+        words = codecs.getincrementaldecoder("utf-8")().decode(start).split()  # a last letter may be cut
+    except UnicodeDecodeError:
+        return None
+    text = " ".join(words)
+    return f"it is a text that begins {text[:_SHOWN]!r}" if words and text.isprintable() else None
 
 
 def in_brackets(start: bytes) -> str:

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import write_json
 
@@ -40,7 +41,7 @@ def main() -> int:
         raise DataError(f"{LOCK}: {error.strerror}; the lock lies beside pyproject.toml: make lock") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, bill)
-    print(f"{path}: {len(bill['components'])} components")
+    tell(f"{path}: {len(bill['components'])} components")
     return 0
 
 

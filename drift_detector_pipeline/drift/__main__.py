@@ -12,7 +12,7 @@ from typing import Any
 
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
-from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.console import log, set_up_logging, tell
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.detecting import AnyVerdict
 from drift_detector_pipeline.drift.kinds import detector_of_run, write_page_of
@@ -83,7 +83,7 @@ def _say(level: Level, words: Sequence[str], album: Album | Window, report: Path
         log.warning("%s: %s", name, why)
     if len(album.unreadable) > _MOST_NAMED:
         log.warning("and %d more files that cannot be read", len(album.unreadable) - _MOST_NAMED)
-    print(f"{level}: {' '.join(words)}")
+    tell(f"{level}: {' '.join(words)}")
     log.info("%s", report)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.modeling.named import check_run
@@ -31,7 +32,7 @@ def main() -> int:
         check_run(command.target)
     folder = command.target or newest_finished()
     write_atomically(folder / CARD, card(folder).encode("utf-8", "backslashreplace"))
-    print(folder / CARD)
+    tell(folder / CARD)
     return 0
 
 

@@ -15,6 +15,7 @@ import httpx2
 import yaml
 
 from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import ConfigError, ModelError, exit_status
 from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.modeling.card import card
@@ -35,7 +36,7 @@ def main() -> int:
         raise ConfigError("hub_push needs a repository of models: repo=OWNER/NAME")
     if command.target:
         check_run(command.target)
-    print(push(command.target or newest_finished(), named["repo"], private=command.own.get("private") != "false"))
+    tell(push(command.target or newest_finished(), named["repo"], private=command.own.get("private") != "false"))
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from drift_detector_pipeline.cluster import ENGINES, check_engine
 from drift_detector_pipeline.commands import read_command
-from drift_detector_pipeline.console import set_up_logging
+from drift_detector_pipeline.console import set_up_logging, tell
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.modeling.named import WEIGHTS, check_images, check_weights
 from drift_detector_pipeline.stopped import loading
@@ -35,7 +35,7 @@ def main() -> int:
     set_up_logging()
     file = _weight_file(command.target or newest_finished(), weights)
     done = predict(file, command.images, command.overrides, engine)
-    print(f"{done.predicted} predicted, {done.unreadable} unreadable: {done.folder}/", file=sys.stderr)
+    tell(f"{done.predicted} predicted, {done.unreadable} unreadable: {done.folder}/", beside=True)
     return 0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.json_files import parsed
@@ -35,7 +36,8 @@ def main() -> int:
     elif len(words) > 1:
         raise ResumeError(_USAGE)
     else:
-        print(describe(read_receipt(words[0] if words else newest_finished())))
+        for line in describe(read_receipt(words[0] if words else newest_finished())).split("\n"):
+            tell(line)
     return 0
 
 
@@ -102,7 +104,7 @@ def _write(path: Path, folders: Sequence[Path]) -> None:
     report, column = summarize(folders), read_receipt(folders[0]).headline.column
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, report)
-    print(f"{report[f'{column}_mean']:.4f} +- {report[f'{column}_sd']:.4f} (n={report['n']})")
+    tell(f"{report[f'{column}_mean']:.4f} +- {report[f'{column}_sd']:.4f} (n={report['n']})")
 
 
 def _is_summary(path: Path) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_detector_pipeline.config import load
+from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import file_hash, write_json
 from drift_detector_pipeline.processed.manifest import CROISSANT, Processed, open_processed
@@ -41,7 +42,7 @@ _MEANINGS = {
 def main() -> int:
     """Write the metadata of the data set that the overrides on the command line name."""
     settings = load(sys.argv[1:]).settings.data
-    print(write_croissant(open_processed(settings), settings))
+    tell(write_croissant(open_processed(settings), settings))
     return 0
 
 

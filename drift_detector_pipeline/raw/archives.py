@@ -21,7 +21,7 @@ from typing import IO, Any, Self, TypeVar
 
 from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.first_bytes import first_bytes, what_else
+from drift_detector_pipeline.first_bytes import first_bytes, what_unpacked
 from drift_detector_pipeline.raw.listing import is_clutter
 
 _DECOMPRESS: dict[bytes, Any] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
@@ -65,7 +65,7 @@ def extract(archive: Path, target: Path) -> None:
     twice = list[Path]()
     try:
         start, room = first_bytes(archive), max(MOST_GROWTH * archive.stat().st_size, ANY_SIZE)
-        if foreign := what_else(start):
+        if foreign := what_unpacked(start):
             raise ValueError(foreign)
         files = _zip_files(archive, target) if start.startswith(b"PK") else _tar_files(archive, start, target)
         with progress_bar(total=None, title=f"extract {archive.name}", unit=" files") as bar:

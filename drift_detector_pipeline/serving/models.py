@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select
 
 from drift_detector_pipeline.commands import refuse_others
-from drift_detector_pipeline.console import in_columns, set_up_logging
+from drift_detector_pipeline.console import in_columns, set_up_logging, tell
 from drift_detector_pipeline.console import log as console
 from drift_detector_pipeline.errors import DataError, PipelineError, exit_status
 from drift_detector_pipeline.release.admitted import newest_gate
@@ -71,7 +71,7 @@ def main() -> int:
     elif found:
         print(in_columns([_HEAD, *map(_cells, found)]))
     else:
-        print(f"{MODELS / VERSIONS}: no version yet; make promote VERSION=models/artefact WHY=... registers the first")
+        tell(f"{MODELS / VERSIONS}: no version yet; make promote VERSION=models/artefact WHY=... registers the first")
     return 0
 
 

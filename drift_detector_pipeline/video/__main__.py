@@ -12,7 +12,7 @@ from pathlib import Path
 
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
-from drift_detector_pipeline.console import log, set_up_logging
+from drift_detector_pipeline.console import log, set_up_logging, tell
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.frames.read import open_video
 from drift_detector_pipeline.modeling.interruption import caught
@@ -89,7 +89,7 @@ def _predict(
         if done is None:
             log.warning("stopped; the same command %s", "begins again" if over_time else "goes on from here")
             return None
-        print(f"{f'{video}: ' if len(videos) > 1 else ''}{done.words}: {done.folder}/", file=sys.stderr)
+        tell(f"{f'{video}: ' if len(videos) > 1 else ''}{done.words}: {done.folder}/", beside=True)
     return status
 
 

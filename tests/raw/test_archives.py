@@ -323,6 +323,11 @@ def test_extracting_needs_no_memory_for_the_whole_archive_nor_for_a_file(tmp_pat
         (b"7z\xbc\xaf\x27\x1c\0\4abcd" + bytes(7), "a 7z archive"),  # as they are: an offset below 16 million
         (b"Rar!\x1a\x07\1\0", "a RAR archive"),
         (b"", "empty"),
+        (b"404: Not Found", "a text that begins '404: Not Found'"),
+        ("Kontingent überschritten\n".encode() * 100, "a text that begins 'Kontingent"),
+        (b"%PDF-1.4\n", "a PDF"),
+        (b"\x89PNG\r\n\x1a\n", "a single image"),
+        (b"\x04\x22\x4d\x18\x64", "compressed with LZ4"),
     ],
 )
 def test_what_lies_under_the_name_of_an_archive_is_called_by_its_own(tmp_path: Path, content: bytes, said: str) -> None:

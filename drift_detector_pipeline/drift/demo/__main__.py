@@ -16,7 +16,7 @@ from PIL import Image
 from drift_detector_pipeline.arrays import Indices
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load, load_section
-from drift_detector_pipeline.console import log, progress_bar, set_up_logging
+from drift_detector_pipeline.console import log, progress_bar, set_up_logging, tell
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.build_reference import build_reference
 from drift_detector_pipeline.drift.demo.picture import Judged, draw, estimate_words
@@ -137,16 +137,17 @@ def _estimated(one: Judged) -> str:
 
 
 def _say(run: Path, judged: Sequence[Judged]) -> None:
-    print(f"\n  {'folder':<18}{'verdict':<10}{'accuracy, estimated':<24}true")
+    tell(f"\n  {'folder':<18}{'verdict':<10}{'accuracy, estimated':<24}true")
     for one in judged:
         true = f"{100 * one.true:.0f} %" + "  (no class is right)" * (one.scene.labels is None)
-        print(f"  {one.scene.name:<18}{one.verdict.level:<10}{_estimated(one):<24}{true}")
+        tell(f"  {one.scene.name:<18}{one.verdict.level:<10}{_estimated(one):<24}{true}")
         for sentence in summary(one.verdict)[: 1 + (one.verdict.cause is not None)]:
-            print(f"    {sentence}")
-    print(f"\n  Look       {run / 'demo' / PICTURE}\n             {run / 'demo' / PAGE}   the same with links")
+            tell(f"    {sentence}")
+    tell(f"\n  Look       {run / 'demo' / PICTURE}\n             {run / 'demo' / PAGE}   the same with links")
     for number, one in enumerate(judged):
-        print(f"  {'Reports' * (not number):<9}  {one.report}")
-    print(f"\n  Your own images: make drift RUN={run} IMAGES=FOLDER\n")
+        tell(f"  {'Reports' * (not number):<9}  {one.report}")
+    tell(f"\n  Your own images: make drift RUN={run} IMAGES=FOLDER")
+    print()
 
 
 if __name__ == "__main__":

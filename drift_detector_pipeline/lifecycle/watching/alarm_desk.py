@@ -13,10 +13,10 @@ from contextlib import closing
 from pathlib import Path
 
 from drift_detector_pipeline.config import load_section
+from drift_detector_pipeline.console import in_columns, set_up_logging, tell
 from drift_detector_pipeline.console import log as console
-from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.drift.kinds import told_by
-from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
+from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, acknowledge, alarms, silence_source, silences
 from drift_detector_pipeline.release.registry import name_of_user
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -47,9 +47,7 @@ def main() -> int:
 
 def table(found: Sequence[AlarmRow]) -> str:
     """Alarms, one a line."""
-    rows = [_HEAD, *map(_cells, found)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(_HEAD))]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return in_columns([_HEAD, *map(_cells, found)])
 
 
 def _list(log: RequestLog, given: dict[str, str]) -> None:
@@ -63,9 +61,9 @@ def _list(log: RequestLog, given: dict[str, str]) -> None:
     print(table(found) if found else "no alarms")
     for kept in silences(log):
         source = kept.source or "the unnamed source"
-        print(visible(f"news of {source} waits until {_time(kept.until)} UTC: {kept.why} ({kept.who})"))
+        tell(f"news of {source} waits until {_time(kept.until)} UTC: {kept.why} ({kept.who})")
     if any(one.acknowledged_at is None for one in found):
-        print('settle one: make acknowledge ALARM=NUMBER WHY="..."')
+        tell('settle one: make acknowledge ALARM=NUMBER WHY="..."')
 
 
 def _acknowledge(log: RequestLog, given: dict[str, str]) -> None:
@@ -142,7 +140,7 @@ def _cells(one: AlarmRow) -> tuple[str, ...]:
         worth = f"{told.measure} {worth}"
     settled = "open" if one.acknowledged_at is None else f"{one.acknowledged_by}: {one.note}"
     cells = (str(one.id), one.level, one.source or "-", _time(one.at), str(one.since), one.cause or "-", worth, settled)
-    return tuple(visible(cell).replace("\n", " ") for cell in cells)
+    return tuple(cell.replace("\n", " ") for cell in cells)
 
 
 if __name__ == "__main__":
