@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drift_detector_pipeline.errors import ModelError, ResumeError
 from drift_detector_pipeline.files import is_there
-from drift_detector_pipeline.first_bytes import first_bytes, what_else
+from drift_detector_pipeline.first_bytes import first_bytes, what_unpacked
 from drift_detector_pipeline.settings import Settings
 
 FROM_OTHERS, FROM_A_RUN = "model.pretrained_path", "model.backbone_run"  # the settings that name weights
@@ -49,5 +49,5 @@ def no_weights(key: str, path: Path, why: str) -> ModelError:
 def _check_weights(key: str, path: Path) -> None:
     if not path.is_file():
         raise missing_weights(key, path)
-    if foreign := what_else(first_bytes(path)):
+    if foreign := what_unpacked(first_bytes(path)):
         raise no_weights(key, path, foreign)

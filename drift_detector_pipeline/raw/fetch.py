@@ -101,7 +101,7 @@ def read_pointer(path: Path) -> Pointer | None:
     try:
         [output] = yaml.safe_load(file.read_text(encoding="utf-8"))["outs"]
         return Pointer(file, str(output["md5"]), int(output["size"]))
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: expected one output with md5 and size; `git checkout {file}` restores it") from error
 
 

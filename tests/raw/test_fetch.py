@@ -331,3 +331,10 @@ def test_without_a_dvc_repository_the_file_is_still_fetched_and_the_cache_missed
     with caplog.at_level(logging.WARNING):
         assert fetch.ensure_raw(settings(raw, server.url)).read_bytes() == BODY
     assert "not put into DVC's cache" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "outs: 3", "[" * 5000, "outs:\n- md5: ab\n", "\t\0"])
+def test_a_damaged_pointer_says_how_it_comes_back(content: str, tmp_path: Path) -> None:
+    (tmp_path / "photos.zip.dvc").write_text(content)
+    with pytest.raises(DataError, match=r"photos\.zip\.dvc: expected one output.*git checkout"):
+        fetch.read_pointer(tmp_path / "photos.zip")
