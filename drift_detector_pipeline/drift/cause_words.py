@@ -123,7 +123,7 @@ def in_words(cause: Cause) -> str:
         return f"The mix of classes changed, not the looks ({sure}): about {shares}."
     if cause.kind == CONTENT:
         if not cause.probability:
-            return "They seem to show something else: their looks changed too little to explain how strange they are."
+            return "Some or all of them seem to show something else: a change of looks does not explain them."
         return f"They look as before but show something else ({sure})."
     seen, grade = _strong(cause.kind, cause.severity)
     if cause.second:

@@ -16,7 +16,7 @@ from drift_detector_pipeline.arrays import Float32s, Indices, Labels
 from drift_detector_pipeline.drift.accuracy import Estimate, estimate
 from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN, Cause, Seen, find_cause
 from drift_detector_pipeline.drift.cause_words import words_for
-from drift_detector_pipeline.drift.content import doubted, share_of_others, share_of_rise
+from drift_detector_pipeline.drift.content import doubted, only_strange_moved, share_of_others, share_of_rise
 from drift_detector_pipeline.drift.parts import changed_part
 from drift_detector_pipeline.drift.permutation import (
     WEIGHTS,
@@ -196,11 +196,15 @@ def judge(
     if level != "quiet":
         own = slice(None) if changed is None else changed
         cause = cause or _cause(reference, scores[own], predicted[own], classes)
-    if others and cause is not None and (cause.kind == UNKNOWN or cause.second):
+    before, now = (reference.scores, reference.predicted), (scores, predicted)
+    strange = tested.p_values["strangers"] <= CERTAIN and cause is not None and cause.kind == UNKNOWN
+    came = strange and changed is None and only_strange_moved(before, now, labellings.scale)
+    if came or (level == "notice" and strange and tested.p_values["strangers"] <= limits.alpha):
+        level = "alert"  # nothing known explains it, and images look stranger than chance makes them
+        if accuracy.known:
+            accuracy = doubted(accuracy, share_of_rise(before, now), reference.known.accuracy)
+    if cause is not None and (came or (others and (cause.kind == UNKNOWN or cause.second))):
         cause = Cause(CONTENT, None, 0.0, cause.far, cause.alternatives)
-    if level == "notice" and _may_be_others(cause, tested, limits):
-        share = share_of_rise((reference.scores, reference.predicted), (scores, predicted))
-        level, accuracy = "alert", doubted(accuracy, share, reference.known.accuracy)
     moved = shifts(reference.scores, scores, labellings.scale)
     columns = describe_scores(reference.learned.parameters)
     channels = channels_of(columns, CHANNELS, moved, mix, tested.p_values["classes"])
@@ -241,11 +245,6 @@ def _share_of_others(reference: Reference, scores: Float32s, predicted: Labels) 
     if learned.steepest is None:
         return 0.0
     return share_of_others(learned.parameters, learned.steepest, before, (scores, predicted))
-
-
-def _may_be_others(cause: Cause | None, tested: WindowTest, limits: Limits) -> bool:
-    """Whether nothing known explains a change, and images look stranger than chance makes them: nobody can say more."""
-    return cause is not None and cause.kind == UNKNOWN and tested.p_values["strangers"] <= limits.alpha
 
 
 def _looks_changed(before: Looks, now: Looks, scale: Scale, part: Indices) -> bool:

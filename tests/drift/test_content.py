@@ -7,9 +7,10 @@ import pytest
 from small_world import SIDE_PX, model, small_detector, world
 
 from drift_detector_pipeline.corruptions.corrupt import corrupt
-from drift_detector_pipeline.drift.cause import UNKNOWN
+from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN
+from drift_detector_pipeline.drift.content import only_strange_moved
 from drift_detector_pipeline.drift.reading import read_chunks
-from drift_detector_pipeline.drift.verdict import Again, Limits
+from drift_detector_pipeline.drift.verdict import Again, Limits, scale_for
 from drift_detector_pipeline.drift.verdict_words import summary
 
 
@@ -50,6 +51,39 @@ def test_a_few_strange_images_that_no_known_change_explains_alert_though_little_
         reading.scores, reading.predicted, ask_again=lambda looks_changed: Again(verdict.accuracy)
     )
     assert (again.level, again.accuracy, again.cause) == (verdict.level, verdict.accuracy, verdict.cause)
+
+
+def some_or_all_moved(detector, share):
+    """Usual images, of which every so manieth is stranger and was moved, each by as much as chance has it."""
+    rows = detector.rows_of(world(128, 4)[0])
+    scores, some = rows.scores.copy(), np.arange(128) % share == 0
+    by = 0.3 * detector.reference.scores.std(axis=0)[:-1] * np.resize([1, -1], scores.shape[1] - 1)
+    scores[some, :-1] += by * np.random.default_rng(4).exponential(size=(some.sum(), 1))
+    scores[some, -1] = np.minimum(1, np.maximum(0.75, scores[some, -1]) if share > 1 else scores[some, -1] + 0.35)
+    return scores.astype(np.float32), rows.predicted
+
+
+def test_strangers_among_usual_images_are_named_though_they_look_different_too(detector):
+    verdict = detector.check_scores(*some_or_all_moved(detector, 4))
+    assert (verdict.level, verdict.cause.kind, verdict.accuracy.known) == ("alert", CONTENT, False)
+    assert verdict.accuracy.low == 0 and any("Some or all of them seem to show" in one for one in summary(verdict))
+
+
+def test_an_unknown_change_that_moves_all_images_is_not_taken_for_strangers(detector):
+    verdict = detector.check_scores(*some_or_all_moved(detector, 1))
+    assert (verdict.cause.kind, verdict.p_values["strangers"] <= 0.01) == (UNKNOWN, True)
+
+
+def test_only_strange_images_moved_if_the_others_stayed(detector):
+    scale, usual = scale_for(detector.reference.learned), (detector.reference.scores, detector.reference.predicted)
+    some, every = (some_or_all_moved(detector, share) for share in (4, 1))
+    assert only_strange_moved(usual, some, scale)
+    assert not only_strange_moved(usual, every, scale)
+    few = some[0][:, -1] <= np.quantile(usual[0][:, -1], 0.7)
+    few[np.flatnonzero(~few)[:7]] = True
+    assert not only_strange_moved(usual, (some[0][few], some[1][few]), scale)  # of 7 strange ones nothing is said
+    strange = some[0][:, -1] > np.quantile(usual[0][:, -1], 0.7)
+    assert not only_strange_moved(usual, (some[0][strange], some[1][strange]), scale)  # none is left that may stay
 
 
 def test_an_estimate_that_was_stored_with_its_doubt_is_not_doubted_again(detector):
