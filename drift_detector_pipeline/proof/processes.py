@@ -6,12 +6,15 @@ In: a function and things. Out: its results, in their order. Read by the studies
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
 
 from drift_detector_pipeline.console import progress_bar
+from drift_detector_pipeline.errors import DataError
 
 _Thing = TypeVar("_Thing")
 _Result = TypeVar("_Result")
@@ -22,17 +25,28 @@ def in_processes(work: Callable[[_Thing], _Result], things: Sequence[_Thing], ti
     """Do `work` on each of the things; nothing it does to its memory comes back but the result.
 
     In one thread each, for there is a process for every core; and whoever waited for threads that OpenMP had started
-    in the parent (torch does it by itself) would wait forever: they are not inherited.
+    in the parent (torch does it by itself) would wait forever: they are not inherited. Raises DataError if one of the
+    processes is killed. (`multiprocessing.Pool` would wait forever if that one held its queue's lock.)
     """
     _WORK.append(work)
+    before = set(multiprocessing.active_children())
     try:
         with (
-            multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), _use_one_thread) as pool,
+            ProcessPoolExecutor(
+                len(os.sched_getaffinity(0)), multiprocessing.get_context("fork"), _use_one_thread
+            ) as pool,
             progress_bar(total=len(things), title=title, unit="") as bar,
         ):
-            for result in pool.imap(_work, things):
-                yield result
-                bar.update()
+            try:
+                for result in pool.map(_work, things):
+                    yield result
+                    bar.update()
+            except BaseException:  # nobody waits for what they are at
+                for process in set(multiprocessing.active_children()) - before:
+                    process.terminate()
+                raise
+    except BrokenProcessPool as error:
+        raise DataError(f"{title}: one of its processes was killed, most likely because memory ran out") from error
     finally:
         _WORK.pop()
 

@@ -26,7 +26,7 @@ from drift_detector_pipeline.drift.reference import (
 )
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import SecondLook, Signals
-from drift_detector_pipeline.drift.verdict import Again, Limits, decide, labellings_for, scale_for
+from drift_detector_pipeline.drift.verdict import Again, Limits, judge, labellings_for, scale_for
 from drift_detector_pipeline.proof.processes import in_processes
 from drift_detector_pipeline.proof.study_material import SIZES, Cell, Material
 
@@ -175,14 +175,15 @@ def asked(
     if not looks:
         return {}
     truth = 1 - float(images.wrong.mean()) if truth is None else truth
+    classes = [str(label) for label in range(signals.logits.shape[1])]
     found = [
-        decide(
-            reference, labellings, images.scores[look.rows], images.predicted[look.rows], limits,
+        judge(
+            reference, labellings, images.scores[look.rows], images.predicted[look.rows], classes, limits,
             partial(again_of, reference, look, signals, mended or {}),
         )
         for look in looks
     ]  # fmt: skip
-    estimates = [one.accuracy for one in found]
+    estimates = [one.accuracy for one in found if one.accuracy is not None]
     own = [1 - float(images.wrong[look.rows].mean()) for look in looks]
     return {
         "alerted": float(np.mean([one.level == "alert" for one in found])),

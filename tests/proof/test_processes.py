@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.proof.processes import in_processes
+
 PARENT_AND_CHILDREN = """
 import torch
 from drift_detector_pipeline.proof.processes import in_processes
@@ -19,6 +22,45 @@ def work(number):
 first = work(0)
 print([round(found - first) for found in in_processes(work, range(3), "work")])
 """
+
+STOPPED = """
+import os, signal, time
+from drift_detector_pipeline.proof.processes import in_processes
+parent = os.getpid()
+def stop(number, frame):
+    if os.getpid() == parent:
+        raise KeyboardInterrupt
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+signal.signal(signal.SIGTERM, stop)
+def work(number):
+    print("at work", flush=True)
+    time.sleep(600)
+try:
+    list(in_processes(work, [0], "work"))
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tell", [os.killpg, os.kill])
+def test_sigterm_ends_all_of_them_soon_though_one_of_them_was_waiting_for_work(tell):
+    command = [sys.executable, "-c", STOPPED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as parent:
+        try:
+            assert parent.stdout.readline() == "at work\n"
+            tell(parent.pid, signal.SIGTERM)
+            assert parent.communicate(timeout=60)[0] == "stopped\n"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_is_an_error():
+    with pytest.raises(DataError, match="work: one of its processes was killed"):
+        list(in_processes(lambda _: os.kill(os.getpid(), signal.SIGKILL), [0], "work"))
 
 
 @pytest.mark.slow
