@@ -23,7 +23,7 @@ from PIL import Image
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.corruptions.corrupt import corrupt
-from drift_detector_pipeline.drift.verdict import EXIT_STATUS
+from drift_detector_pipeline.drift.decision import EXIT_STATUS
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.roles import roles_of

@@ -18,7 +18,8 @@ reference_file   the same as a file
 parts            did only some images of a window change?
 preparation      a person's images -> crops
 reading          a window of any size through the network, a chunk at a time
-verdict          how loud, what moved, how accurate, which images show it
+decision         how loud, how accurate and why
+verdict          the same with what moved and which images show it
 detecting        what every detector is to whoever uses it
 kept_rows        what is kept of an image, as bytes and back
 verdict_words    the same in sentences

@@ -14,10 +14,10 @@ from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging, tell
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
+from drift_detector_pipeline.drift.decision import EXIT_STATUS, Level, Limits
 from drift_detector_pipeline.drift.detecting import AnyVerdict
 from drift_detector_pipeline.drift.kinds import detector_of_run, write_page_of
 from drift_detector_pipeline.drift.preparation import Album, Window
-from drift_detector_pipeline.drift.verdict import EXIT_STATUS, Level, Limits
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import is_there
 from drift_detector_pipeline.images.named_files import image_files

@@ -11,6 +11,7 @@ import numpy as np
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.corruptions.faults import undo_fault
 from drift_detector_pipeline.drift.accuracy import Estimate
+from drift_detector_pipeline.drift.decision import Again, AskAgain
 from drift_detector_pipeline.drift.inverse import undone
 from drift_detector_pipeline.drift.parts import LEAST, joined, parts_of
 from drift_detector_pipeline.drift.reading import Reading, judging, some_of
@@ -18,7 +19,6 @@ from drift_detector_pipeline.drift.reference import Reference, estimate_by_look
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import Forward, Signals, read_signals
 from drift_detector_pipeline.drift.second_look import look_again
-from drift_detector_pipeline.drift.verdict import Again, AskAgain
 
 
 def asker(

@@ -11,10 +11,11 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels, Pixels
 from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.cause import Cause
+from drift_detector_pipeline.drift.decision import AskAgain, Level, Limits, checked_limits
 from drift_detector_pipeline.drift.preparation import Album, Images, Preparation, Window, open_images
 from drift_detector_pipeline.drift.reference import Learned, Moves
 from drift_detector_pipeline.drift.scores.phi import Score, describe_scores
-from drift_detector_pipeline.drift.verdict import AskAgain, Channel, Level, Limits, checked_limits
+from drift_detector_pipeline.drift.verdict import Channel
 
 SUMS = ("error", "energy", "novelty")  # channels of labels whose output scores count together
 KEPT_FACTS = ("fit_images", "weights_sha256", "data_fingerprint", "sha256")  # of a reference, in its verdicts

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels, Pixels
 from drift_detector_pipeline.drift.asking import asker
+from drift_detector_pipeline.drift.decision import AskAgain, Limits, labellings_for
 from drift_detector_pipeline.drift.detecting import KEPT_FACTS, Detector, Rows, Sure, Watchable, Words, watchable_of
 from drift_detector_pipeline.drift.kept_rows import scores_from
 from drift_detector_pipeline.drift.permutation import Labellings
@@ -49,7 +50,7 @@ from drift_detector_pipeline.drift.scores.phi import Score, describe_scores, mis
 from drift_detector_pipeline.drift.scores.signals import Forward, Layers, read_signals
 from drift_detector_pipeline.drift.thumbnails import typical_images
 from drift_detector_pipeline.drift.twins import CHANGES, look_at_clean, make_twins
-from drift_detector_pipeline.drift.verdict import AskAgain, Limits, Verdict, judge, labellings_for
+from drift_detector_pipeline.drift.verdict import Verdict, judge
 from drift_detector_pipeline.drift.verdict_words import LABEL_WORDS
 from drift_detector_pipeline.drift.way_through import Model, way_through
 from drift_detector_pipeline.errors import DataError, ModelError

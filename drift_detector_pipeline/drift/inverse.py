@@ -19,11 +19,11 @@ from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 from drift_detector_pipeline.corruptions.faults import REVERSIBLE
 from drift_detector_pipeline.drift.accuracy import COVERAGE, ODDS, Estimate
 from drift_detector_pipeline.drift.cause import SHOWN, Cause
+from drift_detector_pipeline.drift.decision import Again, scale_for
 from drift_detector_pipeline.drift.permutation import Scale
 from drift_detector_pipeline.drift.reference import Reference, predictions
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import Signals
-from drift_detector_pipeline.drift.verdict import Again, scale_for
 
 LOOKED_AT = 64  # images of a window at most that each is tried on
 _NEARER = 2.0  # times as near as before are mended images at least

@@ -17,10 +17,11 @@ from drift_detector_pipeline.corruptions.corrupt import SMALLEST_PX
 from drift_detector_pipeline.corruptions.faults import change, levels_of
 from drift_detector_pipeline.drift.cause import MIX, Cause
 from drift_detector_pipeline.drift.cause_words import words_for
+from drift_detector_pipeline.drift.decision import CERTAIN
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Album, Window
 from drift_detector_pipeline.drift.twins import CHANGES
-from drift_detector_pipeline.drift.verdict import CERTAIN, Verdict
+from drift_detector_pipeline.drift.verdict import Verdict
 from drift_detector_pipeline.files import final_name, new_folder, write_atomically, write_json
 from drift_detector_pipeline.pages import data_uri, fill_page, image_png
 

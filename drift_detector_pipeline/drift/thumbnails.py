@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.drift.decision import scale_for
 from drift_detector_pipeline.drift.reference import Reference
-from drift_detector_pipeline.drift.verdict import scale_for
 
 MOST, SIDE_PX = 100, 96
 

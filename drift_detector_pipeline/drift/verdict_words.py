@@ -9,9 +9,10 @@ from typing import Any
 from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.cause import CONTENT, MIX, UNKNOWN, Cause
 from drift_detector_pipeline.drift.cause_words import in_words, remedy, words_for
+from drift_detector_pipeline.drift.decision import CERTAIN
 from drift_detector_pipeline.drift.detecting import Words
 from drift_detector_pipeline.drift.permutation import STATISTICS
-from drift_detector_pipeline.drift.verdict import CERTAIN, Channel, Verdict
+from drift_detector_pipeline.drift.verdict import Channel, Verdict
 
 _INVERSE = ("confidence", "margin", "feature_norm")  # scores that fall as mistakes and novelty become likelier
 _LATER = ("apart",)  # parts of a verdict that older ones in a log do not have

@@ -17,6 +17,7 @@ from typing import Any
 from drift_detector_pipeline.commands import read_command, stopping
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
+from drift_detector_pipeline.drift.decision import EXIT_STATUS
 from drift_detector_pipeline.drift.kinds import detector_of_run
 from drift_detector_pipeline.drift.stream.alarm import Alarm, Level, alarm_json, alarm_words
 from drift_detector_pipeline.drift.stream.detector import StreamDetector, StreamLimits
@@ -30,7 +31,6 @@ from drift_detector_pipeline.drift.stream.inbox import (
     source_of,
     waiting,
 )
-from drift_detector_pipeline.drift.verdict import EXIT_STATUS
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
 from drift_detector_pipeline.files import held_alone
 from drift_detector_pipeline.modeling.named import check_weights

@@ -27,13 +27,13 @@ from drift_detector_pipeline.corruptions.corrupt import FAMILIES, generator
 from drift_detector_pipeline.corruptions.faults import FAULTS, change, levels_of
 from drift_detector_pipeline.drift.cause import MIX, UNKNOWN, Cause, Seen, find_cause
 from drift_detector_pipeline.drift.causes import Causes
+from drift_detector_pipeline.drift.decision import Limits, labellings_for
 from drift_detector_pipeline.drift.permutation import Labellings, test_window
 from drift_detector_pipeline.drift.reference import Reference, learn, one_blas_thread, predictions, refer
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.phi import describe_scores, phi
 from drift_detector_pipeline.drift.scores.signals import Forward, read_signals
 from drift_detector_pipeline.drift.twins import CHANGES, make_twins
-from drift_detector_pipeline.drift.verdict import Limits, labellings_for
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.figures import figure_png
 from drift_detector_pipeline.files import write_atomically, write_json

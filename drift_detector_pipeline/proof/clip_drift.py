@@ -18,11 +18,11 @@ from drift_detector_pipeline.drift.clips.build import frames_of, load_clip_detec
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.clips.groups import LEAST, of_sources
 from drift_detector_pipeline.drift.clips.signals import read_clip_signals
+from drift_detector_pipeline.drift.decision import scale_for
 from drift_detector_pipeline.drift.detecting import Rows
 from drift_detector_pipeline.drift.permutation import labellings_of, test_window
 from drift_detector_pipeline.drift.reference import one_blas_thread, predictions
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.verdict import scale_for
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.modeling.trained import open_trained

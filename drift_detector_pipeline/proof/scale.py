@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from drift_detector_pipeline.console import progress_bar
-from drift_detector_pipeline.drift.verdict import EXIT_STATUS
+from drift_detector_pipeline.drift.decision import EXIT_STATUS
 from drift_detector_pipeline.errors import ConfigError, TrainingError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.processed.integrity import find_damage

@@ -20,10 +20,10 @@ from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.drift.boxes.detector import BoxDetector
 from drift_detector_pipeline.drift.boxes.twins import change_views
 from drift_detector_pipeline.drift.boxes.worth import map50_of
+from drift_detector_pipeline.drift.decision import Limits
 from drift_detector_pipeline.drift.detecting import Rows
 from drift_detector_pipeline.drift.kept_rows import kept_of
 from drift_detector_pipeline.drift.stream.detector import StreamDetector, StreamLimits
-from drift_detector_pipeline.drift.verdict import Limits
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.images.letterbox import into, letterbox

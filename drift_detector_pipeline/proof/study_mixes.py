@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from drift_detector_pipeline.console import progress_bar
+from drift_detector_pipeline.drift.decision import Limits
 from drift_detector_pipeline.drift.reference import Learned
 from drift_detector_pipeline.drift.scores.signals import SecondLook, Signals
-from drift_detector_pipeline.drift.verdict import Limits
 from drift_detector_pipeline.proof.study_material import MIXED, MIXES, Material, drawn, enough
 from drift_detector_pipeline.proof.study_windows import Effort, Scored, asked, noticed, references_for, scored
 

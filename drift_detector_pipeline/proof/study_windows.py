@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Indices, Labels
 from drift_detector_pipeline.drift.accuracy import Evidence, estimate
+from drift_detector_pipeline.drift.decision import Again, Limits, decide, labellings_for, scale_for
 from drift_detector_pipeline.drift.inverse import undone
 from drift_detector_pipeline.drift.permutation import Labellings, labellings_of, test_window
 from drift_detector_pipeline.drift.reference import (
@@ -26,7 +27,6 @@ from drift_detector_pipeline.drift.reference import (
 )
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import SecondLook, Signals
-from drift_detector_pipeline.drift.verdict import Again, Limits, judge, labellings_for, scale_for
 from drift_detector_pipeline.proof.processes import in_processes
 from drift_detector_pipeline.proof.study_material import SIZES, Cell, Material
 
@@ -177,13 +177,13 @@ def asked(
     truth = 1 - float(images.wrong.mean()) if truth is None else truth
     classes = [str(label) for label in range(signals.logits.shape[1])]
     found = [
-        judge(
+        decide(
             reference, labellings, images.scores[look.rows], images.predicted[look.rows], classes, limits,
             partial(again_of, reference, look, signals, mended or {}),
         )
         for look in looks
     ]  # fmt: skip
-    estimates = [one.accuracy for one in found if one.accuracy is not None]
+    estimates = [one.accuracy for one in found]
     own = [1 - float(images.wrong[look.rows].mean()) for look in looks]
     return {
         "alerted": float(np.mean([one.level == "alert" for one in found])),

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Pixels
+from drift_detector_pipeline.drift.decision import Again
 from drift_detector_pipeline.drift.detecting import Detector
-from drift_detector_pipeline.drift.verdict import Again
 from drift_detector_pipeline.serving.rows import StoredRow
 from drift_detector_pipeline.serving.verdicts import LookAgain
 

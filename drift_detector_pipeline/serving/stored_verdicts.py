@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import func, insert, select
 
+from drift_detector_pipeline.drift.decision import Again
 from drift_detector_pipeline.drift.detecting import AnyVerdict, Detector
 from drift_detector_pipeline.drift.kinds import words_of
-from drift_detector_pipeline.drift.verdict import Again
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.serving.database import VERDICTS_LOCK, asking, writing
 from drift_detector_pipeline.serving.request_log import RequestLog, sources_of

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from drift_detector_pipeline.drift.decision import Again, AskAgain, Limits
 from drift_detector_pipeline.drift.detecting import AnyVerdict, Detector
 from drift_detector_pipeline.drift.kinds import page_of
-from drift_detector_pipeline.drift.verdict import Again, AskAgain, Limits
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import AnyRow, StoredRow, StoredVerdict, once, rows_of

@@ -9,8 +9,8 @@ from small_world import SIDE_PX, model, small_detector, world
 from drift_detector_pipeline.corruptions.corrupt import corrupt
 from drift_detector_pipeline.drift.cause import CONTENT, UNKNOWN
 from drift_detector_pipeline.drift.content import only_strange_moved
+from drift_detector_pipeline.drift.decision import Again, Limits, scale_for
 from drift_detector_pipeline.drift.reading import read_chunks
-from drift_detector_pipeline.drift.verdict import Again, Limits, scale_for
 from drift_detector_pipeline.drift.verdict_words import summary
 
 

@@ -14,11 +14,11 @@ import torchvision
 from conftest import ROOT
 from PIL import Image
 
+from drift_detector_pipeline.drift.decision import Limits
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.report import write_report
 from drift_detector_pipeline.drift.scores.phi import describe_scores, phi
 from drift_detector_pipeline.drift.scores.signals import Outputs, read_signals
-from drift_detector_pipeline.drift.verdict import Limits
 from drift_detector_pipeline.drift.verdict_words import as_json, summary
 from drift_detector_pipeline.errors import ConfigError, DataError, ModelError
 

@@ -13,8 +13,8 @@ from small_world import model as model_of_the_world
 from small_world import small_detector, world
 
 from drift_detector_pipeline.drift.accuracy import Estimate
+from drift_detector_pipeline.drift.decision import Again, Limits
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.verdict import Again, Limits
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.serving import verdicts as judging
 from drift_detector_pipeline.serving.crops import Crops, look_at_crops

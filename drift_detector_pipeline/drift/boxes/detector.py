@@ -21,6 +21,7 @@ from drift_detector_pipeline.drift.boxes.twins import CHANGES, IMAGES, make_box_
 from drift_detector_pipeline.drift.boxes.verdict import BoxVerdict, Window, box_labellings, judge_boxes
 from drift_detector_pipeline.drift.boxes.verdict_words import BOX_WORDS
 from drift_detector_pipeline.drift.boxes.worth import estimate_worth, expected_of_each
+from drift_detector_pipeline.drift.decision import AskAgain, Limits
 from drift_detector_pipeline.drift.detecting import KEPT_FACTS, Detector, Rows, Sure, Watchable, Words
 from drift_detector_pipeline.drift.kept_rows import scores_from, sure_from
 from drift_detector_pipeline.drift.permutation import Labellings
@@ -28,7 +29,6 @@ from drift_detector_pipeline.drift.preparation import Album, Images, Preparation
 from drift_detector_pipeline.drift.reading import judging
 from drift_detector_pipeline.drift.reference import one_blas_thread
 from drift_detector_pipeline.drift.scores.phi import Score
-from drift_detector_pipeline.drift.verdict import AskAgain, Limits
 from drift_detector_pipeline.errors import DataError, ModelError
 from drift_detector_pipeline.networks.boxes.found import Found
 

@@ -14,17 +14,9 @@ from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.boxes.phi import BOX_CHANNELS, box_scale, describe_box_scores
 from drift_detector_pipeline.drift.boxes.reference import NOTHING, BoxReference
 from drift_detector_pipeline.drift.cause import Cause, Seen, find_cause
+from drift_detector_pipeline.drift.decision import Level, Limits, Promise, level_of
 from drift_detector_pipeline.drift.permutation import Labellings, Scale, labellings_of, shifts, test_window
-from drift_detector_pipeline.drift.verdict import (
-    SHOWN,
-    Channel,
-    Level,
-    Limits,
-    Promise,
-    channels_of,
-    class_shares,
-    level_of,
-)
+from drift_detector_pipeline.drift.verdict import SHOWN, Channel, channels_of, class_shares
 
 _NAMES = {"distance": "looks", "features": "boxes"}  # of permutation.STATISTICS
 LEAST = 100  # reference images; of fewer nobody can tell how often this very reference gives false notices

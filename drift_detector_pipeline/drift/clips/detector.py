@@ -13,12 +13,12 @@ from drift_detector_pipeline.arrays import Labels, Pixels
 from drift_detector_pipeline.drift.accuracy import Known, share_wrong
 from drift_detector_pipeline.drift.clips.groups import EXACT, LEAST, of_sources
 from drift_detector_pipeline.drift.clips.words import CLIP_WORDS
+from drift_detector_pipeline.drift.decision import AskAgain, Limits, checked_limits
 from drift_detector_pipeline.drift.detecting import Rows, Words
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.reference import Learned, Reference, evidence_of, mistakes, predictions
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import Signals
-from drift_detector_pipeline.drift.verdict import AskAgain, Limits, checked_limits
 
 TASK = "clips"
 

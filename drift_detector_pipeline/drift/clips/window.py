@@ -15,12 +15,13 @@ from drift_detector_pipeline.drift.clips.build import shown
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.clips.groups import of_sources, refuse_few
 from drift_detector_pipeline.drift.clips.signals import read_clip_signals
+from drift_detector_pipeline.drift.decision import Limits
 from drift_detector_pipeline.drift.detecting import Rows
 from drift_detector_pipeline.drift.preparation import Window
 from drift_detector_pipeline.drift.reading import judging
 from drift_detector_pipeline.drift.reference import one_blas_thread, predictions
 from drift_detector_pipeline.drift.scores.phi import phi
-from drift_detector_pipeline.drift.verdict import Limits, Verdict
+from drift_detector_pipeline.drift.verdict import Verdict
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.images.named_files import ImageFile
 from drift_detector_pipeline.modeling.clip_files import is_table, read_clips

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from drift_detector_pipeline.arrays import Float32s
+from drift_detector_pipeline.drift.decision import scale_for
 from drift_detector_pipeline.drift.reference import Reference
-from drift_detector_pipeline.drift.verdict import along_change, scale_for, strangeness_of
+from drift_detector_pipeline.drift.verdict import along_change, strangeness_of
 from drift_detector_pipeline.lifecycle.labelling.basket_file import Why
 
 _APART = 4  # times as many stretches of time as images wanted; of each stretch one at most, while there are others

@@ -12,6 +12,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Indices, Pixels
 from drift_detector_pipeline.console import log
+from drift_detector_pipeline.drift.decision import CHANGED, EXPLAINING, scale_for
 from drift_detector_pipeline.drift.parts import parts_of
 from drift_detector_pipeline.drift.permutation import appearance
 from drift_detector_pipeline.drift.preparation import Preparation, open_images
@@ -20,7 +21,6 @@ from drift_detector_pipeline.drift.reference_file import FILE, load_reference
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import Signals, read_signals
-from drift_detector_pipeline.drift.verdict import CHANGED, EXPLAINING, scale_for
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.processed.roles import MOST_REFERENCE
 from drift_detector_pipeline.release.artefact import Artefact

@@ -10,10 +10,10 @@ from typing import NoReturn
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log as console
+from drift_detector_pipeline.drift.decision import Limits
 from drift_detector_pipeline.drift.detecting import Detector
 from drift_detector_pipeline.drift.kinds import load_detector
 from drift_detector_pipeline.drift.stream.detector import StreamLimits
-from drift_detector_pipeline.drift.verdict import Limits
 from drift_detector_pipeline.errors import DataError, ModelError, PipelineError
 from drift_detector_pipeline.lifecycle.watching.streams import Streams
 from drift_detector_pipeline.release.artefact import read_artefact
