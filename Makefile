@@ -227,7 +227,7 @@ corruptions: $(INSTALLED) ## Draw 15 kinds of corruption and measure them; with 
 	@$(MODULE).cli corruptions "$$RUN" $(ARGS)
 
 ##@ Serving
-.PHONY: export serve load_test log_export
+.PHONY: export serve load_test bench_service log_export
 export: $(INSTALLED) ## Pack a finished run into one folder that needs no PyTorch: RUN=... ARGS="export.precision=int8"
 	@$(MODULE).cli export "$$RUN" $(ARGS)
 
@@ -236,6 +236,9 @@ serve: $(INSTALLED) ## Answer requests over HTTP and watch for drift, until stop
 
 load_test: $(DEVELOPED) ## Measure the service under load, compared with bare inference and other servers (PEERS=SITE_PACKAGES): reports/serving.json
 	@$(MODULE).proof.serving_load $(ARGS)
+
+bench_service: $(DEVELOPED) ## Count what the service loses through swaps, signals and odd requests: reports/endurance.json; ARGS="FOLDER FOLDER"
+	@$(MODULE).proof.endurance $(ARGS)
 
 log_export: $(INSTALLED) ## Export the request log as Parquet: ARGS="serving.database=sqlite:///PATH path=FOLDER"
 	@$(MODULE).serving.log_export $(ARGS)

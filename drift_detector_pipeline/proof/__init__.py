@@ -41,6 +41,11 @@ load_material       image files and artefacts, drawn
 servers             a server as a group of processes, and what it costs
 film_load           how long an image waits while a video is watched
 serving_load        make load_test
+askers              many clients at once, each answer looked at
+under_load          swaps, SIGTERMs and SIGKILLs while clients ask
+odd_requests        what nobody should send
+unchanged_windows   false notices, an image's bits, verdicts repeated: through the service
+endurance           make bench_service
 video_tracking      how often things in a video lose their numbers
 box_material        every image of the study of boxes through the network once
 box_drift_study     drift of boxes: false notices, power, mAP50 without true boxes

@@ -1,14 +1,16 @@
 """A server, all of its processes: started, asked whether it is ready, its processor time and memory, stopped.
 
-Linux only: both are read from /proc. Read by serving_load.py and the simulated year.
+Linux only: both are read from /proc. Read by whatever measures a service, and the simulated year.
 """
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import DataError
 
-_START_S, _STOP_S = 120.0, 20.0
+_START_S, _STOP_S, _END_S = 120.0, 20.0, 90.0
 _PARENT, _SESSION = 1, 3  # places in /proc/N/stat, behind the name
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -27,6 +29,14 @@ class Server(NamedTuple):
 
     pid: int
     address: str
+    process: "subprocess.Popen[bytes] | None" = None  # the same one, where it was started here
+
+    async def end(self, number: signal.Signals) -> tuple[int, float]:
+        """Send its first process a signal and wait; the exit status, and when it was sent, as time.monotonic()."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        at = time.monotonic()
+        return await asyncio.to_thread(self.process.wait, _END_S), at
 
     def cpu_seconds(self) -> float:
         """Of all its processes so far, those that have ended included."""
@@ -41,6 +51,11 @@ class Server(NamedTuple):
                 lines = (path / "smaps_rollup").read_text().splitlines()
                 found += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
         return found / 1000
+
+    def peak_megabytes(self) -> float:
+        """The most memory that its first process has held so far."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1000
 
     def _stats(self) -> list[list[str]]:
         return [found for path in self.processes() if (found := _stat(path)) is not None]
@@ -74,9 +89,21 @@ def started(command: Sequence[str], port: int, ready: str, environment: Mapping[
     ) as running:  # fmt: skip
         try:
             _wait_until_ready(running, address + ready)
-            yield Server(running.pid, address)
+            yield Server(running.pid, address, running)
         finally:
             _stop(running)
+
+
+@contextlib.contextmanager
+def service(database: Path, *words: str, **environment: str) -> Iterator[Server]:
+    """Our own at a free port until the `with` ends: `make serve` with these words and its log in that file."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "drift_detector_pipeline.serving", f"serving.port={port}",
+        f"serving.database=sqlite:///{database}", *words,
+    ]  # fmt: skip
+    with started(command, port, "/ready", {"DATABASE_URL": "", "PORT": ""} | environment) as server:
+        yield server
 
 
 def asked(address: str, body: bytes | None = None) -> dict[str, Any]:

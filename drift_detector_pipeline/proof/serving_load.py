@@ -15,8 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +29,7 @@ from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.proof.film_load import beside_a_film
 from drift_detector_pipeline.proof.load_material import STORED_PX, draw_artefacts, draw_files
-from drift_detector_pipeline.proof.servers import Server, free_port, started
+from drift_detector_pipeline.proof.servers import Server, free_port, service, started
 from drift_detector_pipeline.release.artefact import BOXES, Artefact, read_artefact
 from drift_detector_pipeline.runs.facts import now, package_versions
 from drift_detector_pipeline.runs.machine import instruction_set
@@ -107,7 +106,8 @@ def measure(artefact: Artefact, place: Path) -> Figures:
     loads = {str(count): Load(count) for count in CLIENTS}
     loads["overload, obeying"] = Load(TIMES_TOO_MANY * settings.in_flight)
     loads["overload, hammering"] = Load(TIMES_TOO_MANY * settings.in_flight, obey=False)
-    with _service(artefact, place) as server:
+    database = place / f"{artefact.precision}.sqlite"
+    with service(database, f"export.path={artefact.folder}") as server:
         found = _ask(server, loads, place, between=[bare.measure, whole.measure])
         memory = server.megabytes()
         film = beside_a_film(server.address, sorted((place / "images").iterdir()), place)
@@ -173,17 +173,6 @@ def _beside(peers: Mapping[str, Figures], ours: Figures, precision: str) -> Figu
             )
         found["our_memory_to_theirs"] = round(ours["megabytes"] / found["megabytes"], 3)
     return {"file": precision, **peers}
-
-
-@contextmanager
-def _service(artefact: Artefact, place: Path) -> Iterator[Server]:
-    port, database = free_port(), place / f"{artefact.precision}.sqlite"
-    command = [
-        sys.executable, "-m", "drift_detector_pipeline.serving", f"export.path={artefact.folder}",
-        f"serving.port={port}", f"serving.database=sqlite:///{database}",
-    ]  # fmt: skip
-    with started(command, port, "/ready", {"DATABASE_URL": "", "PORT": ""}) as server:
-        yield server
 
 
 def _measure_peer(name: str, artefact: Artefact, place: Path) -> Figures | None:

@@ -4,31 +4,19 @@ import asyncio
 import os
 import shutil
 import signal
-import sqlite3
 import time
 
 import httpx
-import numpy as np
 import pytest
-from load import for_seconds, load_until, until
 from running import process, running
-from small_artefact import CLASSES, make_artefact, png, world
+from small_artefact import make_artefact, png, world
 
-from drift_detector_pipeline.serving.engine import open_engine
+from drift_detector_pipeline.proof.askers import ask_during, until
+from drift_detector_pipeline.proof.under_load import answers_of
 
 CONTENTS = [png(pixels) for pixels in world(40, 60)[0]]
 ADMIN = {"SERVING_ADMIN_KEY": "secret"}
 KEY = {"X-API-Key": "secret"}
-
-
-def expected(models):
-    """By model: the probability of each image's likeliest class, and its name."""
-    found = {}
-    for name in ("first", "second"):
-        engine = open_engine(models / name)
-        chances = engine.answer(np.stack([engine.prepare(content) for content in CONTENTS])).probabilities
-        found[engine.model] = [(CLASSES[row.argmax()], float(row.max())) for row in chances]
-    return found
 
 
 async def swaps(address, count):
@@ -42,28 +30,18 @@ async def swaps(address, count):
     return models
 
 
-def check_swaps(models, tmp_path, count):
+def test_no_request_is_lost_over_swaps_and_each_answer_is_that_of_the_model_it_names(models, tmp_path) -> None:
     with running(models / "first", tmp_path, ADMIN) as service:
-        seen, given = asyncio.run(load_until(service.address, CONTENTS, 8, swaps(service.address, count)))
+        seen, given = asyncio.run(ask_during(swaps(service.address, 4), service.address, CONTENTS))
         assert service.service.log.flush()
         rows = {model: len(service.service.log.newest(model, 10**6)) for model in service.service.log.models()}
-    known = expected(models)
-    assert not seen.lost and not seen.never_accepted and {answer.status_code for _, answer in seen.answers} == {200}
-    for number, answer in seen.answers:
-        said = answer.json()
-        assert (said["answers"][0]["label"], said["answers"][0]["probability"]) == known[said["model"]][number]
-    assert {answer.json()["model"] for _, answer in seen.answers} == set(known) == set(given)
+    known = dict(answers_of(models / name, CONTENTS) for name in ("first", "second"))
+    assert not seen.lost and not seen.never_accepted and seen.statuses == {200} and len(seen.answers) > 20
+    for one in seen.answers:
+        [said] = one.said["answers"]
+        assert (said["label"], said["probability"]) == known[one.said["model"]][one.number]
+    assert {one.said["model"] for one in seen.answers} == set(known) == set(given)
     assert len(rows) == 2 and sum(rows.values()) == len(seen.answers)
-    return len(seen.answers)
-
-
-def test_no_request_is_lost_over_swaps_and_each_answer_is_that_of_the_model_it_names(models, tmp_path) -> None:
-    assert check_swaps(models, tmp_path, 4) > 20
-
-
-@pytest.mark.slow
-def test_nor_over_twenty_swaps(models, tmp_path) -> None:
-    check_swaps(models, tmp_path, 20)
 
 
 def test_a_damaged_or_foreign_artefact_changes_nothing(models, tmp_path) -> None:
@@ -80,34 +58,6 @@ def test_a_damaged_or_foreign_artefact_changes_nothing(models, tmp_path) -> None
             assert answer.status_code == status, (name, answer.text)
         assert httpx.post(f"{service.address}/model", json={"folder": "good"}).status_code == 401
         assert httpx.get(f"{service.address}/model").json() == before
-
-
-async def end(started, seconds):
-    await for_seconds(seconds)
-    started.send_signal(signal.SIGTERM)
-    while started.poll() is None:
-        await asyncio.sleep(0.02)
-    return started.returncode
-
-
-def check_end(models, tmp_path, seconds):
-    with process(models / "first", tmp_path, "serving.drain_s=0.2") as (started, address):
-        seen, status = asyncio.run(load_until(address, CONTENTS, 12, end(started, seconds)))
-        said = started.stderr.read().decode()
-    assert status == 0 and "Traceback" not in said, said
-    assert not seen.lost, seen.lost
-    assert {answer.status_code for _, answer in seen.answers} <= {200, 503}
-    answered = sum(answer.status_code == 200 for _, answer in seen.answers)
-    with sqlite3.connect(tmp_path / "requests.sqlite") as opened:
-        logged = opened.execute("select count(*) from request").fetchone()[0]
-    opened.close()
-    assert logged == answered > 0
-    return answered
-
-
-@pytest.mark.slow
-def test_told_to_stop_a_service_answers_and_logs_all_it_took_and_ends_with_status_0(models, tmp_path) -> None:
-    check_end(models, tmp_path, 1)
 
 
 @pytest.mark.slow
@@ -127,12 +77,11 @@ def test_while_it_drains_it_is_not_ready_and_still_answers(models, tmp_path) -> 
 def test_too_many_are_refused_fast_and_the_others_answered(models, tmp_path) -> None:
     with running(models / "first", tmp_path, in_flight=4) as service:
         enough = until(lambda: batched(service) >= 10 and refused(service) >= 10)
-        seen, _ = asyncio.run(load_until(service.address, CONTENTS, 24, enough))
+        seen, _ = asyncio.run(ask_during(enough, service.address, CONTENTS, 24))
         assert httpx.post(f"{service.address}/predict", content=CONTENTS[0]).status_code == 200
-    statuses = [answer.status_code for _, answer in seen.answers]
-    assert not seen.lost and set(statuses) == {200, 503}
-    told = [answer for _, answer in seen.answers if answer.status_code == 503]
-    assert all(answer.headers["retry-after"] == "1" and answer.json()["request_id"] for answer in told)
+    assert not seen.lost and seen.statuses == {200, 503}
+    told = [one for one in seen.answers if one.status == 503]
+    assert all(one.retry_after == "1" and one.said["request_id"] for one in told)
 
 
 def batched(service):

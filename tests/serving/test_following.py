@@ -11,13 +11,12 @@ import sys
 import threading
 
 import httpx
-import numpy as np
 import pytest
 import running as runs
 from conftest import ROOT
-from load import load_until, until
-from small_artefact import CLASSES, make_artefact, png, world
+from small_artefact import make_artefact, png, world
 
+from drift_detector_pipeline.proof.askers import until
 from drift_detector_pipeline.release.registry import champion, promote, register, rollback
 from drift_detector_pipeline.serving.engine import open_engine
 from drift_detector_pipeline.serving.following import Followed, open_champion
@@ -67,53 +66,6 @@ def test_whoever_is_promoted_or_rolled_back_to_answers_soon(place, tmp_path):
         wait_for(service, lambda service: metric(service, "drift_champion") == 3)
         assert model(service) == names[0]
         assert httpx.post(f"{service.address}/predict", content=CONTENTS[0]).status_code == 200
-
-
-async def promotions(here, names, count, said):
-    """Promote and roll back in turn, each once the one before answers; the versions that answered."""
-    found = []
-    async with httpx.AsyncClient(timeout=60) as client:
-        for number in range(count):
-            step = (lambda: promote(names[1], why="b", force=True, place=here)) if not number % 2 else (
-                lambda: rollback(why="a", place=here))  # fmt: skip
-            wanted = await asyncio.to_thread(step)
-            while (answer := (await client.get(f"{said}/model")).json()["version"]) != wanted.version:
-                await asyncio.sleep(0.05)
-            found.append(answer)
-    return found
-
-
-def check_promotions(place, tmp_path, count):
-    here, names = place
-    with following(here, tmp_path) as service:
-        seen, found = asyncio.run(
-            load_until(service.address, CONTENTS, 8, promotions(here, names, count, service.address))
-        )
-        assert service.service.log.flush()
-        rows = sum(service.service.log.count(number) for number in service.service.log.models())
-    assert found == [names[1], names[0]] * (count // 2)
-    assert not seen.lost and not seen.never_accepted and {answer.status_code for _, answer in seen.answers} == {200}
-    known = {}
-    for name in names[:2]:
-        engine = open_engine(here / "versions" / name)
-        chances = engine.answer(np.stack([engine.prepare(content) for content in CONTENTS])).probabilities
-        known[engine.model] = [(CLASSES[row.argmax()], float(row.max())) for row in chances]
-    for number, answer in seen.answers:
-        said = answer.json()
-        assert (said["answers"][0]["label"], said["answers"][0]["probability"]) == known[said["model"]][number]
-    assert {answer.json()["model"] for _, answer in seen.answers} == set(known)
-    assert rows == len(seen.answers)
-    return len(seen.answers)
-
-
-@pytest.mark.slow
-def test_nobody_is_lost_over_promotions_under_load(place, tmp_path):
-    assert check_promotions(place, tmp_path, 2) > 20
-
-
-@pytest.mark.slow
-def test_nor_over_twenty(place, tmp_path):
-    print(check_promotions(place, tmp_path, 20))
 
 
 def break_version(here, version):

@@ -7,12 +7,12 @@ import shutil
 import httpx
 import numpy as np
 import pytest
-from load import for_seconds, load_until, until
 from running import DEFAULTS, running
 from small_artefact import CLASSES, SIDE_PX, make_artefact, png, world
 from sqlalchemy import select
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.proof.askers import ask_during, until
 from drift_detector_pipeline.release.artefact import read_artefact, write_artefact
 from drift_detector_pipeline.release.registry import register
 from drift_detector_pipeline.serving import trial
@@ -140,11 +140,11 @@ def test_a_shadow_that_is_behind_drops_images_and_no_answer_waits(place, tmp_pat
     here, _ = place
     slow = register(make_artefact(tmp_path / "slow", 9, wait=60, reference=False).folder, here)
     with serving(here, tmp_path, shadow=slow) as service:
-        seen, _ = asyncio.run(load_until(service.address, CONTENTS, 8, for_seconds(2)))
+        seen, _ = asyncio.run(ask_during(asyncio.sleep(2), service.address, CONTENTS))
         dropped = httpx.get(f"{service.address}/shadow").json()["dropped"]
         assert number(service, "drift_shadow_dropped_total") >= dropped > 0
         wait_for(lambda: shadowed(service) + number(service, "drift_shadow_dropped_total") == len(seen.answers))
-    assert not seen.lost and {answer.status_code for _, answer in seen.answers} == {200}
+    assert not seen.lost and seen.statuses == {200}
 
 
 def test_a_shadow_that_fails_is_counted_and_harms_nobody(place, tmp_path, monkeypatch):
@@ -200,9 +200,9 @@ def test_sources_of_both_are_answered_side_by_side_under_load(place, tmp_path):
                          for content in CONTENTS[:20]]  # fmt: skip
             return [answer.json()["model"] for answer in found]
 
-        seen, models = asyncio.run(load_until(service.address, CONTENTS, 6, beside()))
+        seen, models = asyncio.run(ask_during(beside(), service.address, CONTENTS))
         assert set(models) == {open_engine(here / "versions" / version).model}
-        assert {answer.json()["model"] for _, answer in seen.answers} == {open_engine(here / "artefact").model}
+        assert {one.said["model"] for one in seen.answers} == {open_engine(here / "artefact").model}
         wait_for(
             lambda: shadowed(service) + httpx.get(f"{service.address}/shadow").json()["dropped"] == len(seen.answers)
         )
