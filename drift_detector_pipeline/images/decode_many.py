@@ -97,7 +97,7 @@ def _processes(images: int) -> Iterator[Executor | None]:
         yield None
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores(), context, initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(cores(), context, initializer=follow_parent) as pool:
         try:
             yield pool
         except BrokenProcessPool as error:
@@ -107,7 +107,7 @@ def _processes(images: int) -> Iterator[Executor | None]:
             raise
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """Leave signals to the parent, and end when it is gone: after a SIGKILL nobody else would end this process.
 
     SIGTERM comes to all processes, and the parent then ends this one in good order, or from a pool that is broken.

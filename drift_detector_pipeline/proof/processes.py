@@ -4,7 +4,6 @@ In: a function and things. Out: its results, in their order. Read by the studies
 """
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.decode_many import cores, follow_parent
 
 _Thing = TypeVar("_Thing")
 _Result = TypeVar("_Result")
@@ -26,22 +26,22 @@ def in_processes(work: Callable[[_Thing], _Result], things: Sequence[_Thing], ti
 
     In one thread each, for there is a process for every core; and whoever waited for threads that OpenMP had started
     in the parent (torch does it by itself) would wait forever: they are not inherited. Raises DataError if one of the
-    processes is killed. (`multiprocessing.Pool` would wait forever if that one held its queue's lock.)
+    processes is killed. Whoever stops gives them time to hand over their results: of one that ends amid its own, Python
+    would wait for the rest.
     """
     _WORK.append(work)
     before = set(multiprocessing.active_children())
     try:
         with (
-            ProcessPoolExecutor(
-                len(os.sched_getaffinity(0)), multiprocessing.get_context("fork"), _use_one_thread
-            ) as pool,
+            ProcessPoolExecutor(cores(), multiprocessing.get_context("fork"), _get_ready) as pool,
             progress_bar(total=len(things), title=title, unit="") as bar,
         ):
             try:
                 for result in pool.map(_work, things):
                     yield result
                     bar.update()
-            except BaseException:  # nobody waits for what they are at
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
                 for process in set(multiprocessing.active_children()) - before:
                     process.terminate()
                 raise
@@ -51,7 +51,8 @@ def in_processes(work: Callable[[_Thing], _Result], things: Sequence[_Thing], ti
         _WORK.pop()
 
 
-def _use_one_thread() -> None:
+def _get_ready() -> None:
+    follow_parent()
     torch.set_num_threads(1)  # with that, of the MKL inside it, which the next line does not find
     threadpool_limits(1)
 
