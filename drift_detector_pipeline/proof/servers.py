@@ -20,6 +20,10 @@ from typing import Any, NamedTuple
 from drift_detector_pipeline.errors import DataError
 
 _START_S, _STOP_S, _END_S = 120.0, 20.0, 90.0
+_SAID_TO_SERVICES = (
+    "DATABASE_URL", "PORT", "MODEL_CHECKPOINT", "MODEL_NAME", "SERVING_API_KEYS", "SERVING_ADMIN_KEY", "K_FRAMES",
+    "THRESHOLD",
+)  # fmt: skip
 _PARENT, _SESSION = 1, 3  # places in /proc/N/stat, behind the name
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -96,13 +100,16 @@ def started(command: Sequence[str], port: int, ready: str, environment: Mapping[
 
 @contextlib.contextmanager
 def service(database: Path, *words: str, **environment: str) -> Iterator[Server]:
-    """Our own at a free port until the `with` ends: `make serve` with these words and its log in that file."""
+    """Our own at a free port until the `with` ends: `make serve` with these words and its log in that file.
+
+    What the environment of whoever measures says to a service counts only as far as `environment` repeats it.
+    """
     port = free_port()
     command = [
         sys.executable, "-m", "drift_detector_pipeline.serving", f"serving.port={port}",
         f"serving.database=sqlite:///{database}", *words,
     ]  # fmt: skip
-    with started(command, port, "/ready", {"DATABASE_URL": "", "PORT": ""} | environment) as server:
+    with started(command, port, "/ready", dict.fromkeys(_SAID_TO_SERVICES, "") | environment) as server:
         yield server
 
 
