@@ -38,6 +38,7 @@ def test_told_to_stop_a_service_answers_and_logs_all_it_took_and_ends_with_statu
     found = under_load.stop(models / "first", contents[:40], tmp_path, 1)
     assert found["answered"] > 0 and found["exit_statuses"] == {"0": 1}
     assert found["lost"] == found["refused_but_not_by_503"] == found["rows_missing"] == 0
+    assert "Traceback" not in (tmp_path / "stops.stderr").read_text()
 
 
 @linux
