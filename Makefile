@@ -349,7 +349,7 @@ docs: $(DEVELOPED) ## Build the documentation: site/index.html opens in a browse
 	@$(PYTHON) -m mkdocs build --quiet $(ARGS)
 	@echo site/index.html
 
-check: lint ## Run what CI runs: style, types, all tests; ARGS="--deselect TEST" leaves one out
+check: lint ## Style, types, all tests; CI walks make verify in the container instead; ARGS="--deselect TEST" leaves one out
 	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) -m "" $(ARGS)
 
 check_ray: $(DEVELOPED) ## Install Ray and test ENGINE=ray: the same rows, a killed process, and whom Ray asks

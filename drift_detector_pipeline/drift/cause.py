@@ -6,6 +6,8 @@ the verdict. S: scores, G: rows of a grid of changes, K: classes.
 A posterior over all kinds and levels, each with the class mix as it was or as it may also have become; over a change of
 mix alone; and over movements of what the network sees in the images while their looks stay. Nearest is not enough: what
 lies further from all of these than known changes do is unknown, or two changes at once if their sum is near.
+
+CONTENT is said by others, too: of an unknown cause, where only the strange images moved, which may well look different.
 """
 
 from collections import defaultdict

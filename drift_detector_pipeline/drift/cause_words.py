@@ -98,7 +98,7 @@ WORDS: dict[str, Words] = {
 _OTHERS = {
     MIX: Words("as they were, in a different mix of classes", "labels",
         "Nothing may be broken. If the new mix stays, weigh the answers by it or train with it."),
-    CONTENT: Words("as they were, but of something new", "novelty",
+    CONTENT: Words("of something new", "novelty",
         "Look at the examples in the report: if the model never learned what they show, keep it away or label it."),
     UNKNOWN: Words("different in a way that is not known", "novelty",
         "Look at the examples in the report, and compare what your service does to an image with what training does."),

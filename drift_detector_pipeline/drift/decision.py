@@ -133,7 +133,7 @@ def decide(
     cause = cause or _cause(reference, scores[own], predicted[own], classes)
     level = level_of(tested.p, accuracy.likely_loss, limits)
     found = Decision(level, tested, accuracy, looks, tuple(left_out), cause, changed)
-    return _told_of_strangers(found, others > 0, reference, now, labellings.scale, limits)
+    return _told_of_strangers(found, others > 0, reference.known.accuracy, before, now, labellings.scale, limits)
 
 
 def level_of(p: float, loss: float, limits: Limits) -> Level:
@@ -144,22 +144,22 @@ def level_of(p: float, loss: float, limits: Limits) -> Level:
 
 
 def _told_of_strangers(
-    found: Decision, others: bool, reference: Reference, now: Looks, scale: Scale, limits: Limits
+    found: Decision, others: bool, usual: float, before: Looks, now: Looks, scale: Scale, limits: Limits
 ) -> Decision:
     """The same, where nothing known explains a change: of images of no known class nobody can say how accurate it is.
 
-    `others`: whether they are stranger than their looks explain.
+    `others`: whether they are stranger than their looks explain. `usual`: the accuracy without change.
     """
-    before, cause, p = (reference.scores, reference.predicted), found.cause, found.tested.p_values["strangers"]
+    cause, p_strangers = found.cause, found.tested.p_values["strangers"]
     if cause is None:
         return found
     unknown = cause.kind == UNKNOWN
-    strange = unknown and p <= CERTAIN
+    strange = unknown and p_strangers <= CERTAIN
     came = strange and found.changed is None and only_strange_moved(before, now, scale)
-    if came or (strange and found.level == "notice" and p <= limits.alpha):
+    if came or (strange and found.level == "notice" and p_strangers <= limits.alpha):
         accuracy = found.accuracy
         if accuracy.known:
-            accuracy = doubted(accuracy, share_of_rise(before, now), reference.known.accuracy)
+            accuracy = doubted(accuracy, share_of_rise(before, now), usual)
         found = found._replace(level="alert", accuracy=accuracy)
     if came or (others and (unknown or cause.second)):
         found = found._replace(cause=Cause(CONTENT, None, 0.0, cause.far, cause.alternatives))

@@ -6,26 +6,25 @@ on any.
 """
 
 import asyncio
-import io
 import json
 import os
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import torch
-from PIL import Image
 
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.images.decoder import decode
+from drift_detector_pipeline.pages import image_png
 from drift_detector_pipeline.proof import odd_requests, unchanged_windows, under_load
 from drift_detector_pipeline.proof.askers import CLIENTS, ask_during
 from drift_detector_pipeline.proof.servers import service
@@ -38,7 +37,7 @@ REPORT = Path("reports/endurance.json")
 FOLDERS = MODELS / "artefact", MODELS / "int8"
 ASKED = 64  # images of those who ask all the time
 _KEY = "not a secret"  # of a service that answers this process alone
-_HOW = "make bench_service ARGS='FOLDER FOLDER'; make export ARGS=\"export.precision=int8 export.path=models/int8\""
+_HOW = 'make export && make export ARGS="export.precision=int8 export.path=models/int8" && make bench_service'
 Figures = dict[str, Any]
 
 
@@ -59,21 +58,23 @@ class Counts(NamedTuple):
 
 @exit_status
 def main() -> int:
-    """Measure the two models named on the command line, and write the report."""
+    """Measure the two models named on the command line, and write the report after each part."""
     set_up_logging()
     begun, artefacts = time.monotonic(), _artefacts([Path(word) for word in sys.argv[1:]] or FOLDERS)
     contents = unchanged(artefacts[0])
-    with tempfile.TemporaryDirectory() as folder:
-        found = endure(artefacts, contents, Path(folder), Counts())
     words = " ".join(str(one.folder) for one in artefacts)
     report = {
-        "when": now(), "command": f'make bench_service ARGS="{words}"', "minutes": (time.monotonic() - begun) / 60,
+        "when": now(), "command": f'make bench_service ARGS="{words}"', "minutes": 0.0,
         "processor": processor(), "cores": len(os.sched_getaffinity(0)), "packages": package_versions(),
         "instruction_set": instruction_set(torch.device("cpu")), "run": artefacts[0].facts["run"],
-        "images": len(contents), "clients": CLIENTS, **found,
+        "images": len(contents), "clients": CLIENTS,
     }  # fmt: skip
     REPORT.parent.mkdir(exist_ok=True)
-    write_json(REPORT, report)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, found in endure(artefacts, contents, Path(folder), Counts()):
+            report |= {"minutes": (time.monotonic() - begun) / 60, name: found}
+            write_json(REPORT, report)  # so far: hours are not lost with the last part
+            log.info("%s: %s", name, json.dumps(found))
     log.info("%s", endurance_table(report))
     log.info("%s", REPORT)
     return 0
@@ -81,8 +82,11 @@ def main() -> int:
 
 def _artefacts(folders: Sequence[Path]) -> list[Artefact]:
     found = [read_artefact(folder) for folder in folders]
-    if len({one.sha256[one.file] for one in found}) != 2 or len(found) != 2 or any(one.task for one in found):
-        raise ConfigError(f"{' '.join(map(str, folders))}: expected two models of one run that say labels: {_HOW}")
+    runs, precisions = {str(one.facts.get("run")) for one in found}, {one.precision for one in found}
+    if len(found) != 2 or len(runs) != 1 or len(precisions) != 2 or any(one.task for one in found):
+        raise ConfigError(
+            f"{' '.join(map(str, folders))}: expected one run's models of two precisions that say labels: {_HOW}"
+        )
     return found
 
 
@@ -90,20 +94,17 @@ def unchanged(artefact: Artefact) -> list[bytes]:
     """The validation images of a model's run, as PNG files."""
     run = artefact.facts.get("run")
     if not isinstance(run, str):
-        raise ConfigError(f"{artefact.folder}: does not say which run it comes from; export one: {_HOW}")
+        raise ConfigError(f"{artefact.folder}: does not say which run it comes from; export one that does: {_HOW}")
     processed = read_receipt(Path(run)).data()
-    found = list[bytes]()
-    for place in processed.images.indices("val").tolist():
-        buffer = io.BytesIO()
-        Image.fromarray(processed.images[place]).save(buffer, "png")
-        found.append(buffer.getvalue())
-    return found
+    return [image_png(processed.images[place]) for place in processed.images.indices("val").tolist()]
 
 
-def endure(artefacts: Sequence[Artefact], contents: Sequence[bytes], place: Path, counts: Counts) -> Figures:
-    """All of it, with the first model where one will do; `place` is an empty folder."""
+def endure(
+    artefacts: Sequence[Artefact], contents: Sequence[bytes], place: Path, counts: Counts
+) -> Iterator[tuple[str, Figures]]:
+    """Each part's name and what it found, with the first model where one will do; `place` is an empty folder."""
     folders = [one.folder for one in artefacts]
-    first, asked, found = folders[0], contents[:ASKED], Figures()
+    first, asked = folders[0], contents[:ASKED]
     parts: dict[str, Callable[[], Figures]] = {
         "swaps": lambda: under_load.swap(folders, asked, place, counts.swaps),
         "stops": lambda: under_load.stop(first, asked, place, counts.stops),
@@ -115,9 +116,7 @@ def endure(artefacts: Sequence[Artefact], contents: Sequence[bytes], place: Path
         "odd": lambda: ask_oddly(first, asked, place, counts),
     }
     for name, measure in parts.items():
-        found[name] = measure()
-        log.info("%s: %s", name, json.dumps(found[name]))
-    return found
+        yield name, measure()
 
 
 def ask_oddly(folder: Path, contents: Sequence[bytes], place: Path, counts: Counts) -> Figures:
@@ -145,6 +144,7 @@ def ask_oddly(folder: Path, contents: Sequence[bytes], place: Path, counts: Coun
     return {
         "requests": sum(sum(one.values()) for one in found.values()), "cut": counts.cut,
         "answers_of_500_and_above": sum(one[status] for one in found.values() for status in one if status >= 500),
+        "lost_beside_slow": len(meanwhile.lost), "never_accepted_beside_slow": meanwhile.never_accepted,
         "status_of_an_image_afterwards": after, "peak_megabytes": peak,
         "statuses": {kind: {str(status): one[status] for status in sorted(one)} for kind, one in found.items()},
     }  # fmt: skip
@@ -161,8 +161,9 @@ def endurance_table(report: Figures) -> str:
             f"former model after the change, {swaps['rows_missing']} missing in the log"
         ),
         f"{stops['signals']} SIGTERMs under load": (
-            f"{stops['answered']:,} answers: {stops['lost']} accepted requests lost, {stops['rows_missing']} rows "
-            f"missing in the log; exit status {_statuses(stops['exit_statuses'])}"
+            f"{stops['answered']:,} answers: {stops['lost']} accepted requests lost, {stops['refused']} refused while "
+            f"stopping, {stops['rows_missing']} rows missing in the log; "
+            f"exit status {_statuses(stops['exit_statuses'])}"
         ),
         f"{kills['signals']} SIGKILLs under load, one log": (
             f"{kills['damaged_logs']} damaged logs; of {kills['answered']:,} answers {kills['rows_lost']} rows lost, "

@@ -20,6 +20,10 @@ from typing import Any, NamedTuple
 from drift_detector_pipeline.errors import DataError
 
 _START_S, _STOP_S, _END_S = 120.0, 20.0, 90.0
+_SAID_TO_SERVICES = (
+    "DATABASE_URL", "PORT", "MODEL_CHECKPOINT", "MODEL_NAME", "SERVING_API_KEYS", "SERVING_ADMIN_KEY", "K_FRAMES",
+    "THRESHOLD",
+)  # fmt: skip
 _PARENT, _SESSION = 1, 3  # places in /proc/N/stat, behind the name
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -77,15 +81,18 @@ def _stat(process: Path) -> list[str] | None:
 
 
 @contextlib.contextmanager
-def started(command: Sequence[str], port: int, ready: str, environment: Mapping[str, str]) -> Iterator[Server]:
+def started(
+    command: Sequence[str], port: int, ready: str, environment: Mapping[str, str], said: Path = Path(os.devnull)
+) -> Iterator[Server]:
     """Run a server until the `with` ends; `ready` is a path that answers 200 once it can be asked.
+
+    What it writes to stderr is added to the file `said`.
 
     Raises DataError with what it said if it ends, or is not ready within two minutes.
     """
     address = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(
-        command, env=os.environ | environment, start_new_session=True, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    with said.open("ab") as errors, subprocess.Popen(
+        command, env=os.environ | environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=errors,
     ) as running:  # fmt: skip
         try:
             _wait_until_ready(running, address + ready)
@@ -96,13 +103,18 @@ def started(command: Sequence[str], port: int, ready: str, environment: Mapping[
 
 @contextlib.contextmanager
 def service(database: Path, *words: str, **environment: str) -> Iterator[Server]:
-    """Our own at a free port until the `with` ends: `make serve` with these words and its log in that file."""
+    """Our own at a free port until the `with` ends: `make serve` with these words and its log in that file.
+
+    What it writes to stderr stands beside the log, in a file that ends in .stderr. What the environment of whoever
+    measures says to a service counts only as far as `environment` repeats it.
+    """
     port = free_port()
     command = [
         sys.executable, "-m", "drift_detector_pipeline.serving", f"serving.port={port}",
         f"serving.database=sqlite:///{database}", *words,
     ]  # fmt: skip
-    with started(command, port, "/ready", {"DATABASE_URL": "", "PORT": ""} | environment) as server:
+    own, said = dict.fromkeys(_SAID_TO_SERVICES, "") | environment, database.with_suffix(".stderr")
+    with started(command, port, "/ready", own, said) as server:
         yield server
 
 

@@ -5,12 +5,14 @@ Read by endurance.py.
 """
 
 import asyncio
+import shutil
 import signal
 import sqlite3
+import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +57,7 @@ def swap(folders: Sequence[Path], contents: Sequence[bytes], place: Path, count:
         "swaps": len(steps), "requests": len(seen.answers) + len(seen.lost) + seen.never_accepted,
         "lost": len(seen.lost) + seen.never_accepted, "refused": len(seen.answers) - len(seen.answered),
         "wrong_model": wrong, "stale": count_stale(seen.answered, steps),
-        "rows_missing": len(seen.answered) - len(logged(database)),
+        "rows_missing": len(unlogged(seen.answered, logged(database))),
         "by_model": dict(Counter(one.said["model"] for one in seen.answered)),
         "megabytes_before_and_after": [started, ended],
     }  # fmt: skip
@@ -106,19 +108,20 @@ def _exchange(models: Path, name: str, *, back: bool) -> str:
 def stop(folder: Path, contents: Sequence[bytes], place: Path, count: int) -> Figures:
     """Start a service, ask it, and send it SIGTERM at a random moment, `count` times; all have one log."""
     database, rng, statuses = place / "stops.sqlite", np.random.default_rng(0), Counter[int]()
-    answered = lost = refused = 0
+    answered, lost, refused, failed = list[Asked](), 0, 0, 0
     with progress_bar(total=count, title="SIGTERM", unit=" signals") as bar:
         for _ in range(count):
             with service(database, f"export.path={folder}", f"serving.drain_s={DRAIN_S}") as server:
                 told = _signalled(server, signal.SIGTERM, rng, seen := Seen())
                 _, (status, _) = asyncio.run(ask_during(told, server.address, contents, seen=seen))
             statuses[status] += 1
-            answered, lost = answered + len(seen.answered), lost + len(seen.lost)
+            answered, lost = answered + seen.answered, lost + len(seen.lost)
             refused += len(seen.answers) - len(seen.answered)
+            failed += sum(one.status not in (200, 503) for one in seen.answers)
             bar.update()
     return {
-        "signals": count, "answered": answered, "lost": lost, "refused": refused,
-        "rows_missing": answered - len(logged(database)),
+        "signals": count, "answered": len(answered), "lost": lost, "refused": refused, "refused_but_not_by_503": failed,
+        "rows_missing": len(unlogged(answered, logged(database))),
         "exit_statuses": {str(status): times for status, times in sorted(statuses.items())},
     }  # fmt: skip
 
@@ -126,7 +129,8 @@ def stop(folder: Path, contents: Sequence[bytes], place: Path, count: int) -> Fi
 def kill(folder: Path, contents: Sequence[bytes], place: Path, count: int) -> Figures:
     """The same with SIGKILL: how many answers are not in the log, and how long before the kill they were given.
 
-    Every service goes on with the log that the one before left; it is looked at after every kill.
+    Every service goes on with the log that the one before left. After every kill a copy is looked at: whoever opens
+    the log itself repairs it, and that is for the next service to do.
     """
     database, rng = place / "kills.sqlite", np.random.default_rng(1)
     answered, damaged, rows, seconds = 0, 0, list[int](), list[float]()
@@ -135,9 +139,9 @@ def kill(folder: Path, contents: Sequence[bytes], place: Path, count: int) -> Fi
             with service(database, f"export.path={folder}") as server:
                 told = _signalled(server, signal.SIGKILL, rng, seen := Seen())
                 _, (_, at) = asyncio.run(ask_during(told, server.address, contents, seen=seen))
-            damaged += integrity(database) != "ok"
-            known = logged(database)
-            missing = [one for one in seen.answered if one.said["request_id"] not in known]
+            found, known = _of_a_copy(database)
+            damaged += found != "ok"
+            missing = unlogged(seen.answered, known)
             answered += len(seen.answered)
             rows.append(len(missing))
             seconds.append(max([0.0, *(at - one.ended for one in missing)]))
@@ -153,6 +157,21 @@ async def _signalled(server: Server, number: signal.Signals, rng: np.random.Gene
     await until(lambda: bool(seen.answers))
     await asyncio.sleep(rng.uniform(*ASKED_S))
     return await server.end(number)
+
+
+def unlogged(answered: Sequence[Asked], known: Set[str]) -> list[Asked]:
+    """The answers whose requests are not among those that have a row."""
+    return [one for one in answered if one.said["request_id"] not in known]
+
+
+def _of_a_copy(database: Path) -> tuple[str, set[str]]:
+    """What SQLite says of a log, and the requests that have a row; the log and what lies beside it stay as they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in database.parent.glob(f"{database.name}*"):
+            shutil.copy(path, folder)
+        copy = Path(folder, database.name)
+        found = integrity(copy)
+        return found, logged(copy) if found == "ok" else set()
 
 
 def logged(database: Path) -> set[str]:

@@ -131,7 +131,7 @@ def test_a_run_stopped_on_the_host_continues_in_a_container_to_the_same_bits(tre
         wait_for(lambda: (folder / "metrics.jsonl").exists() or running.poll() is not None, "an epoch")
         running.terminate()
         assert running.wait(60) == 143
-    succeeded(make(tree, "docker_train", args=f"{words} run.resume=outputs/stopped_on_host"))
+    succeeded(make(tree, "docker_train", args=f"{words} run.resume=auto"))
     assert receipt(folder)["weights_sha256"] == receipt(on_host["photographs"])["weights_sha256"]
 
 

@@ -154,7 +154,7 @@ def test_words_name_the_cause_its_strength_and_the_doubt():
         ("gaussian_noise", "shot_noise", "They are clearly grainy, perhaps as in little light (severity 3.0 of 5"),
         ("shot_noise", "gaussian_noise", "They are clearly grainy, probably as in little light (severity 3.0 of 5"),
         ("shot_noise", "fog", "They are clearly grainy, as in little light, or foggy (severity 3.0 of 5"),
-        ("fog", CONTENT, "They are clearly foggy or as they were, but of something new (severity 3.0 of 5"),
+        ("fog", CONTENT, "They are clearly foggy or of something new (severity 3.0 of 5"),
     ):
         assert in_words(plain._replace(kind=kind, severity=3.0, alternatives=((other, 0.4),))).startswith(said)
     unknown = Cause(UNKNOWN, None, 0.0, 3.0, (("fog", 0.9), ("snow", 0.1)))

@@ -84,6 +84,7 @@ def test_only_strange_images_moved_if_the_others_stayed(detector):
     assert not only_strange_moved(usual, (some[0][few], some[1][few]), scale)  # of 7 strange ones nothing is said
     strange = some[0][:, -1] > np.quantile(usual[0][:, -1], 0.7)
     assert not only_strange_moved(usual, (some[0][strange], some[1][strange]), scale)  # none is left that may stay
+    assert not only_strange_moved((usual[0][:20], usual[1][:20]), some, scale)  # a reference with 6 strange ones
 
 
 def test_an_estimate_that_was_stored_with_its_doubt_is_not_doubted_again(detector):

@@ -1,15 +1,19 @@
 """What the service is counted to keep through swaps, signals, kills and odd requests, once more in small."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
 import pytest
 from small_artefact import png, world
 
+from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.proof import unchanged_windows, under_load
 from drift_detector_pipeline.proof.askers import Asked
-from drift_detector_pipeline.proof.endurance import Counts, ask_oddly
+from drift_detector_pipeline.proof.endurance import Counts, ask_oddly, unchanged
+from drift_detector_pipeline.proof.odd_requests import slow
 from drift_detector_pipeline.proof.under_load import Step, count_stale, integrity
+from drift_detector_pipeline.release.artefact import read_artefact
 
 linux = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux: /proc")
 
@@ -33,7 +37,8 @@ def test_nobody_is_lost_and_nobody_answered_by_a_wrong_model_while_champions_cha
 def test_told_to_stop_a_service_answers_and_logs_all_it_took_and_ends_with_status_0(models, contents, tmp_path):
     found = under_load.stop(models / "first", contents[:40], tmp_path, 1)
     assert found["answered"] > 0 and found["exit_statuses"] == {"0": 1}
-    assert found["lost"] == found["refused"] == found["rows_missing"] == 0
+    assert found["lost"] == found["refused_but_not_by_503"] == found["rows_missing"] == 0
+    assert "Traceback" not in (tmp_path / "stops.stderr").read_text()
 
 
 @linux
@@ -59,6 +64,7 @@ def test_windows_through_two_services_have_the_same_bits_and_verdicts_as_alone(m
 def test_the_largest_images_and_other_things_meet_no_fault_and_little_memory(models, contents, tmp_path):
     counts = Counts(largest=("jpeg",), damaged=9, cut=3, slow=0, examples=0)
     found = ask_oddly(models / "first", contents[:8], tmp_path, counts)
+    assert found["lost_beside_slow"] == found["never_accepted_beside_slow"] == 0
     assert (found["answers_of_500_and_above"], found["status_of_an_image_afterwards"]) == (0, 200)
     assert found["statuses"]["largest"] == {"200": 2, "422": 2} and found["peak_megabytes"] < 600
 
@@ -89,7 +95,23 @@ def test_a_damaged_log_is_counted(tmp_path):
 
 
 def test_two_models_of_one_run_are_asked_for(models, call_main):
-    said = call_main("proof.endurance", str(models / "first"), str(models / "first"))
-    assert said.returncode == 1 and "expected two models of one run that say labels: make bench_service" in said.stderr
-    said = call_main("proof.endurance", str(models / "first"), str(models / "second"))
-    assert said.returncode == 1 and f"{models / 'first'}: does not say which run it comes from" in said.stderr
+    for other in "first", "second":
+        said = call_main("proof.endurance", str(models / "first"), str(models / other))
+        assert said.returncode == 1
+        assert "expected one run's models of two precisions that say labels: make export && " in said.stderr
+    with pytest.raises(ConfigError, match="does not say which run it comes from; export one that does: make export"):
+        unchanged(read_artefact(models / "first"))
+
+
+@pytest.mark.parametrize(("answer", "status"), [(b"", 0), (b"HTTP/1.1 408 Request Timeout\r\n\r\n", 408)])
+def test_slow_uploads_end_when_the_door_closes_with_an_answer_or_without(answer, status):
+    async def give_up(reader, writer):
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    async def ask():
+        async with await asyncio.start_server(give_up, "127.0.0.1", 0) as door:
+            return await slow(f"http://127.0.0.1:{door.sockets[0].getsockname()[1]}", 2)
+
+    assert asyncio.run(ask()) == {status: 4}
