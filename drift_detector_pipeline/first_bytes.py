@@ -24,7 +24,8 @@ _UNPACKED = {  # what is no archive, by the same rule
     b"%PDF": "it is a PDF",
     b"\x89PNG": "it is a single image",
     b"\xff\xd8\xff": "it is a single image",
-    b"GIF8": "it is a single image",
+    b"GIF87a": "it is a single image",
+    b"GIF89a": "it is a single image",
     b"\x04\x22\x4d\x18": "it is compressed with LZ4",
     b"\x1f\x9d": "it is compressed with compress",
     b"LZIP": "it is compressed with lzip",
@@ -56,6 +57,8 @@ def what_else(start: bytes) -> str | None:
 
 def what_unpacked(start: bytes) -> str | None:
     """What a file is that is no archive: also a text, such as a server's "Not Found", an image or another packing."""
+    if start[257:262] == b"ustar":  # a tar begins with a name, which may be as in GIF89a
+        return None
     if said := what_else(start) or next((said for magic, said in _UNPACKED.items() if start.startswith(magic)), None):
         return said
     try:

@@ -95,6 +95,7 @@ _OFF = {
     "data.augmentation.mix=mixup": "data.augmentation.mix=null",
     "data.augmentation.mix=cutmix": "data.augmentation.mix=null",
 }
+_TAKE_A_DEVICE = ("gpu", "gpus", "cuda", "devices")
 _UNLIKE = {"shear", "fraction", "source", "warmup_lr"}  # others' words that look like ours and say something else
 _VALUES = {
     "run.device": {
@@ -159,7 +160,7 @@ def meant(word: str, files: Sequence[str] = ()) -> list[str]:
     if not sign or is_setting(key) or key.startswith("hydra.") or (ours := key_meant(key)) is None:
         return []
     if "=" in ours:
-        return [_OFF[ours] if _is_off(ours, value) else ours]
+        return [_OFF[ours] if _is_off(key, value) else ours]
     if ours == "model.pretrained" and re.search(r"[/\\.]", value):
         return [f"model.pretrained_path={value}"]
     if ours == "data":
@@ -257,10 +258,10 @@ def _is_a_letter_off(word: str, name: str) -> bool:
     return len(word) == len(name) > 3 and len(other) == 1 and "".join(other[0]).isalpha()
 
 
-def _is_off(ours: str, value: str) -> bool:
-    """Whether a switch of others is off; of devices 0 may also be a number, the first one's."""
+def _is_off(key: str, value: str) -> bool:
+    """Whether a switch of others is off; where a key takes a device, 0 is the first one's number."""
     return value.lower() in ("false", "off", "no", "none", "null") or (
-        not ours.startswith("run.device") and re.fullmatch(r"0*\.?0+", value) is not None
+        key.rpartition(".")[2].lower() not in _TAKE_A_DEVICE and re.fullmatch(r"0*\.?0+", value) is not None
     )
 
 

@@ -416,14 +416,15 @@ def test_a_lost_file_is_told_and_made_again(image_tgz: Path, data_of: DataOf, ca
     assert len(open_processed(data).images) == 30
 
 
-def test_another_format_is_told_and_done(image_tgz: Path, data_of: DataOf, caplog) -> None:
+@pytest.mark.parametrize("other", [0, 1])  # 1: before white-is-zero and 16-bit colours were read as they are meant
+def test_another_format_is_told_and_done(image_tgz: Path, data_of: DataOf, caplog, other: int) -> None:
     data = data_of(image_tgz)
     process(data)
     manifest = manifest_of(data.processed_path)
-    (data.processed_path / "manifest.json").write_text(json.dumps(manifest | {"format": 0}))
-    with pytest.raises(DataError, match="its format is 0"):
+    (data.processed_path / "manifest.json").write_text(json.dumps(manifest | {"format": other}))
+    with pytest.raises(DataError, match=f"another version made it, .*its format is {other}, now 2"):
         open_processed(data)
-    assert "its format is 0" in reasons(caplog, data)
+    assert f"its format is {other}" in reasons(caplog, data)
     assert manifest_of(data.processed_path) == manifest
 
 

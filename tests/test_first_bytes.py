@@ -1,10 +1,13 @@
 """What is not what its name says is named by whatever reads it, and what to do about it."""
 
+import tarfile
+
 import numpy as np
 import pytest
 from torch import nn
 
 from drift_detector_pipeline.errors import PipelineError
+from drift_detector_pipeline.first_bytes import first_bytes, what_unpacked
 from drift_detector_pipeline.frames.array_file import read_array
 from drift_detector_pipeline.frames.read import frame_times
 from drift_detector_pipeline.images.decoder import decode
@@ -38,6 +41,14 @@ def test_a_pointer_a_page_and_nothing_are_told_under_every_name(tmp_path, name, 
     file.write_bytes(content)
     with pytest.raises(PipelineError, match=said):
         READERS[name](file)
+
+
+def test_a_tar_whose_first_folder_is_called_as_images_begin_is_a_tar(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as opened:
+        for name in ("GIF89a", "GIF87a/b"):
+            opened.addfile(tarfile.TarInfo(name))
+    assert what_unpacked(first_bytes(tmp_path / "a.tar")) is None
+    assert what_unpacked(b"GIF89a\1\0") == "it is a single image" and what_unpacked(b"GIF8\xff") is None
 
 
 def test_frames_of_no_height_are_no_clip_however_many_there_are(tmp_path):

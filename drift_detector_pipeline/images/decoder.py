@@ -27,7 +27,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM
 LARGEST_ASPECT = 16  # longer side over shorter side; beyond that it is a strip, not a picture of something
 MOST_PIXELS = 120_000_000  # above the largest cameras' 108 million, below where a small file takes a gigabyte
 FEWEST_LEVELS = 16  # of 256: an image of 16-bit values that reaches fewer is a measurement on another scale
-FEWEST_BRIGHT = 0.001  # of all values: fewer that reach more are dead pixels of a sensor
+FEWEST_BRIGHT, ENOUGH_BRIGHT = 0.001, 16  # of all pixels, or in number: fewer that reach more are a sensor's dead ones
 
 _HUNGRY = ("WEBP", "AVIF", "JPEG2000")  # whose decoders hold frames of their own beside the image
 
@@ -43,7 +43,6 @@ _DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError,
     struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
-
 
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 _ORIENTATION = 0x0112  # EXIF's tag: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides swapped
@@ -119,10 +118,7 @@ class Header(NamedTuple):
 
 
 def read_header(content: bytes) -> Header | None:
-    """Read an image file's header and nothing else; None if it is none of FORMATS.
-
-    Raises DataError if the header is damaged.
-    """
+    """Read an image file's header and nothing else; None: none of FORMATS. Raises DataError if it is damaged."""
     with _explained(content):
         try:
             with Image.open(io.BytesIO(without_remarks(content)), formats=FORMATS) as image:
@@ -134,16 +130,18 @@ def read_header(content: bytes) -> Header | None:
 def read_lie(content: bytes) -> tuple[tuple[int, int], int]:
     """Width and height in px as in the file, and EXIF's orientation, 1 to 8, without decoding the pixels.
 
-    Raises DataError if the bytes are no image, or one that `decode` would refuse by its header.
+    Raises DataError if the bytes are no image, or a PNG of more than `MOST_PIXELS`: Pillow looks for EXIF behind a
+    PNG's pixels, too, and reads them on the way.
     """
     with _explained(content), Image.open(io.BytesIO(without_remarks(content)), formats=FORMATS) as image:
-        _refuse_size(image)  # Pillow looks for EXIF behind a PNG's pixels, too, and reads them on the way
+        if image.format == "PNG":
+            _refuse_size(image)
         return _size_in_file(image), _orientation(image)
 
 
 def upright_png(content: bytes) -> bytes:
-    """The same pixels, turned as EXIF says, as a PNG that turns nothing. Raises DataError as `decode` does."""
-    with _explained(content), _opened(content) as image:
+    """The same pixels, turned as EXIF says, as a PNG that turns nothing. Errors as `decode`, but none for strips."""
+    with _explained(content), _opened(content, strips=True) as image:
         _turn_upright(image)
         plain = image if image.mode in ("L", "RGB", "RGBA", "P", "I;16") else image.convert("RGB")
         written = io.BytesIO()
@@ -207,32 +205,41 @@ def _refuse_size(image: Image.Image) -> None:
     most = MOST_PIXELS * 2 // _copies(image)
     if width * height > most:
         raise DataError(f"{width} x {height} px are more than {most:,} pixels; make it smaller")
-    _refuse_strip(width, height)
 
 
-def _opened(content: bytes) -> Image.Image:
-    """The image with its pixels, if it has few enough of them.
+def _opened(content: bytes, strips: bool = False) -> Image.Image:
+    """The image with its pixels, if it has few enough of them, and is no strip or `strips` are wanted.
 
     Pillow refuses a PNG with much text, or whose text is damaged: it is read without.
     """
     try:
-        return _loaded(content)
+        return _loaded(content, strips)
     except _DECODER_ERRORS:
         shorter = without_remarks(content)
         if shorter == content:
             raise
-        return _loaded(shorter)
+        return _loaded(shorter, strips)
 
 
-def _loaded(content: bytes) -> Image.Image:
+def _loaded(content: bytes, strips: bool) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     _refuse_size(image)
+    if not strips:
+        _refuse_strip(*image.size)
     size, sixteen_bits = _size_in_file(image), ";16" in str(image.tile[:1])  # known until the pixels are read
     turned = _orientation(image) if image.format == "TIFF" else None  # whose pixels are read upright
     image.load()
+    _invert_if_white_is_zero(image)
     image.info["in_file"] = size, turned or _orientation(image)
     image.info["sixteen_bits"] = sixteen_bits
     return image
+
+
+def _invert_if_white_is_zero(image: Image.Image) -> None:
+    """Make white the highest value, in place, where Pillow leaves that to others: of 16 bits in gray."""
+    if image.mode.startswith("I;16") and _tiff_tag(image, _PHOTOMETRIC) == 0:
+        values = np.asarray(image)
+        image.frombytes((65_535 - values).astype(values.dtype).tobytes())
 
 
 def _size_in_file(image: Image.Image) -> tuple[int, int]:
@@ -256,7 +263,6 @@ def _turn_upright(image: Image.Image) -> None:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Upright RGB. Raises DataError if the values have no known scale."""
-    sixteen_bits, negative = image.info["sixteen_bits"], _tiff_tag(image, _PHOTOMETRIC) == 0
     signed = _tiff_tag(image, _SAMPLE_FORMAT) == 2 or (image.mode == "I" and image.format == "TIFF")
     _turn_upright(image)
     if image.mode == "F":
@@ -264,13 +270,12 @@ def _rgb(image: Image.Image) -> Image.Image:
     if signed:  # elsewhere Pillow puts 16 bits into mode I
         raise DataError("32-bit or signed integers have no known range; save it with 8 or 16 bits without sign")
     if image.mode.startswith("I"):  # Pillow's own conversion clips 16 bits instead of scaling them
-        values = 65535 - np.asarray(image) if negative else np.asarray(image)
-        levels = (values >> 8).clip(0, 255).astype(np.uint8)
-        if values.any():
+        levels = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
+        if np.asarray(image).any():
             _refuse_black(levels)
         return Image.fromarray(levels).convert("RGB")
     colours = image if image.mode == "RGB" else image.convert("RGB")
-    if sixteen_bits:  # of which Pillow keeps the upper eight
+    if image.info["sixteen_bits"]:  # of which Pillow keeps the upper eight
         _refuse_black(np.asarray(colours))
     return colours
 
@@ -282,8 +287,12 @@ def _tiff_tag(image: Image.Image, number: int) -> int | None:
 
 
 def _refuse_black(levels: Pixels) -> None:
-    if np.count_nonzero(levels >= FEWEST_LEVELS) < FEWEST_BRIGHT * levels.size:
+    """Raise DataError if at most a handful of pixels, of (H, W) or (H, W, 3), reach levels that count."""
+    bright = (levels >= FEWEST_LEVELS).reshape(*levels.shape[:2], -1).any(axis=2)
+    count = np.count_nonzero(bright)
+    if count < min(ENOUGH_BRIGHT, FEWEST_BRIGHT * bright.size):
+        but = f" but in {count} of {bright.size:,} pixels" if count else ""
         raise DataError(
-            f"16-bit values below {256 * FEWEST_LEVELS}: nearly black on the scale of 0 to 65535, so meant on another; "
-            "save it with 8 bits, or scaled to 16"
+            f"16-bit values below {256 * FEWEST_LEVELS}{but}: nearly black on the scale of 0 to 65535, so meant on "
+            "another; save it with 8 bits, or scaled to 16"
         )

@@ -18,7 +18,7 @@ from drift_detector_pipeline.processed.integrity import find_damage
 from drift_detector_pipeline.processed.packing import BOXES, IMAGES, INDEX, PackedImages
 from drift_detector_pipeline.settings import Data
 
-FORMAT = 1  # of the processed folder; another number in a manifest means: build it again
+FORMAT = 2  # of the processed folder; raised where the same source gives other pixels or classes: it is built again
 MANIFEST = "manifest.json"
 FILES = {IMAGES, INDEX, BOXES, MANIFEST}  # the boxes only where they are the truth
 NOTHING = "no processed data"
@@ -137,7 +137,8 @@ def find_manifest(data: Data) -> Manifest | str:
     if values is None:
         return NOTHING
     if values.get("format") != FORMAT:
-        return f"its format is {values.get('format')}, now {FORMAT}"
+        said = f"its format is {values.get('format')}"
+        return f"another version made it, which read some images and folders differently ({said}, now {FORMAT})"
     manifest = _parsed(values, data.processed_path)
     files = FILES if manifest.task == "boxes" else FILES - {BOXES}
     if missing := sorted(name for name in files if not (data.processed_path / name).exists()):

@@ -133,8 +133,8 @@ def _zip_files(archive: Path, target: Path) -> Iterator[tuple[Path, Iterator[byt
     with zipfile.ZipFile(archive) as opened:
         if unsure := [info for info in opened.infolist() if _utf8_name(info) is None]:
             log.warning(
-                "%s: does not say how its names are written; %r and %d more may be garbled. %s",
-                archive, unsure[0].filename, len(unsure) - 1, _OTHER_NAMES,
+                "%s: does not say how its names are written; %d may be garbled, such as %r. %s",
+                archive, len(unsure), unsure[0].filename, _OTHER_NAMES,
             )  # fmt: skip
         for info in opened.infolist():
             path = _place(_as_in_a_tar(info), target, archive)
@@ -157,7 +157,7 @@ def _tar_files(archive: Path, start: bytes, target: Path) -> Iterator[tuple[Path
         while plain.read(1 << 20):
             pass  # to the end, where the checksum of the compressed stream is
     if odd:
-        log.warning("%s: names are not UTF-8, such as %r, and %d more. %s", archive, odd[0], len(odd) - 1, _OTHER_NAMES)
+        log.warning("%s: %d of its names are not UTF-8, such as %r. %s", archive, len(odd), odd[0], _OTHER_NAMES)
 
 
 def _is_unicode(name: str) -> bool:

@@ -3,7 +3,6 @@
 In: a folder's name. Out: which part it names, if any. Pure functions of names. Read by formats/imagefolder.py.
 """
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -23,12 +22,14 @@ _JOINED = re.compile(f"({'|'.join(sorted(_PART_OF, key=len, reverse=True))})({'|
 
 
 # How other languages, folds and tasks call parts, which is asked about and not guessed: names that hold one of these,
+# or are numbered,
 _HINT = re.compile(
-    r"train|test|valid|eval|fold[ _-]?\w|split|lern|prüf|prueb|entren|apprent|entraîn|addestr|verific|trein|eğitim|uczą"
-    r"|trén|εκπαίδ|δοκιμ|обуч|тест|провер|навч|训练|訓練|学习|學習|学習|测试|測試|テスト|検証|验证|驗證|훈련|학습|검증|시험"
+    r"train|test|valid|eval|split|(?<![^\W\d_])fold([ _-]*\d+|[ _-]+[a-z](?![^\W\d_]))"
+    r"|тест(ы|ов\w*|ир\w*)?(?![^\W\d_])|lern|prüf|prueb|entren|apprent|entraîn|addestr|verific|trein|eğitim|uczą"
+    r"|trén|εκπαίδ|δοκιμ|обуч|провер|навч|训练|訓練|学习|學習|学習|测试|測試|テスト|検証|验证|驗證|훈련|학습|검증|시험"
     r"|تدريب|اختبار|تحقق|אימון|מבחן|प्रशिक्षण|परीक्षण|huấn|kiểm tra"
 )
-_NUMBERED = re.compile(r"(cv|part|set|subset|batch|chunk|shard|group|partition)s?[ _.-]*(\d+|[a-z]|i+)")  # are one,
+_NUMBERED = re.compile(r"(cv|part|set|subset|batch|chunk|shard|group|partition)s?([ _.-]*\d+|[ _.-]+([a-z]|i+))")
 _PAIRS = (  # or are both of one of these
     "fit predict", "seen unseen", "known unknown", "gallery query", "support query", "labeled unlabeled",
     "labelled unlabelled", "public private", "source target",
@@ -55,15 +56,33 @@ def split_name(name: str) -> SplitName | None:
     return SplitName(parts[0], len(PLAIN) + ["train", "val", "test"].index(parts[0]), rest)
 
 
+def is_spelt_out(name: str) -> bool:
+    """Whether a name says a part in a word that is nothing else: `tr` and `te` are also languages."""
+    return any(word in _PART_OF and (word in PLAIN or len(word) > 3) for word in _words(name))
+
+
 def hints_at_parts(names: Sequence[str]) -> bool:
     """Whether names of folders that hold the same folders read like parts, in a spelling that is not read as such."""
     plain = [unicodedata.normalize("NFKC", name).lower().strip() for name in names]
-    typed = {part for name in plain for part in ("train", "test", "valid") if difflib.get_close_matches(name, [part])}
+    typed = {part for name in plain for part in ("train", "test", "valid") if _is_slip_of(part, name)}
     return (
         any(_HINT.search(name) or _NUMBERED.fullmatch(name) for name in plain)
         or len(typed) > 1
         or any(set(pair.split()) <= set(plain) for pair in _PAIRS)
     )
+
+
+def _is_slip_of(part: str, name: str) -> bool:
+    """Whether a name is a part's but for one slip: two letters swapped, one missing, or one too many.
+
+    The first letter is the part's: `brain` and `chest` are words of their own.
+    """
+    if name[:1] != part[0]:
+        return False
+    places = range(1, len(part))
+    swapped = {part[: at - 1] + part[at] + part[at - 1] + part[at + 1 :] for at in places}
+    missing = {part[:at] + part[at + 1 :] for at in places}
+    return name in {part} | swapped | missing or part in {name[:at] + name[at + 1 :] for at in range(1, len(name))}
 
 
 def says_nothing(name: str) -> bool:

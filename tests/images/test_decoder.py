@@ -10,7 +10,15 @@ import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decoder import FORMATS, LARGEST_ASPECT, MOST_PIXELS, decode, ending_of, read_lie
+from drift_detector_pipeline.images.decoder import (
+    FORMATS,
+    LARGEST_ASPECT,
+    MOST_PIXELS,
+    decode,
+    ending_of,
+    read_lie,
+    upright_png,
+)
 
 SIDE = 24
 
@@ -220,6 +228,14 @@ def test_a_png_is_whole_though_what_is_said_beside_its_pixels_is_damaged(kind: b
     assert np.array_equal(decode(content[:place] + chunk + content[place:], 32), np.array(picture()))
 
 
+def test_what_turns_a_png_stays_where_other_remarks_are_left_out() -> None:
+    said = png_text(70 << 20, zip=False)
+    said.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>')
+    content = encoded(picture().transpose(Image.Transpose.ROTATE_90), pnginfo=said)
+    assert read_lie(content) == ((32, 48), 6)
+    assert np.array_equal(decode(content, 32), np.array(picture()))
+
+
 def gray_png(side_px: int) -> bytes:
     """A black PNG of a thousandth of its pixels in bytes, made without holding them."""
     squeeze = zlib.compressobj(9)
@@ -241,16 +257,19 @@ def test_more_pixels_than_the_budget_are_refused_by_the_header(kind: str, monkey
     monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # not even called
     with pytest.raises(DataError, match="48 x 32 px are more than 1,535 pixels"):
         decode(content, 32)
+    if kind != "PNG":  # of which nothing but the header is read, as whoever copies files needs no pixels
+        assert read_lie(content) == ((48, 32), 1)
+        return
     with pytest.raises(DataError, match="48 x 32 px are more than 1,535 pixels"):
         read_lie(content)
 
 
 def test_a_strip_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(Image.new("RGB", (400, 2)))
+    assert read_lie(content) == ((400, 2), 1) and upright_png(content)  # as a file it may be copied
     monkeypatch.setattr(ImageFile.ImageFile, "load", None)
-    for look in (lambda: decode(content, SIDE), lambda: read_lie(content)):
-        with pytest.raises(DataError, match="400 x 2 px is longer than 16:1"):
-            look()
+    with pytest.raises(DataError, match="400 x 2 px is longer than 16:1"):
+        decode(content, SIDE)
 
 
 def test_a_small_file_of_a_great_image_takes_no_memory() -> None:
@@ -326,8 +345,14 @@ def test_sixteen_bits_of_a_png_have_that_scale_whatever_stands_beside_them(bands
 def test_dead_pixels_do_not_make_a_dark_image_a_bright_one() -> None:
     values = np.array(picture().convert("L")).astype(np.uint16)
     values[5, 7] = 65_535
-    with pytest.raises(DataError, match="16-bit values below 4096: nearly black"):
+    with pytest.raises(DataError, match="16-bit values below 4096 but in 1 of 1,536 pixels: nearly black"):
         decode(png(values[..., None]), 32)
+
+
+def test_few_stars_in_a_black_sky_are_a_picture() -> None:
+    values = np.zeros((200, 200, 1), np.uint16)
+    values[10:170:10, 5] = 65_535  # 16 of 40,000
+    assert decode(png(values), SIDE).any()
 
 
 def test_a_tiff_whose_white_is_zero_is_not_read_as_its_negative() -> None:
@@ -336,6 +361,7 @@ def test_a_tiff_whose_white_is_zero_is_not_read_as_its_negative() -> None:
     place = content.index(struct.pack("<HHI", 262, 3, 1)) + 8
     content[place : place + 2] = bytes(2)
     assert np.array_equal(decode(bytes(content), 32)[..., 0], image)
+    assert np.array_equal(decode(upright_png(bytes(content)), 32)[..., 0], image)
 
 
 def test_sixteen_bits_that_are_all_zero_are_black() -> None:

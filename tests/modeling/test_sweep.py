@@ -306,6 +306,12 @@ def test_a_record_that_was_changed_is_none(change, tmp_path):
         read_trial(tmp_path, 0)
 
 
+def test_a_record_that_cannot_be_read_is_not_called_damaged(tmp_path):
+    (tmp_path / "trials" / "0" / "trial.json").mkdir(parents=True)  # EISDIR, as well as EACCES or EIO
+    with pytest.raises(OSError, match=r"trial\.json"):
+        read_trial(tmp_path, 0)
+
+
 # what is shown
 
 

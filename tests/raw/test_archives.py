@@ -372,7 +372,7 @@ def test_names_of_a_tar_that_are_no_utf8_are_warned_of(tmp_path: Path, encoding:
     with tarfile.open(tmp_path / "a.tar", "w", encoding=encoding, format=tarfile.GNU_FORMAT) as opened:
         opened.addfile(tarfile.TarInfo(name))
     extract(tmp_path / "a.tar", tmp_path / "out")
-    assert "a.tar: names are not UTF-8, such as" in caplog.text and "unpack it with the program" in caplog.text
+    assert "1 of its names are not UTF-8, such as" in caplog.text and "unpack it with the program" in caplog.text
 
 
 def test_a_climbing_path_is_refused_also_behind_an_unmarked_name(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def _read(folder: Path, trials: int | None) -> Plan:
         plan = Plan(folder, written.sampler, written.trials, search, written.grid, written.started)
     except FileNotFoundError as error:
         raise ResumeError(f"{folder}: no {PLAN}, so no sweep; choose an empty folder or one of {SWEEPS}/") from error
-    except (OSError, ValueError, TypeError, ConfigError) as error:
+    except (ValueError, TypeError, ConfigError) as error:
         raise ResumeError(
             f"{folder / PLAN}: not the plan of a sweep ({error}); begin another: make sweep, with its words"
         ) from error

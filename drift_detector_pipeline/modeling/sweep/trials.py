@@ -85,7 +85,7 @@ def read_trial(sweep_folder: Path, number: int) -> Trial | None:
         return trial
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise ResumeError(
             f"{path}: not the record of a trial ({error}); to try it again: rm -r {path.parent}"
         ) from error

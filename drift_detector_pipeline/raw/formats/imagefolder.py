@@ -3,6 +3,7 @@
 In: a folder. Out: a `Listing`. Read by dataset.py, and by processed/freshness.py to see what has changed.
 """
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,14 @@ from typing import NamedTuple
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.raw.listing import Listing, RawImage, everything_below, files_below, is_clutter, leads_back
-from drift_detector_pipeline.raw.split_names import PLAIN, SplitName, hints_at_parts, says_nothing, split_name
+from drift_detector_pipeline.raw.split_names import (
+    PLAIN,
+    SplitName,
+    hints_at_parts,
+    is_spelt_out,
+    says_nothing,
+    split_name,
+)
 
 _LAYOUT = (
     "expected one folder per class, for example PATH/cat/1.jpg, or PATH/train/cat/1.jpg and PATH/val/cat/2.jpg; or "
@@ -61,8 +69,16 @@ def _root(source: Path) -> Path:
 
 def _subfolders(folder: Path) -> list[Path]:
     """Those that may hold images; a link back to where it lies, or above, would hold all of them once more."""
-    inside = (path for path in folder.iterdir() if path.is_dir() and not is_clutter(path))
+    inside = (path for path, is_folder in _entries(folder) if is_folder and not is_clutter(path))
     return sorted(path for path in inside if not (path.is_symlink() and leads_back(path, folder)))
+
+
+def _entries(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """What lies in `folder`, and whether it is a folder, as the listing says: nothing is asked about each image."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            yield path, path.is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def _parts(folders: Sequence[Path], shown: Path) -> list[_Part]:
@@ -149,9 +165,11 @@ def _refuse_splits_as_classes(folders: Sequence[Path], shown: Path) -> None:
 def _refuse_splits_in_classes(folders: Sequence[Path], root: Path, shown: Path) -> None:
     """Raise DataError if what would be a class holds parts: a data set beside other folders, or parts in each class."""
     for folder in folders:
-        inside = {path: name for path in _subfolders(_root(folder)) if (name := split_name(path.name))}
-        if len({name.part for name in inside.values()}) > 1 and "train" in {name.part for name in inside.values()}:
-            parts = " and ".join(f"{path.relative_to(root).as_posix()}/" for path in list(inside)[-2:])
+        spelt = (path for path in _subfolders(_root(folder)) if is_spelt_out(path.name))
+        inside = {name.part: path for path in spelt if (name := split_name(path.name))}
+        if len(inside) > 1 and "train" in inside:
+            pair = [inside["train"], next(path for part, path in inside.items() if part != "train")]
+            parts = " and ".join(f"{path.relative_to(root).as_posix()}/" for path in pair)
             raise DataError(
                 f"{shown}: {parts} read like parts of a data set, inside what would be the class {folder.name}. If "
                 f"that is a data set, name it alone; if it is a class, put the parts around the classes; {_LAYOUT}"
@@ -168,16 +186,19 @@ def _doubt_alike(folders: Sequence[Path], shown: Path) -> None:
     common = sorted(name for name, count in counts.items() if count > 1)
     said = f"{shown}: {alike[0]} and {alike[-1]} hold folders of the same names, such as {common[0]} and {common[1]}"
     if hints_at_parts(alike):
-        raise DataError(f"{said}. Are they parts of a data set? Then name them train and val; {_LAYOUT}")
+        raise DataError(
+            f"{said}. Are they parts of a data set? Then name them train and val. Are they classes? Then rename them: "
+            f"names like {alike[0]} and {alike[-1]} may be those of parts; {_LAYOUT}"
+        )
     log.warning("%s. They are taken for classes; if they are parts of a data set, name them train and val", said)
 
 
 def _only_folders(folder: Path) -> set[str]:
     """Names of the folders in `folder`; none if there are files beside them."""
     names = set()
-    for path in folder.iterdir():
+    for path, is_folder in _entries(folder):
         if not is_clutter(path):
-            if not path.is_dir():
+            if not is_folder:
                 return set()
             names.add(path.name)
     return names

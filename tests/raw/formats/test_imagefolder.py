@@ -1,5 +1,6 @@
 """imagefolder.py: what a folder layout means."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,54 @@ def test_parts_that_are_called_otherwise_are_asked_about(tmp_path: Path, names: 
     layout(tmp_path, *(f"{part}/{name}/1.png" for part in names for name in "ab"))
     with pytest.raises(DataError, match=r"Are they parts of a data set\? Then name them train and val"):
         imagefolder.read(tmp_path)
+
+
+ORDINARY = re.findall(r"\S+", """
+    brain chest rain forest grain nest toast party parts chunky sets folding_chair folder scaffolding fox тесто
+    хлеб vest trail valley tent batching groups settee partridge cat dog oak elm mill barn boots sheet tray vase
+    blanket scarf tulip trout valet trunk lichen shards
+""")  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(0, len(ORDINARY) - 1, 2))
+def test_ordinary_classes_that_hold_folders_of_the_same_names_are_not_asked_about(tmp_path: Path, number: int) -> None:
+    pair = ORDINARY[number : number + 2]
+    root = layout(tmp_path, *(f"{name}/{place}/1.png" for name in pair for place in ("indoors", "outdoors")))
+    assert {image.class_name for image in imagefolder.read(root).images} == set(pair)
+
+
+@pytest.mark.parametrize("names", ["tran tesst", "trian vlid", "Set-A Set-B", "fold1 fold2"])
+def test_slips_of_parts_are_asked_about_and_what_to_do_with_classes_is_said(tmp_path: Path, names: str) -> None:
+    layout(tmp_path, *(f"{part}/{name}/1.png" for part in names.split() for name in "xy"))
+    with pytest.raises(DataError):
+        imagefolder.read(tmp_path)
+
+
+def test_classes_that_are_called_like_parts_are_told_what_to_do(tmp_path: Path) -> None:
+    layout(tmp_path, *(f"part {letter}/{name}/1.png" for letter in "pq" for name in "xy"))
+    with pytest.raises(DataError, match=r"Are they classes\? Then rename them: names like part p and part q"):
+        imagefolder.read(tmp_path)
+
+
+def test_languages_inside_classes_are_no_parts_and_two_different_parts_are_named(tmp_path: Path) -> None:
+    layout(tmp_path, *(f"{name}/{tongue}/1.png" for name in ("print", "script") for tongue in ("en", "te", "tr")))
+    assert {image.class_name for image in imagefolder.read(tmp_path).images} == {"print", "script"}
+    layout(tmp_path, *(f"print/{part}/1.png" for part in ("test", "train", "train2")))
+    with pytest.raises(DataError, match=r"print/train2?/ and print/test/ read like parts"):
+        imagefolder.read(tmp_path)
+
+
+def test_no_image_is_asked_whether_it_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout(tmp_path, "a/1.png", "b/1.png")
+    is_dir, asked = Path.is_dir, []
+
+    def counted(path: Path, **options: bool) -> bool:
+        asked.append(path.name)
+        return is_dir(path, **options)
+
+    monkeypatch.setattr(Path, "is_dir", counted)
+    imagefolder.read(tmp_path)
+    assert "1.png" not in asked
 
 
 def test_a_link_back_is_no_class(tmp_path: Path) -> None:
