@@ -43,7 +43,7 @@ def load_pretrained(module: nn.Module, path: Path) -> None:
             f"foreign, {len(reshaped)} of a different shape or kind); check model.name, model.options and data.img_size"
         )
     taken = {name: state[name] for name in expected if name in state and name not in fresh}
-    _refuse_no_numbers(FROM_OTHERS, path, taken)
+    _refuse_no_numbers(FROM_OTHERS, path, taken, module)
     if fresh:
         why = "has a different number of classes" if reshaped else "has no head of this model"
         log.info("%s: %s; the head starts afresh", path, why)
@@ -73,7 +73,7 @@ def load_backbone(module: nn.Module, path: Path, key: str = FROM_OTHERS) -> None
             f"{key}={path}: not weights of this backbone ({len(missing)} tensors missing, {len(reshaped)} of a "
             f"different shape or kind, such as {(missing + reshaped)[0]}); check model.name and model.options"
         )
-    _refuse_no_numbers(key, path, found)
+    _refuse_no_numbers(key, path, found, part)
     part.load_state_dict(found, strict=False)
     fresh = len(module.state_dict()) - len(found)
     log.info("%s: %d tensors of the backbone are taken, %d others start afresh", path, len(found), fresh)
@@ -124,8 +124,11 @@ def _is_alike(given: torch.Tensor, expected: torch.Tensor) -> bool:
     return given.shape == expected.shape and (given.is_floating_point() or not expected.is_floating_point())
 
 
-def _refuse_no_numbers(key: str, path: Path, state: dict[str, torch.Tensor]) -> None:
-    if broken := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
+def _refuse_no_numbers(key: str, path: Path, state: dict[str, torch.Tensor], module: nn.Module) -> None:
+    buffers = {name for name, _ in module.named_buffers()}  # of which bounds of a clamp may be infinite
+    if broken := [
+        name for name, tensor in state.items() if (tensor.isnan() if name in buffers else ~tensor.isfinite()).any()
+    ]:
         raise ModelError(
             f"{key}={path}: {len(broken)} of its tensors, such as {broken[0]}, hold values that are no "
             "numbers (NaN or infinite): their training has failed; take other weights"

@@ -20,6 +20,7 @@ from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.images.model_input import IMAGENET_MEAN, IMAGENET_STD
 from drift_detector_pipeline.networks.models import build, create, seed_everything, set_training
+from drift_detector_pipeline.networks.pretrained import load_pretrained
 from drift_detector_pipeline.networks.weights import describe, save_weights
 
 SIDE, CLASSES = 32, 5
@@ -282,6 +283,16 @@ def test_weights_that_are_no_numbers_or_of_another_kind_are_refused(change, word
     torch.save(state, path := tmp_path / "w.pth")
     with pytest.raises(ModelError, match=words):
         module("model.name=mlp", f"model.pretrained_path={path}")
+
+
+def test_infinite_bounds_in_a_buffer_are_taken_but_no_nan(tmp_path):
+    layer = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    layer.register_buffer("bound", torch.tensor(float("inf")))
+    torch.save(layer.state_dict(), path := tmp_path / "w.pth")
+    load_pretrained(layer, path)
+    torch.save(layer.state_dict() | {"bound": torch.tensor(float("nan"))}, path)
+    with pytest.raises(ModelError, match="such as bound, hold values that are no numbers"):
+        load_pretrained(layer, path)
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.SAFETENSORS", "w"])
