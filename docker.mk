@@ -126,7 +126,7 @@ docker_verify: ## Check that an image was built and signed by this repository's 
 .PHONY: docker_check docker_bench smoke docker_smoke receipt
 # It waits for servers, engine and dying machines; what containers compute is in no CPU seconds of tests/budget.py.
 docker_check: $(DEVELOPED) docker_image ## Test the image: identical weights, signals, file owners, secrets, Drive, S3, two machines
-	@DOCKER_TESTS=true $(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) --durations=20 -m "" tests/deploy/test_docker*.py $(ARGS)
+	@DOCKER_TESTS=true $(ENVIRONMENT) $(PYTHON) -m pytest --numprocesses=2 --dist=loadfile --durations=20 -m "" tests/deploy/test_docker*.py $(ARGS)
 
 # Real photographs where there is a key for the DVC remote; handwritten digits where there is none, as in a fork.
 HAS_KEY = $(GDRIVE_CREDENTIALS_DATA)$(GDRIVE_CREDENTIALS_DATA_CONTENT)$(wildcard $(HOST_SERVICE_ACCOUNT_KEY_PATH))
