@@ -349,8 +349,8 @@ docs: $(DEVELOPED) ## Build the documentation: site/index.html opens in a browse
 	@$(PYTHON) -m mkdocs build --quiet $(ARGS)
 	@echo site/index.html
 
-check: lint ## Style, types, all tests; CI walks make verify in the container instead; ARGS="--deselect TEST" leaves one out
-	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) -m "" $(ARGS)
+check: lint ## Style, types, all tests; CI walks make verify in the container instead
+	@$(ENVIRONMENT) $(PYTHON) -m pytest $(SIDE_BY_SIDE) -m ""
 
 check_ray: $(DEVELOPED) ## Install Ray and test ENGINE=ray: the same rows, a killed process, and whom Ray asks
 	@$(PIP) --editable '.[ray]'
