@@ -15,7 +15,7 @@ RUN_LOCK, DEV_LOCK, SERVE_LOCK = ((ROOT / f"requirements{kind}.txt").read_text()
 # Of the package; what a service needs is a lock of its own, and part of the one that runs everything.
 PRODUCT = [*PROJECT["dependencies"], *EXTRAS["train"], *EXTRAS["export"], *EXTRAS["serve"]]
 OPTIONAL = [one for extra in ("openvino", "postgres", "parquet", "mlflow", "video", "lite0") for one in EXTRAS[extra]]
-ASKING = [one for one in EXTRAS["test"] if re.match("hypothesis|schemathesis", one)]  # proof/odd_requests.py, if there
+ASKING = [one for one in EXTRAS["dev"] if re.match("hypothesis|schemathesis", one)]  # proof/odd_requests.py, if there
 APART = {"trackio", "alibi_detect"}  # run by the Python of an environment of its own: their Pillow or NumPy is not ours
 PIN = re.compile(
     r"^([a-z0-9-]+)(?:\[[a-z0-9, -]+\])?==([^ ;]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$",
