@@ -2,7 +2,7 @@
 
 In: scores (N, S) and predicted classes (N,) of clean images and their twins, later of a reference and a window. Out: a
 bound; the share of a window that shows something else; whether only its strange images moved. Read by the reference and
-the verdict. S: scores.
+decision.py. S: scores.
 
 A corruption that makes the network unsure is seen in the pixels long before. What it was never taught to tell apart,
 things of other classes or known ones upside down, makes it as unsure while the pixels hardly move. Of such a window no
@@ -63,7 +63,7 @@ def share_of_rise(before: tuple[Float32s, Labels], now: tuple[Float32s, Labels])
 def only_strange_moved(before: tuple[Float32s, Labels], now: tuple[Float32s, Labels], scale: Scale) -> bool:
     """Whether images that look no stranger than most moved far less than the strange ones: others came to the usual.
 
-    Each of both is compared with the reference's images that look as strange. Where all images change, both move.
+    Either part is compared with the reference's images that look as strange. Where all images change, both move.
     Measured with 1,000 reference images of one network: with other networks, or far fewer images, it may differ.
     """
     limit = np.quantile(before[0][:, -1], _USUAL)
