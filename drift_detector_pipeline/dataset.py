@@ -39,7 +39,7 @@ from drift_detector_pipeline.processed.packing import write_packed
 from drift_detector_pipeline.processed.splits import SPLITS, assign, assign_sources
 from drift_detector_pipeline.processed.stored_form import jpeg_quality
 from drift_detector_pipeline.processed.told import check_bad, tell
-from drift_detector_pipeline.raw.archives import archives_of, extract
+from drift_detector_pipeline.raw.archives import archives_of, extract_all
 from drift_detector_pipeline.raw.fetch import ensure_raw, verify
 from drift_detector_pipeline.raw.formats.catalog import read
 from drift_detector_pipeline.raw.listing import Listing
@@ -133,8 +133,7 @@ def _read(folder: Path, data: Data, raw: Path | None, archives: Sequence[Path]) 
         listing, decoded = digits(data.stored_side_px)
         quality = jpeg_quality(data, listing)
         return listing, (encoded(one, quality) for one in decoded)
-    for archive in archives:
-        extract(archive, folder / "extracted")
+    extract_all(archives, folder / "extracted")
     listing = read(folder / "extracted" if archives else raw, raw, data.format)
     _check_preset(data, listing)
     refuse_balance(data.balance, listing.task)

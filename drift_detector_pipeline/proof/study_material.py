@@ -119,7 +119,8 @@ def drawn_for(number: int, there: int, count: int, seed: int) -> Indices:
 def cell_of(name: str, severity: int, changed: Pixels, labels: Labels, forward: Forward, looks: int, seed: int) -> Cell:
     """All that is to be known of one change, from images that it was done to."""
     signals = read_signals(changed, forward)
-    counts = {**dict.fromkeys(SIZES, looks), WHOLE: 1}
+    counts = {size: looks for size in SIZES if size <= len(labels)}
+    counts.setdefault(min(WHOLE, len(labels)), 1)
     asked = look_at_windows(changed, signals, forward, counts, seed) if looks else []
     mended = mend_all(changed, forward) if looks and (name in REVERSIBLE or name in UNTAUGHT) else {}
     return Cell(f"{name} {severity}" if severity else name, name, severity, signals, labels, asked, mended)

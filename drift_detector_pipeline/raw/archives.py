@@ -14,7 +14,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
@@ -23,6 +23,7 @@ from drift_detector_pipeline.console import log, progress_bar
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.first_bytes import first_bytes, what_unpacked
 from drift_detector_pipeline.raw.listing import is_clutter
+from drift_detector_pipeline.raw.split_names import split_name
 
 _DECOMPRESS: dict[bytes, Any] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
 ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
@@ -35,6 +36,12 @@ _LONGEST_HEADER = 1 << 20  # bytes of a long name or the like, which tarfile rea
 _CLASHES = (IsADirectoryError, NotADirectoryError, FileExistsError)  # a file and a folder of one name in the archive
 # A decompressor's; a place before the file's first byte; names that no file here can have.
 _OF_THE_ARCHIVE = {None, errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ}
+_DAMAGED: tuple[type[Exception], ...] = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError,
+    ValueError, RuntimeError,  # zipfile: unknown compression, encrypted
+    IndexError, struct.error,  # ... a member without a name, a field that is cut
+)  # fmt: skip
+_REFUSED: tuple[type[Exception], ...] = (*_DAMAGED, DataError)
 _OTHER_NAMES = "If names of classes are wrong, unpack it with the program that packed it, and name the folder"
 _Member = TypeVar("_Member", bound=tarfile.TarInfo)
 
@@ -50,6 +57,33 @@ def archives_of(source: Path) -> list[Path]:
     return files if all(path.is_file() and path.name.lower().endswith(ENDINGS) for path in files) else []
 
 
+def extract_all(archives: Sequence[Path], target: Path) -> None:
+    """Write the files of all `archives` below `target`, as `extract` does.
+
+    `train.zip` beside `test.zip` go to folders of these names, unless their files lie in folders named as parts.
+    """
+    names = {archive: _stem(archive) for archive in archives}
+    parts = {name.part for stem in names.values() if (name := split_name(stem))}
+    apart = len(parts) > 1 and all(split_name(stem) for stem in names.values())
+    for archive, stem in names.items():
+        extract(archive, target / stem if apart and not _names_parts(archive, target) else target)
+
+
+def _stem(archive: Path) -> str:
+    ending = max((ending for ending in ENDINGS if archive.name.lower().endswith(ending)), key=len, default="")
+    return archive.name.removesuffix(archive.name[len(archive.name) - len(ending) :])
+
+
+def _names_parts(archive: Path, target: Path) -> bool:
+    """Whether its first file lies in a folder that names a part; False of an archive that is not whole."""
+    try:
+        inside = (path.relative_to(target) for path, _ in _files(archive, target))
+        first = next((path for path in inside if not any(is_clutter(Path(name)) for name in path.parts)), Path())
+    except _REFUSED:
+        return False  # and extract says what is wrong
+    return any(split_name(name) for name in first.parts[:-1])
+
+
 def extract(archive: Path, target: Path) -> None:
     """Write the files of `archive` below `target`.
 
@@ -58,18 +92,12 @@ def extract(archive: Path, target: Path) -> None:
     that climbs out, a link, a device, a name that is too long, or a file and a folder of one name. Memory holds a piece
     of a file, never a whole one.
     """
-    damaged: tuple[type[Exception], ...] = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
-    damaged += (EOFError, OSError, ValueError, RuntimeError)  # zipfile: unknown compression, encrypted
-    damaged += (IndexError, struct.error)  # ... a member without a name, a field that is cut
     target.mkdir(parents=True, exist_ok=True)
     twice = list[Path]()
     try:
-        start, room = first_bytes(archive), max(MOST_GROWTH * archive.stat().st_size, ANY_SIZE)
-        if foreign := what_unpacked(start):
-            raise ValueError(foreign)
-        files = _zip_files(archive, target) if start.startswith(b"PK") else _tar_files(archive, start, target)
+        room = max(MOST_GROWTH * archive.stat().st_size, ANY_SIZE)
         with progress_bar(total=None, title=f"extract {archive.name}", unit=" files") as bar:
-            for path, pieces in files:
+            for path, pieces in _files(archive, target):
                 twice += [path] * path.is_file()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 room -= _ON_DISK
@@ -85,12 +113,19 @@ def extract(archive: Path, target: Path) -> None:
                 "%s: %d files have the name of an earlier one, such as %s, and take its place",
                 archive, len(twice), twice[0].relative_to(target),
             )  # fmt: skip
-    except damaged as error:
+    except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno not in _OF_THE_ARCHIVE and not isinstance(error, _CLASHES):
             raise  # the file system's error; that of a decompressor has no number
         raise DataError(
             f"{archive}: not a complete tar or zip archive ({error}). Fetch or pack it again, then: make process_data"
         ) from error
+
+
+def _files(archive: Path, target: Path) -> Iterator[tuple[Path, Iterator[bytes]]]:
+    start = first_bytes(archive)
+    if foreign := what_unpacked(start):
+        raise ValueError(foreign)
+    yield from _zip_files(archive, target) if start.startswith(b"PK") else _tar_files(archive, start, target)
 
 
 def _refuse_growth(archive: Path, room: int) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import itertools
 import json
 import logging
 import subprocess
@@ -162,6 +163,23 @@ def test_archives_are_those_of_a_folder_that_holds_nothing_else(tmp_path: Path) 
     assert archives_of(tmp_path / "b.zip") == [tmp_path / "b.zip"]
     (tmp_path / "1.jpg").touch()
     assert archives_of(tmp_path) == archives_of(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("inside", ["", "PART/", "birds/PART/"])
+def test_archives_named_as_parts_are_these_parts(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "raw").mkdir()
+    for part, count in (("train", 3), ("test", 2)):
+        with zipfile.ZipFile(tmp_path / "raw" / f"{part}.zip", "w") as packed:
+            for number, label in itertools.product(range(count), ("heron", "stork")):
+                write_image(tmp_path / "one.png", seed=number + 10 * (part == "test") + 100 * (label == "stork"))
+                packed.write(tmp_path / "one.png", f"{inside.replace('PART', part)}{label}/{number}.png")
+    words = ["data=folder", f"data.raw_path={tmp_path / 'raw'}", f"data.processed_path={tmp_path / 'processed'}"]
+    data = load([*words, "data.fit_fraction=0", "data.stored_side_px=16", "data.img_size=16"]).settings.data
+    process(data)
+    found = open_processed(data, "")
+    assert found.manifest.counts == {
+        "train": {"heron": 3, "stork": 3}, "fit": {"heron": 0, "stork": 0}, "val": {"heron": 2, "stork": 2},
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
