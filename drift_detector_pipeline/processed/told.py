@@ -116,7 +116,7 @@ def _tell_sources(manifest: Manifest, listing: Listing) -> None:
 
 def _tell_missing(manifest: Manifest, words: _Words) -> None:
     if alike := _differ_in_spelling(manifest.classes):
-        log.warning("classes whose names differ in case or blanks only: %s; are they meant as one?", _some(alike))
+        log.warning("classes whose names differ only in case, blanks, - or _: %s; are they meant as one?", _some(alike))
     if hollow := [name for name in manifest.classes if not manifest.counts["train"][name]]:
         log.warning("classes without a %s to train on: %s", words.learned, _some(hollow))
     if not manifest.images_by_split["val"]:
