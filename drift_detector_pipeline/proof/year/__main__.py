@@ -66,7 +66,7 @@ class Plan(NamedTuple):
 
 PLANS = {
     "cifar10": Plan(
-        180, 24, YEAR, 15, True,
+        180, 144, YEAR, 15, True,
         ["lifecycle.wait_images=128", "heal.images=128", "monitor.cause_images=64", "basket.images=20",
          "retrain.further_epochs=3", "gate.clean_margin=0.02", "gate.others_margin=0.02"],
     ),
@@ -129,7 +129,8 @@ def live(begin: Beginning) -> dict[str, Any]:
     started = time.perf_counter()
     folder = make_folder(PLACE / now().replace(":", "-"))
     world = _world(begin, folder)
-    log.info("%s: %d images come as a year", folder, len(world.labels))
+    coming = _days(world, begin)
+    log.info("%s: %d of %d images come as a year", folder, begin.plan.days * begin.plan.a_day, len(world.labels))
     if begin.plan.pipeline:
         _run(folder, ["dataset", *begin.plan.training])
         _run(folder, ["modeling.train", *begin.plan.training, f"run.seed={begin.seed}"])
@@ -137,7 +138,7 @@ def live(begin: Beginning) -> dict[str, Any]:
     with contextlib.chdir(folder):
         promote(register(MODELS / "artefact"), who="nobody", why="the first")
         with serving() as address, closing(RequestLog(_DATABASE)) as requests:
-            _live(address, requests, world, begin)
+            _live(address, requests, coming, world.classes, begin.plan)
     return reckoned(begin, folder) | {"minutes": round((time.perf_counter() - started) / 60, 1)}
 
 
@@ -192,17 +193,17 @@ def _begun(spells: Sequence[Spell], count: int) -> list[Spell]:
     return [spell._replace(last=min(spell.last, count - 1)) for spell in spells if spell.first < count]
 
 
-def _live(address: str, requests: RequestLog, world: World, begin: Beginning) -> None:
+def _live(address: str, requests: RequestLog, coming: Iterator[Day], classes: Sequence[str], plan: Plan) -> None:
     """A day after the other."""
-    words = [*_POLICY, *begin.plan.policy, f"monitor.database={_DATABASE}", "monitor.once=true"]
+    words = [*_POLICY, *plan.policy, f"monitor.database={_DATABASE}", "monitor.once=true"]
     steps = Steps(
         load_section(Basket, words), load_section(Heal, words), load_section(Retrain, words), load_section(Gate, words),
         KEPT,
     )  # fmt: skip
     life = Life(address, requests, load_section(Monitor, words), load_section(Lifecycle, words), steps)
-    with progress_bar(total=begin.plan.days, title="year", unit=" days") as bar:
-        for day in _days(world, begin):
-            life.live(day, world.classes)
+    with progress_bar(total=plan.days, title="year", unit=" days") as bar:
+        for day in coming:
+            life.live(day, classes)
             bar.update()
 
 

@@ -82,24 +82,40 @@ def divide(processed: Processed, pipeline: int, raw: Path, seed: int) -> World:
 
 
 def days(world: World, spells: Sequence[Spell], count: int, a_day: int, seed: int) -> Iterator[Day]:
-    """What comes on each of `count` days, every image once. Raises ConfigError if a class has no more of them."""
-    rng = np.random.default_rng((seed, 1))
+    """What comes on each of `count` days, every image once. Raises ConfigError at once if a class has too few."""
+    coming = _places(world, spells, count, a_day, seed)
+    return (_day(world, number, _spell_of(spells, number), places, seed) for number, places in enumerate(coming))
+
+
+def _places(world: World, spells: Sequence[Spell], count: int, a_day: int, seed: int) -> list[list[int]]:
+    """Which images come on each day."""
+    rng, found = np.random.default_rng((seed, 1)), list[list[int]]()
     waiting = {
         label: np.flatnonzero(world.labels == label).tolist()[::-1] for label in np.unique(world.labels).tolist()
     }
     for number in range(count):
-        spell = next((one for one in spells if one.first <= number <= one.last), None)
-        cause = spell.cause if spell else ""
-        drawn = _drawn(rng, len(world.classes), a_day, cause)
-        if spell and cause == ORDER:  # all of one class, day after day another: labels hang together as nowhere else
+        spell = _spell_of(spells, number)
+        drawn = _drawn(rng, len(world.classes), a_day, spell.cause if spell else "")
+        if spell and spell.cause == ORDER:  # one class a day: labels hang together as nowhere else
             drawn = [(number - spell.first) % len(world.classes)] * a_day
         if short := [label for label in set(drawn) if len(waiting[label]) < drawn.count(label)]:
-            raise ConfigError(f"day {number}: too few images of class {short[0]} are left for a year as long as this")
-        places = [waiting[label].pop() for label in drawn]
-        images, level = world.images[places], spell.level(number) if spell else 0
-        if spell and cause not in (MIX, STRANGERS, ORDER):
-            images = change(images, cause, level, keys=places, seed=seed)
-        yield Day(number, images, world.labels[places], cause, level)
+            raise ConfigError(
+                f"day {number}: too few images of class {short[0]} are left for a year as long as this. Those come "
+                "that a run has not learned from, so begin with a run on fewer, such as one with data.fit_fraction=0.5"
+            )
+        found.append([waiting[label].pop() for label in drawn])
+    return found
+
+
+def _spell_of(spells: Sequence[Spell], number: int) -> Spell | None:
+    return next((one for one in spells if one.first <= number <= one.last), None)
+
+
+def _day(world: World, number: int, spell: Spell | None, places: list[int], seed: int) -> Day:
+    images, level = world.images[places], spell.level(number) if spell else 0
+    if spell and spell.cause not in (MIX, STRANGERS, ORDER):
+        images = change(images, spell.cause, level, keys=places, seed=seed)
+    return Day(number, images, world.labels[places], spell.cause if spell else "", level)
 
 
 def _drawn(rng: np.random.Generator, classes: int, count: int, cause: str) -> list[int]:
