@@ -1,9 +1,10 @@
 """Watch a folder that fills: `python -m drift_detector_pipeline.drift.watch RUN IMAGES`.
 
 In: a run with a reference; a folder, whose files are judged in the order in which they were last written, then by name,
-each once. Out: an alarm as a line of JSON and in words on stdout; `<run>/watch/<folder's name>/` with state.json,
-alarms.jsonl and seen.jsonl. Ends when it is interrupted or terminated, goes on where it was when it is called again.
-Exit status: 0 quiet, 3 a notice stands, 4 an alert, 1 an error.
+each once. Out: an alarm as a line of JSON and in words on stdout, then the verdict on the images since the change;
+`<run>/watch/<folder's name>/` with state.json, alarms.jsonl, seen.jsonl and verdicts/. Ends when it is interrupted or
+terminated, goes on where it was when it is called again. Exit status: 0 quiet, 3 a notice stands, 4 an alert, 1 an
+error.
 """
 
 import json
@@ -16,7 +17,7 @@ from typing import Any
 
 from drift_detector_pipeline.commands import read_command, stopping
 from drift_detector_pipeline.config import load_section
-from drift_detector_pipeline.console import log, progress_bar, set_up_logging
+from drift_detector_pipeline.console import log, progress_bar, set_up_logging, tell
 from drift_detector_pipeline.drift.decision import EXIT_STATUS
 from drift_detector_pipeline.drift.kinds import detector_of_run
 from drift_detector_pipeline.drift.stream.alarm import Alarm, Level, alarm_json, alarm_words
@@ -31,6 +32,7 @@ from drift_detector_pipeline.drift.stream.inbox import (
     source_of,
     waiting,
 )
+from drift_detector_pipeline.drift.stream.since import due, judge, verdict_on
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
 from drift_detector_pipeline.files import held_alone
 from drift_detector_pipeline.modeling.named import check_weights
@@ -80,14 +82,17 @@ def watch_folder(run: Path, images: Path, overrides: Sequence[str]) -> int:
         with held_alone(place / ".lock") as alone:
             if not alone:
                 raise DataError(f"{place}: another process watches {images}; stop that one first")
-            return _Watch(watch, Journal(place, images.resolve()), settings, stop).run(images.resolve())
+            return _Watch(watch, Journal(place, images.resolve()), settings, stop, run).run(images.resolve())
 
 
 class _Watch:
     """One call of the command."""
 
-    def __init__(self, detector: StreamDetector, journal: Journal, settings: Watch, stop: threading.Event) -> None:
+    def __init__(
+        self, detector: StreamDetector, journal: Journal, settings: Watch, stop: threading.Event, trained: Path
+    ) -> None:  # fmt: skip
         self.detector, self.journal, self.settings, self.stop = detector, journal, settings, stop
+        self.trained = trained
         if journal.watch is not None:
             detector.restore(journal.watch, str(journal.place / "state.json"))
             log.info("%s: resumes after %d files", journal.place, len(journal.seen))
@@ -110,6 +115,7 @@ class _Watch:
                 for start in range(0, len(found), _AT_ONCE):
                     if not self.stop.is_set():
                         bar.update(self._judge(found[start : start + _AT_ONCE]))
+                        self._explain(folder)
                 if len(self.journal.seen) > before:
                     patient_until = time.monotonic() + 3 * SETTLED_S
                 left = len(found) - (len(self.journal.seen) - before)
@@ -118,6 +124,7 @@ class _Watch:
                 self.stop.wait(max(_LOOK_EVERY_S, looked_s))  # a folder of a million files takes seconds to list
         if not self.settings.follow and not self.stop.is_set():
             self._close_groups()
+            self._explain(folder, all_came=True)
         return self._say_where_it_stands()
 
     def _judge(self, found: list[Found]) -> int:
@@ -145,6 +152,15 @@ class _Watch:
         alarms = [alarm for source in list(self.detector.sources) for alarm in self.detector.close_group(source)]
         self._count([], {}, alarms)
 
+    def _explain(self, folder: Path, *, all_came: bool = False) -> None:
+        """Judge what came since a change, as a window, once there is enough of it."""
+        for one in due(self.detector, self.journal, folder, self.settings, all_came=all_came):
+            verdict, page = judge(one, self.detector, self.journal, self.trained, self.settings)
+            self._count([], {}, [])
+            words = " ".join(self.detector.detector.words.summary(verdict))
+            tell(f"the {verdict.images} images{f' of {one.source}' if one.source else ''} since then: {words}")
+            log.info("%s", page)
+
     def _count(self, names: Sequence[str], unreadable: dict[str, str], alarms: Sequence[Alarm]) -> None:
         lines: list[dict[str, Any]] = [alarm_json(alarm) for alarm in alarms]
         self.journal.count(names, unreadable, lines, self.detector.state())
@@ -154,6 +170,9 @@ class _Watch:
 
     def _say_where_it_stands(self) -> int:
         levels: list[Level] = ["quiet", *(source.level for source in self.detector.sources.values())]
+        alarms = [source.alarm for source in self.detector.sources.values() if source.alarm]
+        said = [found.level for alarm in alarms if (found := verdict_on(alarm, self.journal))]
+        levels += ["alert"] * ("alert" in said)
         loudest = max(levels, key=lambda level: EXIT_STATUS[level])
         log.info(
             "%s: %s after %d images, %d files unreadable; %s", self.journal.place, loudest,

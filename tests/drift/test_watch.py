@@ -93,10 +93,16 @@ def test_a_change_in_a_folder_is_noticed_once_with_its_file(finished, run, watch
     assert abs(first["since"] - clean - 1) <= 10
     assert json.loads(done.stdout.splitlines()[0]) == first
     assert f"notice: Since about image {first['since']} (" in done.stdout
+    (report,) = (run / "watch" / "images" / "verdicts").iterdir()
+    verdict = json.loads((report / "verdict.json").read_text())
+    assert verdict["level"] in ("notice", "alert") and verdict["cause"]["kind"] == "gaussian_noise", verdict
+    assert verdict["images"] == clean + 60 - first["since"] + 1
+    assert f"the {verdict['images']} images since then: " in done.stdout and (report / "report.html").exists()
     again = watched(run, place / "images", *ENDS)
     assert again.returncode == done.returncode
     assert journal(run)[1].splitlines() == [json.dumps(alarm).encode() for alarm in alarms]
-    assert "resumes after" in again.stdout
+    assert "resumes after" in again.stdout and "since then" not in again.stdout
+    assert [report] == list(report.parent.iterdir())
 
 
 @pytest.mark.slow
@@ -228,7 +234,7 @@ def test_a_journal_forgets_what_was_written_but_not_counted(tmp_path):
         with (tmp_path / name).open("ab") as file:
             file.write(b'"half')
     again = Journal(tmp_path, tmp_path / "images")
-    assert again.seen == {"a", "b", "c"} and again.unreadable == {"c": "no image"}
+    assert list(again.seen) == ["a", "b", "c"] and again.unreadable == {"c": "no image"}
     assert again.watch == {"some": "state"}
     assert (tmp_path / "alarms.jsonl").read_text() == '{"level": "notice"}\n'
     (tmp_path / "seen.jsonl").write_text("")

@@ -1,7 +1,7 @@
 """A folder that fills, and how far it was read: killed at any moment nothing is lost and nothing counted twice.
 
 In: a folder of images, a place of one's own. Out: files not yet counted, in order; state.json, seen.jsonl and
-alarms.jsonl. Read by the command.
+alarms.jsonl. Read by the command and its verdicts.
 
 state.json is replaced in one step and says how long the other two files are. What stands behind that in them was
 written by somebody who was killed before he had counted it, and is cut off.
@@ -11,10 +11,11 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from drift_detector_pipeline.drift.decision import Level
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import disk_full_explained, is_there, write_atomically
 from drift_detector_pipeline.json_files import parsed
@@ -33,7 +34,7 @@ class Found(NamedTuple):
     changed_ns: int  # when it was last written
 
 
-def waiting(folder: Path, seen: Mapping[str, object] | set[str]) -> list[Found]:
+def waiting(folder: Path, seen: Container[str]) -> list[Found]:
     """The files below `folder` that are not in `seen`, by the time they were last written, then by name.
 
     Raises DataError if the folder cannot be read.
@@ -71,6 +72,13 @@ def group_of(one: Found, kind: str) -> str | None:
     return str(one.changed_ns // 60_000_000_000) if kind == "minute" else None
 
 
+class Verdict(NamedTuple):
+    """What was said about the images since a change."""
+
+    since: int  # the number of the first one
+    level: Level
+
+
 class Journal:
     """How far a folder was read, in a place that is its own."""
 
@@ -83,11 +91,14 @@ class Journal:
             kept = _read(self._state)
         try:
             self.watch: dict[str, Any] | None = kept["watch"]
+            self.verdicts: dict[str, Verdict] = {
+                source: Verdict(int(since), level) for source, (since, level) in kept.get("verdicts", {}).items()
+            }
             for file, length in ((self._seen, kept["seen_bytes"]), (self._alarms, kept["alarm_bytes"])):
                 _cut(file, int(length))
             lines = [parsed(line) for line in self._seen.read_bytes().splitlines()]
             self.unreadable: dict[str, str] = dict(line for line in lines if isinstance(line, list))
-            self.seen: set[str] = {line if isinstance(line, str) else line[0] for line in lines}
+            self.seen: dict[str, None] = {line if isinstance(line, str) else line[0]: None for line in lines}
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{place}: damaged ({type(error).__name__}: {error}); {_BEGIN_ANEW}") from error
 
@@ -98,9 +109,10 @@ class Journal:
         """Write down what was read, what it raised and where the watch stands, the last in one step."""
         with disk_full_explained(self.place):
             lengths = [_append(self._seen, [*names, *map(list, unreadable.items())]), _append(self._alarms, alarms)]
-        own = {"images": str(self._images), "seen_bytes": lengths[0], "alarm_bytes": lengths[1], "watch": watch}
+        own = {"images": str(self._images), "seen_bytes": lengths[0], "alarm_bytes": lengths[1], "watch": watch,
+            "verdicts": self.verdicts}  # fmt: skip
         write_atomically(self._state, json.dumps(own).encode())
-        self.seen |= {*names, *unreadable}
+        self.seen |= dict.fromkeys([*names, *unreadable])
         self.unreadable |= unreadable
 
 
