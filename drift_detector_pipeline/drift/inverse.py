@@ -25,7 +25,7 @@ from drift_detector_pipeline.drift.reference import Reference, predictions
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import Signals
 
-LOOKED_AT = 64  # images of a window at most that each is tried on
+LOOKED_AT = 64  # images that each is tried on, where nobody asks for more
 _NEARER = 2.0  # times as near as before are mended images at least
 _USUAL, _DRAWN = 0.99, 200  # share of so many windows of the reference that lie as near as mended images must
 _METHOD = 0.01  # standard error of the estimate's own
@@ -46,11 +46,13 @@ class World(NamedTuple):
         return int(self.means.shape[1] - self.scale.strangers)
 
 
-def undone(reference: Reference, signals: Signals, mend: Mend, seed: int = 0) -> Again | None:
-    """Try every fault of REVERSIBLE on some of the m images. None unless undoing one brings them back to the world."""
+def undone(
+    reference: Reference, signals: Signals, mend: Mend, seed: int = 0, *, most: int = LOOKED_AT
+) -> Again | None:  # fmt: skip
+    """Try every fault of REVERSIBLE on `most` of the m images. None unless undoing one brings these to the world."""
     rng, images = np.random.default_rng(seed), len(signals.logits)
     world = _world_of(reference, signals.logits.shape[1])
-    some = np.sort(rng.permutation(images)[:LOOKED_AT])
+    some = np.sort(rng.permutation(images)[:most])
     before = _distance(world, *_placed(reference, world, signals.take(some)))
     far = {kind: _distance(world, *_placed(reference, world, mend(kind, some))) for kind in REVERSIBLE}
     usual = _usual(reference, world, len(some), rng)
