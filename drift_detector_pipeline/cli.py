@@ -200,9 +200,15 @@ def _check_paths(name: str, named: Command) -> None:
         from drift_detector_pipeline.lifecycle.gating.origin import named_artefact
 
         named_artefact(named.target)
-    elif named.target and name in _OF_A_RUN:
+    elif name == "export":
+        from drift_detector_pipeline.config import load_section
+        from drift_detector_pipeline.release.artefact import refuse_foreign
+        from drift_detector_pipeline.settings_in_use import Export
+
+        refuse_foreign(load_section(Export, named.overrides).path.resolve())
+    if named.target and name in _OF_A_RUN:
         check_run(named.target)
-    elif named.target and name != "bench":
+    elif named.target and name not in (*_OF_A_VERSION, "bench"):
         check_weights(named.target / "final_model.safetensors")
     if any(named.images):
         check_images(named.images)

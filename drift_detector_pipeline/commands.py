@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.files import is_there
+from drift_detector_pipeline.files import from_home, is_there
 from drift_detector_pipeline.meant import meant
 
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*(=|$)")
@@ -37,8 +37,8 @@ def read_command(
     """Sort the words of a command; `own` names its own ones, each with the values it may have.
 
     The first name is the target; with `takes_images` also if it is empty, as `make predict` without RUN has it, and the
-    names after it are images. Raises ConfigError for a value that is none of the choices, an option with dashes, or a
-    second name where there is no place for one.
+    names after it are images. A leading `~/` is the home folder. Raises ConfigError for a value that is none of the
+    choices, an option with dashes, or a second name where there is no place for one.
     """
     chosen, others = _own_words(words, own)
     overrides = [word for word in others if _is_override(word)]
@@ -46,7 +46,7 @@ def read_command(
     if dashed := next((word for word in names if _OPTION.match(word) and not is_there(Path(word))), None):
         typed = f"has no dashes: {dashed.lstrip('-')}" if "=" in dashed else "looks like run.threads=1"
         raise ConfigError(f"{dashed}: no such option; a setting {typed}")
-    target, *images = names or [""]
+    target, *images = map(from_home, names or [""])
     if images and not takes_images:
         raise ConfigError(f"{' '.join(images)}: one run at a time, and {target} is named before")
     return Command(Path(target) if target else None, images, chosen, overrides)

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from drift_detector_pipeline.conf_files import composed, conf_file, groups_in, with_defaults
-from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.errors import ConfigError, without_password
+from drift_detector_pipeline.files import from_home
 from drift_detector_pipeline.meant import (
     FREE_FORM,
     GRAMMAR,
@@ -118,7 +119,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def as_in_a_shell(word: str) -> str:
-    """`word` with the path or file that it may set in the quotes of Hydra's grammar, if that would read something else.
+    """`word` with the path, address or file that it may set in quotes, if Hydra's grammar would read something else.
 
     So brackets, commas, `=` and letters of any script may stand in paths as they are; `~/` is the home folder. A file
     of a group may be called 2024 or true.
@@ -130,8 +131,7 @@ def as_in_a_shell(word: str) -> str:
         or (value == value.strip() and _is_text(word))
     ):
         return word
-    path = str(Path(value).expanduser()) if value.startswith("~/") else value
-    quoted = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2].replace('"', r"\""), path)
+    quoted = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2].replace('"', r"\""), from_home(value))
     return f'{word.partition("=")[0]}="{quoted}"'
 
 
@@ -256,18 +256,16 @@ def _reason(problem: ErrorDetails, key: str) -> str:
     expected = f"should be {patterned}" if (patterned := PATTERNS.get(key)) else problem["msg"]
     choices = re.findall(r"'([^']+)'", str(problem.get("ctx", {}).get("expected", "")))
     value = value_meant(key, problem["input"], choices)
-    return f"{expected}, got {problem['input']!r}" + (f"; did you mean {key}={value}?" if value else "")
+    got = without_password(repr(problem["input"]))
+    return f"{expected}, got {got}" + (f"; did you mean {key}={value}?" if value else "")
 
 
 def _as_in_a_file(key: str) -> str:
     """How a file says what is right on the command line; empty where that is no better."""
     if key == "experiment":
         return "the first line of an experiment's file is `# @package _global_`"
-    return (
-        f"in a file each part stands indented below the one before: {' > '.join(key.split('.'))}"
-        if is_setting(key)
-        else ""
-    )
+    parts = " > ".join(key.split("."))
+    return f"in a file each part stands indented below the one before: {parts}" if is_setting(key) else ""
 
 
 def _known_part(location: tuple[int | str, ...]) -> list[str]:

@@ -13,13 +13,13 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.files import disk_full_explained, write_json
+from drift_detector_pipeline.files import disk_full_explained, from_home, is_there, write_json
 from drift_detector_pipeline.images.decoder import read_lie, upright_png
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.placed_boxes import Lie, upright
@@ -73,7 +73,8 @@ def main() -> int:
             f"{' '.join(sys.argv[1:])}: name a source and one of {known}: make convert FROM=PATH TO=yolo; "
             f"ARGS may hold format=... of the source and out=PATH, once each"
         )
-    say(convert(Path(source), to, Path(own["out"]) if "out" in own else None, own.get("format")))
+    out = Path(from_home(own["out"])) if "out" in own else None
+    say(convert(Path(from_home(source)), to, out, own.get("format")))
     return 0
 
 
@@ -83,7 +84,7 @@ def convert(source: Path, to: str, out: Path | None = None, layout: str | None =
     Raises DataError if the source is missing or holds no boxes, something in it is broken, or `out` exists; nothing is
     left then.
     """
-    if not source.exists():
+    if not is_there(source):
         raise DataError(f"{source}: no such file or folder; make convert FROM=PATH takes an archive or a folder")
     name = source.name.partition(".")[0] if source.is_file() else source.resolve().name
     out = out or Path("data/raw") / f"{name}_{to}"
@@ -118,13 +119,14 @@ def say(done: Converted) -> None:
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """Give a folder that becomes `out` when all went well; it must not be there, then or before."""
-    if out.exists():
+    if is_there(out) or out.is_symlink():
         raise DataError(f"{out}: is there already and stays as it is; name another: ARGS=out=PATH")
+    above = [folder for folder in out.parents if not is_there(folder)]  # they go if nothing comes into them
     with disk_full_explained(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
         partial: str | None = None
         try:
             try:
+                out.parent.mkdir(parents=True, exist_ok=True)
                 with held_back():
                     partial = tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
             except FileNotFoundError as error:  # as below /proc
@@ -135,6 +137,9 @@ def _new_folder(out: Path) -> Iterator[Path]:
         finally:
             if partial is not None:
                 shutil.rmtree(partial, ignore_errors=True)
+            for folder in above:
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def _write(folder: Path, source: Survey, found: Found, to: str) -> Converted:

@@ -30,7 +30,10 @@ _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 _BREAK_OF_A_NAME = re.compile(r"\n(?!  )")  # a message's own further lines are indented
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
-_ANOTHER_KIND = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
+_A_FILE_OR_A_FOLDER = "a file here and a folder there: "
+_ANOTHER_KIND = dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), _A_FILE_OR_A_FOLDER) | {
+    errno.ENAMETOOLONG: "", errno.ELOOP: "",
+}  # fmt: skip
 
 
 class PipelineError(Exception):
@@ -83,6 +86,11 @@ def visible(text: str, *, names_only: bool = False) -> str:
     return _BREAK_OF_A_NAME.sub(r"\\n", shown) if names_only else shown
 
 
+def without_password(text: str) -> str:
+    """`text` with three stars for the password of an address in it."""
+    return re.sub(r":[^:/@]+@", ":***@", text)
+
+
 def disk_full(error: OSError, path: Path | None) -> str:
     """What is full and what helps; who wrote may not tell where, which is then here or among temporary files."""
     places = [path] if path else [Path.cwd(), Path(tempfile.gettempdir())]
@@ -126,7 +134,7 @@ def _status(main: Callable[[], int]) -> int:
         elif error.errno in NOT_WRITABLE and error.filename is not None:
             said = f"{error.filename}: {error.strerror}; what is read must be readable, and where results go writable"
         elif error.errno in _ANOTHER_KIND and error.filename is not None:
-            said = f"{error.filename}: {error.strerror}; a file here and a folder there: choose another name"
+            said = f"{error.filename}: {error.strerror}; {_ANOTHER_KIND[error.errno]}choose another name"
         else:
             raise
         print(f"error: {visible(said)}", file=sys.stderr)

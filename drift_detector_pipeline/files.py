@@ -218,6 +218,11 @@ def is_utf8(path: Path) -> bool:
         return False
 
 
+def from_home(path: str) -> str:
+    """`path` with the home folder for a leading `~/`: a shell leaves that as it is within quotes and behind a `=`."""
+    return str(Path(path).expanduser()) if path.startswith("~/") else path
+
+
 def is_there(path: Path) -> bool:
     """Whether there is a file or a folder, also if `path` is longer than a name may be, as several in one word are."""
     try:

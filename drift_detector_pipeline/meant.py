@@ -8,13 +8,26 @@ import difflib
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+from pydantic import BaseModel
 
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.settings import Settings, valid_keys
+from drift_detector_pipeline.settings import Settings, Sweep, valid_keys
 
-# Keys that hold a path.
-PATHS = (*(key for key in valid_keys() if key.endswith(("path", "dir", "resume", "keep_images"))), "hydra.run.dir")
+_ADDRESSES = ("database", "url", "uri", "webhook")
+
+
+def _as_they_stand(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Keys that hold a path or an address, whatever letters it has."""
+    for name, field in section.model_fields.items():
+        if isinstance(kind := field.annotation, type) and issubclass(kind, BaseModel):
+            yield from _as_they_stand(kind, f"{prefix}{name}.")
+        elif "Path" in str(kind) or name.endswith(_ADDRESSES):
+            yield prefix + name
+
+
+PATHS = (*_as_they_stand(Settings), *_as_they_stand(Sweep, "sweep."), "run.resume", "hydra.run.dir")
 
 # What other tools (Lightning, Hugging Face, timm, Ultralytics, Keras) and people call our settings; with a value
 # where theirs says something else.
@@ -128,6 +141,10 @@ _ALIKE = 0.8  # of 1: letters in common, from which on a slip is no guess
 PATTERNS = {
     "run.device": "auto, cpu, mps, cuda or cuda:1",
     "data.name": "of letters, digits, dots, dashes and _",
+    **dict.fromkeys(
+        ("serving.database", "monitor.database"),
+        "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, also where DATABASE_URL says it",
+    ),
     "mlflow.tracking_uri": "without a password; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are read",
     "trackio.server_url": "an http address without a token; TRACKIO_WRITE_TOKEN is read",
 }

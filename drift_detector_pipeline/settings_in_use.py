@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from drift_detector_pipeline.setting_types import FilePath, Positive, Section
 
+Database = Annotated[str, Field(pattern=r"^(sqlite|postgres(ql)?(\+\w+)?)://")]  # of the request log
 Source = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]  # as X-Source may be
 
 
@@ -35,7 +36,7 @@ class Serving(Section):
 
     host: Annotated[str, Field(min_length=1)]  # an address of this machine
     port: Annotated[int, Field(ge=0, le=65_535)]  # 0: any free one
-    database: Annotated[str, Field(pattern=r"^(sqlite|postgresql)(\+\w+)?://")]  # of the request log
+    database: Database
     window: Annotated[int, Field(ge=16, le=4096)]  # images of a counted verdict
     in_flight: Positive  # requests at once
     max_upload_mb: Annotated[float, Field(gt=0, le=1000)]  # of one request's body
@@ -75,7 +76,7 @@ class Basket(Section):
 class Monitor(Section):
     """How the request log is watched. Decides nothing about answers."""
 
-    database: Annotated[str, Field(pattern=r"^(sqlite|postgresql)(\+\w+)?://")]  # of the request log
+    database: Database
     models_path: FilePath  # below it lie the artefacts of the models that answered
     alpha: Annotated[float, Field(gt=0, lt=1)]
     horizon: Positive

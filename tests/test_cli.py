@@ -88,6 +88,14 @@ def test_a_list_of_all_commands_comes_without_pytorch() -> None:
         (["dataset", *DIGITS, "model.backbone_run=tests"], "model.backbone_run=tests: no finished run's folder"),
         (["dataset", *DIGITS, "run.resume=nosuch"], "run.resume=nosuch: no checkpoint there to go on from"),
         (["train", *DIGITS, "run.resume=nosuch"], "run.resume=nosuch: no checkpoint there to go on from"),
+        (
+            ["export", "nosuch", "export.path=README.md"],
+            f"{ROOT}/README.md: is a file; choose another export.path=PATH",
+        ),
+        (["export", "nosuch", "export.path=tests"], f"{ROOT}/tests: holds other things than an exported model"),
+        (["export", "nosuch", "export.path=README.md/x"], f"{ROOT}/README.md: is a file, and a folder is wanted there"),
+        (["predict", "", "run=4"], "run=4: make predict takes only "),
+        (["video", "", "run=4.mp4"], "run=4.mp4: make predict VIDEO= takes only "),
         (["completion", "fish"], "completion fish: name a shell, bash or zsh"),
     ],
 )

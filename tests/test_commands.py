@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from conftest import ci_environment, make_folder, module_command
 
+from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.images.named_files import sources_of
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +154,19 @@ def test_a_disk_that_fills_up_while_data_is_processed(tmp_path):
     assert "the disk is full or a limit is reached" in message
     assert "Free some space" in message
     assert not (tmp_path / "digits").exists()
+
+
+def test_a_leading_tilde_is_the_home_folder_in_the_words_of_commands_as_in_settings(tmp_path, monkeypatch, call_main):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    command = read_command(["~/runs/x", "~/photos/*.jpg", "data.raw_path=~/raw"], takes_images=True)
+    assert (command.target, command.images) == (tmp_path / "runs/x", [f"{tmp_path}/photos/*.jpg"])
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "b c.jpg").touch()
+    found = sources_of(["~/a.jpg '~/b c.jpg'"])
+    assert [one.place for one in found] == [f"{tmp_path}/a.jpg", f"{tmp_path}/b c.jpg"]
+    done = call_main("convert", "~/nosuch", "yolo", "out=~/new")
+    assert f"error: {tmp_path}/nosuch: no such file or folder" in done.stderr and not Path("~").exists()
 
 
 @pytest.mark.parametrize("name", ["file/below", "folder", "a" * 300])

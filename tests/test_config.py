@@ -529,6 +529,24 @@ def test_a_run_folder_and_the_home_folder_are_paths_too() -> None:
     assert config.load(["data.raw_path=~/a b"]).settings.data.raw_path == Path.home() / "a b"
 
 
+def test_every_setting_that_holds_a_path_or_an_address_is_what_was_typed() -> None:
+    keys = [key for key in config.PATHS if "." in key and not key.startswith("hydra.")]
+    assert {"model.backbone_run", "lifecycle.images", "trackio.folder", "monitor.webhook", "sweep.dir"} <= set(keys)
+    for key in keys:
+        for value in ("https://host/x?token=a,b&c=(d)", "set[1]/run=3"):
+            [override] = config.parse([config.as_in_a_shell(f"{key}={value}")])
+            assert (override.key_or_group, override.value()) == (key, value)
+
+
+@pytest.mark.parametrize("name", ["serving", "monitor"])
+def test_an_address_of_a_database_is_refused_without_its_password(name: str) -> None:
+    said = refusal(f"{name}.database=mysql://me:hidden@host/x")
+    assert f"{name}.database: should be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME" in said
+    assert "hidden" not in said and "mysql://me:***@host/x" in said
+    address = "postgres://me:hidden@host/x"  # as some hosts write it
+    assert getattr(config.load([f"{name}.database={address}"]).settings, name).database == address
+
+
 def test_where_a_path_cannot_be_guessed_the_error_shows_its_quotes() -> None:
     with pytest.raises(ConfigError, match=r"""'data.raw_path="my photos \(1\)"'"""):
         config.parse(["data.raw_path=/x/archive (1)"])

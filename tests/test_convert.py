@@ -243,7 +243,7 @@ def test_what_is_there_stays_and_what_fails_leaves_nothing(tmp_path: Path, sourc
     broken = shutil.copytree(source, tmp_path / "broken")
     (broken / "val" / "val 1.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match=r"broken/val/val 1\.png: .*; mend or remove it"):
-        convert(broken, "yolo", tmp_path / "out")
+        convert(broken, "yolo", tmp_path / "new" / "folder" / "out")
     with pytest.raises(DataError, match="no boxes in a layout that is known"):
         convert(tmp_path / "there", "yolo", tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "there"]

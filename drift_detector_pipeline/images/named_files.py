@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from drift_detector_pipeline.files import is_there
+from drift_detector_pipeline.files import from_home, is_there
 from drift_detector_pipeline.images.buckets import fetch_object, in_bucket, objects_named
 from drift_detector_pipeline.raw.archives import ENDINGS, extract
 from drift_detector_pipeline.raw.listing import files_below, is_clutter
@@ -79,6 +79,7 @@ def units_of(sources: Sequence[Source], files: int) -> list[list[Source]]:
 
 def leads_somewhere(word: str) -> bool:
     """Whether `word` names a file, a folder or several, or matches any, as `image_files` reads it."""
+    word = from_home(word)
     if in_bucket(word):
         return bool(objects_named(word))
     if is_there(Path(word)) or _matches(word):
@@ -88,6 +89,7 @@ def leads_somewhere(word: str) -> bool:
 
 
 def _named_by(word: str) -> Iterator[Source]:
+    word = from_home(word)
     path = Path(word)
     if in_bucket(word) and not _blank_in(word):
         yield from [Source(one, one) for one in objects_named(word)] or [Source(word, word)]
@@ -123,14 +125,18 @@ def _files_of(source: Source, place: Path) -> Iterator[ImageFile]:
 
 
 def _matches(word: str) -> list[str]:
-    """What a pattern matches, sorted, but for clutter that it does not name; hidden files are left out by glob."""
+    """What a pattern matches, sorted, but for clutter that it does not name; hidden files are left out by glob.
+
+    A link that leads nowhere matches its own name, and is none that leads somewhere.
+    """
     literal = _literal(word)
     pattern = glob.escape(literal) + word[len(literal) :]
     named = set(Path(word).parts)
     return [
         match
         for match in sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  (pathlib takes no absolute pattern)
-        if not any(is_clutter(Path(part)) for part in set(Path(match).parts) - named if not part.startswith("."))
+        if match != word
+        and not any(is_clutter(Path(part)) for part in set(Path(match).parts) - named if not part.startswith("."))
     ]
 
 

@@ -20,9 +20,9 @@ from drift_detector_pipeline.takes import PREDICT, check_settings
 def main() -> int:
     """Predict the images named on the command line with the run or weight file named before them."""
     command = read_command(sys.argv[1:], {"weights": WEIGHTS, "engine": ENGINES}, takes_images=True)
+    check_settings(command.overrides, PREDICT)
     if not any(command.images):
         raise ConfigError('name images: make predict RUN=outputs/DATE/TIME IMAGES="photos/*.jpg"')
-    check_settings(command.overrides, PREDICT)
     check_engine(engine := command.own.get("engine", "local"))
     weights = command.own.get("weights")
     if command.target:

@@ -13,7 +13,7 @@ from typing import Any
 
 from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import ResumeError, exit_status
-from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.files import from_home, write_json
 from drift_detector_pipeline.json_files import parsed
 from drift_detector_pipeline.runs.receipts import (
     FINAL,
@@ -30,7 +30,7 @@ _USAGE = 'name a report and at least one run: make summary ARGS="reports/NAME.js
 @exit_status
 def main() -> int:
     """Describe the run named on the command line, or summarize the runs that follow a report's name."""
-    words = [Path(word) for word in sys.argv[1:] if word]
+    words = [Path(from_home(word)) for word in sys.argv[1:] if word]
     if words and words[0].suffix == ".json":
         _write(words[0], words[1:])
     elif len(words) > 1:

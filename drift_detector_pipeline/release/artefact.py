@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import SEAL, file_hash, is_as_sealed, sealed, write_json
+from drift_detector_pipeline.files import SEAL, file_hash, is_as_sealed, is_there, sealed, write_json
 from drift_detector_pipeline.json_files import parsed, typed
 
 MODELS = Path("models")
@@ -127,6 +127,16 @@ def newest_artefact(place: Path = MODELS) -> Path:
 def artefacts_in(place: Path = MODELS) -> list[Path]:
     """The folders directly below `place` with an artefact.json; none whose name begins with a dot."""
     return [path.parent for path in place.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
+
+
+def refuse_foreign(target: Path) -> None:
+    """Raise DataError if replacing `target` would remove something that no export has written."""
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).exists():
+        raise DataError(f"{target}: holds other things than an exported model; choose another export.path=PATH")
+    if target.exists() and not target.is_dir():
+        raise DataError(f"{target}: is a file; choose another export.path=PATH")
+    if above := next((folder for folder in target.parents if is_there(folder) and not folder.is_dir()), None):
+        raise DataError(f"{above}: is a file, and a folder is wanted there; choose another export.path=PATH")
 
 
 def _object(text: bytes) -> dict[str, Any]:

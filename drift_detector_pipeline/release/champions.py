@@ -13,6 +13,7 @@ from pathlib import Path
 from drift_detector_pipeline.commands import refuse_others
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
+from drift_detector_pipeline.files import from_home
 from drift_detector_pipeline.release.artefact import MANIFEST, MODELS
 from drift_detector_pipeline.release.registry import Champion, champion, promote, register, rollback, versions
 
@@ -41,7 +42,8 @@ def described(found: Champion, before: Champion | None) -> str:
 
 
 def _promoted(words: Sequence[str]) -> Champion:
-    (wanted, why), own = _sorted(words, 2, "make promote")
+    (typed, why), own = _sorted(words, 2, "make promote", _OWN)
+    wanted = from_home(typed)
     if not wanted:
         raise ConfigError('name a version: make promote VERSION=... WHY="..."; make models lists all')
     force = own.get("force", "false")
@@ -53,14 +55,13 @@ def _promoted(words: Sequence[str]) -> Champion:
 
 
 def _rolled_back(words: Sequence[str]) -> Champion:
-    (why,), own = _sorted(words, 1, "make rollback")
-    refuse_others([f"{name}={value}" for name, value in own.items()], ("who",), "make rollback")
+    (why,), own = _sorted(words, 1, "make rollback", ("who",))
     return rollback(who=own.get("who", ""), why=why)
 
 
-def _sorted(words: Sequence[str], names: int, command: str) -> tuple[list[str], dict[str, str]]:
+def _sorted(words: Sequence[str], names: int, command: str, taken: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The first `names` words, which may hold anything, and what the others set."""
-    refuse_others(words[names:], _OWN, command)
+    refuse_others(words[names:], taken, command)
     first = [*words[:names], *[""] * (names - len(words))]
     return first, {name: value for name, _, value in (word.partition("=") for word in words[names:])}
 

@@ -38,11 +38,11 @@ from drift_detector_pipeline.release.artefact import (
     BOXES,
     CARD,
     CLIPS,
-    MANIFEST,
     MODEL,
     MODELS,
     SECOND_LOOK,
     Artefact,
+    refuse_foreign,
     write_artefact,
 )
 from drift_detector_pipeline.release.beside import rows_beside, say_through, tensorrt
@@ -92,7 +92,7 @@ def export_run(run: Path, export: Export) -> Artefact:
     Raises a PipelineError if something is missing, the network cannot be exported, or what is asked for changes more
     labels than allowed.
     """
-    _refuse_foreign(export.path.resolve())
+    refuse_foreign(export.path.resolve())
     with one_core() as machine:
         artefact = export_source(open_source(run, machine), export)
     log.info("%s: %s Serve it: %s", artefact.folder, _about(artefact), served_by(artefact.folder))
@@ -108,7 +108,7 @@ def served_by(folder: Path) -> str:
 def export_source(source: Source, export: Export) -> Artefact:
     """The same for a network that is open already, on `one_core`, perhaps with other statistics than its run's."""
     target = export.path.resolve()
-    _refuse_foreign(target)
+    refuse_foreign(target)
     lock = target.with_name(f".{target.name}.lock")
     with disk_full_explained(target), exclusive(lock), replaced_folder(target) as folder:
         artefact = _fill(folder, source, export)
@@ -247,14 +247,6 @@ class _Counted:
 
     def adapted(self, images: Pixels) -> Forward | None:
         return self._executable.adapted(images)
-
-
-def _refuse_foreign(target: Path) -> None:
-    """Raise DataError if replacing `target` would remove something that no export has written."""
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).exists():
-        raise DataError(f"{target}: holds other things than an exported model; choose another export.path=PATH")
-    if target.exists() and not target.is_dir():
-        raise DataError(f"{target}: is a file; choose another export.path=PATH")
 
 
 def _about(artefact: Artefact) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, ModelError, exit_status
-from drift_detector_pipeline.files import file_hash, write_atomically
+from drift_detector_pipeline.files import file_hash, from_home, write_atomically
 from drift_detector_pipeline.runs.receipts import WEIGHT_FILES, newest_finished, read_receipt
 
 _NAMESPACE = "drift-detector-pipeline"  # a signature made for another purpose is none here
@@ -45,7 +45,7 @@ def _words(words: Sequence[str]) -> tuple[str, Path | None, str]:
             f"{' '.join(words)}: name a run and an SSH key: make sign RUN=outputs/DATE/TIME KEY=~/.ssh/id_ed25519, or "
             "make check_signature with the .pub file"
         )
-    return words[0], Path(words[1]) if words[1:-1] not in ([], [""]) else None, words[-1]
+    return words[0], Path(from_home(words[1])) if words[1:-1] not in ([], [""]) else None, words[-1]
 
 
 def signature_of(run: Path) -> Path:

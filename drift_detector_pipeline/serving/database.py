@@ -18,8 +18,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.files import from_home, is_there
 from drift_detector_pipeline.serving.tables import MIGRATIONS, TABLES, version
 
+_NAMED_BY = "serving.database, monitor.database or DATABASE_URL"
 WAIT_S = 5.0  # for another process that writes, or a server that does not answer
 # Of this log's advisory locks in PostgreSQL, where two services write side by side.
 ROWS_LOCK, VERDICTS_LOCK, SCHEMA_LOCK, LOOP_LOCK = 7_241_001, 7_241_002, 7_241_003, 7_241_004
@@ -36,11 +38,17 @@ def open_database(address: str, migrations: Sequence[Callable[[Connection], None
         _bring_up_to_date(engine, migrations)
     except SQLAlchemyError as error:
         engine.dispose()
-        raise DataError(f"{_shown(url)}: {reason(error)}; serving.database names another one") from error
+        raise DataError(f"{_shown(url)}: {reason(error)}; {_NAMED_BY} names another one") from error
     except DataError:
         engine.dispose()
         raise
     return engine
+
+
+def is_missing(address: str) -> bool:
+    """Whether `address` is that of a file which is not there, and so would be made."""
+    url = _checked(address)
+    return url.drivername == "sqlite" and not is_there(Path(str(url.database)))
 
 
 def reason(error: Exception) -> str:
@@ -81,13 +89,13 @@ def _checked(address: str) -> URL:
     wanted = "expected sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
     try:
         url = make_url(address.replace("postgres://", "postgresql://", 1))  # as some hosts write it
-    except ArgumentError as error:
-        raise ConfigError(f"serving.database: {wanted}") from error
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+        raise ConfigError(f"{_NAMED_BY}: {wanted}") from error
     if url.drivername in ("postgresql", "postgresql+psycopg"):
         return url.set(drivername="postgresql+psycopg")
     if url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
-        return url
-    raise ConfigError(f"serving.database={_shown(url)}: {wanted}")
+        return url.set(database=from_home(str(url.database)))
+    raise ConfigError(f"{_shown(url)}: {wanted}; {_NAMED_BY} names it")
 
 
 def _shown(url: URL) -> str:

@@ -15,7 +15,8 @@ from drift_detector_pipeline.commands import refuse_others
 from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import progress_bar, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
-from drift_detector_pipeline.files import final_name, new_folder
+from drift_detector_pipeline.files import final_name, from_home, new_folder
+from drift_detector_pipeline.serving.database import is_missing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts, StoredRow, StoredVerdict, scores_of
 from drift_detector_pipeline.serving.stored_verdicts import verdict_pieces
@@ -35,11 +36,11 @@ def main() -> int:
     given = {name: value for name, _, value in (word.partition("=") for word in words)}
     set_up_logging()
     address = given.get("serving.database") or os.environ.get("DATABASE_URL") or DATABASE
-    if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists():
+    if is_missing(address):
         raise DataError(f"{address}: no log there; make serve writes one, serving.database=... names another")
     requests = RequestLog(address)
     try:
-        say.info("%s", export_log(requests, Path(given.get("path") or PLACE)))
+        say.info("%s", export_log(requests, Path(from_home(given.get("path", "")) or PLACE)))
     finally:
         requests.close()
     return 0

@@ -28,9 +28,9 @@ from drift_detector_pipeline.takes import OF_THE_MACHINE, VIDEO, check_settings
 def main() -> int:
     """Box the video named on the command line with the run or weight file named before it."""
     command = read_command(sys.argv[1:], {"weights": WEIGHTS}, takes_images=True)
+    check_settings(command.overrides, VIDEO)
     if len(command.images) != 1 or not command.images[0]:
         raise ConfigError("name one video, or a folder of videos: make predict RUN=outputs/DATE/TIME VIDEO=street.mp4")
-    check_settings(command.overrides, VIDEO)
     how = load_section(Predict, command.overrides)
     weights, video = command.own.get("weights"), Path(command.images[0])
     if command.target:

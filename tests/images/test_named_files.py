@@ -10,6 +10,7 @@ from conftest import pack_tar, pack_zip, write_image
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import is_there
 from drift_detector_pipeline.images.named_files import image_files, sources_of, units_of
+from drift_detector_pipeline.modeling.named import check_images
 from drift_detector_pipeline.raw.formats import imagefolder
 
 
@@ -82,6 +83,14 @@ def test_no_file_is_listed_twice(photos):
 def test_what_is_not_there_is_listed_as_it_is_named(photos):
     assert names("none.png", "photos/a.jpg", "none/*.jpg") == ["none.png", "photos/a.jpg", "none/*.jpg"]
     assert names("none's none") == ["none's", "none"]
+
+
+def test_a_link_that_leads_nowhere_is_listed_also_among_what_a_pattern_matches(photos):
+    Path("photos/none.jpg").symlink_to("nowhere.jpg")
+    assert names("photos/none.jpg") == ["photos/none.jpg"]
+    assert names("photos/*.jpg") == ["photos/a.jpg", "photos/none.jpg"]
+    with pytest.raises(DataError, match=r"photos/none\.jpg: a link that leads nowhere"):
+        check_images(["photos/none.jpg"])
 
 
 @pytest.mark.parametrize("suffix", [".tgz", ".zip", ".tar"])

@@ -18,7 +18,7 @@ from conftest import ROOT
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.serving import database as databases
 from drift_detector_pipeline.serving import request_log
-from drift_detector_pipeline.serving.database import open_database
+from drift_detector_pipeline.serving.database import is_missing, open_database
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import Row
 
@@ -328,11 +328,27 @@ def test_services_that_start_at_once_make_one_log(database):
         log.close()
 
 
-@pytest.mark.parametrize("address", ["nonsense", "sqlite://", "sqlite:///:memory:", "mysql://me:hidden@host/name"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "nonsense",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://me:hidden@host/name",
+        "postgresql://me:hidden@host:abc/name",
+    ],
+)
 def test_other_addresses_are_refused_and_no_password_is_shown(address):
     with pytest.raises(ConfigError, match=r"expected sqlite:///PATH or postgresql://") as refused:
         RequestLog(address)
     assert "hidden" not in str(refused.value)
+
+
+def test_a_file_in_the_home_folder_may_be_named_by_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert is_missing("sqlite:///~/log (1).sqlite")
+    RequestLog("sqlite:///~/log (1).sqlite").close()
+    assert (tmp_path / "log (1).sqlite").exists() and not is_missing("sqlite:///~/log (1).sqlite")
 
 
 def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path):
@@ -340,7 +356,10 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path
     with pytest.raises(DataError, match=r"no\.sqlite: file is not a database"):
         RequestLog(f"sqlite:///{tmp_path}/no.sqlite")
     pytest.importorskip("psycopg")
-    with pytest.raises(DataError, match=r"127\.0\.0\.1:1/name: .*serving\.database names another one") as refused:
+    with pytest.raises(
+        DataError,
+        match=r"127\.0\.0\.1:1/name: .*serving\.database, monitor\.database or DATABASE_URL names another one",
+    ) as refused:
         RequestLog("postgres://me:hidden@127.0.0.1:1/name?password=hidden")
     assert "hidden" not in str(refused.value)
 

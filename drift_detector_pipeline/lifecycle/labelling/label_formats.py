@@ -24,6 +24,7 @@ from xml.sax.saxutils import quoteattr
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import spreadsheet_row, write_atomically, write_json
+from drift_detector_pipeline.first_bytes import what_unpacked
 from drift_detector_pipeline.lifecycle.labelling.basket_file import TABLE, Basket, Item
 
 NONE_OF_THESE = "?"  # the label of an image that shows none of the classes; "?zebra" says what it shows
@@ -122,6 +123,8 @@ def _annotations(content: bytes) -> bytes:
 
 def _from_table(content: bytes) -> Iterator[Said]:
     text = _text(content)
+    if not text.strip():
+        raise ValueError("it is empty")
     head = text.partition("\n")[0]
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
     names = [str(name).strip().lower() for name in rows.fieldnames or []]
@@ -141,6 +144,8 @@ def _text(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
+        if b"\0" in content:
+            raise ValueError(what_unpacked(content) or "it is no text") from None
         return content.decode("cp1252")
 
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import in_columns, set_up_logging, tell
@@ -19,6 +18,7 @@ from drift_detector_pipeline.drift.kinds import told_by
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, acknowledge, alarms, silence_source, silences
 from drift_detector_pipeline.release.registry import name_of_user
+from drift_detector_pipeline.serving.database import is_missing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings_in_use import Monitor
 
@@ -100,7 +100,7 @@ def _opened(words: Sequence[str]) -> RequestLog:
     """The log; one that is not there is not made."""
     own = [f"monitor.database={address!r}"] if (address := os.environ.get("DATABASE_URL")) else []
     database = load_section(Monitor, [*words, *own]).database
-    if database.startswith("sqlite:///") and not Path(database.removeprefix("sqlite:///")).exists():
+    if is_missing(database):
         raise DataError(f"{database}: no log there; make serve writes one, monitor.database=... names another")
     return RequestLog(database)
 

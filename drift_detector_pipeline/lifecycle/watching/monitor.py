@@ -21,6 +21,7 @@ from drift_detector_pipeline.lifecycle.watching.gauges import Gauges, answering
 from drift_detector_pipeline.lifecycle.watching.notify import SECRET, Notifier
 from drift_detector_pipeline.lifecycle.watching.watched import still_there, the_only_one
 from drift_detector_pipeline.lifecycle.watching.watcher import Watcher
+from drift_detector_pipeline.serving.database import is_missing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings_in_use import Monitor
 
@@ -54,6 +55,10 @@ def watch_log(settings: Monitor, secret: str, stop: threading.Event) -> int:
 
     A database that is away is waited for, but for `once`. Raises DataError if it cannot be opened at the start.
     """
+    if is_missing(settings.database):
+        console.warning(
+            "%s: no log there yet; make serve writes one, monitor.database names another", settings.database
+        )
     gauges = Gauges()
     with closing(RequestLog(settings.database)) as log, answering(gauges, settings.metrics_host, settings.metrics_port):
         watcher, said = Watcher(log, settings, Notifier(log, settings, secret), gauges, stop), ""
