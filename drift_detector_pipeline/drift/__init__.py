@@ -35,6 +35,7 @@ stream/          images one after another -> an alarm with a guarantee
 report           a verdict as JSON and as one page
 kinds            detectors of labels, boxes and clips behind one door
 __main__         make drift
+since_change     what the images since an alarm's change say, as a verdict
 watch            make watch
 demo/            four folders, four verdicts, one picture
 """

@@ -20,6 +20,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging, tell
 from drift_detector_pipeline.drift.decision import EXIT_STATUS
 from drift_detector_pipeline.drift.kinds import detector_of_run
+from drift_detector_pipeline.drift.since_change import due, judge, verdict_on
 from drift_detector_pipeline.drift.stream.alarm import Alarm, Level, alarm_json, alarm_words
 from drift_detector_pipeline.drift.stream.detector import StreamDetector, StreamLimits
 from drift_detector_pipeline.drift.stream.inbox import (
@@ -32,7 +33,6 @@ from drift_detector_pipeline.drift.stream.inbox import (
     source_of,
     waiting,
 )
-from drift_detector_pipeline.drift.stream.since import due, judge, verdict_on
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status, visible
 from drift_detector_pipeline.files import held_alone
 from drift_detector_pipeline.modeling.named import check_weights

@@ -71,7 +71,7 @@ def extract_all(archives: Sequence[Path], target: Path) -> None:
 
 def _stem(archive: Path) -> str:
     ending = max((ending for ending in ENDINGS if archive.name.lower().endswith(ending)), key=len, default="")
-    return archive.name.removesuffix(archive.name[len(archive.name) - len(ending) :])
+    return archive.name[: len(archive.name) - len(ending)]
 
 
 def _names_parts(archive: Path, target: Path) -> bool:

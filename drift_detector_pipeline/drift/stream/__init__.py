@@ -10,5 +10,4 @@ alarm        what an alarm says, in words
 source       the state of one stream
 detector     all of it in Python
 inbox        a folder that fills, and how far it was read
-since        what the images since a change say, as a verdict
 """
