@@ -52,11 +52,11 @@ def test_every_target_has_a_help_line():
     assert helped == TARGETS
 
 
-def figures_of(report):
+def figures_of(report, line):
     """What a row that names this report must hold: one of the first, all of the second."""
     if "ratios" in report:
         return [f"{found['median_ratio']:.2f}" for found in report["ratios"].values()], []
-    if "held_out_faults" in report.get("summary", {}):  # of accuracy alone
+    if "held_out_faults" in report.get("summary", {}) and "accuracy estimate" in line:
         return [""], [f"{100 * report['summary']['held_out_family']['accuracy_error_windows']['64']:.1f} points"]
     if "side_by_side" in report:
         tests = [method["64"]["found_at_equal_false_alarms"] for method in report["side_by_side"].values()]
@@ -76,7 +76,7 @@ def test_measured_figures_equal_the_reports_they_name(page):
     assert len(rows) >= 5
     for line in rows:
         for name in re.findall(r"`(reports/\w+\.json)`", line):
-            one_of, all_of = figures_of(json.loads((ROOT / name).read_text()))
+            one_of, all_of = figures_of(json.loads((ROOT / name).read_text()), line)
             assert any(figure in line for figure in one_of), line
             assert [figure for figure in all_of if figure not in line] == [], line
 
