@@ -62,14 +62,14 @@ def extract_all(archives: Sequence[Path], target: Path) -> None:
 
     `train.zip` beside `test.zip` go to folders of these names, unless their files lie in folders named as parts.
     """
-    names = {archive: _stem(archive) for archive in archives}
-    parts = {name.part for stem in names.values() if (name := split_name(stem))}
-    apart = len(parts) > 1 and all(split_name(stem) for stem in names.values())
-    for archive, stem in names.items():
-        extract(archive, target / stem if apart and not _names_parts(archive, target) else target)
+    parts = [split_name(_stem(archive)) for archive in archives]
+    apart = all(parts) and len({name.part for name in parts if name}) > 1
+    for archive in archives:
+        extract(archive, target / _stem(archive) if apart and not _names_parts(archive, target) else target)
 
 
 def _stem(archive: Path) -> str:
+    """Its name without the ending: `train` of train.tar.gz."""
     ending = max((ending for ending in ENDINGS if archive.name.lower().endswith(ending)), key=len, default="")
     return archive.name[: len(archive.name) - len(ending)]
 
