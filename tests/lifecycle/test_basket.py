@@ -245,6 +245,7 @@ def test_from_a_request_to_the_true_accuracy(models, tmp_path) -> None:
         said = [httpx.post(f"{service.address}/predict", content=png(one)).json()["answers"][0] for one in images]
         model, log = service.service.engine.log_id, service.service.log
         log.flush()
+        service.service.kept.close()  # all that was answered lies on the disk
         folder = make_basket_of(
             log, Stretch(model), tmp_path / "kept", Limits(images=40, random=1.0), place=tmp_path / "b", models=models
         )
