@@ -271,8 +271,8 @@ OF_CAUSE = $(if $(CAUSE),"cause=$$CAUSE") $(if $(SEVERITY),"severity=$$SEVERITY"
 heal: $(INSTALLED) ## Adapt the model to recent images without labels, as a new version: ALARM=7, or IMAGES=FOLDER CAUSE=fog SEVERITY=3
 	@$(MODULE).cli heal "$$VERSION" "$$IMAGES" $(if $(ALARM),"alarm=$$ALARM") $(OF_CAUSE) $(ARGS)
 
-retrain: $(INSTALLED) ## Retrain with imitated changes and new labels, as a new version: CAUSE=fog SEVERITY=3
-	@$(MODULE).cli retrain "$$VERSION" $(OF_CAUSE) $(ARGS)
+retrain: $(INSTALLED) ## Retrain with imitated changes and new labels, as a new version: CAUSE=fog SEVERITY=3 IMAGES=FOLDER
+	@$(MODULE).cli retrain "$$VERSION" "$$IMAGES" $(OF_CAUSE) $(ARGS)
 
 gate: $(INSTALLED) ## Test on labelled images whether a candidate may replace the champion: VERSION=... CAUSE=fog SEVERITY=3
 	@$(MODULE).lifecycle.gating.gate "$$VERSION" $(OF_CAUSE) $(ARGS)

@@ -110,7 +110,7 @@ _WITHOUT_TRAINING = (
 _OF_A_RUN = ("drift-demo", "drift-reference", "export", "reproduce", "corruptions")
 _OF_A_VERSION = ("heal", "retrain")
 _OF_TRAINING = ("corruptions", "bench")  # take all of its settings, unless a run is named
-_WITH_IMAGES = ("drift", "watch", "heal")
+_WITH_IMAGES = ("drift", "watch", "heal", "retrain")
 _WITH_REFERENCE = ("drift", "watch")
 _SHELLS = ("bash", "zsh")
 

@@ -19,6 +19,8 @@ from scipy.optimize import nnls
 
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels
 from drift_detector_pipeline.drift.causes import (
+    MIRRORED,
+    RARER,
     Causes,
     Grid,
     bound_for,
@@ -98,7 +100,8 @@ def find_cause(
 def _weighed(causes: Causes, grid: Grid, varied: Float64s, moved: Float64s) -> tuple[Float64s, Float64s]:
     """Log posteriors of the grid up to a constant, and distances, with the old mix, then with a new one: (2 G,)."""
     _, place, rows = np.unique(grid.kinds, return_inverse=True, return_counts=True)
-    prior = -np.log(rows[place])
+    rarer = np.isin(grid.kinds, [second for _, second in MIRRORED])
+    prior = np.log(np.where(rarer, RARER, 1.0)) - np.log(rows[place])
     alone, near = likelihoods(grid.moves, varied, moved)
     mixed, near_mixed = likelihoods(grid.moves, varied, moved, mix_axes(causes))
     logs = alone + prior + np.log(1 - _MIX_MOVES), mixed + prior + np.log(_MIX_MOVES)

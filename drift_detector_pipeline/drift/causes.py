@@ -5,6 +5,9 @@ In: scores (N, S) of clean labelled images as if they were new, and those of the
 
 Where a change is known, its window is normal around the movement its twins made, in units in which images of all twins
 have the identity as covariance (linear discriminant analysis; what the units leave of each change's own spread counts).
+
+A network that learned from mirrored images, too, cannot tell turned by half from upside down. Which of the two moved
+its twins further is then chance, and named is what happens more often.
 """
 
 from collections.abc import Sequence
@@ -21,12 +24,16 @@ SIZES = (16, 64, 256)  # of windows that bounds are learned for
 MIX_AXES = 10  # along which a change of class mix moves the scores most
 EVENNESS = 5.0  # of class mixes that may come: the sum of a Dirichlet law's parameters
 
+# A mirror is between the two. The first is commoner: cameras hang upside down, and phones are held upright.
+MIRRORED = (("turned_180", "upside_down"), ("turned_90", "turned_270"))
+RARER = 0.5  # odds of the second
+
 _SHRUNK = 0.05  # of the correlations
 _LIKENESS = 0.15  # one service's fog is another's to so much of its movement, in each score
 _LEAST_SPREAD = 0.05  # of a mean in each score, in standard deviations of an image, whatever the window's size
 _TRIES = 2  # windows of each size, kind and level that bounds are learned from
 _KNOWN, _LEFT_OUT = 0.97, 0.1  # of known changes within a bound at least, of those left out at most
-_BY_CHANCE = 0.99  # of windows whose looks did not change
+_BY_CHANCE = 0.99  # of windows whose looks did not change, and of pairs that a network cannot tell apart
 _UNMOVED = 1e-3  # a change that moves less is none on these images: grey on grey ones
 
 
@@ -98,7 +105,26 @@ def grid_of(causes: Causes) -> Grid:
             moves.append(weights @ causes.moves[own])
             inside = np.clip(weights, 0, 1)
             spreads.append(inside @ causes.spreads[own] + (1 - min(1, inside.sum())) * usual)
-    return Grid(np.array(kinds), np.array(levels), np.array(images)[:, None], np.array(moves), np.array(spreads))
+    grid = Grid(np.array(kinds), np.array(levels), np.array(images)[:, None], np.array(moves), np.array(spreads))
+    for pair in MIRRORED:
+        _make_one(grid, np.flatnonzero(np.isin(grid.kinds, pair)))
+    return grid
+
+
+def _make_one(grid: Grid, rows: Indices) -> None:
+    """Give two rows the mean of both, in place, unless more than chance is between them."""
+    if len(rows) != 2:
+        return
+    varied = (grid.spreads[rows] / grid.images[rows]).sum(axis=0)
+    off = float((np.diff(grid.moves[rows], axis=0)[0] ** 2 / varied).sum())
+    if off <= _by_chance(len(varied)):
+        for values in (grid.moves, grid.spreads, grid.images):
+            values[rows] = values[rows].mean(axis=0)
+
+
+def _by_chance(scores: int) -> float:
+    """The squared distance within which chance alone keeps so many scores."""
+    return 2 * float(gammaincinv(scores / 2, _BY_CHANCE))
 
 
 def variances(causes: Causes, grid: Grid, size: int, reference: int) -> Float64s:
@@ -161,7 +187,7 @@ def bound_for(causes: Causes, size: int, *, looks_changed: bool = True) -> float
     """The largest misfit of a known change in windows of `size` images; by chance alone where looks did not change."""
     scores = causes.moves.shape[1]
     learned = float(np.interp(np.log(size), np.log(SIZES), causes.bounds))
-    return learned if looks_changed else max(learned, 2 * float(gammaincinv(scores / 2, _BY_CHANCE)) / scores)
+    return learned if looks_changed else max(learned, _by_chance(scores) / scores)
 
 
 def _described(clean: Clean, changes: Sequence[Change]) -> Causes:

@@ -29,10 +29,17 @@ from drift_detector_pipeline.lifecycle.decisions import (
     last_of,
 )
 from drift_detector_pipeline.lifecycle.labelling.labels import read_labels
-from drift_detector_pipeline.lifecycle.labelling.stretch import rows_of, since_alarm
-from drift_detector_pipeline.lifecycle.policy import WEEK_S, Plan, overspent, plan_for
-from drift_detector_pipeline.lifecycle.steps import WHO, Steps, former_champions, take, train_on_labels
-from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, acknowledge, open_alarms
+from drift_detector_pipeline.lifecycle.labelling.stretch import Stretch, count_of, rows_of, since_alarm
+from drift_detector_pipeline.lifecycle.policy import WEEK_S, Plan, overspent, plan_for, plan_for_the_rest
+from drift_detector_pipeline.lifecycle.steps import (
+    WHO,
+    Steps,
+    former_champions,
+    take,
+    train_for_the_rest,
+    train_on_labels,
+)
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, acknowledge, alarm_of, open_alarms
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.release.registry import Champion, champion, champion_folder, history
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -102,6 +109,8 @@ def look(log: RequestLog, settings: Lifecycle, steps: Steps) -> None:
             return  # the others are about a model that does not answer any more
     if not order:
         say.info("no alarm stands about %s", standing.version)
+        if _train_for_the_rest(log, settings, steps, standing, own):
+            return
     _keep_the_schedule(log, settings, steps, standing)
 
 
@@ -148,6 +157,29 @@ def _done(
     end(log, number, outcome, detail | more)
     say.info("decision %d: %s: %s", number, plan.action, outcome)
     return dict(more)
+
+
+def _train_for_the_rest(
+    log: RequestLog, settings: Lifecycle, steps: Steps, standing: Champion, own: set[int]
+) -> bool:  # fmt: skip
+    """Train for what the champion was healed of, where that is worth it; return whether another one answers now."""
+    known = decisions(log)
+    adopted = (one for one in reversed(known) if one.detail.get("adopted"))
+    healed = next((one for one in adopted if one.detail.get("version") == standing.version), None)
+    if healed is None or healed.action != "heal" or healed.alarm_id is None or not own:
+        return False
+    alarm = alarm_of(log, healed.alarm_id)
+    stretch = Stretch(max(own), alarm.source)
+    tried = [one for one in known if one.alarm_id == alarm.id]
+    week = [one for one in known if one.at >= time.time() - WEEK_S]
+    images = count_of(log, stretch)
+    plan = plan_for_the_rest(healed, tried, images, week, settings)
+    if plan.reasons:
+        say.info("%s: %s. %s", standing.version, plan.action or "wait", "; ".join(plan.reasons))
+    if plan.action is None or settings.dry_run:
+        return False
+    act = partial(train_for_the_rest, log, healed, alarm, stretch, settings, steps)
+    return bool(_done(log, plan, alarm, act, steps, images=images).get("adopted"))
 
 
 def _keep_the_schedule(log: RequestLog, settings: Lifecycle, steps: Steps, standing: Champion) -> None:

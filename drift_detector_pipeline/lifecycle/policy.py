@@ -21,6 +21,7 @@ from drift_detector_pipeline.settings_in_use import Lifecycle
 
 WEEK_S, _MINUTE_S = 7 * 86_400.0, 60.0
 COSTLY = ("heal", "retrain")
+WORTH = 0.05  # of accuracy that a healed champion still lacks, from which on it is trained for
 SOON = 64  # images that a former champion's own test needs to tell its world from others
 
 
@@ -63,6 +64,27 @@ def plan_for(
         else:
             return Plan(action, [*known, *why_not, f"{action}: next in lifecycle.on_alert"])
     return Plan(None, [*known, *why_not, "nothing is left to do without a person"])
+
+
+def plan_for_the_rest(
+    healed: Decision, tried: Sequence[Decision], images: int, this_week: Sequence[Decision], settings: Lifecycle
+) -> Plan:  # fmt: skip
+    """What to do about the accuracy that a healing has not won back, while its world lasts.
+
+    `healed`: the adoption of the version that answers; `tried`: decisions about the same alarm; `images`: how many it
+    has answered.
+    """
+    left = float(healed.detail.get("left", 0.0))
+    if "retrain" not in settings.on_alert or left < WORTH:
+        return Plan(None, [])
+    known = [f"{healed.detail['version']}, healed of {healed.detail['of']}, lacks {100 * left:.0f} points of accuracy"]
+    if any(one.action == "retrain" and one.outcome != INTERRUPTED and one.id > healed.id for one in tried):
+        return Plan(None, [*known, "retrain: was tried"])
+    if images < settings.wait_images:
+        return Plan(None, [*known, f"{images} of {settings.wait_images} images that it answered are there"])
+    if obstacle := overspent(this_week, settings):
+        return Plan(None, [*known, f"retrain: {obstacle}"])
+    return Plan("retrain", [*known, "retrain: learns from labelled images with this change"])
 
 
 def _is_about(one: Decision, cause: str | None) -> bool:

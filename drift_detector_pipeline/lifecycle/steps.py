@@ -4,16 +4,19 @@ In: an alarm, the log, versions in models/, labels, recent images. Out: what was
 by the autopilot.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.lifecycle.decisions import Action
-from drift_detector_pipeline.lifecycle.gating.gate import run_gate
+from drift_detector_pipeline.lifecycle.decisions import Action, Decision
+from drift_detector_pipeline.lifecycle.gating.gate import GateResult, run_gate
+from drift_detector_pipeline.lifecycle.gating.gate_claims import gain_in
+from drift_detector_pipeline.lifecycle.gating.gate_images import CLEAN
 from drift_detector_pipeline.lifecycle.labelling.basket import basket_about, make_basket
 from drift_detector_pipeline.lifecycle.labelling.basket_file import BASKETS
 from drift_detector_pipeline.lifecycle.labelling.labels import LABELS, read_labels, split_labels
-from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
+from drift_detector_pipeline.lifecycle.labelling.stretch import Stretch, images_of, since_alarm
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, severity_of
 from drift_detector_pipeline.release.admitted import GATE
 from drift_detector_pipeline.release.artefact import MODELS, VERSIONS
@@ -63,7 +66,8 @@ def _made(log: RequestLog, action: Action, alarm: AlarmRow, steps: Steps) -> tup
     folder = champion_folder(standing, steps.place)
     cause, severity = str(alarm.cause), severity_of(alarm)
     if action == "retrain":
-        return _trained(folder, cause, severity, steps), cause
+        images = _recent(log, alarm, steps) if steps.images else []
+        return _trained(folder, cause, severity, steps, images), cause
     from drift_detector_pipeline.lifecycle.mending.heal import heal  # PyTorch, which nothing else here needs
 
     paths = _recent(log, alarm, steps)
@@ -74,7 +78,7 @@ def _recent(log: RequestLog, alarm: AlarmRow, steps: Steps) -> list[Path]:
     """Files of the images since an alarm's change, the newest last. Raises ConfigError if nothing keeps them."""
     if steps.images is None:
         raise ConfigError("no recent images; serving.keep_images=FOLDER keeps them, lifecycle.images=FOLDER names them")
-    return images_since(log, alarm, steps.images)
+    return images_of(log, since_alarm(alarm), steps.images)
 
 
 def _returned(log: RequestLog, alarm: AlarmRow, newest: int, steps: Steps) -> tuple[str, dict[str, Any]]:
@@ -109,13 +113,15 @@ def former_champions(place: Path) -> list[str]:
     return [name for name in dict.fromkeys(names) if standing is None or name != standing.version]
 
 
-def _trained(folder: Path, cause: str | None, severity: float | None, steps: Steps) -> str:
+def _trained(
+    folder: Path, cause: str | None, severity: float | None, steps: Steps, images: Sequence[Path] = ()
+) -> str:  # fmt: skip
     from drift_detector_pipeline.lifecycle.mending.retrain import retrain
 
     labels, _ = split_labels(read_labels(steps.labels))
     return retrain(
-        folder, cause=cause, severity=severity, labels=labels, settings=steps.retrain, place=steps.place
-    )  # fmt: skip
+        folder, cause=cause, severity=severity, labels=labels, images=images, settings=steps.retrain, place=steps.place
+    )
 
 
 def _judged(
@@ -125,6 +131,8 @@ def _judged(
     _, labels = split_labels(read_labels(steps.labels))
     gate = run_gate(version, cause=cause, severity=severity, labels=labels, settings=steps.gate, place=steps.place)
     facts: dict[str, Any] = {"version": version, "passed": gate.passed, "gate": str(gate.folder)}
+    if cause is not None:
+        facts |= {"of": cause, "left": _left(gate, cause)}
     if not gate.passed:
         return f"{version} was refused by its gate: {'; '.join(gate.reasons)}", facts
     if not settings.promote:
@@ -132,6 +140,24 @@ def _judged(
     why = f"{action} for {cause or 'labels'}"
     promote(version, who=WHO, why=why, gate=gate.folder / GATE, action=action, place=steps.place)  # type: ignore[arg-type]
     return f"{version} answers now", facts | {"adopted": True}
+
+
+def _left(gate: GateResult, cause: str) -> float:
+    """How much less accurate a candidate is on changed images than the champion on clean ones, in 0 to 1."""
+    by_name = {one.name: one for one in gate.rows}
+    return by_name[CLEAN].champion - by_name[gain_in(cause)].candidate
+
+
+def train_for_the_rest(
+    log: RequestLog, healed: Decision, alarm: AlarmRow, stretch: Stretch, settings: Lifecycle, steps: Steps
+) -> tuple[str, dict[str, Any]]:  # fmt: skip
+    """Train for what the champion was healed of; its drift is measured from images the healed one answered."""
+    standing = champion(steps.place)
+    assert standing is not None and steps.images is not None  # or nothing could have been healed
+    cause, severity = str(healed.detail["of"]), severity_of(alarm)
+    images = images_of(log, stretch, steps.images)
+    version = _trained(champion_folder(standing, steps.place), cause, severity, steps, images)
+    return _judged(version, "retrain", cause, severity, settings, steps)
 
 
 def train_on_labels(folder: Path, settings: Lifecycle, steps: Steps) -> tuple[str, dict[str, Any]]:

@@ -166,10 +166,10 @@ def test_copies_and_broken_files_do_not_count_as_recent_images(tmp_path):
         Image.fromarray(image).save(tmp_path / f"{number:03}.png")
     (tmp_path / "broken.png").write_bytes(b"no image")
     files, settings = sorted(tmp_path.iterdir()), load_section(Heal, [])
-    recent = open_recent(files, Preparation(16, 16), settings)
+    recent = open_recent(files, Preparation(16, 16), settings.images)
     assert (len(recent.crops), len(recent.paths), recent.left_out) == (70, 70, 21)
     with pytest.raises(DataError, match="30 different readable images of 30; at least 64"):
-        open_recent(files[:30], Preparation(16, 16), settings)
+        open_recent(files[:30], Preparation(16, 16), settings.images)
 
 
 @pytest.fixture(scope="module")

@@ -83,10 +83,15 @@ def claims_of(world: World, champion: Answers, candidate: Answers, asked: Asked)
     elif world.name == LABELS != asked.must_gain and len(world.labels) >= settings.least_labels:
         found.append(labels_claim(*given))
     if world.name == asked.must_gain:
-        found.append(accuracy_claim(f"gain ({world.name})", *given, 0.0))
+        found.append(accuracy_claim(gain_in(world.name), *given, 0.0))
     if world.name == (asked.must_gain if asked.specialist else CLEAN):
         found.append(calibration_claim(*given, settings.brier_margin))
     return found
+
+
+def gain_in(world: str) -> str:
+    """The name of the claim that a candidate gains in a world."""
+    return f"gain ({world})"
 
 
 def accuracy_claim(

@@ -70,12 +70,20 @@ def rows_of(log: RequestLog, stretch: Stretch) -> list[StoredRow]:
     return list(found.values())
 
 
-def images_since(log: RequestLog, alarm: AlarmRow, folder: Path) -> list[Path]:
-    """Files below `folder` of the images since an alarm's change, the newest last: those before it show another world.
+def count_of(log: RequestLog, stretch: Stretch) -> int:
+    """How many different images a stretch has; 0 if no row is left."""
+    try:
+        return len(rows_of(log, stretch))
+    except DataError:
+        return 0
+
+
+def images_of(log: RequestLog, stretch: Stretch, folder: Path) -> list[Path]:
+    """Files below `folder` of the images of a stretch, the newest last.
 
     Raises DataError if there is no such folder or no row.
     """
-    order = [row.image_sha256 for row in rows_of(log, since_alarm(alarm))]
+    order = [row.image_sha256 for row in rows_of(log, stretch)]
     found = images_by_hash(folder, set(order))
     return [found[one] for one in order if one in found]
 

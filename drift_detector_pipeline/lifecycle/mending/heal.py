@@ -34,7 +34,7 @@ from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.lifecycle.gating.gate import HEALED
 from drift_detector_pipeline.lifecycle.gating.gate_images import cause_in, levels_near
 from drift_detector_pipeline.lifecycle.gating.origin import named_artefact, run_of
-from drift_detector_pipeline.lifecycle.labelling.stretch import images_since
+from drift_detector_pipeline.lifecycle.labelling.stretch import images_of, since_alarm
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.frozen import TwinGain, freeze, twin_gain
 from drift_detector_pipeline.lifecycle.mending.healable import WHY_NOT, refuse_cause
@@ -103,7 +103,7 @@ def of_alarm(number: str, images: Path | None, serving: Serving) -> Given:
         alarm = alarm_of(requests, int(number))
         if alarm.cause is None:
             raise ConfigError(f"alarm={number}: its cause is not known yet; make monitor names it")
-        return Given(alarm.cause, severity_of(alarm), images_since(requests, alarm, images))
+        return Given(alarm.cause, severity_of(alarm), images_of(requests, since_alarm(alarm), images))
 
 
 class Healed(NamedTuple):
@@ -128,7 +128,7 @@ def heal(
     artefact = read_artefact(champion)
     refuse_task(artefact.task, artefact.folder, "healing")
     _refuse_second_inverse(artefact)
-    recent = open_recent(images, Preparation(artefact.side_px, artefact.stored_side_px), settings)
+    recent = open_recent(images, Preparation(artefact.side_px, artefact.stored_side_px), settings.images)
     with one_core() as machine:
         source = open_source(run_of(artefact), machine)
         recent = changed(recent, artefact, source)

@@ -1,6 +1,7 @@
 """Recent images of a changed world, from which healing takes statistics and a drift reference.
 
-In: paths of images, and the champion with its run. Out: a `Recent`, and which of it is for what. Read by heal.py.
+In: paths of images, and the champion with its run. Out: a `Recent`, and which of it is for what. Read by heal.py and
+retrain.py.
 """
 
 import hashlib
@@ -25,7 +26,6 @@ from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.processed.roles import MOST_REFERENCE
 from drift_detector_pipeline.release.artefact import Artefact
 from drift_detector_pipeline.release.source import Source
-from drift_detector_pipeline.settings_in_use import Heal
 
 LEAST = 64  # images below which statistics say too little
 LEAST_CHANGED = 0.75  # share of the images; those that have not changed may be a few from before the change
@@ -39,16 +39,19 @@ class Recent(NamedTuple):
     left_out: int  # copies, unreadable files, and those that have not changed
 
 
-def open_recent(images: Sequence[Path], preparation: Preparation, settings: Heal) -> Recent:
-    """The images as crops, each once; of more than can be used some at random. Raises DataError for too few."""
-    most = settings.images + MOST_REFERENCE
+def open_recent(images: Sequence[Path], preparation: Preparation, more: int = 0) -> Recent:
+    """The images as crops, each once; at most as many as a drift reference has and `more`, drawn at random.
+
+    Raises DataError for fewer than LEAST.
+    """
+    most = more + MOST_REFERENCE
     order = np.random.default_rng(0).permutation(len(images))[:most]
     paths = [images[place] for place in np.sort(order).tolist()]
     window = open_images(paths, preparation, [str(path) for path in paths])
     first = {hashlib.sha256(crop.tobytes()).digest(): place for place, crop in reversed(list(enumerate(window.crops)))}
     kept = np.sort(list(first.values()))
     if len(kept) < LEAST:
-        raise DataError(f"{len(kept)} different readable images of {len(images)}; at least {LEAST} are needed to heal")
+        raise DataError(f"{len(kept)} different readable images of {len(images)}; at least {LEAST} are needed")
     return Recent(window.crops[kept], [Path(window.names[place]) for place in kept.tolist()], len(paths) - len(kept))
 
 
