@@ -131,7 +131,7 @@ def _judged(
     _, labels = split_labels(read_labels(steps.labels))
     gate = run_gate(version, cause=cause, severity=severity, labels=labels, settings=steps.gate, place=steps.place)
     facts: dict[str, Any] = {"version": version, "passed": gate.passed, "gate": str(gate.folder)}
-    if cause is not None:
+    if action == "heal" and cause is not None:
         facts |= {"of": cause, "left": _left(gate, cause)}
     if not gate.passed:
         return f"{version} was refused by its gate: {'; '.join(gate.reasons)}", facts

@@ -60,6 +60,34 @@ def asked(causes: Causes, reference: Seen, scores: np.ndarray, predicted: np.nda
     return find_cause(causes, reference, Seen(scores, predicted), NAMES, CONTENT_SCORES)
 
 
+@pytest.mark.parametrize("apart", [0.0, 0.6])
+@pytest.mark.parametrize("happened", ["turned_180", "upside_down"])
+def test_what_only_a_mirror_tells_apart_is_named_by_what_is_commoner_unless_the_network_tells(apart, happened) -> None:
+    """Both move the first score, by as much but for chance; the second one only if the network sees a difference."""
+
+    def moved(scores, kind, seed):
+        rng = np.random.default_rng(seed)
+        found = scores + rng.normal(0, 1, scores.shape).astype(np.float32)
+        found[:, 0] += np.float32(1.5)
+        found[:, 1] += np.float32(apart if kind == "turned_180" else -apart)
+        return found
+
+    scores, labels = images(FIT, 0)
+    twins = {kind: moved(scores[:200], kind, seed) for seed, kind in enumerate(("upside_down", "turned_180"))}
+    learned = learn_causes(
+        Clean(scores, labels, labels, CLASSES),
+        [Change(kind, 1, np.arange(200), found) for kind, found in twins.items()],
+    )
+    window, predicted = images(64, 20)
+    seen = Seen(moved(window, happened, 9), predicted)
+    found = find_cause(learned, Seen(*images(REF, 2)), seen, NAMES, CONTENT_SCORES)
+    if apart:
+        assert found.kind == happened and found.probability > 0.9
+    else:
+        assert (found.kind, found.alternatives[0][0]) == ("turned_180", "upside_down")
+        assert found.probability == pytest.approx(2 / 3, abs=0.02)
+
+
 @pytest.mark.parametrize("kind", WAYS)
 def test_a_known_change_is_named_with_its_severity(kind, causes, reference):
     for level in levels_of(kind):

@@ -24,7 +24,7 @@ from drift_detector_pipeline.lifecycle.labelling.basket_file import baskets
 from drift_detector_pipeline.lifecycle.labelling.label_formats import Said
 from drift_detector_pipeline.lifecycle.labelling.labels import take_labels
 from drift_detector_pipeline.lifecycle.steps import Steps
-from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of
+from drift_detector_pipeline.lifecycle.watching.alarms import acknowledge, alarm_of
 from drift_detector_pipeline.release.artefact import read_artefact, version_of, write_artefact
 from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.registry import champion, promote, register
@@ -131,6 +131,20 @@ def test_the_schedule_keeps_to_the_budget_of_the_week(flight, tmp_path, caplog) 
     assert [one.action for one in decisions(flight.log)] == ["heal"]
     flight(*words, "lifecycle.tries_a_week=2")
     assert [one.action for one in decisions(flight.log)] == ["heal", "retrain"]
+
+
+def test_what_a_healing_has_left_lost_is_tried_once_while_no_alarm_stands(flight) -> None:
+    """The small model has no run to train on, so it is refused; the row says what it was for."""
+    acknowledge(flight.log, flight.alarm.id, "autopilot", "heal")
+    facts = {"version": flight.first, "adopted": True, "of": "brightness", "left": 0.3}
+    end(flight.log, begin(flight.log, "heal", flight.alarm.id, {}), f"{flight.first} answers now", facts)
+    flight("lifecycle=heal")
+    assert [one.action for one in decisions(flight.log)] == ["heal"]
+    for _ in range(2):
+        flight("lifecycle=retrain")
+    _, one = decisions(flight.log)
+    assert (one.action, one.alarm_id) == ("retrain", flight.alarm.id) and "its run is not here" in one.outcome
+    assert one.detail["reasons"][0] == f"{flight.first}, healed of brightness, lacks 30 points of accuracy"
 
 
 def test_an_alarm_whose_change_is_over_is_settled_and_nobody_else_answers(flight, made_once) -> None:

@@ -24,6 +24,7 @@ from drift_detector_pipeline.lifecycle.mending.frozen import freeze, predictions
 from drift_detector_pipeline.lifecycle.mending.heal import heal, of_alarm
 from drift_detector_pipeline.lifecycle.mending.healable import refuse_cause
 from drift_detector_pipeline.lifecycle.mending.recent import open_recent
+from drift_detector_pipeline.lifecycle.mending.retrain import retrain
 from drift_detector_pipeline.lifecycle.mending.undoing import undoing
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.models import Network
@@ -33,7 +34,7 @@ from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.release.executable import open_executable, open_session
 from drift_detector_pipeline.release.export import export_run
 from drift_detector_pipeline.release.graph import export_model
-from drift_detector_pipeline.settings_in_use import Export, Heal, Serving
+from drift_detector_pipeline.settings_in_use import Export, Heal, Retrain, Serving
 
 
 class LeftHalf(nn.Module):
@@ -233,6 +234,18 @@ def test_digits_in_fog_are_healed_and_the_healed_model_is_at_home_there(digits, 
     assert [watch.update(pool) is None for watch in watches] == [False, True]
     labels = data.images.labels[roles.pool]
     assert right_of(made, pool, labels) > right_of(before, pool, labels) + 0.05
+    trained = read_artefact(folder / "models/versions" / trained_on(made, files[:179]))
+    assert json.loads((trained.folder / "retrain.json").read_text())["reference_images"] == 179
+    assert DriftDetector.load(trained.folder, open_executable(trained)).check(pool[:100]).level == "quiet"
+    assert right_of(trained, pool, labels) > right_of(made, pool, labels)
+
+
+def trained_on(healed, images):
+    """A version of the healed one that learned from twins, and knows the world of `images`."""
+    settings = load_section(Retrain, ["retrain.further_epochs=4", "retrain.learning_rate_factor=0.5"])
+    return retrain(
+        healed.folder, cause="fog", severity=3.0, images=images, settings=settings, place=healed.folder.parents[1]
+    )
 
 
 @pytest.mark.slow

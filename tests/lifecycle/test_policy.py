@@ -5,7 +5,7 @@ import pytest
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.errors import ConfigError
 from drift_detector_pipeline.lifecycle.decisions import INTERRUPTED, Decision
-from drift_detector_pipeline.lifecycle.policy import plan_for
+from drift_detector_pipeline.lifecycle.policy import plan_for, plan_for_the_rest
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
 from drift_detector_pipeline.settings_in_use import Lifecycle
 
@@ -43,6 +43,24 @@ def test_steps_follow_each_other_until_one_is_adopted() -> None:
     assert plan(alarm(), *words).action == "heal"
     assert plan(alarm(), *words, tried=[decided("heal", "refused: no")]).action == "retrain"
     assert plan(alarm(), *words, tried=[decided("heal"), decided("retrain")]).action == "basket"
+
+
+def rest(*words, left=0.08, images=999, tried=(), week=()):
+    healed = decided("heal", version="a-1", adopted=True, of="fog", left=left)
+    return plan_for_the_rest(healed, [healed, *tried], images, week, settings("lifecycle=retrain", *words))
+
+
+def test_what_healing_left_lost_is_trained_for_once_and_within_the_budget() -> None:
+    found = rest()
+    assert found.action == "retrain" and found.reasons[0] == "a-1, healed of fog, lacks 8 points of accuracy"
+    assert rest(left=0.049).action is None and rest("lifecycle.on_alert=[heal]").action is None
+    later = decided("retrain", "refused: no")._replace(id=2)
+    assert rest(tried=[later]).action is None
+    assert rest(tried=[later._replace(outcome=INTERRUPTED)]).action == "retrain"
+    waits = rest("lifecycle.wait_images=256", images=255)
+    assert waits.action is None and waits.reasons[-1] == "255 of 256 images that it answered are there"
+    spent = rest("lifecycle.tries_a_week=1", week=[decided("heal")])
+    assert spent.action is None and spent.reasons[-1] == "retrain: lifecycle.tries_a_week=1 are spent"
 
 
 def test_what_was_interrupted_is_done_again() -> None:

@@ -68,7 +68,7 @@ PLANS = {
     "cifar10": Plan(
         180, 144, YEAR, 15, True,
         ["lifecycle.wait_images=128", "heal.images=128", "monitor.cause_images=64", "basket.images=20",
-         "retrain.further_epochs=3", "gate.clean_margin=0.02", "gate.others_margin=0.02"],
+         "gate.clean_margin=0.02", "gate.others_margin=0.02"],
     ),
     "digits": Plan(
         22, 18, MONTH, 7, False,
