@@ -26,7 +26,7 @@ from drift_detector_pipeline.serving.stored_verdicts import as_stored
 from drift_detector_pipeline.serving.tables import alarm, delivery
 from drift_detector_pipeline.serving.verdicts import look_at
 
-_LOOKS = 4  # of images, twice, four times and eight times as many
+_LOOKS = 5  # of images, twice, four, eight and sixteen times as many
 _LOOKED = "looked"  # in an alarm's detail: the rows of its newest look
 _NO_CHANGE = ("quiet", "too few images")
 _OPEN = (None, *UNTOLD)

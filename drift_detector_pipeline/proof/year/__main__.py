@@ -67,12 +67,12 @@ class Plan(NamedTuple):
 PLANS = {
     "cifar10": Plan(
         180, 144, YEAR, 15, True,
-        ["lifecycle.wait_images=128", "heal.images=128", "monitor.cause_images=64", "basket.images=20",
+        ["lifecycle.wait_images=128", "heal.images=128", "basket.images=20",
          "gate.clean_margin=0.02", "gate.others_margin=0.02"],
     ),
     "digits": Plan(
         22, 18, MONTH, 7, False,
-        ["lifecycle.wait_images=64", "monitor.cause_images=32", "gate.clean_margin=0.05", "gate.others_margin=0.1",
+        ["lifecycle.wait_images=64", "gate.clean_margin=0.05", "gate.others_margin=0.1",
          "gate.brier_margin=0.1"],
         1_000,
         ["data=folder", "data.raw_path=data/raw/own", "model=conv_small", "data.stored_side_px=32", "data.img_size=32",
