@@ -81,7 +81,7 @@ class Monitor(Section):
     alpha: Annotated[float, Field(gt=0, lt=1)]
     horizon: Positive
     tolerated_loss: Annotated[float, Field(ge=0, lt=1)]
-    cause_images: Annotated[int, Field(ge=16, le=128)]  # since a change, for the first look at its cause
+    cause_images: Annotated[int, Field(ge=32, le=256)]  # since a change, to tell its cause; a first guess from half
     max_sources: Positive  # streams of a model
     poll_s: Annotated[float, Field(gt=0, le=3600)]  # between two looks at the log
     webhook: Annotated[str, Field(pattern=r"^https?://")] | None  # is told of each alarm

@@ -13,7 +13,7 @@ from drift_detector_pipeline.settings_in_use import Monitor
 
 HAZE = 0.2  # of the contrast is left: a notice after 6 images, an alert after some 25
 MONITOR = {
-    "models_path": "models", "alpha": 0.01, "horizon": 1_000_000, "tolerated_loss": 0.05, "cause_images": 32,
+    "models_path": "models", "alpha": 0.01, "horizon": 1_000_000, "tolerated_loss": 0.05, "cause_images": 64,
     "max_sources": 1000, "poll_s": 0.05, "webhook": None, "command": [], "metrics_host": "127.0.0.1",
     "metrics_port": None, "once": True,
 }  # fmt: skip

@@ -188,7 +188,7 @@ def test_a_monitor_names_why_a_stream_of_boxes_has_changed(judged, service):
         f"monitor.database={database}",
         f"monitor.models_path={service.folder.parent}",
         "monitor.once=true",
-        "monitor.cause_images=16",
+        "monitor.cause_images=32",
     ]
     settings = load_section(Monitor, words)
     assert watch_log(settings, "", threading.Event()) == 0

@@ -4,8 +4,9 @@ In: an alarm, and what its stream knows by then. Out: the alarm's row with its c
 accuracy included, in its detail; an alert where that verdict says of a notice that it probably hurts. Read by the
 monitor.
 
-The first look takes `images` rows. If they do not show a change yet, or not which one, twice as many are waited for,
-and so on. Which rows a look takes, and what it comes to, follows from the rows alone, not from when somebody looks.
+The first look takes half of `images` rows: enough for an alert, and a guess at the cause, which a second look at all of
+them settles. As long as they do not show a change, or not which one, twice as many are waited for, and so on. Which
+rows a look takes, and what it comes to, follows from the rows alone, not from when somebody looks.
 """
 
 import time
@@ -17,7 +18,7 @@ from sqlalchemy import update
 from drift_detector_pipeline.drift.cause import UNKNOWN, UNTOLD
 from drift_detector_pipeline.drift.detecting import AnyVerdict, Detector
 from drift_detector_pipeline.drift.stream.alarm import as_alert
-from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarm_of, alarms, raise_alert
+from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, alarms, raise_alert
 from drift_detector_pipeline.lifecycle.watching.streams import requests_of
 from drift_detector_pipeline.lifecycle.watching.watched import Stream, rows_with
 from drift_detector_pipeline.serving.database import LOOP_LOCK, asking, writing
@@ -26,7 +27,7 @@ from drift_detector_pipeline.serving.stored_verdicts import as_stored
 from drift_detector_pipeline.serving.tables import alarm, delivery
 from drift_detector_pipeline.serving.verdicts import look_at
 
-_LOOKS = 5  # of images, twice, four, eight and sixteen times as many
+_LOOKS = 5  # at half of the images, all, twice, four and eight times as many
 _LOOKED = "looked"  # in an alarm's detail: the rows of its newest look
 _NO_CHANGE = ("quiet", "too few images")
 _OPEN = (None, *UNTOLD)
@@ -45,12 +46,13 @@ def name_causes(
     `state`: what the stream knows, no more than one step after the rows that are needed were there. `channels`: those
     that are told of an alert.
     """
-    waiting = [one.id for one in alarms(log, **stream._asdict(), open_only=True) if one.cause in _OPEN]
-    counted = requests_of(state) if waiting else []
-    found = list[AlarmRow]()
-    for number in reversed(waiting):
-        while (look := _next_look(one := alarm_of(log, number), counted, images)) is not None:
-            found += _answered(log, one, look, detector, channels)
+    found, counted = list[AlarmRow](), list[int]()
+    while standing := [one for one in alarms(log, **stream._asdict(), open_only=True) if _is_untold(one, images)]:
+        counted = counted or requests_of(state)
+        looks = ((one, look) for one in reversed(standing) if (look := _next_look(one, counted, images)))
+        if (due := next(looks, None)) is None:
+            break
+        found += _answered(log, *due, detector, channels)
     return found
 
 
@@ -61,18 +63,26 @@ def cause_of(said: AnyVerdict) -> str:
     return said.cause.kind if said.cause.second is None else f"{said.cause.kind} and {said.cause.second}"
 
 
+def _is_untold(one: AlarmRow, images: int) -> bool:
+    """Whether the cause of an alarm is not known, or only guessed."""
+    return one.cause in _OPEN or _looked(one) < images
+
+
+def _looked(one: AlarmRow) -> int:
+    """How many images were looked at."""
+    return int(one.detail.get(_LOOKED, (one.detail.get("verdict") or {}).get("images", 0)))
+
+
 def _next_look(one: AlarmRow, counted: list[int], images: int) -> _Look | None:
-    """The next rows to ask about an alarm; None if it is told or settled, or as long as some are missing."""
-    if one.cause not in _OPEN or one.acknowledged_at is not None:
-        return None
-    looked = one.detail.get(_LOOKED, (one.detail.get("verdict") or {}).get("images", 0))
-    since, most = [request for request in counted if request >= one.since], images << (_LOOKS - 1)
-    for look in range(_LOOKS if one.cause is None else _LOOKS - 1):  # later the change may be over
-        if len(since) < (size := images << look):
+    """The next rows to ask about an alarm whose cause is not told; None as long as some are missing."""
+    sizes = [(images << look) // 2 for look in range(_LOOKS)]
+    since, most = [request for request in counted if request >= one.since], sizes[-1]
+    for look, size in enumerate(sizes if one.cause is None else sizes[:-1]):  # later the change may be over
+        if len(since) < size:
             return None
         last = max(one.request, since[size - 1])
         chosen = [request for request in since if request <= last][-most:]
-        if len(chosen) > looked:
+        if len(chosen) > _looked(one):
             return _Look(chosen, look == _LOOKS - 1 or len(chosen) == most)
     return None
 
