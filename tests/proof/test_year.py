@@ -99,6 +99,14 @@ def test_marks_count_what_was_asked_for() -> None:
     assert (found["adoptions"], found["harmful_adoptions"], found["causes_right"]) == (2, 1, 1)
 
 
+@pytest.mark.parametrize("cause", ["class mix", "class order"])
+def test_a_costly_mix_of_classes_stands_apart_as_it_never_alerts(cause) -> None:
+    report = told()
+    mix = report["spells"][0] | {"cause": cause, "named": "class mix", "alert_delay": None}
+    found = marks(report | {"spells": [*report["spells"], mix]})
+    assert (found["harmful"], found["alerted"], found["costly_mixes"], found["causes_right"]) == (1, 1, 1, 2)
+
+
 def test_years_of_several_seeds_are_put_together_with_their_spread() -> None:
     reports = [told(0, 0.8), told(1, 0.9, 0.95)]
     found = together([one | {"marks": marks(one)} for one in reports])

@@ -16,7 +16,9 @@ _MADE = ("heal", "retrain")
 def marks(report: dict[str, Any]) -> dict[str, Any]:
     """Alarms, causes, what was won back, adoptions, accuracy and labels of a year."""
     spells = report["spells"]
-    harmful = [one for one in spells if one["usual"] - one["nothing"] >= HARMFUL]
+    costly = [one for one in spells if one["usual"] - one["nothing"] >= HARMFUL]
+    mixes = [one for one in costly if one["cause"] in (MIX, ORDER)]  # told, never alerted: no fault of the model
+    harmful = [one for one in costly if one not in mixes]
     false = [one["level"] for one in report["alarms"] if one["false"]]
     named = [one for one in spells if one["named"] is not None]
     accuracy = {"loop": report["accuracy"]["loop"], "nothing": report["accuracy"]["nothing done"]}
@@ -28,6 +30,7 @@ def marks(report: dict[str, Any]) -> dict[str, Any]:
         "harmful": len(harmful),
         "alerted": sum(one["alert_delay"] is not None for one in harmful),
         "alert_delays": [one["alert_delay"] for one in harmful if one["alert_delay"] is not None],
+        "costly_mixes": len(mixes),
         "causes": len(named),
         "causes_right": sum(one["named"] == (MIX if one["cause"] == ORDER else one["cause"]) for one in named),
         "won_back": {action: _won_back(report, action) for action in _MADE},
