@@ -97,6 +97,16 @@ def test_files_have_the_line_ends_of_linux_also_in_a_clone_on_windows():
     assert found.stdout.count("eol: lf") == 3
 
 
+def test_nobodys_champion_run_or_images_are_part_of_the_repository():
+    """A clone with a champion whose files are elsewhere can neither promote nor serve."""
+    listed = subprocess.run(
+        ["git", "ls-files", "models", "data", "outputs"], cwd=ROOT, capture_output=True, text=True
+    )  # fmt: skip
+    if listed.returncode:
+        pytest.skip("no git here")
+    assert [name for name in listed.stdout.split() if not name.endswith((".gitkeep", ".dvc"))] == []
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_actions_are_pinned_to_a_commit_and_say_their_version(path):
     used = re.findall(r"uses: (.*)", path.read_text())
