@@ -219,7 +219,7 @@ def test_wrong_bytes_never_reach_the_place_of_the_file(raw: Path, server: Server
     with pytest.raises(DataError) as caught:
         fetch.ensure_raw(settings(raw, server.url))
     assert MD5 in str(caught.value) and hashlib.md5(BODY[::-1]).hexdigest() in str(caught.value)
-    assert sorted(path.name for path in raw.parent.iterdir()) == [".archive.tgz.lock", "archive.tgz.dvc"]
+    assert sorted(path.name for path in raw.parent.iterdir()) == ["archive.tgz.dvc"]
 
 
 def test_a_full_disk_is_explained_and_what_arrived_is_kept(raw: Path, server: Server) -> None:

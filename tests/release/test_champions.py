@@ -76,3 +76,9 @@ def test_make_hands_on_any_words(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["-m", "x.release.champions", "promote", "a b", why, "force=true"]
+
+
+@pytest.mark.parametrize("words", [["promote", "nosuch-12345678", "why"], ["rollback", "why"]])
+def test_what_cannot_be_done_leaves_nothing_where_nothing_was(words, tmp_path):
+    assert called("release.champions", *words, cwd=tmp_path).returncode == 1
+    assert not list(tmp_path.iterdir())
