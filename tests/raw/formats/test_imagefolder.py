@@ -159,6 +159,33 @@ def test_a_link_back_is_no_class(tmp_path: Path) -> None:
     assert {image.class_name for image in listing.images} == {"a", "b"} and listing.ignored == ["above", "again"]
 
 
+@pytest.mark.parametrize(
+    ("link", "target", "said"),
+    [
+        ("b", "a", "a and b lead"),
+        ("z", "c/deep", "c and z lead"),
+        ("b", "elsewhere", ""),
+    ],
+)
+def test_a_folder_that_links_bring_under_two_classes_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, link: str, target: str, said: str
+) -> None:
+    root = layout(tmp_path / "root", "a/1.png", "c/deep/1.png")
+    layout(tmp_path, "elsewhere/1.png")
+    (root / link).symlink_to(tmp_path / target if said == "" else root / target)
+    assert len({image.class_name for image in imagefolder.read(root).images}) == 3
+    assert (f"{root}: {said} to the same images, which count twice; remove a link" in caplog.text) == bool(said)
+
+
+def test_a_validation_part_that_is_a_link_to_what_is_trained_on_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout(tmp_path, "train/a/1.png", "train/b/1.png")
+    (tmp_path / "val").symlink_to("train")
+    imagefolder.read(tmp_path)
+    assert "train/a and val/a lead to the same images, which count twice (2 such pairs); remove" in caplog.text
+
+
 def test_the_listing_is_sorted_by_path(image_folder: Path) -> None:
     paths = [image.path for image in imagefolder.read(image_folder).images]
     assert paths == sorted(paths) and len(paths) == 30
