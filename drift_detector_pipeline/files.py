@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -153,6 +154,16 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
     """Hexadecimal digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def read_at_most(path: Path, most: int) -> bytes | None:
+    """The bytes of a file, or of a pipe or device to its end; None if there are more than `most`, and none is kept."""
+    known = path.stat()
+    if stat.S_ISREG(known.st_mode):
+        return path.read_bytes() if known.st_size <= most else None
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    return content if len(content) <= most else None
 
 
 @contextlib.contextmanager

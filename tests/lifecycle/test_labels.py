@@ -207,6 +207,11 @@ def test_cut_and_flipped_files_are_labels_or_a_data_error(basket, tmp_path) -> N
                 continue
 
 
+def test_a_file_without_end_is_no_file_with_labels(basket) -> None:
+    with pytest.raises(DataError, match=r"/dev/zero: larger than 200 MB"):
+        take_labels(Path("/dev/zero"), basket)
+
+
 def test_a_file_without_a_single_label_is_said_to_be_that(basket, take) -> None:
     with pytest.raises(DataError, match=r"not one label in it; fill the column label, or make label BASKET="):
         take((basket.folder / "basket.csv").read_bytes())
