@@ -213,6 +213,11 @@ def test_an_address_that_does_not_exist_is_asked_once(raw: Path, server: Server)
     assert len(server.ranges) == 1
 
 
+def test_a_device_is_no_source() -> None:
+    with pytest.raises(DataError, match=r"/dev/null: neither a file nor a folder; data\.raw_path is an archive"):
+        fetch.ensure_raw(settings(Path("/dev/null"), None))
+
+
 def test_wrong_bytes_never_reach_the_place_of_the_file(raw: Path, server: Server) -> None:
     track(raw)
     server.faults = ["wrong bytes"]
