@@ -52,7 +52,7 @@ def read(source: Path, shown: Path | None = None) -> Listing:
         _refuse_splits_as_classes(folders, shown)
         _refuse_splits_in_classes(folders, root, shown)
         _doubt_alike(folders, shown)
-    _tell_twice([folder for part in parts for folder in _subfolders(part.classes)], root, shown)
+    _tell_twice(images, root, shown)
     used = {part.folder for part in parts}
     unused = [] if used == {root} else [path for path in folders if path not in used]
     files = (path for path in everything_below(root) if not any(map(path.is_relative_to, unused)))
@@ -194,16 +194,15 @@ def _doubt_alike(folders: Sequence[Path], shown: Path) -> None:
     log.warning("%s. They are taken for classes; if they are parts of a data set, name them train and val", said)
 
 
-def _tell_twice(folders: Sequence[Path], root: Path, shown: Path) -> None:
-    """Warn of class folders that are one, or one inside another, by links: their images have two classes or parts."""
-    twice, above = list[tuple[Path, Path]](), None
-    for real, folder in sorted((folder.resolve(), folder) for folder in folders):
-        if above is not None and real.is_relative_to(above[0]):
-            twice.append((above[1], folder))
-        else:
-            above = (real, folder)
+def _tell_twice(images: Sequence[RawImage], root: Path, shown: Path) -> None:
+    """Warn of folders that are one by links, wherever they lie: their images count twice, or have two classes."""
+    first, twice = dict[str, str](), list[tuple[str, str]]()
+    for folder in dict.fromkeys(image.path.rpartition("/")[0] for image in images):
+        before = first.setdefault(os.path.realpath(root / folder), folder)
+        if before != folder:
+            twice.append((before, folder))
     if twice:
-        pair = sorted(folder.relative_to(root).as_posix() for folder in twice[0])
+        pair = sorted(twice[0])
         log.warning(
             "%s: %s and %s lead to the same images, which count twice%s; remove a link, unless that is meant",
             shown, *pair, f" ({len(twice)} such pairs)" if len(twice) > 1 else "",

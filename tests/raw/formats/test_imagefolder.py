@@ -163,7 +163,8 @@ def test_a_link_back_is_no_class(tmp_path: Path) -> None:
     ("link", "target", "said"),
     [
         ("b", "a", "a and b lead"),
-        ("z", "c/deep", "c and z lead"),
+        ("z", "c/deep", "c/deep and z lead"),
+        ("c/more", "a", "a and c/more lead"),
         ("b", "elsewhere", ""),
     ],
 )
@@ -173,7 +174,7 @@ def test_a_folder_that_links_bring_under_two_classes_is_named(
     root = layout(tmp_path / "root", "a/1.png", "c/deep/1.png")
     layout(tmp_path, "elsewhere/1.png")
     (root / link).symlink_to(tmp_path / target if said == "" else root / target)
-    assert len({image.class_name for image in imagefolder.read(root).images}) == 3
+    assert len({image.class_name for image in imagefolder.read(root).images}) == (2 if "/" in link else 3)
     assert (f"{root}: {said} to the same images, which count twice; remove a link" in caplog.text) == bool(said)
 
 
