@@ -210,8 +210,12 @@ def _check_paths(name: str, named: Command) -> None:
         check_run(named.target)
     elif named.target and name not in (*_OF_A_VERSION, "bench"):
         check_weights(named.target / "final_model.safetensors")
-    if any(named.images):
+    if any(named.images) and name != "watch":  # a folder that is watched may be filled later
         check_images(named.images)
+    if any(named.images) and name == "heal" and not any(word.startswith("alarm=") for word in named.overrides):
+        from drift_detector_pipeline.lifecycle.mending.healable import refuse_few
+
+        refuse_few(named.images)
     if name in _WITH_REFERENCE:
         from drift_detector_pipeline.runs.receipts import newest_finished
 

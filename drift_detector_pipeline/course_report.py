@@ -18,6 +18,7 @@ from PIL import Image
 
 from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
+from drift_detector_pipeline.files import from_home
 from drift_detector_pipeline.pages import write_page
 
 PAGE = "report.html"
@@ -52,7 +53,7 @@ def main() -> int:
     """Check the report named on the command line and write its page; status 1 if something is to be done."""
     if len(sys.argv) != 2 or not sys.argv[1]:
         raise ConfigError("course_report needs the report: make course_report FILE=reports/README.md")
-    path = Path(sys.argv[1])
+    path = Path(from_home(sys.argv[1]))
     if path.name == PAGE:
         raise ConfigError(f"{path}: the page is written there; name the report that it is made from, as README.md")
     text = _read(path)

@@ -11,9 +11,10 @@ import itertools
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from drift_detector_pipeline.errors import NO_SPACE, NOT_WRITABLE, DataError, disk_full
 from drift_detector_pipeline.stopped import held_back
@@ -22,6 +23,7 @@ _Cell = TypeVar("_Cell")
 # Also as wide characters, which spreadsheets of East Asia take for the same.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SEAL = "facts_sha256"
+_TRIES = 100  # to hold a lock file
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -154,6 +156,16 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
+def read_at_most(path: Path, most: int) -> bytes | None:
+    """The bytes of a file, or of a pipe or device to its end; None if there are more than `most`, and none is kept."""
+    known = path.stat()
+    if stat.S_ISREG(known.st_mode):
+        return path.read_bytes() if known.st_size <= most else None
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    return content if len(content) <= most else None
+
+
 @contextlib.contextmanager
 def disk_full_explained(path: Path) -> Iterator[None]:
     """Turn "no space left" while writing below `path` into a `DataError` that says where and how much is free."""
@@ -170,23 +182,51 @@ def exclusive(path: Path) -> Iterator[None]:
     """Hold the lock file `path`: a second process that wants it waits until the first is done or dead.
 
     Where it can neither be made nor read nothing is held: what can only be read needs no lock, and who goes on to
-    write there is told. Nor is anything where the system has no such locks, as Windows.
+    write there is told. Nor is anything where the system has no such locks, as Windows. Of who fails neither the file
+    nor folders for it stay that were not there before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as opened:
-        for mode in ("a", "r"):
-            try:
-                file = opened.enter_context(path.open(mode))
-            except OSError as error:
-                if error.errno not in NOT_WRITABLE | {errno.ENOENT}:
-                    raise
-                continue
-            with contextlib.suppress(ImportError):
-                import fcntl
+    file, new = _held(path)
+    with file or contextlib.nullcontext():
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                for one in new:
+                    one.unlink() if one == path else one.rmdir()
+            raise
 
-                fcntl.flock(file, fcntl.LOCK_EX)
-            break
-        yield
+
+def _held(path: Path) -> tuple[TextIO | None, list[Path]]:
+    """The lock file, held, and what was not there before; who failed may have removed the one that was waited for."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileExistsError, FileNotFoundError), contextlib.ExitStack() as opened:
+            above = [folder for folder in path.parents if not folder.exists()]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if (file := _flocked(path)) is None:
+                return None, []
+            opened.enter_context(file)
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                opened.pop_all()
+                return file, [path, *above] if file.mode == "x" else []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _flocked(path), []  # where a file is never what its name says, as on some disks of other machines
+
+
+def _flocked(path: Path) -> TextIO | None:
+    """The file, made or at least opened, and held; None if neither can be."""
+    for mode in ("x", "a", "r"):
+        try:
+            file = path.open(mode)
+        except OSError as error:
+            if error.errno in NOT_WRITABLE or (error.errno, mode) in ((errno.EEXIST, "x"), (errno.ENOENT, "r")):
+                continue
+            raise
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        return file
+    return None
 
 
 @contextlib.contextmanager

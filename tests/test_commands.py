@@ -246,3 +246,20 @@ def test_damaged_checkpoints(unfinished, digits, call_main):
     message = refused(call_main("modeling.train", *digits, "training.optimizer=SGD", f"run.resume={unfinished}"))
     assert "no readable checkpoint there" in message
     assert "make train" in message
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("modeling.summary", ["~/none"]),
+        ("modeling.summary", ["reports/one.json", "~/none"]),
+        ("runs.signature", ["sign", "~/none", "id_ed25519"]),
+        ("release.champions", ["promote", "~/none", "why"]),
+        ("course_report", ["~/none"]),
+        ("lifecycle.labelling.labels", ["~/none", ""]),
+    ],
+)
+def test_a_tilde_that_quotes_keep_from_the_shell_is_the_home_folder(module, words, tmp_path, monkeypatch, call_main):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert refused(call_main(module, *words, cwd=tmp_path)).startswith(f"error: {tmp_path}/home/none: ")
+    assert not list(tmp_path.iterdir())

@@ -249,6 +249,13 @@ def test_what_is_there_stays_and_what_fails_leaves_nothing(tmp_path: Path, sourc
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "there"]
 
 
+def test_an_archive_that_is_none_is_told_without_the_name_of_another_command(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK\3\4 cut")
+    with pytest.raises(DataError, match=r"a\.zip: not a complete .* pack it again, then repeat this command$"):
+        convert(tmp_path / "a.zip", "yolo", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
 def test_a_kill_leaves_no_folder_of_that_name(tmp_path: Path, source: Path) -> None:
     code = "import os; os.kill(os.getpid(), 9)"
     program = f"import sys; from pathlib import Path; from drift_detector_pipeline import convert as c\n" \

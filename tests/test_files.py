@@ -1,5 +1,6 @@
 """Folders of one's own, and locks: what happens when two want the same at the same moment."""
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +22,7 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import (
+    exclusive,
     final_name,
     held_alone,
     make_folder,
@@ -51,6 +54,36 @@ def test_of_many_that_make_the_same_folder_at_once_each_has_its_own(tmp_path: Pa
         with ThreadPoolExecutor(MANY) as pool:
             made = list(pool.map(make, range(MANY)))
         assert set(made) == {wanted, *(wanted.with_name(f"run_{again}") for again in range(2, MANY + 1))}
+
+
+def test_who_fails_under_a_lock_leaves_no_file_of_it_and_no_folder_that_was_not_there(tmp_path: Path) -> None:
+    lock = tmp_path / "new" / "er" / ".lock"
+    with pytest.raises(ZeroDivisionError), exclusive(lock):
+        assert lock.exists() and 1 // 0
+    assert not list(tmp_path.iterdir())
+    with exclusive(lock):
+        pass
+    with pytest.raises(ZeroDivisionError), exclusive(lock):
+        assert 1 // 0
+    assert lock.exists(), "another's was removed"
+
+
+def test_of_many_that_wait_for_a_lock_and_fail_under_it_no_two_hold_it_at_once(tmp_path: Path) -> None:
+    inside, at_once, seen = threading.Lock(), threading.Barrier(MANY), list[bool]()
+
+    def hold(_: int) -> None:
+        at_once.wait()
+        for _ in range(5):
+            with contextlib.suppress(ZeroDivisionError), exclusive(tmp_path / "new" / ".lock"):
+                seen.append(inside.acquire(blocking=False))
+                time.sleep(1e-4)
+                inside.release()
+                raise ZeroDivisionError
+
+    with ThreadPoolExecutor(MANY) as pool:
+        list(pool.map(hold, range(MANY)))
+    assert all(seen) and len(seen) == 5 * MANY
+    assert not list(tmp_path.rglob(".lock"))
 
 
 def test_of_many_that_fill_a_dated_folder_at_once_each_keeps_what_it_wrote_and_removes_only_its_own(

@@ -20,12 +20,14 @@ from typing import NamedTuple
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.files import file_hash, read_at_most
 from drift_detector_pipeline.images.decoder import Side, decode_picture
 from drift_detector_pipeline.images.stored_jpeg import Jpeg, Packed, as_jpeg, kept_or_encoded
 from drift_detector_pipeline.raw.listing import Listing
 from drift_detector_pipeline.stopped import held_back, let_through
 
 _GOOD_ORDER_S = 2.0  # for what a worker is at
+_MOST_BYTES = 1 << 30  # of a file that may be an image: what MOST_PIXELS take without compression
 
 
 class Decoded(NamedTuple):
@@ -132,7 +134,9 @@ def _end_with_parent() -> None:
 
 
 def _decode_file(path: Path, stored_side_px: int, side: Side, jpeg_quality: int | None = None) -> Decoded:
-    content = path.read_bytes()
+    if (content := read_at_most(path, _MOST_BYTES)) is None:
+        said = f"more than {_MOST_BYTES / 1e9:.0f} GB, which no image takes"
+        return Decoded(None, said, file_hash(path) if path.is_file() else "")
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         found = decode_picture(content, stored_side_px, side)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from drift_detector_pipeline.files import from_home, is_there
 from drift_detector_pipeline.images.buckets import fetch_object, in_bucket, objects_named
 from drift_detector_pipeline.raw.archives import ENDINGS, extract
-from drift_detector_pipeline.raw.listing import files_below, is_clutter
+from drift_detector_pipeline.raw.listing import files_below, holds_files, is_clutter
 
 
 class ImageFile(NamedTuple):
@@ -78,12 +78,12 @@ def units_of(sources: Sequence[Source], files: int) -> list[list[Source]]:
 
 
 def leads_somewhere(word: str) -> bool:
-    """Whether `word` names a file, a folder or several, or matches any, as `image_files` reads it."""
+    """Whether `word` names a file, a folder that holds one or several, or matches any, as `image_files` reads it."""
     word = from_home(word)
     if in_bucket(word):
         return bool(objects_named(word))
-    if is_there(Path(word)) or _matches(word):
-        return True
+    if found := [Path(word)] if is_there(Path(word)) else [Path(match) for match in _matches(word)]:
+        return any(not path.is_dir() or holds_files(path) for path in found)
     parts = [] if _blank_in(_literal(word)) else _parts(word)
     return len(parts) > 1 and any(map(leads_somewhere, parts))
 

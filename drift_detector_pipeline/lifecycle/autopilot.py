@@ -42,6 +42,7 @@ from drift_detector_pipeline.lifecycle.steps import (
 from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow, acknowledge, alarm_of, open_alarms
 from drift_detector_pipeline.release.artefact import read_artefact
 from drift_detector_pipeline.release.registry import Champion, champion, champion_folder, history
+from drift_detector_pipeline.serving.database import is_missing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings import valid_keys
 from drift_detector_pipeline.settings_in_use import Basket, Gate, Heal, Lifecycle, Retrain, Serving
@@ -64,7 +65,11 @@ def main() -> int:
         load_section(Basket, words), load_section(Heal, words), load_section(Retrain, words), load_section(Gate, words),
         settings.images or serving.keep_images,
     )  # fmt: skip
-    with closing(RequestLog(os.environ.get("DATABASE_URL") or serving.database)) as log:
+    _standing(steps)  # asked before anything is made
+    address = os.environ.get("DATABASE_URL") or serving.database
+    if is_missing(address):
+        say.warning("%s: no log there yet; make serve writes one, serving.database names another", address)
+    with closing(RequestLog(address)) as log:
         return fly(log, settings, steps, threading.Event())
 
 
@@ -97,9 +102,7 @@ def _take_up(log: RequestLog, steps: Steps) -> None:
 
 def look(log: RequestLog, settings: Lifecycle, steps: Steps) -> None:
     """Do what is to be done now about each stream whose alarm stands. Raises ConfigError without a champion."""
-    standing = champion(steps.place)
-    if standing is None:
-        raise ConfigError(f'{steps.place}: no champion to replace; make promote VERSION=models/artefact WHY="first"')
+    standing = _standing(steps)
     _settle_replaced(log, settings, steps, standing)
     own = _models_of(log, steps.place, standing)
     order = sorted((one for one in open_alarms(log) if one.model_id in own), key=lambda one: (one.source, one.id))
@@ -112,6 +115,12 @@ def look(log: RequestLog, settings: Lifecycle, steps: Steps) -> None:
         if _train_for_the_rest(log, settings, steps, standing, own):
             return
     _keep_the_schedule(log, settings, steps, standing)
+
+
+def _standing(steps: Steps) -> Champion:
+    if (standing := champion(steps.place)) is None:
+        raise ConfigError(f'{steps.place}: no champion to replace; make promote VERSION=models/artefact WHY="first"')
+    return standing
 
 
 def _handle(log: RequestLog, settings: Lifecycle, steps: Steps, alarms: Sequence[AlarmRow]) -> None:

@@ -35,7 +35,7 @@ def check_reference(folder: Path) -> None:
 
 
 def check_images(words: Sequence[str]) -> None:
-    """Raise DataError if not one of `words` leads to a file, a folder or what a pattern matches."""
+    """Raise DataError if not one of `words` leads to a file, or a folder that holds one."""
     if broken := next((word for word in words if Path(word).is_symlink() and not is_there(Path(word))), None):
         raise DataError(f"{broken}: a link that leads nowhere; name what it should lead to, or mend it")
     if not any(map(leads_somewhere, words)):

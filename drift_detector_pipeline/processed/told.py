@@ -131,7 +131,8 @@ def _tell_missing(manifest: Manifest, words: _Words) -> None:
 
 def _differ_in_spelling(names: Sequence[str]) -> list[str]:
     def plain(name: str) -> str:
-        return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
+        seen = (letter for letter in unicodedata.normalize("NFKC", name) if unicodedata.category(letter) != "Cf")
+        return re.sub(r"[\s_-]+", "", "".join(seen).casefold())
 
     counts = Counter(map(plain, names))
     return [name for name in names if counts[plain(name)] > 1 and plain(name)]

@@ -117,7 +117,7 @@ def extract(archive: Path, target: Path) -> None:
         if isinstance(error, OSError) and error.errno not in _OF_THE_ARCHIVE and not isinstance(error, _CLASHES):
             raise  # the file system's error; that of a decompressor has no number
         raise DataError(
-            f"{archive}: not a complete tar or zip archive ({error}). Fetch or pack it again, then: make process_data"
+            f"{archive}: not a complete tar or zip archive ({error}). Fetch or pack it again, then repeat this command"
         ) from error
 
 

@@ -72,6 +72,8 @@ def _ensure(wanted: _Wanted) -> None:
     path = wanted.path
     if not path.exists():
         _fetch_alone(wanted)
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path}: neither a file nor a folder; data.raw_path is an archive (tgz, tar, zip) or a folder")
     pointer = read_pointer(path)
     if pointer and path.is_file() and path.stat().st_size != pointer.size_bytes:
         raise DataError(_mismatch(path, pointer))

@@ -86,8 +86,12 @@ def is_clutter(path: Path) -> bool:
 
 def files_below(folder: Path) -> list[Path]:
     """The files below `folder` that are meant as images, sorted: all but what is clutter or lies in clutter."""
-    found = (path for path in everything_below(folder) if path.is_file())
-    return sorted(path for path in found if not any(is_clutter(Path(part)) for part in path.relative_to(folder).parts))
+    return sorted(_meant_below(folder))
+
+
+def holds_files(folder: Path) -> bool:
+    """Whether `files_below` has any; of a large folder only the beginning is listed."""
+    return any(True for _ in _meant_below(folder))
 
 
 def everything_below(folder: Path) -> Iterator[Path]:
@@ -101,6 +105,11 @@ def everything_below(folder: Path) -> Iterator[Path]:
         back = [name for name in folders if (here / name).is_symlink() and leads_back(here / name, folder)]
         folders[:] = [name for name in folders if name not in back]
         yield from (here / name for name in [*files, *back])
+
+
+def _meant_below(folder: Path) -> Iterator[Path]:
+    found = (path for path in everything_below(folder) if path.is_file())
+    return (path for path in found if not any(is_clutter(Path(part)) for part in path.relative_to(folder).parts))
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -22,14 +22,20 @@ _JOINED = re.compile(f"({'|'.join(sorted(_PART_OF, key=len, reverse=True))})({'|
 
 
 # How other languages, folds and tasks call parts, which is asked about and not guessed: names that hold one of these,
-# or are numbered,
+# or are numbered; of these words with `train` in them nobody means a part,
+_ORDINARY = re.compile(r"(?<![^\W\d_])((con|di|eye|over|re)?strain|quatrain|trainer|trainee)")
 _HINT = re.compile(
-    r"train|test|valid|eval|split|(?<![^\W\d_])fold([ _-]*\d+|[ _-]+[a-z](?![^\W\d_]))"
-    r"|тест(ы|ов\w*|ир\w*)?(?![^\W\d_])|lern|prüf|prueb|entren|apprent|entraîn|addestr|verific|trein|eğitim|uczą"
-    r"|trén|εκπαίδ|δοκιμ|обуч|провер|навч|训练|訓練|学习|學習|学習|测试|測試|テスト|検証|验证|驗證|훈련|학습|검증|시험"
-    r"|تدريب|اختبار|تحقق|אימון|מבחן|प्रशिक्षण|परीक्षण|huấn|kiểm tra"
+    r"train|(?<![^\W\d_])fold([ _-]*\d+|[ _-]+[a-z](?![^\W\d_]))"
+    r"|тест(ы|ов\w*|ир\w*)?(?![^\W\d_])|εκπαίδ|δοκιμ|обуч|провер|навч|训练|訓練|学习|學習|学習|测试|測試|テスト|検証"
+    r"|验证|驗證|훈련|학습|검증|시험|تدريب|اختبار|تحقق|אימון|מבחן|प्रशिक्षण|परीक्षण|huấn|kiểm tra"
 )
-_NUMBERED = re.compile(r"(cv|part|set|subset|batch|chunk|shard|group|partition)s?([ _.-]*\d+|[ _.-]+([a-z]|i+))")
+# or two with different ones of these: at the start of their only word, or with the same beside them; `contest` and
+# `banana_split` are words of their own,
+_SIGN = re.compile(
+    r"train(?:ing)?|test(?:ing)?|valid(?:ation)?|eval(?:uation)?|split|lern|prüf|prueb|entren|apprent|entraîn|addestr"
+    r"|verific|trein|eğitim|uczą|trén"
+)
+_NUMBERED = re.compile(r"(cv|part|set|split|subset|batch|chunk|shard|group|partition)s?([ _.-]*\d+|[ _.-]+([a-z]|i+))")
 _PAIRS = (  # or are both of one of these
     "fit predict", "seen unseen", "known unknown", "gallery query", "support query", "labeled unlabeled",
     "labelled unlabelled", "public private", "source target",
@@ -66,10 +72,23 @@ def hints_at_parts(names: Sequence[str]) -> bool:
     plain = [unicodedata.normalize("NFKC", name).lower().strip() for name in names]
     typed = {part for name in plain for part in ("train", "test", "valid") if _is_slip_of(part, name)}
     return (
-        any(_HINT.search(name) or _NUMBERED.fullmatch(name) for name in plain)
+        any(_HINT.search(_ORDINARY.sub("", name)) or _NUMBERED.fullmatch(name) for name in plain)
+        or any(len(signs) > 1 for signs in _signs_by_rest(plain).values())
         or len(typed) > 1
         or any(set(pair.split()) <= set(plain) for pair in _PAIRS)
     )
+
+
+def _signs_by_rest(names: Sequence[str]) -> dict[str, set[str]]:
+    """What is beside a sign of parts in a name -> the signs beside it; under "" those at the start of an only word."""
+    found: dict[str, set[str]] = {"": set()}
+    for name in names:
+        words = [word for word in _words(name) if len(word) > 1 and not (word in _FILLER or word.isdecimal())]
+        if len(words) == 1 and (sign := _SIGN.match(words[0])):
+            found[""].add(sign[0])
+        for sign in _SIGN.finditer(name):
+            found.setdefault(name[: sign.start()] + name[sign.end() :], set()).add(sign[0])
+    return found
 
 
 def _is_slip_of(part: str, name: str) -> bool:

@@ -50,7 +50,7 @@ def _promoted(words: Sequence[str]) -> Champion:
     if force not in _YES:
         raise ConfigError(f"force={force}: choose from true, false")
     version = wanted if wanted in versions() or not (Path(wanted) / MANIFEST).is_file() else register(Path(wanted))
-    gate = Path(own["gate"]) if "gate" in own else None
+    gate = Path(from_home(own["gate"])) if "gate" in own else None
     return promote(version, who=own.get("who", ""), why=why, gate=gate, force=_YES[force], place=MODELS)
 
 

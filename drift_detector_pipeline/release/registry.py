@@ -236,6 +236,5 @@ def _manifests(place: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _alone(place: Path) -> Iterator[None]:
     """One change at a time."""
-    place.mkdir(parents=True, exist_ok=True)
     with disk_full_explained(place), exclusive(place / _LOCK):
         yield

@@ -4,12 +4,14 @@ import io
 import random
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images import decode_many
 from drift_detector_pipeline.images.decoder import (
     FORMATS,
     LARGEST_ASPECT,
@@ -378,3 +380,13 @@ def test_the_ending_of_a_format_is_told_by_its_first_bytes(written: str, ending:
     Image.new("RGB", (20, 20)).save(buffer, written)
     assert written in FORMATS and ending_of(buffer.getvalue()) == ending
     assert ending_of(b"something else") == ".image"
+
+
+@pytest.mark.parametrize("name", ["disk.img", "/dev/zero"])
+def test_a_file_larger_than_any_image_is_put_aside_unread(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode_many, "_MOST_BYTES", 1 << 10)  # instead of 1 << 30
+    (tmp_path / "disk.img").write_bytes(bytes((1 << 10) + 1))
+    [one] = decode_many.decode_files([tmp_path / name], SIDE)
+    assert (one.pixels, one.problem) == (None, "more than 0 GB, which no image takes")

@@ -96,3 +96,11 @@ def test_make_hands_on_what_people_type_as_it_is():
     probe = f'--eval=probe: ; @python3 -c "{asked}"'
     done = subprocess.run(["make", "-s", probe, "probe", *words], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == str(["7", '$HOME costs 5 $ "quoted"; it\'s so', "gate 3"]), done.stderr
+
+
+@pytest.mark.parametrize("words", [["alarms", "count=1e30"], ["acknowledge", "alarm=1e18", "why=x"]])
+def test_a_number_that_no_database_holds_is_named_as_it_was_typed(words, tmp_path, monkeypatch, call_main):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    RequestLog(f"sqlite:///{tmp_path}/log.sqlite").close()
+    said = call_main(DESK, *words, f"monitor.database=sqlite:///{tmp_path}/log.sqlite").stderr
+    assert said == f"error: {words[1]}: expected a whole number from 1 on, of at most 18 digits\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from changed import change_a_world, write_all
-from conftest import ROOT
+from conftest import ROOT, called
 from filled import fill_basket
 from small_artefact import CLASSES, make_artefact, world
 from sqlalchemy import update
@@ -182,6 +182,17 @@ def test_without_a_champion_it_says_how_to_make_one(flight) -> None:
     flight.place.mkdir()
     with pytest.raises(ConfigError, match=r"no champion to replace; make promote"):
         flight()
+
+
+def test_where_nothing_is_to_fly_nothing_is_made_and_a_log_that_is_made_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    said = called("lifecycle.autopilot", cwd=tmp_path)
+    assert "no champion to replace" in said.stderr and not list(tmp_path.iterdir())
+    place = tmp_path / "models"
+    promote(register(make_artefact(place / "artefact", reference=False).folder, place), why="the first", place=place)
+    said = called("lifecycle.autopilot", "serving.database=sqlite:///other.sqlite", cwd=tmp_path)
+    assert said.returncode == 0
+    assert said.stderr.startswith("warning: sqlite:///other.sqlite: no log there yet; make serve writes one")
 
 
 def test_a_former_champion_answers_again_when_its_world_is_back(flight, made_once) -> None:

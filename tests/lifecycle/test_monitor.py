@@ -372,3 +372,12 @@ def test_a_damaged_artefact_is_named_and_the_others_are_watched(log, answering, 
     settings = monitor_settings(log.address, tmp_path / "models")
     assert watch_log(settings, "", threading.Event()) == 0
     assert "reference.json: damaged or exchanged" in caplog.text and standing(log, log.model) is None
+
+
+def test_a_log_that_is_not_there_yet_is_watched_empty_and_that_is_said_once(tmp_path, monkeypatch, call_main):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    words = [f"monitor.database=sqlite:///{tmp_path}/new/log.sqlite", "monitor.once=true"]
+    first, second = (call_main("lifecycle.watching.monitor", *words) for _ in range(2))
+    warned = "no log there yet; make serve writes one, monitor.database names another"
+    assert first.stderr == f"warning: sqlite:///{tmp_path}/new/log.sqlite: {warned}\n"
+    assert (first.returncode, second.returncode, second.stderr) == (0, 0, "")

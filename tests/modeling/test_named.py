@@ -54,3 +54,41 @@ def test_files_folders_patterns_and_several_names_in_a_word_lead_somewhere(tmp_p
     check_images([f"nosuch.png '{tmp_path}/my photos (1)/a.png'"])
     with pytest.raises(DataError, match="x y: no files there"):
         check_images(["x", "y"])
+
+
+def test_a_folder_without_files_leads_nowhere_also_if_there_are_folders_in_it(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "deeper").mkdir(parents=True)
+    for word in ("empty", "empty/*", "em*"):
+        with pytest.raises(DataError, match="no files there"):
+            check_images([str(tmp_path / word)])
+    (tmp_path / "empty" / "deeper" / "Thumbs.db").touch()
+    with pytest.raises(DataError, match="no files there"):
+        check_images([str(tmp_path / "empty")])
+    (tmp_path / "empty" / "deeper" / "a.png").touch()
+    check_images([str(tmp_path / "empty")])
+
+
+@pytest.mark.parametrize("command", ["drift", "heal", "modeling.predict"])
+def test_that_a_folder_is_empty_is_said_before_the_model_is_opened(command: str, tmp_path: Path) -> None:
+    for name in ("final_model.safetensors", "reference.json", "artefact.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    words = [str(tmp_path), str(tmp_path / "empty")]
+    through_cli = command != "modeling.predict"
+    said = called("cli", command, *words) if through_cli else called(command, *words)
+    assert said.stderr.startswith(f"error: {tmp_path}/empty: no files there")
+
+
+def test_an_empty_folder_may_be_watched(tmp_path: Path) -> None:
+    (tmp_path / "final_model.safetensors").touch()
+    (tmp_path / "empty").mkdir()
+    said = called("cli", "watch", str(tmp_path), str(tmp_path / "empty"))
+    assert said.stderr.startswith(f"error: {tmp_path}: no drift reference in it")
+
+
+def test_too_few_images_to_heal_with_are_counted_before_the_model_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "artefact.json").touch()
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "a.png").touch()
+    said = called("cli", "heal", str(tmp_path), str(tmp_path / "few"), "cause=fog")
+    assert said.stderr == f"error: {tmp_path}/few: too few files to heal with: 1, and at least 64 images are needed\n"

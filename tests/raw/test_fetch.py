@@ -213,13 +213,18 @@ def test_an_address_that_does_not_exist_is_asked_once(raw: Path, server: Server)
     assert len(server.ranges) == 1
 
 
+def test_a_device_is_no_source() -> None:
+    with pytest.raises(DataError, match=r"/dev/null: neither a file nor a folder; data\.raw_path is an archive"):
+        fetch.ensure_raw(settings(Path("/dev/null"), None))
+
+
 def test_wrong_bytes_never_reach_the_place_of_the_file(raw: Path, server: Server) -> None:
     track(raw)
     server.faults = ["wrong bytes"]
     with pytest.raises(DataError) as caught:
         fetch.ensure_raw(settings(raw, server.url))
     assert MD5 in str(caught.value) and hashlib.md5(BODY[::-1]).hexdigest() in str(caught.value)
-    assert sorted(path.name for path in raw.parent.iterdir()) == [".archive.tgz.lock", "archive.tgz.dvc"]
+    assert sorted(path.name for path in raw.parent.iterdir()) == ["archive.tgz.dvc"]
 
 
 def test_a_full_disk_is_explained_and_what_arrived_is_kept(raw: Path, server: Server) -> None:

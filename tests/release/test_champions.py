@@ -76,3 +76,30 @@ def test_make_hands_on_any_words(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=ci_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["-m", "x.release.champions", "promote", "a b", why, "force=true"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["promote", "nosuch-12345678", "why"],
+            "nosuch-12345678: no version in models/versions; there is none yet; make models lists all",
+        ),
+        (
+            ["rollback", "why"],
+            "models/history.jsonl: no champion before this one; make promote VERSION=... chooses one",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing_where_nothing_was(words, said, tmp_path):
+    assert called("release.champions", *words, cwd=tmp_path).stderr == f"error: {said}\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gate_below_a_tilde_is_one_of_the_home_folder(here, monkeypatch):
+    version = register(here / "models" / "better", here / "models")
+    gate(here / "models", version, champion(here / "models").version).rename(here / "gate.json")
+    monkeypatch.setenv("HOME", str(here))
+    done = called("release.champions", "promote", version, "better", "gate=~/gate.json", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert champion(here / "models").gate == str(here / "gate.json")

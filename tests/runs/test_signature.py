@@ -96,3 +96,9 @@ def test_a_key_without_end_is_no_key(run, key):
     sign(run, key)
     with pytest.raises(ConfigError, match="expected one public key"):
         check(run, Path("/dev/zero"))
+
+
+def test_a_key_below_a_tilde_is_one_of_the_home_folder(run, key, monkeypatch, call_main):
+    monkeypatch.setenv("HOME", str(key.parent))
+    assert call_main("runs.signature", "sign", f"~/{run.name}", f"~/{key.name}").returncode == 0
+    assert call_main("runs.signature", "check", f"~/{run.name}", f"~/{key.name}.pub").returncode == 0

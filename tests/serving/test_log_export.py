@@ -84,6 +84,14 @@ def test_the_command_says_where_it_wrote_and_what_it_takes(tmp_path, call_main):
     assert wrong.returncode == 1 and "did you mean serving.database=x?" in wrong.stderr
 
 
+def test_a_log_and_a_folder_below_a_tilde_are_those_of_the_home_folder(tmp_path, monkeypatch, call_main):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    RequestLog(f"sqlite:///{tmp_path}/log.sqlite").close()
+    done = call_main("serving.log_export", "serving.database=sqlite:///~/log.sqlite", "path=~/out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 1 and not (tmp_path / "~").exists()
+
+
 @pytest.mark.slow
 def test_without_pyarrow_it_says_which_extra(tmp_path):
     with closing(RequestLog(f"sqlite:///{tmp_path}/log.sqlite")):

@@ -23,7 +23,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import spreadsheet_row, write_atomically, write_json
+from drift_detector_pipeline.files import read_at_most, spreadsheet_row, write_atomically, write_json
 from drift_detector_pipeline.first_bytes import what_unpacked
 from drift_detector_pipeline.lifecycle.labelling.basket_file import TABLE, Basket, Item
 
@@ -73,9 +73,9 @@ def write_table(images: Sequence[Item], labels: dict[str, str], path: Path) -> N
 def read_said(path: Path) -> list[Said]:
     """All labels of a file, whatever tool wrote it. Raises DataError if none of these tools did."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if (content := read_at_most(path, _MOST_BYTES)) is None:
             raise DataError(f"{path}: larger than {_MOST_BYTES // 1_000_000} MB; labels of a basket take far less")
-        content = _annotations(path.read_bytes())
+        content = _annotations(content)
         start = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         if start == b"<":
             return _from_cvat(content)

@@ -23,11 +23,11 @@ from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import Signals, read_signals
 from drift_detector_pipeline.errors import ConfigError, DataError
+from drift_detector_pipeline.lifecycle.mending.healable import LEAST
 from drift_detector_pipeline.processed.roles import MOST_REFERENCE
 from drift_detector_pipeline.release.artefact import Artefact
 from drift_detector_pipeline.release.source import Source
 
-LEAST = 64  # images below which statistics say too little
 LEAST_CHANGED = 0.75  # share of the images; those that have not changed may be a few from before the change
 
 

@@ -27,6 +27,7 @@ _WORDS = {
     "acknowledge": ("alarm", "why", "who"),
     "silence": ("source", "hours", "why", "who"),
 }
+_MOST = 10**18  # more is no number of a database
 _SHOWN = 20  # alarms, unless another count is given
 _HEAD = ("alarm", "level", "source", "at (UTC)", "since request", "cause", "accuracy", "settled")
 
@@ -111,8 +112,8 @@ def _number(given: dict[str, str], name: str, otherwise: float | None = None) ->
         number = float(value if value is not None else "")
     except ValueError as error:
         raise ConfigError(f"{name}={given.get(name, '')}: expected a number, as in {name}=7") from error
-    if name != "hours" and not (number.is_integer() and number > 0):
-        raise ConfigError(f"{name}={given.get(name, '')}: expected a whole number from 1 on")
+    if name != "hours" and not (number.is_integer() and 0 < number < _MOST):
+        raise ConfigError(f"{name}={given.get(name, '')}: expected a whole number from 1 on, of at most 18 digits")
     return number
 
 

@@ -52,6 +52,7 @@ def read(source: Path, shown: Path | None = None) -> Listing:
         _refuse_splits_as_classes(folders, shown)
         _refuse_splits_in_classes(folders, root, shown)
         _doubt_alike(folders, shown)
+    _tell_twice(images, root, shown)
     used = {part.folder for part in parts}
     unused = [] if used == {root} else [path for path in folders if path not in used]
     files = (path for path in everything_below(root) if not any(map(path.is_relative_to, unused)))
@@ -191,6 +192,21 @@ def _doubt_alike(folders: Sequence[Path], shown: Path) -> None:
             f"names like {alike[0]} and {alike[-1]} may be those of parts; {_LAYOUT}"
         )
     log.warning("%s. They are taken for classes; if they are parts of a data set, name them train and val", said)
+
+
+def _tell_twice(images: Sequence[RawImage], root: Path, shown: Path) -> None:
+    """Warn of folders that are one by links, wherever they lie: their images count twice, or have two classes."""
+    first, twice = dict[str, str](), list[tuple[str, str]]()
+    for folder in dict.fromkeys(image.path.rpartition("/")[0] for image in images):
+        before = first.setdefault(os.path.realpath(root / folder), folder)
+        if before != folder:
+            twice.append((before, folder))
+    if twice:
+        pair = sorted(twice[0])
+        log.warning(
+            "%s: %s and %s lead to the same images, which count twice%s; remove a link, unless that is meant",
+            shown, *pair, f" ({len(twice)} such pairs)" if len(twice) > 1 else "",
+        )  # fmt: skip
 
 
 def _only_folders(folder: Path) -> set[str]:

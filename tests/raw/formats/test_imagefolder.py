@@ -87,7 +87,8 @@ def test_a_source_without_two_classes_to_train_on_is_refused(tmp_path: Path, pat
 @pytest.mark.parametrize("names", [
     ("fold_1", "fold_2"), ("Fold A", "Fold B"), ("cv1", "cv2"), ("set1", "set2"), ("entrenamiento", "prueba"),
     ("Lerndaten", "Prüfdaten"), ("訓練", "検証"), ("训练集", "测试集"), ("훈련", "검증"), ("تدريب", "اختبار"),
-    ("обучение", "тест"), ("seen", "unseen"), ("fit", "predict"), ("treain", "tset"),
+    ("обучение", "тест"), ("seen", "unseen"), ("fit", "predict"), ("treain", "tset"), ("split_1", "split_2"),
+    ("Trainingsbilder", "Kontrollbilder"), ("xtrain", "xtest"), ("bilder_lern", "bilder_prüf"),
 ])  # fmt: skip
 def test_parts_that_are_called_otherwise_are_asked_about(tmp_path: Path, names: tuple[str, str]) -> None:
     layout(tmp_path, *(f"{part}/{name}/1.png" for part in names for name in "ab"))
@@ -98,7 +99,8 @@ def test_parts_that_are_called_otherwise_are_asked_about(tmp_path: Path, names: 
 ORDINARY = re.findall(r"\S+", """
     brain chest rain forest grain nest toast party parts chunky sets folding_chair folder scaffolding fox тесто
     хлеб vest trail valley tent batching groups settee partridge cat dog oak elm mill barn boots sheet tray vase
-    blanket scarf tulip trout valet trunk lichen shards
+    blanket scarf tulip trout valet trunk lichen shards contest strain banana_split split_pea protest latest constraint
+    medieval test_tube beaker trainers emys testudo trein auto salerno amalfi greatest invalid retrieval
 """)  # fmt: skip
 
 
@@ -107,6 +109,12 @@ def test_ordinary_classes_that_hold_folders_of_the_same_names_are_not_asked_abou
     pair = ORDINARY[number : number + 2]
     root = layout(tmp_path, *(f"{name}/{place}/1.png" for name in pair for place in ("indoors", "outdoors")))
     assert {image.class_name for image in imagefolder.read(root).images} == set(pair)
+
+
+def test_a_set_of_classes_whose_names_hold_the_words_of_parts_are_classes(tmp_path: Path) -> None:
+    names = {"contest", "strain", "banana_split", "medieval", "invalid", "trainers"}
+    root = layout(tmp_path, *(f"{name}/{place}/1.png" for name in names for place in ("indoors", "outdoors")))
+    assert {image.class_name for image in imagefolder.read(root).images} == names
 
 
 @pytest.mark.parametrize("names", ["tran tesst", "trian vlid", "Set-A Set-B", "fold1 fold2"])
@@ -149,6 +157,34 @@ def test_a_link_back_is_no_class(tmp_path: Path) -> None:
     (tmp_path / "set" / "above").symlink_to(tmp_path)
     listing = imagefolder.read(tmp_path / "set")
     assert {image.class_name for image in listing.images} == {"a", "b"} and listing.ignored == ["above", "again"]
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "said"),
+    [
+        ("b", "a", "a and b lead"),
+        ("z", "c/deep", "c/deep and z lead"),
+        ("c/more", "a", "a and c/more lead"),
+        ("b", "elsewhere", ""),
+    ],
+)
+def test_a_folder_that_links_bring_under_two_classes_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, link: str, target: str, said: str
+) -> None:
+    root = layout(tmp_path / "root", "a/1.png", "c/deep/1.png")
+    layout(tmp_path, "elsewhere/1.png")
+    (root / link).symlink_to(tmp_path / target if said == "" else root / target)
+    assert len({image.class_name for image in imagefolder.read(root).images}) == (2 if "/" in link else 3)
+    assert (f"{root}: {said} to the same images, which count twice; remove a link" in caplog.text) == bool(said)
+
+
+def test_a_validation_part_that_is_a_link_to_what_is_trained_on_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout(tmp_path, "train/a/1.png", "train/b/1.png")
+    (tmp_path / "val").symlink_to("train")
+    imagefolder.read(tmp_path)
+    assert "train/a and val/a lead to the same images, which count twice (2 such pairs); remove" in caplog.text
 
 
 def test_the_listing_is_sorted_by_path(image_folder: Path) -> None:
