@@ -47,9 +47,11 @@ def chart(report: dict[str, Any]) -> bytes:
         )
     versions = report["by_day"]["versions"]
     changes = [day for day in range(1, len(versions)) if versions[day] != versions[day - 1]]
+    low, last = 0.02, -_DAYS
     for day, one in zip(changes, report["champions"][1:], strict=False):  # the last one may not have answered any more
         axes.axvline(day, color="tab:green", linewidth=0.8)
-        axes.text(day, 0.02, one["action"], rotation=90, fontsize=7, transform=axes.get_xaxis_transform())
+        low, last = (low + 0.12 if day - last < _DAYS else 0.02), day  # close together: one above the other
+        axes.text(day, low, one["action"], rotation=90, fontsize=7, transform=axes.get_xaxis_transform())
     axes.set(xlabel="day", ylabel="accuracy", ylim=(0, 1), xlim=(0, report["days"]))
     figure.legend(loc="outside lower center", ncols=5)
     return figure_png(figure)
