@@ -19,6 +19,7 @@ import numpy as np
 
 from drift_detector_pipeline.arrays import Labels
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.images.decoder import ending_of
 from drift_detector_pipeline.lifecycle.autopilot import look
 from drift_detector_pipeline.lifecycle.labelling.basket_file import baskets, read_basket
 from drift_detector_pipeline.lifecycle.labelling.label_formats import NONE_OF_THESE, Said
@@ -32,6 +33,7 @@ from drift_detector_pipeline.proof.servers import asked, free_port, started
 from drift_detector_pipeline.proof.year.world import NOBODY, Day
 from drift_detector_pipeline.release.artefact import MODELS, read_artefact
 from drift_detector_pipeline.release.registry import champion, champion_folder
+from drift_detector_pipeline.serving.kept import kept_path
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.settings_in_use import Lifecycle, Monitor
 
@@ -69,6 +71,7 @@ class Life:
         batches = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
         said = [label for batch in batches for label in self._ask(batch)]
         self._wait_for_the_log(len(files))
+        self._wait_for_the_images(files)
         self._watcher.follow(lambda: None)
         look(self._log, self._policy, self._steps)
         self._label(day.number)
@@ -88,6 +91,15 @@ class Life:
         while sum(self._log.count(model) for model in self._log.models()) < self._rows:
             if time.monotonic() > until:
                 raise DataError(f"{self._address}: its request log lacks rows after {_SWAP_S:.0f} s")
+            time.sleep(0.02)
+
+    def _wait_for_the_images(self, files: Sequence[bytes]) -> None:
+        """Until the day's images lie in the service's folder: another thread writes them."""
+        names = [hashlib.sha256(file).hexdigest() for file in files]
+        until = time.monotonic() + _SWAP_S
+        while not all(kept_path(KEPT, name, ending_of(file)).exists() for name, file in zip(names, files, strict=True)):
+            if time.monotonic() > until:
+                raise DataError(f"{KEPT}: lacks images of today after {_SWAP_S:.0f} s")
             time.sleep(0.02)
 
     def _wait_for_the_champion(self) -> None:
