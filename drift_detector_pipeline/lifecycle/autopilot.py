@@ -30,7 +30,8 @@ from drift_detector_pipeline.lifecycle.decisions import (
 )
 from drift_detector_pipeline.lifecycle.labelling.labels import read_labels
 from drift_detector_pipeline.lifecycle.labelling.stretch import Stretch, count_of, rows_of, since_alarm
-from drift_detector_pipeline.lifecycle.policy import WEEK_S, Plan, overspent, plan_for, plan_for_the_rest
+from drift_detector_pipeline.lifecycle.mending.healable import TooFewImagesError
+from drift_detector_pipeline.lifecycle.policy import TOO_FEW, WEEK_S, Plan, overspent, plan_for, plan_for_the_rest
 from drift_detector_pipeline.lifecycle.steps import (
     WHO,
     Steps,
@@ -162,7 +163,7 @@ def _done(
     try:
         outcome, more = act()
     except PipelineError as error:
-        outcome, more = f"refused: {error}", {}
+        outcome, more = f"refused: {error}", {TOO_FEW: True} if isinstance(error, TooFewImagesError) else {}
     end(log, number, outcome, detail | more)
     say.info("decision %d: %s: %s", number, plan.action, outcome)
     return dict(more)

@@ -21,6 +21,7 @@ from drift_detector_pipeline.settings_in_use import Lifecycle
 
 WEEK_S, _MINUTE_S = 7 * 86_400.0, 60.0
 COSTLY = ("heal", "retrain")
+TOO_FEW = "too_few"  # in a decision's detail: images were missing, of which more may come
 WORTH = 0.05  # of accuracy that a healed champion still lacks, from which on it is trained for
 SOON = 64  # images that a former champion's own test needs to tell its world from others
 
@@ -42,7 +43,8 @@ def plan_for(
     the last seven days; `former`: champions there were before.
     """
     known = _known(alarm)
-    done = {one.action for one in tried if one.outcome != INTERRUPTED and _is_about(one, alarm.cause)}
+    over = [one for one in tried if one.outcome != INTERRUPTED and _is_about(one, alarm.cause)]
+    done = {one.action for one in over if not _is_to_repeat(one, images, settings.wait_images)}
     if passed := next((one.detail["version"] for one in tried if one.detail.get("passed")), None):
         return Plan(None, [*known, f"{passed} passed its gate and waits for a person: make promote VERSION={passed}"])
     enough = images >= settings.wait_images
@@ -90,6 +92,11 @@ def plan_for_the_rest(
 def _is_about(one: Decision, cause: str | None) -> bool:
     """Whether a step need not be taken again: what was made for another cause tells nothing of this one."""
     return one.action not in COSTLY or one.detail.get("cause", cause) == cause
+
+
+def _is_to_repeat(one: Decision, images: int, wait: int) -> bool:
+    """Whether a step lacked images, and so many more came that it is taken once more."""
+    return bool(one.detail.get(TOO_FEW)) and images >= wait + int(one.detail.get("images", images))
 
 
 def _is_worth_asking(images: int, tried: Sequence[Decision], wait: int, former: int) -> bool:

@@ -91,6 +91,13 @@ def test_what_cannot_be_healed_here_is_told_and_people_are_asked(flight) -> None
     assert champion(flight.place).version == flight.first
 
 
+def test_images_that_are_not_there_yet_are_told_apart_from_a_refusal(flight, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    flight("lifecycle=heal", photos=tmp_path / "empty")
+    heal, *_ = decisions(flight.log)
+    assert heal.detail["too_few"] and heal.outcome.startswith("refused: 0 different readable images of 0")
+
+
 def test_a_decision_that_was_killed_is_marked_and_taken_again(flight) -> None:
     begin(flight.log, "basket", flight.alarm.id, {"reasons": []})
     flight()

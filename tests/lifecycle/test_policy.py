@@ -45,6 +45,14 @@ def test_steps_follow_each_other_until_one_is_adopted() -> None:
     assert plan(alarm(), *words, tried=[decided("heal"), decided("retrain")]).action == "basket"
 
 
+def test_what_lacked_images_is_tried_again_once_more_have_come() -> None:
+    short, asked = decided("heal", "refused: 0 images", images=300, too_few=True), decided("return", images=556)
+    assert plan(alarm(), "lifecycle=heal", tried=[short], images=555).action == "basket"
+    assert plan(alarm(), "lifecycle=heal", tried=[short, asked], images=556).action == "heal"
+    refused = short._replace(detail={"images": 300})
+    assert plan(alarm(), "lifecycle=heal", tried=[refused, asked], images=556).action == "basket"
+
+
 def rest(*words, left=0.08, images=999, tried=(), week=()):
     healed = decided("heal", version="a-1", adopted=True, of="fog", left=left)
     return plan_for_the_rest(healed, [healed, *tried], images, week, settings("lifecycle=retrain", *words))

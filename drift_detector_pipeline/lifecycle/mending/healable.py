@@ -30,6 +30,10 @@ def refuse_cause(cause: str) -> None:
     levels_near(cause, None)
 
 
+class TooFewImagesError(DataError):
+    """There are too few recent images so far; more may come."""
+
+
 def refuse_few(images: Sequence[str]) -> None:
     """Raise DataError if `images` name too few files to heal with, whatever they show; archives are not opened."""
     named = sources_of(images)

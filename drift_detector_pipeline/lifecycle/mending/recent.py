@@ -22,8 +22,8 @@ from drift_detector_pipeline.drift.reference_file import FILE, load_reference
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.phi import phi
 from drift_detector_pipeline.drift.scores.signals import Signals, read_signals
-from drift_detector_pipeline.errors import ConfigError, DataError
-from drift_detector_pipeline.lifecycle.mending.healable import LEAST
+from drift_detector_pipeline.errors import ConfigError
+from drift_detector_pipeline.lifecycle.mending.healable import LEAST, TooFewImagesError
 from drift_detector_pipeline.processed.roles import MOST_REFERENCE
 from drift_detector_pipeline.release.artefact import Artefact
 from drift_detector_pipeline.release.source import Source
@@ -42,7 +42,7 @@ class Recent(NamedTuple):
 def open_recent(images: Sequence[Path], preparation: Preparation, more: int = 0) -> Recent:
     """The images as crops, each once; at most as many as a drift reference has and `more`, drawn at random.
 
-    Raises DataError for fewer than LEAST.
+    Raises TooFewImagesError for fewer than LEAST.
     """
     most = more + MOST_REFERENCE
     order = np.random.default_rng(0).permutation(len(images))[:most]
@@ -51,7 +51,7 @@ def open_recent(images: Sequence[Path], preparation: Preparation, more: int = 0)
     first = {hashlib.sha256(crop.tobytes()).digest(): place for place, crop in reversed(list(enumerate(window.crops)))}
     kept = np.sort(list(first.values()))
     if len(kept) < LEAST:
-        raise DataError(f"{len(kept)} different readable images of {len(images)}; at least {LEAST} are needed")
+        raise TooFewImagesError(f"{len(kept)} different readable images of {len(images)}; at least {LEAST} are needed")
     return Recent(window.crops[kept], [Path(window.names[place]) for place in kept.tolist()], len(paths) - len(kept))
 
 
@@ -59,7 +59,7 @@ def changed(recent: Recent, artefact: Artefact, source: Source) -> Recent:
     """Recent images without those that lie apart and look as usual, which may be a few from before the change.
 
     Raises ConfigError if they are more than a few: a healed version would answer them, too, and is at home elsewhere.
-    Raises DataError if too few are left.
+    Raises TooFewImagesError if too few are left.
     """
     if FILE not in artefact.sha256:
         return recent
@@ -69,7 +69,7 @@ def changed(recent: Recent, artefact: Artefact, source: Source) -> Recent:
     if len(places) < LEAST_CHANGED * len(recent.crops):
         raise ConfigError(f"{said}, and a healed version would be worse on the others; name the changed ones alone")
     if len(places) < LEAST:
-        raise DataError(f"{said}; at least {LEAST} are needed to heal")
+        raise TooFewImagesError(f"{said}; at least {LEAST} are needed")
     if len(places) < len(recent.crops):
         log.info("%s: statistics are taken of them alone", said)
     left_out = recent.left_out + len(recent.crops) - len(places)

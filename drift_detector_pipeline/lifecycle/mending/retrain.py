@@ -24,7 +24,9 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS
 from drift_detector_pipeline.drift.build_reference import World
+from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Preparation
+from drift_detector_pipeline.drift.reference_file import FILE
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.lifecycle.gating.gate import HEALED
@@ -37,6 +39,7 @@ from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, op
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.release.admitted import identified
 from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
+from drift_detector_pipeline.release.executable import open_executable
 from drift_detector_pipeline.release.export import export_source
 from drift_detector_pipeline.release.registry import register
 from drift_detector_pipeline.release.source import one_core, open_source
@@ -108,13 +111,17 @@ def retrain(
 def _recent(images: Sequence[Path], artefact: Artefact) -> Recent | None:
     """Images of the changed world to measure drift from; None where they are too few, or many have not changed.
 
-    What came to a healed champion is of its world: that one alarms when it is not.
+    To a healed champion, whose world they are, they must look usual instead.
     """
     if not images:
         return None
     try:
         found = open_recent(images, Preparation(artefact.side_px, artefact.stored_side_px))
-        if HEALED in artefact.sha256:
+        if HEALED in artefact.sha256 and FILE in artefact.sha256:
+            if DriftDetector.load(artefact.folder, open_executable(artefact)).check(found.crops).level != "quiet":
+                raise DataError(
+                    f"{artefact.folder}: recent images do not look usual to it; name those of its world alone"
+                )
             return found
         with one_core() as machine:
             return changed(found, artefact, open_source(run_of(artefact), machine))
