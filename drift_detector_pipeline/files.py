@@ -213,14 +213,18 @@ def _held(path: Path) -> tuple[TextIO | None, list[Path]]:
 
 
 def _flocked(path: Path) -> TextIO | None:
-    """The file, made or at least opened, and held; None if neither can be."""
-    for mode in ("x", "a", "r"):
+    """The file, made or at least opened, and held; None if neither can be. Raises FileNotFoundError if it went away."""
+    there = True
+    for mode in ("x", "r+", "r"):
         try:
             file = path.open(mode)
+        except FileExistsError:
+            continue
         except OSError as error:
-            if error.errno in NOT_WRITABLE or (error.errno, mode) in ((errno.EEXIST, "x"), (errno.ENOENT, "r")):
-                continue
-            raise
+            if error.errno not in NOT_WRITABLE and (there or error.errno != errno.ENOENT):
+                raise
+            there = False
+            continue
         with contextlib.suppress(ImportError):
             import fcntl
 
