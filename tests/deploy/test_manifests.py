@@ -16,6 +16,7 @@ from drift_detector_pipeline.serving.__main__ import _FINISH_S
 from drift_detector_pipeline.settings_in_use import Monitor, Serving
 
 DEPLOY = ROOT / "deploy"
+CRON = DEPLOY / "monitor_cronjob.yaml"
 PLAIN = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.name != "kustomization.yaml")
 TEXT, NUMBER, YES_OR_NO, LIST = ({"type": kind} for kind in ("string", "integer", "boolean", "array"))
 
@@ -190,13 +191,13 @@ def with_another_key(found, path):
     return changed
 
 
-@pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*PLAIN, CRON], ids=lambda path: path.name)
 def test_kubernetes_own_kinds_are_valid_strictly(path):
     assert kubernetes_says(path) == ""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*PLAIN, CRON], ids=lambda path: path.name)
 def test_any_misspelt_key_is_found(path, tmp_path):
     """Every key in turn, but those that people name themselves."""
     validate = pytest.importorskip("kubernetes_validate")
@@ -298,6 +299,19 @@ def test_probes_ask_what_the_service_answers():
     asked = {line.split("path: ")[1].split(",")[0] for line in text.splitlines() if "httpGet" in line}
     assert asked == {"/ready", "/health", "/v2/health/ready", "/v2/health/live"}
     assert asked <= set(_OPEN)
+
+
+def test_a_monitor_once_a_minute_looks_once_and_is_otherwise_the_one_that_stays():
+    job = one("monitor_cronjob.yaml", "CronJob")["spec"]
+    pod = job["jobTemplate"]["spec"]["template"]
+    stays = one("kubernetes/monitor.yaml", "Deployment")["spec"]["template"]
+    [container], [other] = (found["spec"]["containers"] for found in (pod, stays))
+    assert load_section(Monitor, container["args"]).once and job["concurrencyPolicy"] == "Forbid"
+    assert pod["metadata"]["labels"] == stays["metadata"]["labels"]  # which its network policy asks for
+    for key in ("image", "command", "env", "securityContext", "resources", "volumeMounts"):
+        assert container[key] == other[key]
+    for key in ("automountServiceAccountToken", "securityContext", "volumes"):
+        assert pod["spec"][key] == stays["spec"][key]
 
 
 def test_one_monitor_starts_with_settings_that_there_are_and_is_asked_where_it_answers():
