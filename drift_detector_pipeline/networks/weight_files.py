@@ -6,11 +6,12 @@ In: a path and the names a module expects. Out: tensors by name. Read by pretrai
 import itertools
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -53,7 +54,7 @@ def read_state(path: Path, expected: Collection[str], key: str) -> tuple[dict[st
         raise missing_weights(key, path)
     try:
         _check_sums(path)
-        found = load_file(path) if _is_safetensors(path) else torch.load(path, "cpu", weights_only=True)
+        found = load_file(path) if _is_safetensors(path) else _unpickled(path)
     except _UNREADABLE as error:
         raise no_weights(key, path, _why(path, error)) from error
     states = _states(found)
@@ -66,6 +67,13 @@ def read_state(path: Path, expected: Collection[str], key: str) -> tuple[dict[st
     if unlisted := fits[place].unlisted:
         log.info("%s: the names of this model's tensors begin with %s there", path, unlisted)
     return fits[place].own, fits[place].beside
+
+
+def _unpickled(path: Path) -> Any:
+    """What PyTorch reads; its words on a damaged file of the old format warn of its own storages, by the way."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TypedStorage is deprecated")
+        return torch.load(path, "cpu", weights_only=True)
 
 
 def _why(path: Path, error: Exception) -> str:

@@ -256,7 +256,7 @@ def test_an_error_of_one_name_is_one_line(weights, photos, monkeypatch, capsys):
     (photos / "x\nerror: all is lost\x1b[2J").mkdir()
     monkeypatch.setattr("sys.argv", ["predict", str(weights), str(photos / "x\nerror: all is lost\x1b[2J")])
     assert main() == 1
-    assert "x\\nerror: all is lost\\x1b[2J: no image among 0 files" in capsys.readouterr().err
+    assert "x\\nerror: all is lost\\x1b[2J: no files there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["predict.tile_px=64", "predict.threshold=0.4"])

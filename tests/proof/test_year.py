@@ -146,8 +146,9 @@ def test_in_a_month_a_change_is_noticed_named_healed_and_undone_when_it_is_over(
         json.dumps(report)
     [spell] = report["spells"]
     assert spell["delay"] <= 20 and spell["alert_delay"] <= 40 and spell["named"] == "contrast"
-    assert [one["action"] for one in report["champions"]] == ["promote", "heal", "promote"]
-    assert report["champions"][2]["version"] == report["champions"][0]["version"]
+    first, healed, *trained, last = (one["action"] for one in report["champions"])
+    assert (first, healed, last) == ("promote", "heal", "promote") and trained in ([], ["retrain"])
+    assert report["champions"][-1]["version"] == report["champions"][0]["version"]
     assert report["accuracy"]["loop"] > report["accuracy"]["nothing done"] + 0.1
     assert spell["won_back"] > 0.4
     # The healed model's world is drawn from twins, which are near the truth and not it: it may notice, and nobody acts.
