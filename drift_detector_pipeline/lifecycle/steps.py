@@ -153,9 +153,9 @@ def train_for_the_rest(
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Train for what the champion was healed of; its drift is measured from images the healed one answered."""
     standing = champion(steps.place)
-    assert standing is not None and steps.images is not None  # or nothing could have been healed
+    assert standing is not None  # `look` asked
     cause, severity = str(healed.detail["of"]), severity_of(alarm)
-    images = images_of(log, stretch, steps.images)
+    images = images_of(log, stretch, steps.images) if steps.images else []  # they may have been kept only then
     version = _trained(champion_folder(standing, steps.place), cause, severity, steps, images)
     return _judged(version, "retrain", cause, severity, settings, steps)
 
