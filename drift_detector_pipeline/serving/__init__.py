@@ -17,6 +17,7 @@ batcher           single crops -> batches of whatever waits; another model betwe
 decoding          bytes of unknown origin -> crops, in bounded memory
 metrics           what Prometheus may ask
 judging           windows of the log -> verdicts, beside the requests
+looks             spot checks, one at a time, beside both
 lane              the way of everything that takes long to decode
 videos            a short video's bytes -> what is said of each frame
 clips             a clip's bytes -> what is said of it, and second by second

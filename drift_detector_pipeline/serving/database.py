@@ -16,13 +16,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as AllTakenError
 
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.files import from_home, is_there
 from drift_detector_pipeline.serving.tables import MIGRATIONS, TABLES, version
 
 _NAMED_BY = "serving.database, monitor.database or DATABASE_URL"
-WAIT_S = 5.0  # for another process that writes, or a server that does not answer
+WAIT_S = 5.0  # for another process that writes, a server that does not answer, a connection that others have
 # Of this log's advisory locks in PostgreSQL, where two services write side by side.
 ROWS_LOCK, VERDICTS_LOCK, SCHEMA_LOCK, LOOP_LOCK = 7_241_001, 7_241_002, 7_241_003, 7_241_004
 
@@ -53,6 +54,8 @@ def is_missing(address: str) -> bool:
 
 def reason(error: Exception) -> str:
     """What the database itself said, in a line, without the statement and its values."""
+    if isinstance(error, AllTakenError):
+        return f"all connections were taken for {WAIT_S:g} s"
     own = getattr(error, "orig", None) or error
     said = str(own).strip()
     full = getattr(own, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR"))
@@ -106,7 +109,7 @@ def _shown(url: URL) -> str:
 def _engine(url: URL) -> Engine:
     if url.drivername == "sqlite":
         Path(url.database or "").absolute().parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(url, connect_args={"timeout": WAIT_S})
+        engine = create_engine(url, connect_args={"timeout": WAIT_S}, pool_timeout=WAIT_S)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -114,7 +117,7 @@ def _engine(url: URL) -> Engine:
     try:
         # A server that went away is noticed, not waited for: the log drops rows meanwhile and says so.
         patience = {"connect_timeout": ceil(WAIT_S), "tcp_user_timeout": ceil(1000 * WAIT_S)}
-        return create_engine(url, connect_args=patience, pool_pre_ping=True)
+        return create_engine(url, connect_args=patience, pool_pre_ping=True, pool_timeout=WAIT_S)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise ConfigError(
             "serving.database: PostgreSQL needs psycopg; install it: pip install -e .[postgres]"

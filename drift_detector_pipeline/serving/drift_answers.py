@@ -5,7 +5,8 @@ asked for at any time, and since many looks would find something by chance alone
 """
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request
@@ -17,15 +18,17 @@ from drift_detector_pipeline.drift.kinds import words_of
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.serving.crops import Crops
 from drift_detector_pipeline.serving.engine import Engine
+from drift_detector_pipeline.serving.looks import AGAIN_S
 from drift_detector_pipeline.serving.problems import RequestError, documented
 from drift_detector_pipeline.serving.replies import as_json
-from drift_detector_pipeline.serving.rows import StoredRow, StoredVerdict
+from drift_detector_pipeline.serving.rows import StoredRow, StoredVerdict, once
 from drift_detector_pipeline.serving.service import Asker, Service
 from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts, stored_verdict
 from drift_detector_pipeline.serving.uploads import images_of
-from drift_detector_pipeline.serving.verdicts import Look, report_of
+from drift_detector_pipeline.serving.verdicts import Look, look_at, report_of
 
 MOST_HISTORY, MOST_ROWS = 1000, 10_000
+_WRITTEN_S = 1.0  # so long is waited for rows on their way into the log
 _PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # one file that needs nothing else
 _UNKNOWN = "not in this log"
 _OF_CLIPS = "drift of clips is told from those of many sources, which come one by one; ask about those answered last"
@@ -88,12 +91,11 @@ def routes(service: Service, asker_of: Callable[[Request], Asker], images: dict[
         engine, detector = _watched(service.engine_for(source))
         if last is None and detector.pools_sources:
             raise RequestError("unable", f"{_OF_CLIPS}: POST /drift?last={service.settings.window}")
-        if last is None:
-            found, detector = await _look_at_images(service, await images_of(request), asker_of(request))
-        else:
-            await service.judge.run(lambda: service.log.flush(1.0))
-            rows = await service.judge.run(lambda: asked(lambda: service.log.newest(engine.log_id, last, source)))
-            found = await service.judge.look(rows, detector)
+        async with service.looks.place():
+            if last is None:
+                found, detector = await _look_at_images(service, await images_of(request), asker_of(request))
+            else:
+                found = await service.looks.make(lambda: _look_at_last(service, engine, last, source))
         return as_json(_looked(found, source or "", detector))
 
     return router
@@ -140,11 +142,17 @@ def asked(ask: Callable[[], _Result]) -> _Result:
         raise RequestError("unknown" if _UNKNOWN in str(error) else "log", str(error)) from error
 
 
+def _look_at_last(service: Service, engine: Engine, last: int, source: str | None) -> Look:
+    """Judge logged rows; from the thread of spot checks."""
+    service.log.flush(_WRITTEN_S)
+    rows = asked(lambda: service.log.newest(engine.log_id, last, source))
+    return _judged(service, engine, rows)
+
+
 async def _look_at_images(service: Service, contents: list[bytes], asker: Asker) -> tuple[Look, Detector]:
     found = await service.read(contents, asker.source)
     engine = found[0][1].engine
-    detector = engine.detector
-    if detector is None:
+    if engine.detector is None:
         raise RequestError("unable", "the model was just exchanged for one without a drift reference")
     crops = Crops(sum(prepared.crop.pixels.nbytes for prepared, _ in found))
     rows = list[StoredRow]()
@@ -153,7 +161,13 @@ async def _look_at_images(service: Service, contents: list[bytes], asker: Asker)
         best, scores = int(answered.probabilities.argmax()), answered.kept
         chance = float(answered.probabilities[best])
         rows.append(StoredRow(place, 0.0, engine.log_id, str(place), "", prepared.sha256, best, chance, 0.0, scores))
-    return await service.judge.look(rows, detector, crops), detector
+    return await service.looks.make(lambda: _judged(service, engine, rows, crops)), engine.detector
+
+
+def _judged(service: Service, engine: Engine, rows: Sequence[StoredRow], crops: Crops | None = None) -> Look:
+    _, detector = _watched(engine)
+    look_again = service.judge.looks_again(engine, crops, patience_s=AGAIN_S)
+    return look_at(rows, service.looks.own(detector), partial(look_again, once(rows)))
 
 
 def stored(verdict: StoredVerdict, *, with_detail: bool) -> dict[str, Any]:

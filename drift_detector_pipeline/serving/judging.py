@@ -1,7 +1,7 @@
 """Windows of the log -> verdicts, beside the requests and never in their way.
 
-In: rows of the log and, if they are kept, the newest crops. Out: counted verdicts, in the log and as metrics; looks on
-demand, which nobody counts. One thread of lower priority, where the system has such.
+In: rows of the log and, if they are kept, the newest crops. Out: counted verdicts, in the log and as metrics; second
+looks, for spot checks, too. Threads of lower priority, where the system has such: one judges, one looks again.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import log as console
-from drift_detector_pipeline.drift.detecting import Detector
+from drift_detector_pipeline.drift.decision import Again
 from drift_detector_pipeline.errors import PipelineError
 from drift_detector_pipeline.serving.crops import Crops, look_at_crops
 from drift_detector_pipeline.serving.engine import Engine
@@ -23,7 +23,7 @@ from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import StoredRow, StoredVerdict
 from drift_detector_pipeline.serving.stored_verdicts import newest_verdicts
-from drift_detector_pipeline.serving.verdicts import Look, judge_windows, look_at, nothing_more
+from drift_detector_pipeline.serving.verdicts import LookAgain, judge_windows, nothing_more
 from drift_detector_pipeline.settings_in_use import Serving
 
 KEPT_WINDOWS = 2  # so many windows of crops are kept, of all sources together
@@ -35,11 +35,13 @@ _Result = TypeVar("_Result")
 
 
 class Judge:
-    """Judges windows as they fill, and what people ask about. Methods belong to one event loop unless they say so."""
+    """Judges windows as they fill. Methods belong to one event loop unless they say so."""
 
     def __init__(self, log: RequestLog, metrics: Metrics, settings: Serving) -> None:
         self._log, self._metrics, self._settings = log, metrics, settings
         self._thread = ThreadPoolExecutor(1, "judge", initializer=be_nice)
+        self._again = ThreadPoolExecutor(1, "again", initializer=be_nice)  # the memory of one second look at a time
+        self._ending = threading.Event()
         self._crops = Crops(0)
         self._sizes_px: tuple[int, int] | None = None
         self._fresh = dict[Engine, int]()  # models with rows that no judgement has seen, and how many
@@ -54,11 +56,13 @@ class Judge:
         self._loop = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End; a window that is full and not judged yet is judged by whoever opens the log next."""
+        """End after the window at hand; others that are full are judged by whoever opens the log next."""
+        self._ending.set()
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
-        await asyncio.to_thread(self._thread.shutdown)
+        for thread in (self._thread, self._again):
+            await asyncio.to_thread(thread.shutdown)
 
     def know(self, *, canaries: Collection[Engine], shadow: Engine | None) -> None:
         """Models beside the champion: `canaries` answer, too; verdicts on `shadow` are stored, and no metrics."""
@@ -88,11 +92,28 @@ class Judge:
         if self._fresh[engine] >= self._settings.window:
             self._due.set()
 
-    async def look(self, rows: Sequence[StoredRow], detector: Detector, crops: Crops | None = None) -> Look:
-        """Judge rows without counting it, with a second look at their images as far as they are there."""
-        own = self._crops if crops is None else crops
-        look_again = look_at_crops(own, detector)
-        return await self.run(lambda: look_at(rows, detector, partial(look_again, rows)))
+    def looks_again(self, engine: Engine, crops: Crops | None = None, *, patience_s: float | None = None) -> LookAgain:
+        """A second look at rows of `engine`, at `crops` or at those that were kept, waited for so long; any thread.
+
+        Only one is made at a time: it may take as much memory as everything else. If it is not done in time, or fails,
+        it gives None, and so leaves the estimate to the scores.
+        """
+        kept = self._crops if engine.sizes_px == self._sizes_px else Crops(0)
+        if engine.detector is None or (crops is None and not self._settings.keep_crops):
+            return nothing_more
+        look_again = look_at_crops(kept if crops is None else crops, engine.detector)
+
+        def ask(rows: Sequence[StoredRow], looks_changed: bool) -> Again | None:
+            coming = self._again.submit(look_again, rows, looks_changed)
+            try:
+                return coming.result(patience_s)
+            except TimeoutError:
+                coming.cancel()
+            except Exception as error:  # whatever a runtime raises must not end the judging
+                console.warning("no second look, the estimate is from the scores alone: %s", error)
+            return None
+
+        return ask
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Do something in the judge's thread."""
@@ -115,8 +136,10 @@ class Judge:
             return True
         written = self._log.flush(_WRITTEN_S)
         try:
-            again = look_at_crops(self._crops, detector) if self._settings.keep_crops else nothing_more
-            found = judge_windows(self._log, engine.log_id, detector, window=self._settings.window, look_again=again)
+            found = judge_windows(
+                self._log, engine.log_id, detector, window=self._settings.window,
+                look_again=self.looks_again(engine), ended=self._ending.is_set,
+            )  # fmt: skip
         except PipelineError as error:
             console.warning("no verdict for now: %s", error)
             return False

@@ -1,8 +1,8 @@
 """The bytes of answered images in a folder of bounded size: what a person is shown who is asked what is on them.
 
 In: bytes and their SHA-256, from the service's loop. Out: <folder>/<aa>/<sha256>.<ending>, written by a thread of its
-own; the oldest go. Off unless serving.keep_images names a folder: images may show people. Read by whoever
-makes baskets.
+own; the oldest go, and so do those that are older than the log's rows may be. Off unless serving.keep_images names a
+folder: images may show people. Read by whoever makes baskets.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from drift_detector_pipeline.settings_in_use import Serving
 WAITING_BYTES = 64_000_000  # on their way to the disk, at most; what comes beyond is not kept, and counted
 _ROOM = 8  # a part of so many stays free, for what several services write between two looks
 _LOOKS = 16  # in the time that the folder takes to fill
+_TIDY_EVERY_S, _DAY_S = 3600.0, 86_400.0
 _ABANDONED_S = 3600.0  # a partial file that nobody has touched for so long was left by a kill
 
 
@@ -37,8 +38,10 @@ class KeptImages:
     Two services stay within the limit, each further one may exceed it by a sixteenth.
     """
 
-    def __init__(self, folder: Path, limit_bytes: int) -> None:
+    def __init__(self, folder: Path, limit_bytes: int, keep_days: float | None = None) -> None:
+        """`keep_days`: images that were answered longer ago are deleted, every hour."""
         self.dropped = 0  # that could not be kept
+        self._keep_days, self._next_tidying = keep_days, 0.0
         self._folder, self._limit = folder, limit_bytes
         self._waiting: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
         self._waiting_bytes, self._lock = 0, threading.Lock()
@@ -62,17 +65,41 @@ class KeptImages:
         self._thread.join()
 
     def _run(self) -> None:
-        while (item := self._waiting.get()) is not None:
+        while True:
+            self._forget_old()
             try:
-                self._write(*item)
-                self._failing = False
-            except OSError as error:
-                self.dropped += 1
-                if not self._failing:
-                    log.warning("%s: images cannot be kept for now: %s", self._folder, error.strerror)
-                self._failing = True
-            with self._lock:
-                self._waiting_bytes -= len(item[1])
+                item = self._waiting.get(timeout=None if self._keep_days is None else _TIDY_EVERY_S)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            self._keep(*item)
+
+    def _keep(self, sha256: bytes, content: bytes) -> None:
+        try:
+            self._write(sha256, content)
+            self._failing = False
+        except OSError as error:
+            self.dropped += 1
+            if not self._failing:
+                log.warning("%s: images cannot be kept for now: %s", self._folder, error.strerror)
+            self._failing = True
+        with self._lock:
+            self._waiting_bytes -= len(content)
+
+    def _forget_old(self) -> None:
+        if self._keep_days is None or time.monotonic() < self._next_tidying:
+            return
+        self._next_tidying = time.monotonic() + _TIDY_EVERY_S
+        before = time.time() - self._keep_days * _DAY_S
+        try:
+            for one in _files_of(self._folder):
+                if one.at < before:
+                    one.path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return  # nothing was kept yet
+        except OSError as error:
+            log.warning("%s: old images stay for now: %s", self._folder, error.strerror)
 
     def _write(self, sha256: bytes, content: bytes) -> None:
         path = kept_path(self._folder, sha256.hex(), ending_of(content))
@@ -131,4 +158,4 @@ def kept_images(settings: Serving) -> KeptImages | None:
     """Where images are kept by the settings; None: nowhere."""
     if settings.keep_images is None:
         return None
-    return KeptImages(settings.keep_images, int(settings.keep_images_gb * 1e9))
+    return KeptImages(settings.keep_images, int(settings.keep_images_gb * 1e9), settings.retention_days)

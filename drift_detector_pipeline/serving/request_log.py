@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Subquery, delete, func, insert, select
 from sqlalchemy.exc import DataError as UnfitError
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as AllTakenError
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
@@ -185,7 +186,7 @@ class RequestLog:
                     refused = [why for item in items if (why := _insert_if_fit(connection, item))]
                 self._refused += len(refused)
                 log.warning("request log: %d rows cannot be kept: %s", len(refused), refused[-1] if refused else "")
-        except DBAPIError as error:
+        except (DBAPIError, AllTakenError) as error:  # the latter: readers have all connections
             raise OSError(reason(error)) from error
 
     def _find_file(self) -> None:
@@ -248,6 +249,8 @@ def _insert_if_fit(connection: Connection, item: _Item) -> str:
 
 def _unfit(error: Exception) -> bool:
     """Whether an error is of a row's own making; any other may pass."""
+    if isinstance(error, AllTakenError):
+        return False
     if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", None) in _MAY_BE_MENDED:
         return False
     return not isinstance(error, DBAPIError) or isinstance(error, IntegrityError | UnfitError | ProgrammingError)

@@ -24,6 +24,7 @@ from drift_detector_pipeline.serving.following import Followed, Follower, places
 from drift_detector_pipeline.serving.judging import Judge
 from drift_detector_pipeline.serving.kept import kept_images
 from drift_detector_pipeline.serving.lane import Lane, Sent, hash_of, limits_of
+from drift_detector_pipeline.serving.looks import Looks
 from drift_detector_pipeline.serving.metrics import Metrics
 from drift_detector_pipeline.serving.problems import RequestError
 from drift_detector_pipeline.serving.request_log import RequestLog
@@ -61,7 +62,7 @@ class Service:
         self._following: asyncio.Task[None] | None = None
         self.decoder = Decoder(int(settings.max_megapixels * 1e6))
         self.lane = Lane()
-        self.judge = Judge(log, self.metrics, settings)
+        self.judge, self.looks = Judge(log, self.metrics, settings), Looks()
         self.kept = kept_images(settings)
         self._swapping = asyncio.Lock()
         for one in (engine, *set(trials.canaries.values()), *filter(None, [trials.shadow])):
@@ -98,6 +99,7 @@ class Service:
             await self.shadow.stop()
         self.decoder.stop()
         await asyncio.to_thread(self.lane.stop)
+        await self.looks.stop()
         await self.judge.stop()
         await asyncio.to_thread(self.log.close)
         if self.kept:

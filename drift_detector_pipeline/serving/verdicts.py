@@ -49,17 +49,20 @@ def nothing_more(rows: Sequence[StoredRow], looks_changed: bool) -> None:
 
 
 def judge_windows(
-    log: RequestLog, model_id: int, detector: Detector, *, window: int, look_again: LookAgain = nothing_more
-) -> list[StoredVerdict]:
+    log: RequestLog, model_id: int, detector: Detector, *, window: int, look_again: LookAgain = nothing_more,
+    ended: Callable[[], bool] = lambda: False,
+) -> list[StoredVerdict]:  # fmt: skip
     """Judge every window of `window` rows that is full and was not judged yet; return what was said of each.
 
-    Of several services that judge at once one stores its verdict, and the others return that. Raises DataError if the
-    database cannot be used, or scores are not those of this detector.
+    Of several services that judge at once one stores its verdict, and the others return that. Once `ended` says so no
+    further window is judged. Raises DataError if the database cannot be used, or scores are not those of this detector.
     """
     found = list[StoredVerdict]()
     full = full_window if detector.pools_sources else full_windows
-    while spans := full(log, model_id, window):
+    while not ended() and (spans := full(log, model_id, window)):
         for source, after, last in spans:
+            if ended():
+                break
             rows = log.rows(model_id, after + 1, last, source)
             if len(rows) == window:  # else some were deleted just now, and the window lies elsewhere
                 found.append(store(log, _judged(rows, detector, look_again)))

@@ -92,6 +92,7 @@ def test_every_alert_is_raised_and_not_raised_by_simulated_series():
         ("ServiceDown", 'job="drift"', 'job=~".+"'),
         ("SlowAnswers", "0.99", "0.5"),
         ("FailedAnswers", "5..", "2.."),
+        ("FailedAnswers", ',status!="503"', ""),
         ("ManyRefused", 'reason="busy"', 'reason=~".+"'),
     ],
 )

@@ -87,6 +87,14 @@ def test_several_images_keep_their_order_as_a_form_as_json_and_as_data_uris(clie
         assert [answer["label"] for answer in answers] == labels
 
 
+@pytest.mark.parametrize("headers", [{"content-type": "application/x-www-form-urlencoded"}, {}])
+def test_json_is_read_whatever_curl_calls_it(client, headers) -> None:
+    text = base64.b64encode(IMAGES[0]).decode()
+    tensor = {"name": "encoded", "shape": [1], "datatype": "BYTES", "data": [text]}
+    for path, sent in (("/predict", {"images": [text]}), ("/v2/models/stripes/infer", {"inputs": [tensor]})):
+        assert client.post(path, content=json.dumps(sent), headers=headers).status_code == 200
+
+
 def test_scores_are_those_of_the_engine_to_the_bit_alone_and_in_a_batch(client, expected) -> None:
     files = [("images", (f"{place}.png", content)) for place, content in enumerate(IMAGES)]
     together = client.post("/predict", params={"scores": True}, files=files).json()["answers"]

@@ -79,7 +79,7 @@ def test_negatives_are_named_and_judged_by_what_undoing_them_shows(models, tmp_p
         engine, log = service.service.engine, service.service.log
         [stored] = newest_verdicts(log, engine.log_id)
         assert judge_again(log, stored.id, engine.detector) == verdict_of(stored)
-        look = httpx.post(f"{service.address}/drift", files=forms(negatives)[0]).json()
+        look = httpx.post(f"{service.address}/drift", files=forms(negatives)[0], timeout=60).json()
         assert look["detail"]["accuracy"]["undone"] == "inverted"  # of images at hand there are always crops
 
 

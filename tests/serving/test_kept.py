@@ -63,6 +63,17 @@ def test_the_folder_stays_within_its_limit_and_keeps_the_newest(tmp_path) -> Non
     assert set(found) <= {sha256.hex() for sha256, _ in given[-70:]}
 
 
+def test_images_go_when_the_rows_of_the_log_may_where_days_are_set(tmp_path) -> None:
+    KeptImages(tmp_path / "nothing yet", 10**9, keep_days=2.0).close()
+    images, (old, new) = KeptImages(tmp_path, 10**9), (image(0), image(1))
+    for one in (old, new):
+        images.put(*one)
+    images.close()
+    os.utime(kept_path(tmp_path, old[0].hex(), ".jpg"), (time.time() - 3 * 86_400,) * 2)
+    KeptImages(tmp_path, 10**9, keep_days=2.0).close()
+    assert set(lying_in(tmp_path)) == {new[0].hex()}
+
+
 def test_an_image_that_comes_again_is_among_the_newest(tmp_path) -> None:
     first, limit = image(0), 64 * 4096
     images = KeptImages(tmp_path, limit)

@@ -91,15 +91,24 @@ def test_what_is_no_image_is_said(page) -> None:
     page.get_by_text("(request ").wait_for()
     assert "image" in page.locator("#status").inner_text()
     assert page.locator("#answers li").count() == 0
+    page.set_input_files("#files", [*files(USUAL[:2]), {"name": "b.png", "mimeType": "image/png", "buffer": b"none"}])
+    page.get_by_text("b.png: these bytes are none of").wait_for()
+
+
+def judged(service, seed):
+    """The newest verdict on a window of camera strip, once there is another one."""
+    ask = lambda: httpx.get(f"{service.address}/drift", params={"source": "strip"}).json()["newest"]  # noqa: E731
+    before, end = ask(), time.monotonic() + 60
+    for content in world(32, seed)[0]:
+        httpx.post(f"{service.address}/predict", content=png(content), headers={"X-Source": "strip"}).raise_for_status()
+    while (found := ask()) == before:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found
 
 
 def test_windows_that_were_judged_stand_in_the_gauge_and_the_strip(page, service) -> None:
-    for content in world(64, 60)[0]:
-        httpx.post(f"{service.address}/predict", content=png(content), headers={"X-Source": "strip"}).raise_for_status()
-    end = time.monotonic() + 60
-    while not httpx.get(f"{service.address}/drift", params={"source": "strip"}).json()["newest"]:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    judged(service, 60)
     page.reload()
     page.wait_for_selector("#gauge .gauge")
     link = page.locator("#history a").first
@@ -107,14 +116,52 @@ def test_windows_that_were_judged_stand_in_the_gauge_and_the_strip(page, service
     assert httpx.get(service.address + link.get_attribute("href")).status_code == 200
 
 
+def test_asking_again_reads_nothing_twice_and_leaves_whoever_is_on_a_link_there(page, service) -> None:
+    judged(service, 61)
+    page.reload()
+    link = page.locator("#history a").first
+    link.focus()
+    address = link.get_attribute("href")
+    page.evaluate("document.querySelector('#gauge .gauge').id = 'marked'")
+    page.evaluate("refresh()")
+    assert page.locator("#marked").count() == 1
+    report = judged(service, 62)["report"]
+    page.evaluate("refresh()")
+    assert page.locator("#marked").count() == 0 and page.locator("#history a").first.get_attribute("href") == report
+    assert page.evaluate("document.activeElement.getAttribute('href')") == address != report
+
+
 def test_a_screen_reader_and_a_keyboard_get_everything(page) -> None:
     page.set_input_files("#files", files(USUAL[:1]))
     page.wait_for_selector("#answers li")
     heard = page.locator("main").aria_snapshot()
-    for words in ('heading "What is on these images?"', "Drop images here", "meter", "the middle of image 0.png"):
+    for words in (
+        'heading "What is on these images?"',
+        "Drop images or a short video",
+        "meter",
+        "the middle of image 0.png",
+    ):
         assert words in heard
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "files"
+
+
+def test_with_a_key_the_page_says_so_once_and_its_links_work(browser, models, tmp_path) -> None:
+    with running(models / "first", tmp_path, {"SERVING_API_KEYS": "secret"}) as kept:
+        page = browser.new_page()
+        page.goto(kept.address)
+        page.locator("#password").wait_for()
+        assert page.evaluate("document.activeElement.id") == "password"
+        page.locator("#files").focus()
+        page.evaluate("refresh()")
+        assert page.evaluate("document.activeElement.id") == "files"
+        page.locator("#password").fill("secret")
+        page.locator("#files").focus()
+        page.get_by_text("It knows: down, across, flat").wait_for()
+        with page.expect_download() as saved:
+            page.get_by_text("the model as JSON").click()
+        assert saved.value.suggested_filename == "model.json"
+        page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

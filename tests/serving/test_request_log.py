@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
 import pytest
@@ -177,6 +177,20 @@ def test_rows_wait_for_what_somebody_took_from_the_database(takes, gives, opened
         owner.execute(gives)
     assert log.flush() and log.count(model) == 5 and log.dropped == 0
     assert not [one for one in caplog.records if one.name.startswith("psycopg")]
+
+
+def test_rows_wait_while_readers_have_all_connections(tmp_path, monkeypatch):
+    monkeypatch.setattr(databases, "WAIT_S", 0.05)
+    with closing(RequestLog(f"sqlite:///{tmp_path}/log.sqlite")) as log:
+        model = log.register(FACTS)
+        assert log.flush()
+        with ExitStack() as readers:
+            with pytest.raises(DataError, match="all connections were taken"), databases.asking():
+                for _ in range(50):
+                    readers.enter_context(log.engine.connect())
+            log.put(model, row(0))
+            wait_until(lambda: log.behind)
+        assert log.flush() and log.count(model) == 1 and log.dropped == 0
 
 
 def test_closing_while_the_database_is_down_ends_and_counts(opened, monkeypatch):

@@ -63,6 +63,13 @@ def no_more_than_once(found):
     return len(inside) == len(set(inside))
 
 
+def test_whoever_is_told_to_end_does_so_between_two_windows(sqlite_log, detector):
+    model = fill(sqlite_log, detector, world(3 * WINDOW, 1)[0])
+    asked = iter([False, False, False, True])
+    assert len(judge_windows(sqlite_log, model, detector, window=WINDOW, ended=lambda: next(asked, True))) == 1
+    assert len(judge_windows(sqlite_log, model, detector, window=WINDOW)) == 2
+
+
 def test_every_disjoint_window_of_a_source_is_judged_once(log, detector):
     model = fill(log, detector, world(2 * WINDOW + 7, 1)[0], "door")
     fill(log, detector, darkened(WINDOW, 2), "gate")

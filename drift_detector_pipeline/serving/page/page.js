@@ -18,6 +18,7 @@ const WORDS = {
 };
 
 let things = "images"; // what the log has rows of
+let shown = ""; // what was last said of drift
 
 const place = (id) => document.getElementById(id);
 const password = place("password");
@@ -33,14 +34,26 @@ function element(tag, { text, className, ...rest } = {}, ...children) {
 
 async function ask(path, body) {
   const headers = password.value ? { "X-API-Key": password.value } : {};
-  const reply = await fetch(path, body ? { method: "POST", body, headers } : { headers });
-  if (reply.status === 401) {
+  const reply = await fetch(path, body ? { method: "POST", body, headers } : { headers }).catch(() => {
+    throw new Error("The service does not answer. Is it still running?");
+  });
+  if (reply.status === 401 && place("key").hidden) { // later, whoever reads elsewhere is left there
     place("key").hidden = false;
     password.focus();
   }
-  const said = await reply.json();
+  const said = await reply.json().catch(() => ({}));
+  if (!reply.ok && !said.title) throw new Error(`No answer, status ${reply.status}. Is the service running?`);
   if (!reply.ok) throw new Error(`${said.title}: ${said.detail} (request ${said.request_id})`);
   return said;
+}
+
+// A link cannot send the key: what is behind it is saved as a file.
+async function save(path) {
+  const reply = await fetch(path, { headers: { "X-API-Key": password.value } });
+  if (!reply.ok) throw new Error((await reply.json()).detail);
+  const address = URL.createObjectURL(await reply.blob());
+  element("a", { href: address, download: path.startsWith("/drift/") ? `drift${path.split("/")[2]}.html` : "model.json" }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60000);
 }
 
 function form(files) {
@@ -84,11 +97,17 @@ async function showAnswer(file, answer) {
   while (place("answers").children.length > MOST_SHOWN) place("answers").lastChild.remove();
 }
 
+function byName(files) {
+  return (error) => {
+    throw new Error(error.message.replace(/image (\d+) of \d+(?=: )/, (all, number) => files[number - 1]?.name || all));
+  };
+}
+
 async function answerAll(files) {
   let done = 0;
   for (let start = 0; start < files.length; start += AT_ONCE) {
     const some = files.slice(start, start + AT_ONCE);
-    const said = await ask("/predict?scores=true", form(some));
+    const said = await ask("/predict?scores=true", form(some)).catch(byName(some));
     for (const [number, answer] of said.answers.entries()) await showAnswer(some[number], answer);
     done += some.length;
     place("status").textContent = `${done} of ${files.length} answered.`;
@@ -98,16 +117,19 @@ async function answerAll(files) {
 async function judgeTogether(files) {
   const where = place("together");
   if (things === "clips") {
-    where.textContent = "A verdict on drift takes clips of eight sources or more, and is told below as they come.";
+    where.textContent = "Whether clips differ from the training world is told below, once they came from eight sources or more.";
     return;
   }
   if (files.length < ENOUGH) {
-    where.textContent = `A verdict on drift takes ${ENOUGH} images or more at once: one image, or a few, may be unusual by chance.`;
+    where.textContent = `To learn whether images differ from the training world, drop ${ENOUGH} images or more at once: one, or a few, may be unusual by chance.`;
     return;
   }
   where.textContent = "Looking at them together …";
-  const said = await ask("/drift", form(files.slice(0, MOST_SHOWN)));
-  where.replaceChildren(...gauge(said, "Together"));
+  try {
+    where.replaceChildren(...gauge(await ask("/drift", form(files.slice(0, MOST_SHOWN))), "Together"));
+  } catch (error) {
+    where.textContent = `No verdict on them together. ${error.message}`;
+  }
 }
 
 async function watchAll(videos) {
@@ -174,16 +196,31 @@ function strip(history) {
   });
 }
 
+// A screen reader would read the same again.
+function isNews(text) {
+  const before = shown;
+  shown = text;
+  return text !== before;
+}
+
+// Whoever is on a link stays there.
+function replace(where, children) {
+  const address = where.contains(document.activeElement) && document.activeElement.getAttribute("href");
+  where.replaceChildren(...children);
+  if (address) where.querySelector(`a[href="${address}"]`)?.focus();
+}
+
 async function refresh() {
   const where = place("gauge");
   try {
     const said = await ask(`/drift?history=${HISTORY}`);
-    const none = `No window is full yet: the first verdict comes after ${said.window} different ${things}.`;
-    where.replaceChildren(...(said.newest ? gauge(said.newest, "Newest window") : [element("p", { text: none })]));
+    if (!isNews(JSON.stringify(said))) return;
+    const none = `No verdict yet: the first one comes after ${said.window} ${things}${things === "clips" ? "" : " from the same source"}.`;
+    replace(where, said.newest ? gauge(said.newest, "Newest window") : [element("p", { text: none })]);
     if (said.behind) where.append(element("p", { text: `The log is behind: newer ${things} are not in this verdict.` }));
-    place("history").replaceChildren(...strip(said.history));
+    replace(place("history"), strip(said.history));
   } catch (error) {
-    where.replaceChildren(element("p", { text: error.message }));
+    if (isNews(error.message)) where.replaceChildren(element("p", { text: error.message }));
   }
 }
 
@@ -200,7 +237,7 @@ async function showModel() {
     const said = await ask("/model");
     nameAll(said.task);
     const classes = said.classes.length > 12 ? `${said.classes.length} classes` : said.classes.join(", ");
-    place("model").textContent = `${said.name} (${said.model}), ${said.runtime} ${said.precision}, knows: ${classes}`;
+    place("model").textContent = `Model ${said.version} (${said.model}, ${said.runtime} ${said.precision}). It knows: ${classes}`;
   } catch (error) {
     place("model").textContent = error.message;
   }
@@ -227,6 +264,12 @@ function listen() {
     });
   }
   password.addEventListener("change", () => showModel().then(refresh));
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='/drift/'], a[href='/model']");
+    if (!link || !password.value) return;
+    event.preventDefault();
+    save(link.getAttribute("href")).catch((error) => { place("status").textContent = error.message; });
+  });
 }
 
 listen();

@@ -35,7 +35,8 @@ function howItDiffers(scores) {
   const strange = scores.find(({ name }) => name === "strangeness");
   const sentences = [];
   if (unusual.length) {
-    sentences.push(`It is ${unusual.map(({ word, share }) => `${word} than ${share >= 0.9995 ? "all" : percent(share)}`).join(", ")} of the training world.`);
+    const [first, ...others] = unusual.map(({ word, share }) => `${word} than ${share >= 0.9995 ? "all" : percent(share)}`);
+    sentences.push(`It is ${[`${first} of the training world`, ...others].join(", ")}.`);
   }
   if (strange && strange.rank >= 1 - UNUSUAL) sentences.push("It may show something that is none of the known classes.");
   return sentences.length ? sentences.join(" ") : "It looks like the training world.";
