@@ -28,6 +28,7 @@ _LUCK, _ROUGH = 1.2, 0.005  # times the variance by luck, for what a copy adapts
 _LUCK_OLDER, _ROUGH_OLDER = 2.0, 0.01  # where errors of one size were assumed; their bounds were measured with these
 _LEAST_OFF = -float(ndtri((1 - COVERAGE) / 2))  # of the expected spread: where few families err little, or one way
 _ODDS = 2.0  # to one, that a loss is real before anybody is woken: no more harmless twins of new families than at 3
+_CARRIED = 0.2  # loss of accuracy at which 1/e is left of what right and wrong on clean images tell of changed ones
 _LEAST_NEAR = 0.5  # of what the signs of a window have in common with the nearest taught; below, nothing is known
 
 
@@ -142,9 +143,18 @@ def _signs(answers: Answers, usual: Usual, known: Known, temperature: Float32s) 
     agreement, sureness = _chances(answers, temperature)
     place, sizes = np.log(len(agreement)), np.log(usual.sizes)
     mean, threshold, sure = (float(np.interp(place, sizes, values)) for values in usual[1:])
-    by_mean = float(np.clip(known.accuracy + agreement.mean() - mean, 0, 1))
+    astray = _of_clean_images_only(usual, known, mean - float(agreement.mean()))
+    plain = np.array([known.accuracy + agreement.mean() - mean, (agreement > threshold).mean()]) - astray
     luck = float((agreement * (1 - agreement)).mean() + ((agreement - (agreement > threshold)) / 2).var())
-    return np.array([by_mean, (agreement > threshold).mean(), sureness.mean() - sure]), luck
+    return np.array([*np.clip(plain, 0, 1), sureness.mean() - sure]), luck
+
+
+def _of_clean_images_only(usual: Usual, known: Known, lost: float) -> float:
+    """How much of what copies are wrong about clean images they are not wrong about where `lost` of accuracy is lost.
+
+    The same images, changed, are right and wrong anew: the more is lost, the less has in common who is right by luck.
+    """
+    return float((known.accuracy - usual.agreement[-1]) * (1 - np.exp(-max(0.0, lost) / _CARRIED)))
 
 
 def _seen(answers: Answers, looks: Float32s, usual: Usual, known: Known, temperature: Float32s) -> Observed:

@@ -158,6 +158,19 @@ def test_the_estimate_follows_the_truth_however_sure_the_network_is_of_itself(ta
     assert found.known
 
 
+def test_what_clean_images_show_of_copies_says_less_the_more_is_lost(taught):
+    judge, usual = taught
+    better = KNOWN._replace(accuracy=KNOWN.accuracy + 0.05)  # more of the clean images are right than copies think
+    none = judge._replace(process=judge.process._replace(weights=np.zeros_like(judge.process.weights)))
+    shifts = []
+    for unsure in (0.0, 0.5, 1.2):
+        one = window(256, 0.0, unsure=unsure)
+        before, after = (estimate_by_copy(one.answers, one.looks, usual, known, none) for known in (KNOWN, better))
+        shifts.append(after.accuracy - before.accuracy)
+    assert 0.02 < shifts[0] <= 0.05
+    assert shifts[0] > 2 * shifts[1] > 4 * shifts[2]
+
+
 def test_changes_of_which_there_are_few_images_teach_too():
     clean = [window(size, 0.1) for size in (16, 64, 256) for _ in range(6)]
     many = [window(size, 0.3, change="fog 3", family="weather") for size in (16, 256)]
