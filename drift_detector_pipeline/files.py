@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import shutil
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -156,16 +155,6 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def read_at_most(path: Path, most: int) -> bytes | None:
-    """The bytes of a file, or of a pipe or device to its end; None if there are more than `most`, and none is kept."""
-    known = path.stat()
-    if stat.S_ISREG(known.st_mode):
-        return path.read_bytes() if known.st_size <= most else None
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    return content if len(content) <= most else None
-
-
 @contextlib.contextmanager
 def disk_full_explained(path: Path) -> Iterator[None]:
     """Turn "no space left" while writing below `path` into a `DataError` that says where and how much is free."""
@@ -253,10 +242,10 @@ def held_alone(path: Path) -> Iterator[bool]:
         yield alone
 
 
-def is_utf8(path: Path) -> bool:
-    """Whether all names in `path` are UTF-8, without which no weights are read."""
+def is_utf8(text: str) -> bool:
+    """Whether a name or a word is UTF-8, without which no weights are read, and no database keeps it."""
     try:
-        str(path.absolute()).encode()
+        text.encode()
         return True
     except UnicodeEncodeError:
         return False
