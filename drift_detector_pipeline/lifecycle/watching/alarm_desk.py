@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 
+from drift_detector_pipeline.commands import values_of
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import in_columns, set_up_logging, tell
 from drift_detector_pipeline.console import log as console
@@ -87,14 +88,12 @@ def _silence(log: RequestLog, given: dict[str, str]) -> None:
 
 
 def _given(verb: str, words: Sequence[str]) -> dict[str, str]:
-    found = dict[str, str]()
     for word in words:
-        name, sign, value = word.partition("=")
+        name, sign, _ = word.partition("=")
         if name not in _WORDS[verb] or not sign:
             further = ", ".join(f"{one}=..." for one in (*_WORDS[verb], "monitor.database"))
             raise ConfigError(f"{word}: make {verb} takes only {further}")
-        found[name] = value
-    return found
+    return values_of(words, ("source", "why", "who"))
 
 
 def _opened(words: Sequence[str]) -> RequestLog:
