@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -150,7 +151,9 @@ def spreadsheet_row(cells: Iterable[_Cell]) -> list[_Cell | str]:
 
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of a file's bytes."""
+    """Hexadecimal digest of a file's bytes. Raises DataError for a pipe or a device, which may have no end."""
+    if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path}: a pipe or a device; a plain file is expected")
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 

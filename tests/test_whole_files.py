@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from drift_detector_pipeline.errors import DataError, ModelError
+from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.json_files import read_json
+from drift_detector_pipeline.modeling.named import check_weights
 from drift_detector_pipeline.whole_files import read_at_most, read_plain
 
 
@@ -26,6 +29,16 @@ def test_what_is_no_plain_file_is_refused_at_once(odd: Path) -> None:
     for read in (read_plain, read_json):
         with pytest.raises(ValueError, match="a plain file is expected"):
             read(odd)
+
+
+def test_what_may_have_no_end_has_no_hash(odd: Path) -> None:
+    with pytest.raises(IsADirectoryError if odd.is_dir() else DataError, match=r"a plain file is expected|directory"):
+        file_hash(odd)
+
+
+def test_weights_are_a_file(odd: Path) -> None:
+    with pytest.raises(ModelError, match="a folder, a pipe or a device; a weight file is expected"):
+        check_weights(odd)
 
 
 def test_a_file_of_no_plausible_size_is_refused_before_it_is_read(tmp_path: Path) -> None:

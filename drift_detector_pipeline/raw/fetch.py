@@ -103,7 +103,9 @@ def read_pointer(path: Path) -> Pointer | None:
         return None
     try:
         [output] = yaml.safe_load(read_plain(file))["outs"]
-        return Pointer(file, str(output["md5"]), int(output["size"]))
+        if not isinstance(output["md5"], str):  # the text of a list that names itself would have no end
+            raise TypeError
+        return Pointer(file, output["md5"], int(output["size"]))
     except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: expected one output with md5 and size; `git checkout {file}` restores it") from error
 

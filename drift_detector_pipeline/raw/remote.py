@@ -229,7 +229,8 @@ def _environment(repository: Repository, show: bool) -> dict[str, str]:
     if any(_by_service_account(repository, name) for name in names) and not variables.get(CREDENTIALS):
         # Without any, dvc refuses local commands such as checkout, too. It reads them only when it signs in.
         key_file = repository.root / KEY_FILE
-        variables[CREDENTIALS] = key_file.read_text(encoding="utf-8") if os.access(key_file, os.R_OK) else "{}"
+        readable = key_file.is_file() and os.access(key_file, os.R_OK)
+        variables[CREDENTIALS] = key_file.read_text(encoding="utf-8", errors="replace") if readable else "{}"
     return variables
 
 

@@ -100,6 +100,8 @@ def _checked(address: str) -> URL:
     if url.drivername in ("postgresql", "postgresql+psycopg"):
         return url.set(drivername="postgresql+psycopg")
     if url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
+        if "?" in address:
+            raise ConfigError(f"{address}: a ? ends the file's name there; rename the file; {_NAMED_BY} names it")
         database = from_home(str(url.database))
         if is_there(Path(database)) and not Path(database).is_file():
             raise ConfigError(f"{_shown(url)}: a folder, a pipe or a device; a file is expected; {_NAMED_BY} names it")

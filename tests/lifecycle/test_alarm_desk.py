@@ -54,6 +54,10 @@ def test_acknowledging_and_silencing_say_what_they_did_and_do_it(log, call_main)
     [kept] = silences(log)
     assert (kept.source, kept.why) == ("yard", "repairs") and kept.who
     assert "news of yard waits until" in call_main(DESK, "alarms", log.word).stdout
+    assert said.stderr == ""
+    said = call_main(DESK, "silence", "source=yrad", "hours=1", "why=repairs", log.word)
+    assert said.stderr == "warning: no image of yrad is in this log; the nearest are yard, gate\\x1b[2J\n"
+    call_main(DESK, "silence", "source=yrad", "hours=0", "why=a slip", log.word)
     said = call_main(DESK, "silence", "source=yard", "hours=0", "why=done", log.word)
     assert said.stdout == "news of yard is sent again\n" and silences(log) == []
 

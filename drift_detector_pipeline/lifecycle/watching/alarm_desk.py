@@ -4,6 +4,7 @@ In: the request log of monitor.database; DATABASE_URL in the environment wins. O
 a settled alarm; a source whose news waits.
 """
 
+import difflib
 import json
 import os
 import sys
@@ -83,6 +84,10 @@ def _silence(log: RequestLog, given: dict[str, str]) -> None:
     source = kept.source or "the unnamed source"
     if hours:
         console.info("news of %s waits until %s UTC; its alarms are kept", source, _time(kept.until))
+        known = {one for model in log.models() for one in log.sources(model)}
+        if kept.source not in known:
+            near = ", ".join(difflib.get_close_matches(kept.source, known, n=3, cutoff=0.0))
+            console.warning("no image of %s is in this log; the nearest are %s", source, near or "none")
     else:
         console.info("news of %s is sent again", source)
 
