@@ -7,6 +7,7 @@ The ground:
     errors           everything raised on purpose
     console          log lines and progress bars
     files            atomic writes, hashes, locks
+    whole_files      a file read as a whole, if it is one
     json_files       what was written as JSON, read again and checked
     first_bytes      what a file is that is not what its name says
     arrays           the kinds of arrays that stages hand each other

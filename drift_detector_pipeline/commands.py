@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from drift_detector_pipeline.errors import ConfigError
-from drift_detector_pipeline.files import from_home, is_there
+from drift_detector_pipeline.files import from_home, is_there, is_utf8
 from drift_detector_pipeline.meant import meant
 
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*(=|$)")
@@ -65,6 +65,22 @@ def refuse_others(overrides: Sequence[str], allowed: Sequence[str], command: str
         nearest = difflib.get_close_matches(key, allowed, n=len(allowed) or 1, cutoff=0)
         takes = f"takes only {', '.join(f'{one}=...' for one in nearest)}" if nearest else "takes no settings"
         raise ConfigError(f"{word}: {command} {takes}{why and f'; {why}'}")
+
+
+def values_of(words: Sequence[str], texts: Sequence[str] = ()) -> dict[str, str]:
+    """What words of the form key=value set; one that is empty gives way to a later one, as make has them.
+
+    Raises ConfigError for a second value, or if one of `texts` is not UTF-8.
+    """
+    found = dict[str, str]()
+    for word in words:
+        name, _, value = word.partition("=")
+        if found.get(name) and found[name] != value:
+            raise ConfigError(f"{word}: {name}={found[name]} is named before; name one")
+        if name in texts and not is_utf8(value):
+            raise ConfigError(f"{word}: its letters are not UTF-8, so they cannot be kept; type them in UTF-8")
+        found[name] = value
+    return found
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import disk_full_explained, from_home, is_there, write_json
+from drift_detector_pipeline.images.decode_many import read_image
 from drift_detector_pipeline.images.decoder import read_lie, upright_png
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.placed_boxes import Lie, upright
@@ -84,7 +85,7 @@ def convert(source: Path, to: str, out: Path | None = None, layout: str | None =
     Raises DataError if the source is missing or holds no boxes, something in it is broken, or `out` exists; nothing is
     left then.
     """
-    if not is_there(source):
+    if not (source.is_dir() or source.is_file()):
         raise DataError(f"{source}: no such file or folder; make convert FROM=PATH takes an archive or a folder")
     name = source.name.partition(".")[0] if source.is_file() else source.resolve().name
     out = out or Path("data/raw") / f"{name}_{to}"
@@ -165,7 +166,7 @@ def _write(folder: Path, source: Survey, found: Found, to: str) -> Converted:
 def _copied(one: Boxed, name: str, source: Survey, place: Callable[[Upright], Path], lost: Counter[str]) -> Upright:
     """Copy a picture, upright; give its boxes as they lie on it."""
     try:
-        content = (source.root / one.path).read_bytes()
+        content = read_image(source.root / one.path)
         size, orientation = read_lie(content)
         lie = Lie(size, orientation, size)
         boxes, _ = upright(one.found, lie)

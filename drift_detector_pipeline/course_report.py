@@ -7,6 +7,7 @@ or without its images. Words are counted as that course's own script counts them
 """
 
 import base64
+import io
 import re
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import from_home
 from drift_detector_pipeline.pages import write_page
+from drift_detector_pipeline.whole_files import read_plain
 
 PAGE = "report.html"
 _QUESTION = re.compile(r"^#{2,4} *(?:Question *)?(\d{1,3})\.? *$", re.MULTILINE)
@@ -106,7 +108,10 @@ def as_html(text: str, folder: Path) -> str:
         if "://" in found[1] or not path.is_file():
             return found[0]
         kind = "png" if path.suffix.lower() == ".png" else "jpeg"
-        return f'src="data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"'
+        try:
+            return f'src="data:image/{kind};base64,{base64.b64encode(read_plain(path)).decode()}"'
+        except ValueError:  # too large, which is among the problems
+            return found[0]
 
     try:
         return re.sub(r'src="([^"]*)"', inside, reader.convert(text))
@@ -115,11 +120,9 @@ def as_html(text: str, folder: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path}: no file; name the report: make course_report FILE=PATH")
     try:
-        return path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_plain(path).decode("utf-8-sig").replace("\r\n", "\n")
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); name the report: make course_report FILE=PATH") from error
 
 
@@ -175,7 +178,7 @@ def _figure_fault(name: str, folder: Path) -> str | None:
     if not (folder / name).is_file():
         return "no such file"
     try:
-        with Image.open(folder / name) as image:
+        with Image.open(io.BytesIO(read_plain(folder / name))) as image:
             image.verify()
     except (OSError, SyntaxError, ValueError):
         return "not a picture that can be read"

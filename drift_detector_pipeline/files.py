@@ -151,19 +151,11 @@ def spreadsheet_row(cells: Iterable[_Cell]) -> list[_Cell | str]:
 
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of a file's bytes."""
+    """Hexadecimal digest of a file's bytes. Raises DataError for a pipe or a device, which may have no end."""
+    if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path}: a pipe or a device; a plain file is expected")
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def read_at_most(path: Path, most: int) -> bytes | None:
-    """The bytes of a file, or of a pipe or device to its end; None if there are more than `most`, and none is kept."""
-    known = path.stat()
-    if stat.S_ISREG(known.st_mode):
-        return path.read_bytes() if known.st_size <= most else None
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    return content if len(content) <= most else None
 
 
 @contextlib.contextmanager
@@ -253,10 +245,10 @@ def held_alone(path: Path) -> Iterator[bool]:
         yield alone
 
 
-def is_utf8(path: Path) -> bool:
-    """Whether all names in `path` are UTF-8, without which no weights are read."""
+def is_utf8(text: str) -> bool:
+    """Whether a name or a word is UTF-8, without which no weights are read, and no database keeps it."""
     try:
-        str(path.absolute()).encode()
+        text.encode()
         return True
     except UnicodeEncodeError:
         return False

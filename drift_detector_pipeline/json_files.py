@@ -1,18 +1,26 @@
 """JSON that was written here and may have been changed since: read again, each part of the kind it was.
 
-In: the text of a file. Out: plain values, or a NamedTuple of them. Read by whoever keeps what is known as JSON.
+In: a file, or its text. Out: plain values, or a NamedTuple of them. Read by whoever keeps what is known as JSON.
 """
 
 import functools
 import json
 from collections.abc import Hashable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from drift_detector_pipeline.whole_files import read_plain
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter  # imported late: a service starts without
 
 _Kind = TypeVar("_Kind")
 _NEWER = "unknown here; a newer version of this program may have written it"
+
+
+def read_json(path: Path) -> Any:
+    """The values of a plain file of JSON. Raises OSError, or ValueError if it is another kind of file or no JSON."""
+    return parsed(read_plain(path))
 
 
 def parsed(text: str | bytes) -> Any:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from conftest import ci_environment, make_folder, module_command
 
-from drift_detector_pipeline.commands import read_command
+from drift_detector_pipeline.commands import read_command, values_of
 from drift_detector_pipeline.config import load
 from drift_detector_pipeline.dataset import process
-from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.images.named_files import sources_of
 
 
@@ -263,3 +263,9 @@ def test_a_tilde_that_quotes_keep_from_the_shell_is_the_home_folder(module, word
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert refused(call_main(module, *words, cwd=tmp_path)).startswith(f"error: {tmp_path}/home/none: ")
     assert not list(tmp_path.iterdir())
+
+
+def test_of_two_values_of_a_word_none_is_passed_over_in_silence():
+    assert values_of(["source=", "source=gate", "source=gate", "why=a = b"]) == {"source": "gate", "why": "a = b"}
+    with pytest.raises(ConfigError, match="source=yard: source=gate is named before; name one"):
+        values_of(["source=gate", "source=yard"])

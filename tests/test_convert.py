@@ -359,3 +359,18 @@ def test_bccd_keeps_all_boxes_with_an_area_and_its_published_parts(
     assert done.pictures == {"test": 72, "train": 205, "val": 87}
     assert done.lost == {"boxes without area: left out": 2}
     assert sum(map(len, boxes_of(tmp_path / "out", to).values())) == 4886
+
+
+def test_a_file_that_no_image_is_as_large_as_is_named_before_it_is_read(tmp_path: Path) -> None:
+    source = coco_source(tmp_path / "in", {"train": 2})
+    with (source / "train" / "train 1.png").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DataError, match=r"train 1\.png: more than 1 GB, which no image takes; mend or remove it"):
+        convert(source, "yolo", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("source", ["/dev/zero", "none"])
+def test_what_is_neither_file_nor_folder_is_named(tmp_path: Path, source: str) -> None:
+    with pytest.raises(DataError, match=f"{source}: no such file or folder; make convert FROM=PATH"):
+        convert(Path(source), "yolo", tmp_path / "out")

@@ -36,5 +36,20 @@ def test_a_file_that_is_no_text_is_named_with_what_is_expected(tmp_path: Path, c
         variables(tmp_path / ".env")
 
 
+def test_a_mark_of_order_is_no_letter_of_the_first_name(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfONE=1\r\nTWO=2\r\n")
+    assert variables(tmp_path / ".env") == {"ONE": "1", "TWO": "2"}
+
+
+def test_a_pipe_is_read_once_and_what_has_no_end_is_refused(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"ONE=1\n")
+    os.close(writing)
+    assert variables(Path(f"/dev/fd/{reading}")) == {"ONE": "1"}
+    os.close(reading)
+    with pytest.raises(ConfigError, match="/dev/zero: more than 1,048,576 bytes; expected a text file"):
+        variables(Path("/dev/zero"))
+
+
 def test_no_file_sets_nothing(tmp_path: Path) -> None:
     assert variables(tmp_path / ".env") == {} == variables(tmp_path)

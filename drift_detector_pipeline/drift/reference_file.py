@@ -6,7 +6,6 @@ detector.
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +24,8 @@ from drift_detector_pipeline.drift.scores.phi import describe_scores, from_array
 from drift_detector_pipeline.drift.second_look import Recentring
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import is_as_sealed, sealed, write_atomically, write_json
+from drift_detector_pipeline.json_files import read_json
+from drift_detector_pipeline.whole_files import read_plain
 
 FILE, FACTS = "reference.npz", "reference.json"
 # What reading either file raises if its bytes are not those that were written.
@@ -71,7 +72,7 @@ def save_reference(
 
 def read_facts(folder: Path) -> dict[str, Any]:
     """The facts beside a reference. Raises FileNotFoundError, or another of DAMAGE."""
-    facts = json.loads((folder / FACTS).read_bytes())
+    facts = read_json(folder / FACTS)
     if not isinstance(facts, dict) or not is_as_sealed(facts):
         raise ValueError("changed since it was written")
     return facts
@@ -84,7 +85,7 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
     """
     try:
         facts = read_facts(folder)
-        content = (folder / FILE).read_bytes()
+        content = read_plain(folder / FILE)
         if facts.get("task") == "boxes":
             raise DataError(
                 f"{folder / FACTS}: a reference of boxes, and this model says labels; make drift_reference builds one"

@@ -15,6 +15,7 @@ from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.frames.array_file import read_array
 from drift_detector_pipeline.frames.read import Picture, Video, open_video
+from drift_detector_pipeline.images.decode_many import read_image
 from drift_detector_pipeline.images.decoder import LARGEST_ASPECT, decode
 from drift_detector_pipeline.raw.listing import Footage
 
@@ -63,7 +64,7 @@ def _of_pictures(file: Path, clip: Footage, side_px: int, most: int) -> list[Pix
     found = list[Pixels]()
     for name in (clip.pictures[place] for place in chosen(len(clip.pictures), most)):
         try:
-            pixels = decode((file / name).read_bytes(), _AS_IT_IS, "longer")
+            pixels = decode(read_image(file / name), _AS_IT_IS, "longer")
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
         found.append(_smaller(pixels, side_px))

@@ -20,11 +20,12 @@ from typing import NamedTuple
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import file_hash, read_at_most
+from drift_detector_pipeline.files import file_hash
 from drift_detector_pipeline.images.decoder import Side, decode_picture
 from drift_detector_pipeline.images.stored_jpeg import Jpeg, Packed, as_jpeg, kept_or_encoded
 from drift_detector_pipeline.raw.listing import Listing
 from drift_detector_pipeline.stopped import held_back, let_through
+from drift_detector_pipeline.whole_files import read_at_most
 
 _GOOD_ORDER_S = 2.0  # for what a worker is at
 _MOST_BYTES = 1 << 30  # of a file that may be an image: what MOST_PIXELS take without compression
@@ -44,6 +45,13 @@ class Decoded(NamedTuple):
     def packed(self) -> Packed | None:
         """What is stored of it; None: no complete image."""
         return self.pixels if self.jpeg is None else self.jpeg
+
+
+def read_image(path: Path) -> bytes:
+    """The bytes of a file that may be an image. Raises DataError if no image takes so many."""
+    if (content := read_at_most(path, _MOST_BYTES)) is None:
+        raise DataError(f"more than {_MOST_BYTES / 1e9:.0f} GB, which no image takes")
+    return content
 
 
 def decode_all(listing: Listing, stored_side_px: int, jpeg_quality: int | None = None) -> Iterator[Decoded]:
@@ -134,9 +142,10 @@ def _end_with_parent() -> None:
 
 
 def _decode_file(path: Path, stored_side_px: int, side: Side, jpeg_quality: int | None = None) -> Decoded:
-    if (content := read_at_most(path, _MOST_BYTES)) is None:
-        said = f"more than {_MOST_BYTES / 1e9:.0f} GB, which no image takes"
-        return Decoded(None, said, file_hash(path) if path.is_file() else "")
+    try:
+        content = read_image(path)
+    except DataError as error:
+        return Decoded(None, str(error), file_hash(path) if path.is_file() else "")
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         found = decode_picture(content, stored_side_px, side)

@@ -4,7 +4,6 @@ In: a run's receipt and, where they are, its evaluation and its drift reference.
 sections of Mitchell et al. 2019 (Model Cards for Model Reporting). What nobody has written down is said to be so.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.json_files import read_json
 from drift_detector_pipeline.modeling.named import check_run
 from drift_detector_pipeline.networks.header import read_description
 from drift_detector_pipeline.runs.receipts import FINAL, UNSEALED, Receipt, newest_finished, read_receipt, sources_words
@@ -148,8 +148,8 @@ def _machine(receipt: Receipt) -> str:
 def _beside(path: Path) -> dict[str, Any]:
     """A JSON object beside the receipt; empty where there is none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(path)
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

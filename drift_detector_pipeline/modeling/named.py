@@ -23,9 +23,11 @@ def check_run(folder: Path) -> None:
 
 
 def check_weights(file: Path) -> None:
-    """Raise ModelError unless `file` is there."""
+    """Raise ModelError unless `file` is there, and one."""
     if not is_there(file):
         raise ModelError(f"{file}: no such weight file; train one first: make train")
+    if not file.is_file():
+        raise ModelError(f"{file}: a folder, a pipe or a device; a weight file is expected")
 
 
 def check_reference(folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from drift_detector_pipeline.console import tell
 from drift_detector_pipeline.errors import ResumeError, exit_status
 from drift_detector_pipeline.files import from_home, write_json
-from drift_detector_pipeline.json_files import parsed
+from drift_detector_pipeline.json_files import parsed, read_json
 from drift_detector_pipeline.runs.receipts import (
     FINAL,
     Receipt,
@@ -23,6 +23,7 @@ from drift_detector_pipeline.runs.receipts import (
     read_receipt,
     sources_words,
 )
+from drift_detector_pipeline.whole_files import read_plain
 
 _USAGE = 'name a report and at least one run: make summary ARGS="reports/NAME.json RUN RUN"; or one run alone'
 
@@ -109,7 +110,7 @@ def _write(path: Path, folders: Sequence[Path]) -> None:
 
 def _is_summary(path: Path) -> bool:
     try:
-        values = parsed(path.read_bytes())
+        values = read_json(path)
     except (OSError, ValueError):
         return False
     return isinstance(values, dict) and {"n", "seeds", "weights_sha256"} <= values.keys()
@@ -123,7 +124,7 @@ def _rows(folder: Path, column: str) -> list[tuple[float, Any]]:
     """Seconds and the value of `column`, an epoch a row. Raises ResumeError if metrics.jsonl has no such rows."""
     path = folder / "metrics.jsonl"
     try:
-        rows = [parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [parsed(line) for line in read_plain(path).decode().splitlines()]
         return [(float(row["seconds"]), row[column]) for row in rows]
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise ResumeError(

@@ -90,7 +90,7 @@ def _three_numbers(values: object) -> bool:
 
 def unreadable(path: Path, error: Exception) -> ModelError:
     """The error for a file that cannot be read as weights."""
-    if not is_utf8(path):
+    if not is_utf8(str(path.absolute())):
         return ModelError(f"{path}: weights are read only where all names are UTF-8; rename or move its folder")
     reason = what_else(first_bytes(path)) if path.is_file() else "it is a folder"
     return ModelError(

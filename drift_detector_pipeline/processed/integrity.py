@@ -6,12 +6,12 @@ fingerprint decides, as folders of every version have one; checksums, where ther
 
 import hashlib
 import itertools
-import json
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.json_files import read_json
 from drift_detector_pipeline.processed.packing import BOXES, CHECKSUMS, IMAGES, INDEX, read_index
 
 _BLOCK = 2**20  # bytes read at a time
@@ -102,7 +102,7 @@ def _elsewhere(folder: Path) -> str:
 def _checksums(folder: Path, name: str) -> list[int] | None:
     """Of the lines or images of a packed file, where they were written and can be read."""
     try:
-        values = json.loads((folder / CHECKSUMS).read_bytes())[name]
+        values = read_json(folder / CHECKSUMS)[name]
         return [int(value) for value in values]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -4,7 +4,6 @@ Written last by dataset.py, so a folder with a manifest is complete; read by eve
 through `open_processed`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.json_files import read_json
 from drift_detector_pipeline.processed.class_balance import refuse_balance
 from drift_detector_pipeline.processed.integrity import find_damage
 from drift_detector_pipeline.processed.packing import BOXES, IMAGES, INDEX, PackedImages
@@ -181,8 +181,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
             raise DataError(f"{folder}: holds files but no manifest.json; choose an empty data.processed_path=PATH")
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        values = read_json(path)
+    except ValueError as error:
         raise DataError(f"{path}: no readable JSON ({error}); remove {folder} and run: make process_data") from error
     if not isinstance(values, dict) or "fingerprint" not in values:
         raise DataError(f"{path}: not the manifest of processed data; choose another data.processed_path=PATH")

@@ -135,7 +135,7 @@ def _differ_in_spelling(names: Sequence[str]) -> list[str]:
         return re.sub(r"[\s_-]+", "", "".join(seen).casefold())
 
     counts = Counter(map(plain, names))
-    return [name for name in names if counts[plain(name)] > 1 and plain(name)]
+    return [name for name in names if counts[plain(name)] > 1]
 
 
 def _some(names: Sequence[str], most: int = 20) -> str:

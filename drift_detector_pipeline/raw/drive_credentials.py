@@ -10,6 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.json_files import parsed
 
 GUIDE = "see docs/data_remotes.md"
 _NEEDED = ("client_email", "private_key", "token_uri")
@@ -21,7 +22,7 @@ def account_of(key: str, origin: str) -> str:
     Raises DataError if it is not JSON, no service account's key, or its private key is cut or altered.
     """
     try:
-        fields = json.loads(key)
+        fields = parsed(key)
     except ValueError as error:
         where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "its encoding"
         raise DataError(f"{origin} is not JSON ({where}); paste the whole key file; {GUIDE}") from None

@@ -22,6 +22,7 @@ from drift_detector_pipeline.raw.archives import archives_of
 from drift_detector_pipeline.raw.download import DownloadError, download, size_bytes
 from drift_detector_pipeline.raw.recorded import ENDING, record, recorded
 from drift_detector_pipeline.settings import Data
+from drift_detector_pipeline.whole_files import read_plain
 
 _PULL_LIMIT_S = 900  # for the DVC remote: it has no limit of its own, and the public address comes after it
 
@@ -101,8 +102,10 @@ def read_pointer(path: Path) -> Pointer | None:
     if not file.exists():
         return None
     try:
-        [output] = yaml.safe_load(file.read_text(encoding="utf-8"))["outs"]
-        return Pointer(file, str(output["md5"]), int(output["size"]))
+        [output] = yaml.safe_load(read_plain(file))["outs"]
+        if not isinstance(output["md5"], str):  # the text of a list that names itself would have no end
+            raise TypeError
+        return Pointer(file, output["md5"], int(output["size"]))
     except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: expected one output with md5 and size; `git checkout {file}` restores it") from error
 

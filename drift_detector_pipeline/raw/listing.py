@@ -5,7 +5,8 @@ folder are meant stands here, too: one for data sets, predictions and drift.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn
 
@@ -15,7 +16,8 @@ _CLUTTER = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r", "@eadir", "$recycle.bin",
     "system volume information",
 }  # fmt: skip
-
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf", "Mn")
+_WITHOUT_INK = "\u115f\u1160\u2800\u3164\uffa0"  # fillers of Hangul, an empty cell of Braille
 
 # How sources of clips are known: clips.csv names them; names of files and folders do; or not at all, and then every
 # file counts as one, two of which may show the same.
@@ -82,6 +84,17 @@ class Listing(NamedTuple):
 def is_clutter(path: Path) -> bool:
     """Whether a file or folder is hidden or left by an operating system, going by its name."""
     return path.name.startswith(".") or path.name.lower() in _CLUTTER
+
+
+def is_unseen(name: str) -> bool:
+    """Whether a class's name shows nothing: it is empty, or of blanks and letters without ink alone."""
+    return all(unicodedata.category(letter) in _UNSEEN or letter in _WITHOUT_INK for letter in name)
+
+
+def refuse_unseen(classes: Iterable[str], shown: Path) -> None:
+    """Raise DataError if nobody could see the name of a class."""
+    if unseen := sorted(filter(is_unseen, classes)):
+        raise DataError(f"{shown}: the name of the class {unseen[0]!a} shows nothing; rename its folder, or remove it")
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from drift_detector_pipeline.errors import NOT_WRITABLE, DataError
 from drift_detector_pipeline.files import write_atomically
+from drift_detector_pipeline.whole_files import read_plain
 
 ENDING = ".sha256"
 _LINE = re.compile(r"([0-9a-fA-F]{64})(?:\s.*)?\s*")
@@ -19,7 +20,10 @@ def recorded(path: Path) -> str | None:
     place = _place(path)
     if not place.exists():
         return None
-    found = _LINE.fullmatch(place.read_text(encoding="utf-8", errors="replace"))
+    try:
+        found = _LINE.fullmatch(read_plain(place).decode(errors="replace"))
+    except ValueError:
+        found = None
     if not found:
         raise DataError(f"{place}: expected a SHA-256 of 64 digits and the file's name; remove it to record it anew")
     return found[1].lower()

@@ -21,6 +21,7 @@ from typing import IO, NamedTuple
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.raw.drive_credentials import GUIDE, account_of
 from drift_detector_pipeline.stopped import was_asked_by
+from drift_detector_pipeline.whole_files import read_plain
 
 PLACEHOLDER = "REPLACE_WITH_YOUR_FOLDER_ID"
 CREDENTIALS = "GDRIVE_CREDENTIALS_DATA"  # environment variable: the text of a service account's key file
@@ -198,17 +199,18 @@ def _check_key(repository: Repository, name: str) -> None:
         path = Path(configured or repository.root / KEY_FILE)
         origin = configured or str(KEY_FILE)
         try:
-            key = path.read_text(encoding="utf-8")
-        except OSError as error:
+            key = read_plain(path).decode()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
             if configured and key:
                 raise DataError(
-                    f"{configured}: {error.strerror}; DVC's settings name this key file, and dvc prefers it to the key "
+                    f"{configured}: {reason}; DVC's settings name this key file, and dvc prefers it to the key "
                     f"in {CREDENTIALS}. Put the file there, or forget it, where it was set with --local or without: "
                     f"`dvc remote modify --local --unset {name} {_KEY_PATH}`; {GUIDE}"
                 ) from error
             raise DataError(
                 f"no credentials for Google Drive: set {CREDENTIALS}, or put the service account's key file at "
-                f"{origin} ({error.strerror}); {GUIDE}"
+                f"{origin} ({reason}); {GUIDE}"
             ) from error
     account_of(key, origin)
 
@@ -227,7 +229,8 @@ def _environment(repository: Repository, show: bool) -> dict[str, str]:
     if any(_by_service_account(repository, name) for name in names) and not variables.get(CREDENTIALS):
         # Without any, dvc refuses local commands such as checkout, too. It reads them only when it signs in.
         key_file = repository.root / KEY_FILE
-        variables[CREDENTIALS] = key_file.read_text(encoding="utf-8") if os.access(key_file, os.R_OK) else "{}"
+        readable = key_file.is_file() and os.access(key_file, os.R_OK)
+        variables[CREDENTIALS] = key_file.read_text(encoding="utf-8", errors="replace") if readable else "{}"
     return variables
 
 

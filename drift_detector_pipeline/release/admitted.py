@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_detector_pipeline.files import file_hash
-from drift_detector_pipeline.json_files import parsed
+from drift_detector_pipeline.json_files import read_json
 from drift_detector_pipeline.release.artefact import MANIFEST, MODELS, version_of
 
 GATES, GATE = "gates", "gate.json"
@@ -38,7 +38,7 @@ def newest_gate(candidate: str, place: Path = MODELS) -> str | None:
     if not paths:
         return None
     try:
-        found = parsed(paths[-1].read_bytes())
+        found = read_json(paths[-1])
         return f"{'passed' if found['passed'] is True else 'failed'} against {found['champion']['version']}"
     except (OSError, ValueError, TypeError, LookupError):
         return f"{paths[-1]}: damaged"
@@ -47,7 +47,7 @@ def newest_gate(candidate: str, place: Path = MODELS) -> str | None:
 def objection(path: Path, candidate: Mapping[str, Any], standing: Mapping[str, Any], ask: str) -> str:
     """Why this gate.json does not let a version in; "" if it does."""
     try:
-        found = parsed(path.read_bytes())
+        found = read_json(path)
         about = found["candidate"], found["champion"]
         hashes = [(one["version"], one["manifest_sha256"]) for one in about]
         passed, reasons = found["passed"] is True, [str(reason) for reason in found.get("reasons", [])]

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import SEAL, file_hash, is_as_sealed, is_there, sealed, write_json
-from drift_detector_pipeline.json_files import parsed, typed
+from drift_detector_pipeline.json_files import read_json, typed
 
 MODELS = Path("models")
 VERSIONS = "versions"  # below models/: copies that nobody changes, see registry.py
@@ -95,7 +95,7 @@ def read_manifest(folder: Path) -> Artefact:
     """Read artefact.json alone, for what is only listed. Raises DataError if it is not there or damaged."""
     path = folder / MANIFEST
     try:
-        values = _object(path.read_bytes())
+        values = _object(path)
         own = {name: value for name, value in values.items() if name != SEAL}
         artefact = _checked(typed(Artefact, {**own, "folder": folder}))
         if not is_as_sealed(values):
@@ -110,7 +110,7 @@ def read_manifest(folder: Path) -> Artefact:
 def version_of(folder: Path) -> str:
     """The name that an artefact has, or would have, as a version. Raises DataError if there is no manifest."""
     try:
-        values = _object((folder / MANIFEST).read_bytes())
+        values = _object(folder / MANIFEST)
         name = _ODD.sub("_", str(values["name"])).strip(".-") or "model"
     except (OSError, ValueError, LookupError) as error:
         raise DataError(f"{folder / MANIFEST}: no manifest of an exported model; make export writes one") from error
@@ -139,9 +139,9 @@ def refuse_foreign(target: Path) -> None:
         raise DataError(f"{above}: is a file, and a folder is wanted there; choose another export.path=PATH")
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def _object(path: Path) -> dict[str, Any]:
     """The values of a manifest. Raises ValueError if it holds none."""
-    values = parsed(text)
+    values = read_json(path)
     if not isinstance(values, dict):
         raise ValueError("expected an object")
     return values

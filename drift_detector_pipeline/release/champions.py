@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from drift_detector_pipeline.commands import refuse_others
+from drift_detector_pipeline.commands import refuse_others, values_of
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import from_home
@@ -63,7 +63,7 @@ def _sorted(words: Sequence[str], names: int, command: str, taken: Sequence[str]
     """The first `names` words, which may hold anything, and what the others set."""
     refuse_others(words[names:], taken, command)
     first = [*words[:names], *[""] * (names - len(words))]
-    return first, {name: value for name, _, value in (word.partition("=") for word in words[names:])}
+    return first, values_of(words[names:])
 
 
 _ACTIONS = {"promote": _promoted, "rollback": _rolled_back}

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_atomically
-from drift_detector_pipeline.json_files import parsed, typed
+from drift_detector_pipeline.json_files import parsed, read_json, typed
 from drift_detector_pipeline.release.artefact import MODELS
 
 CHAMPION, HISTORY = "champion.json", "history.jsonl"
@@ -34,7 +34,7 @@ def champion(place: Path = MODELS) -> Champion | None:
     """Who answers; None if nobody was ever promoted. Raises DataError if champion.json is damaged."""
     path = place / CHAMPION
     try:
-        return _champion(parsed(path.read_bytes()))
+        return _champion(read_json(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -28,7 +28,7 @@ from drift_detector_pipeline.files import (
     replaced_folder,
     write_json,
 )
-from drift_detector_pipeline.json_files import parsed
+from drift_detector_pipeline.json_files import read_json
 from drift_detector_pipeline.release.admitted import gates, identified, objection
 from drift_detector_pipeline.release.artefact import (
     MANIFEST,
@@ -168,7 +168,7 @@ def find_artefact(sha256: str, reference_sha256: str, place: Path = MODELS) -> P
     """
     for path in [*_manifests(place / VERSIONS), *_manifests(place)]:
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
-            known = parsed(path.read_bytes())
+            known = read_json(path)
             hashes = known["sha256"]
             if (hashes[known["file"]], hashes.get(REFERENCE, "")) == (sha256, reference_sha256):
                 return path.parent

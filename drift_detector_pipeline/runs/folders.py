@@ -58,7 +58,7 @@ def run_folder(composed: Composed, identity: dict[str, object]) -> Iterator[tupl
     before the first checkpoint is removed.
     """
     folder, resumed = _choose(composed, identity)
-    if not is_utf8(folder):
+    if not is_utf8(str(folder.absolute())):
         raise ResumeError(f"{folder}: weights are read only where all names are UTF-8; choose another hydra.run.dir")
     new = not folder.exists()
     if resumed or composed.run_folder_chosen:

@@ -4,7 +4,6 @@ Written by modeling/train.py as the last file of a run, read by everybody who as
 once, here.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +15,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError, ModelError, ResumeError
 from drift_detector_pipeline.files import file_hash, is_as_sealed, sealed, write_json
+from drift_detector_pipeline.json_files import read_json
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.runs.facts import RECEIPT
@@ -212,7 +212,7 @@ def read_receipt(folder: Path) -> Receipt:
     """Read the receipt of a finished run. Raises ResumeError if there is none, or it is not whole or not as written."""
     path = folder / RECEIPT
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         receipt = Receipt.model_validate({**values, "folder": folder})
         if not is_as_sealed(values):
             raise ResumeError(
@@ -224,7 +224,7 @@ def read_receipt(folder: Path) -> Receipt:
         raise ResumeError(f"{folder}: no {RECEIPT}, so no finished run; pass RUN=outputs/DATE/TIME") from error
     except ValidationError as error:
         raise ResumeError(f"{path}: no whole receipt ({_problems(error)})") from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ResumeError(f"{path}: no whole receipt ({type(error).__name__}: {error})") from error
 
 

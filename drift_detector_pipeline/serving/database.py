@@ -24,6 +24,11 @@ from drift_detector_pipeline.serving.tables import MIGRATIONS, TABLES, version
 
 _NAMED_BY = "serving.database, monitor.database or DATABASE_URL"
 WAIT_S = 5.0  # for another process that writes, a server that does not answer, a connection that others have
+_HINTS = {
+    "SQLITE_FULL": " (is the disk full?)",
+    "SQLITE_IOERR": " (is the disk full?)",
+    "SQLITE_READONLY": " (it and its folder must be writable, also for who only reads)",
+}
 # Of this log's advisory locks in PostgreSQL, where two services write side by side.
 ROWS_LOCK, VERDICTS_LOCK, SCHEMA_LOCK, LOOP_LOCK = 7_241_001, 7_241_002, 7_241_003, 7_241_004
 
@@ -58,8 +63,9 @@ def reason(error: Exception) -> str:
         return f"all connections were taken for {WAIT_S:g} s"
     own = getattr(error, "orig", None) or error
     said = str(own).strip()
-    full = getattr(own, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR"))
-    return (said.splitlines()[0] if said else type(error).__name__) + " (is the disk full?)" * full
+    code = getattr(own, "sqlite_errorname", "")
+    hint = next((words for start, words in _HINTS.items() if code.startswith(start)), "")
+    return (said.splitlines()[0] if said else type(error).__name__) + hint
 
 
 @contextmanager
@@ -97,7 +103,12 @@ def _checked(address: str) -> URL:
     if url.drivername in ("postgresql", "postgresql+psycopg"):
         return url.set(drivername="postgresql+psycopg")
     if url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
-        return url.set(database=from_home(str(url.database)))
+        if "?" in address:
+            raise ConfigError(f"{address}: a ? ends the file's name there; rename the file; {_NAMED_BY} names it")
+        database = from_home(str(url.database))
+        if is_there(Path(database)) and not Path(database).is_file():
+            raise ConfigError(f"{_shown(url)}: a folder, a pipe or a device; a file is expected; {_NAMED_BY} names it")
+        return url.set(database=database)
     raise ConfigError(f"{_shown(url)}: {wanted}; {_NAMED_BY} names it")
 
 

@@ -7,11 +7,12 @@ names stand in the metadata, and verdicts.parquet. Read by whoever wants to look
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drift_detector_pipeline.commands import refuse_others
+from drift_detector_pipeline.commands import refuse_others, values_of
 from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import progress_bar, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
@@ -33,7 +34,7 @@ def main() -> int:
     """Export the log that is named, or the one that `make serve` writes."""
     words = sys.argv[1:]
     refuse_others(words, ("serving.database", "path"), "make log_export")
-    given = {name: value for name, _, value in (word.partition("=") for word in words)}
+    given = values_of(words)
     set_up_logging()
     address = given.get("serving.database") or os.environ.get("DATABASE_URL") or DATABASE
     if is_missing(address):
@@ -99,10 +100,13 @@ def verdict_schema() -> "pa.Schema":
     return pa.schema([(name, kinds.get(name, pa.float64())) for name in StoredVerdict._fields])
 
 
-def _writer(path: Path, schema: "pa.Schema") -> "pq.ParquetWriter":
+@contextmanager
+def _writer(path: Path, schema: "pa.Schema") -> Iterator["pq.ParquetWriter"]:
+    """Of a file that is open: pyarrow itself opens none whose name is not UTF-8."""
     import pyarrow.parquet as pq
 
-    return pq.ParquetWriter(path, schema, compression="zstd")
+    with path.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        yield writer
 
 
 def _request_batch(rows: Sequence[StoredRow], facts: ModelFacts, schema: "pa.Schema") -> "pa.RecordBatch":

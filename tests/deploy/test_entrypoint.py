@@ -194,7 +194,12 @@ def test_a_command_that_does_not_exist_has_the_usual_exit_status(place):
 
 def test_messages_never_repeat_a_key(key):
     fields = json.loads(key)
-    for broken in (key[:-5], json.dumps(fields | {"private_key": fields["private_key"][:-200]}), json.dumps([key])):
+    for broken in (
+        key[:-5],
+        json.dumps(fields | {"private_key": fields["private_key"][:-200]}),
+        json.dumps([key]),
+        "[" * 100_000,
+    ):
         with pytest.raises(DataError) as caught:
             account_of(broken, "the key")
         assert fields["private_key"][40:80] not in str(caught.value)

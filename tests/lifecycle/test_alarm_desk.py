@@ -54,6 +54,10 @@ def test_acknowledging_and_silencing_say_what_they_did_and_do_it(log, call_main)
     [kept] = silences(log)
     assert (kept.source, kept.why) == ("yard", "repairs") and kept.who
     assert "news of yard waits until" in call_main(DESK, "alarms", log.word).stdout
+    assert said.stderr == ""
+    said = call_main(DESK, "silence", "source=yrad", "hours=1", "why=repairs", log.word)
+    assert said.stderr == "warning: no image of yrad is in this log; the nearest are yard, gate\\x1b[2J\n"
+    call_main(DESK, "silence", "source=yrad", "hours=0", "why=a slip", log.word)
     said = call_main(DESK, "silence", "source=yard", "hours=0", "why=done", log.word)
     assert said.stdout == "news of yard is sent again\n" and silences(log) == []
 
@@ -68,7 +72,10 @@ def test_acknowledging_and_silencing_say_what_they_did_and_do_it(log, call_main)
         (("silence", "source=a", "hours=-1", "why=x"), "expected 0 to 87600"),
         (("silence", "source=a", "hours=1e300", "why=x"), "expected 0 to 87600"),
         (("acknowledge", "alarm=1e30", "why=x"), "expected a whole number from 1 on"),
-        (("alarms", "source=\udcff"), "and text in UTF-8"),
+        (("alarms", "source=\udcff"), "source=\\udcff: its letters are not UTF-8"),
+        (("silence", "source=a", "hours=1", "why=\udcff"), "why=\\udcff: its letters are not UTF-8"),
+        (("acknowledge", "alarm=1", "why=x", "who=\udcff"), "who=\\udcff: its letters are not UTF-8"),
+        (("acknowledge", "alarm=1", "alarm=2", "why=x"), "alarm=2: alarm=1 is named before; name one"),
         (("silence", "source=a", "hours=", "why=x"), "hours=: expected a number"),
         (("alarms", "closed=true"), "closed=true: make alarms takes only source=..., open=..."),
         (("alarms", "open=yes"), "expected true or false"),

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -338,7 +339,13 @@ def test_without_a_dvc_repository_the_file_is_still_fetched_and_the_cache_missed
     assert "not put into DVC's cache" in caplog.text
 
 
-@pytest.mark.parametrize("content", ["", "outs: 3", "[" * 5000, "outs:\n- md5: ab\n", "\t\0"])
+# Few lines, and as text 200 MB.
+WIDE = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopqrstuvwxyz"))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "outs: 3", "[" * 5000, "outs:\n- md5: ab\n", "\t\0", f"{WIDE}outs:\n- md5: *z\n  size: 1\n"]
+)
 def test_a_damaged_pointer_says_how_it_comes_back(content: str, tmp_path: Path) -> None:
     (tmp_path / "photos.zip.dvc").write_text(content)
     with pytest.raises(DataError, match=r"photos\.zip\.dvc: expected one output.*git checkout"):

@@ -52,6 +52,11 @@ def test_the_next_one_needs_a_gate_or_force_and_can_be_rolled_back(here):
         (["promote", "models/better", "", "force=true"], 'say why, for those who read the history later: WHY="..."'),
         (["promote", "models/better", "why", "force=yes"], "force=yes: choose from true, false"),
         (["promote", "models/better", "why", "forced=true"], "forced=true: "),
+        (
+            ["promote", "models/better", "why", "gate=/dev/zero"],
+            "/dev/zero: no test's result (ValueError: a folder, a ",
+        ),
+        (["promote", "models/better", "why", "who=a", "who=b"], "who=b: who=a is named before; name one"),
         (["promot", "models/better", "why"], "promot: expected one of promote, rollback"),
         (["rollback", ""], "no champion before this one"),
         (["rollback", "why", "force=true"], "force=true: make rollback takes only who="),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,14 @@ def test_a_log_and_a_folder_below_a_tilde_are_those_of_the_home_folder(tmp_path,
 
 
 @pytest.mark.slow
+def test_a_folder_whose_name_is_no_utf8_is_written_like_any_other(tmp_path, call_main):
+    RequestLog(f"sqlite:///{tmp_path}/log.sqlite").close()
+    place = f"{tmp_path}/out\udcff"
+    said = call_main("serving.log_export", f"serving.database=sqlite:///{tmp_path}/log.sqlite", f"path={place}")
+    assert said.returncode == 0, said.stderr
+    assert [path.name for path in Path(place).glob("*/*")] == ["verdicts.parquet"]
+
+
 def test_without_pyarrow_it_says_which_extra(tmp_path):
     with closing(RequestLog(f"sqlite:///{tmp_path}/log.sqlite")):
         pass

@@ -358,6 +358,19 @@ def test_other_addresses_are_refused_and_no_password_is_shown(address):
     assert "hidden" not in str(refused.value)
 
 
+def test_a_name_with_a_question_mark_does_not_lead_to_another_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"what\?\.sqlite: a \? ends the file's name there; rename the file"):
+        RequestLog(f"sqlite:///{tmp_path}/what?.sqlite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_file_is_no_database_and_no_full_disk(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path, tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(ConfigError, match=f"{place}: a folder, a pipe or a device; a file is expected; serving"):
+            RequestLog(f"sqlite:///{place}")
+
+
 def test_a_file_in_the_home_folder_may_be_named_by_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert is_missing("sqlite:///~/log (1).sqlite")

@@ -25,6 +25,7 @@ from drift_detector_pipeline.drift.reference import Moves
 from drift_detector_pipeline.drift.reference_file import DAMAGE, FACTS, FILE, read_facts
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import sealed, write_atomically, write_json
+from drift_detector_pipeline.whole_files import read_plain
 
 TASK = "boxes"
 _AGAIN = "build it again: make drift_reference RUN=..."
@@ -76,7 +77,7 @@ def load_box_reference(folder: Path) -> SavedBoxes:
     """Read what `save_box_reference` wrote. Raises DataError if a file is missing or they do not belong together."""
     try:
         facts = read_facts(folder)
-        content = (folder / FILE).read_bytes()
+        content = read_plain(folder / FILE)
         if facts.get("task") != TASK:
             raise DataError(f"{folder / FACTS}: a reference of labels, not of boxes; {_AGAIN}")
         if hashlib.sha256(content).hexdigest() != facts["sha256"]:

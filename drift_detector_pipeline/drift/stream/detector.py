@@ -38,7 +38,7 @@ from drift_detector_pipeline.drift.stream.ranks import bins_of, noise, places
 from drift_detector_pipeline.drift.stream.source import Row, Source
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.files import write_atomically
-from drift_detector_pipeline.json_files import parsed
+from drift_detector_pipeline.json_files import read_json
 
 _NOTABLE = 0.5  # of the evidence for an alarm, on a log scale, from which a channel is named
 _LUCK = 2**32  # seeds of streams lie above those of references
@@ -157,7 +157,7 @@ class StreamDetector:
         """Continue from a saved state. Raises DataError or ConfigError as `restore` does."""
         watch = cls(detector, limits, seed)
         try:
-            state = parsed(Path(path).read_bytes())
+            state = read_json(Path(path))
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read ({error}); begin anew: StreamDetector(detector)") from error
         watch.restore(state, str(path))

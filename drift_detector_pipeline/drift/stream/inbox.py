@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from drift_detector_pipeline.drift.decision import Level
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import disk_full_explained, is_there, write_atomically
-from drift_detector_pipeline.json_files import parsed
+from drift_detector_pipeline.json_files import parsed, read_json
 from drift_detector_pipeline.raw.listing import files_below
 
 SETTLED_S = 5.0  # a file that is no image and has not been touched for so long will not become one
@@ -130,7 +130,7 @@ def place_for(run: Path, images: Path) -> Path:
 
 def _read(state: Path) -> dict[str, Any]:
     try:
-        found = parsed(state.read_bytes())
+        found = read_json(state)
     except (OSError, ValueError) as error:
         raise DataError(f"{state}: damaged ({error}); {_BEGIN_ANEW}") from error
     if not isinstance(found, dict):

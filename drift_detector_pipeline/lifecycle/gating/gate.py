@@ -28,7 +28,7 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import exclusive, write_json
-from drift_detector_pipeline.json_files import parsed, typed
+from drift_detector_pipeline.json_files import read_json, typed
 from drift_detector_pipeline.lifecycle.gating.gate_claims import (
     Answers,
     Asked,
@@ -235,7 +235,7 @@ def _earlier(place: Path, sample: str) -> list[GateResult]:
     found = list[GateResult]()
     for path in sorted((place / GATES).glob(f"*/{GATE}")):
         try:
-            values = parsed(path.read_bytes())
+            values = read_json(path)
             if isinstance(values, dict) and values.get("sample", sample) != sample:
                 continue  # about other images
             found.append(typed(GateResult, values | {"folder": path.parent} if isinstance(values, dict) else values))

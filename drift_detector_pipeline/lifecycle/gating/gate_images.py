@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Indices, Labels, Pixels
+from drift_detector_pipeline.commands import values_of
 from drift_detector_pipeline.corruptions.corrupt import KINDS
 from drift_detector_pipeline.corruptions.faults import FAULTS, change, levels_of
 from drift_detector_pipeline.errors import ConfigError, DataError
@@ -46,7 +47,7 @@ def cause_in(words: Sequence[str]) -> tuple[str | None, float | None, list[str]]
 
     Raises ConfigError for a severity that is no number.
     """
-    own = dict(word.split("=", 1) for word in words if word.startswith(("cause=", "severity=")))
+    own = values_of([word for word in words if word.startswith(("cause=", "severity="))])
     others = [word for word in words if word.partition("=")[0] not in own]
     try:
         severity = float(own["severity"]) if own.get("severity") else None

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import file_hash
-from drift_detector_pipeline.json_files import parsed
+from drift_detector_pipeline.json_files import read_json
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.processed.manifest import Processed, open_processed
 from drift_detector_pipeline.release.artefact import MANIFEST, MODELS, Artefact, newest_artefact
@@ -57,7 +57,7 @@ def data_of(artefact: Artefact) -> Processed:
     """
     run = run_of(artefact)
     try:
-        values: dict[str, Any] = parsed((run / RECEIPT).read_bytes())
+        values: dict[str, Any] = read_json(run / RECEIPT)
         data = Data.model_validate(values["settings"]["data"], strict=False)
     except (OSError, ValueError, LookupError, TypeError, ValidationError) as error:
         raise DataError(f"{run / RECEIPT}: no whole receipt ({type(error).__name__}); export another run") from error

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from drift_detector_pipeline.commands import read_command, refuse_others
+from drift_detector_pipeline.commands import read_command, refuse_others, values_of
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
@@ -43,6 +43,7 @@ from drift_detector_pipeline.lifecycle.watching.alarms import AlarmRow
 from drift_detector_pipeline.release.artefact import MODELS, read_manifest
 from drift_detector_pipeline.release.registry import find_artefact
 from drift_detector_pipeline.runs.facts import now
+from drift_detector_pipeline.serving.database import is_missing
 from drift_detector_pipeline.serving.request_log import RequestLog
 from drift_detector_pipeline.serving.rows import ModelFacts, StoredRow, scores_of
 from drift_detector_pipeline.settings_in_use import Basket as Limits
@@ -56,7 +57,7 @@ def main() -> int:
     """Make the basket that the words name."""
     set_up_logging()
     command = read_command([word for word in sys.argv[1:] if word.partition("=")[0] not in _OWN])
-    own = {name: value for name, _, value in (word.partition("=") for word in sys.argv[1:]) if name in _OWN}
+    own = values_of([word for word in sys.argv[1:] if word.partition("=")[0] in _OWN], ("source",))
     keys = [f"basket.{name}" for name in Limits.model_fields]
     refuse_others(command.overrides, [*_OWN, *keys, *_OF_THE_SERVICE], "make basket")
     settings, serving = load_section(Limits, command.overrides), load_section(Serving, command.overrides)
@@ -74,7 +75,7 @@ def _open_log(words: Sequence[str], serving: Serving) -> RequestLog:
     """The log that is named, or else in the environment, as for the service."""
     named = any(word.startswith("serving.database=") for word in words)
     address = serving.database if named else os.environ.get("DATABASE_URL") or serving.database
-    if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists():
+    if is_missing(address):
         raise DataError(f"{address}: no log there; make serve writes one, serving.database=... names another")
     return RequestLog(address)
 

@@ -15,7 +15,7 @@ from pydantic import StringConstraints
 
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import write_json
-from drift_detector_pipeline.json_files import parsed, typed
+from drift_detector_pipeline.json_files import read_json, typed
 
 Why = Literal["random", "carrier", "stranger"]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
@@ -73,7 +73,7 @@ def read_basket(folder: Path) -> Basket:
     """Read basket.json. Raises DataError if it is missing or damaged, or names a file outside of images/."""
     path = folder / FILE
     try:
-        values = parsed(path.read_bytes())
+        values = read_json(path)
         basket = typed(Basket, values | {"folder": folder.absolute()} if isinstance(values, dict) else values)
         if not all(lies_in_images(item.file) for item in basket.images):
             raise ValueError("a file outside of images/")
@@ -86,7 +86,7 @@ def read_basket(folder: Path) -> Basket:
             raise ValueError("no classes")
         if basket.estimate is not None and not all(isinstance(basket.estimate[name], int | float) for name in _SHARES):
             raise ValueError("an estimate that is no number")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{path}: no such file; name a basket: BASKET=FOLDER, or {REMEDY}") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: damaged ({error}); {REMEDY}") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from drift_detector_pipeline.commands import read_command, refuse_others, stopping
+from drift_detector_pipeline.commands import read_command, refuse_others, stopping, values_of
 from drift_detector_pipeline.console import log as say
 from drift_detector_pipeline.console import set_up_logging
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
@@ -165,10 +165,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _port(words: Sequence[str]) -> int:
     """Of the word port=8003. Raises ConfigError if it is none."""
-    given = [word.partition("=")[2] for word in words if word.startswith("port=")] or [str(PORT)]
-    if not given[-1].isdecimal() or int(given[-1]) > 65_535:
-        raise ConfigError(f"port={given[-1]}: expected a whole number in 0..65535")
-    return int(given[-1])
+    given = values_of([word for word in words if word.startswith("port=")]).get("port", str(PORT))
+    if not given.isdecimal() or int(given) > 65_535:
+        raise ConfigError(f"port={given}: expected a whole number in 0..65535")
+    return int(given)
 
 
 def _shown(basket: Basket) -> Path:

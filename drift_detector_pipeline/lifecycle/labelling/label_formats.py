@@ -23,9 +23,10 @@ from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.files import read_at_most, spreadsheet_row, write_atomically, write_json
+from drift_detector_pipeline.files import spreadsheet_row, write_atomically, write_json
 from drift_detector_pipeline.first_bytes import what_unpacked
 from drift_detector_pipeline.lifecycle.labelling.basket_file import TABLE, Basket, Item
+from drift_detector_pipeline.whole_files import read_at_most
 
 NONE_OF_THESE = "?"  # the label of an image that shows none of the classes; "?zebra" says what it shows
 _MOST_BYTES = 200_000_000  # of a file with labels

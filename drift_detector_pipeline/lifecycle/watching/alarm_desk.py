@@ -4,6 +4,7 @@ In: the request log of monitor.database; DATABASE_URL in the environment wins. O
 a settled alarm; a source whose news waits.
 """
 
+import difflib
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 
+from drift_detector_pipeline.commands import values_of
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import in_columns, set_up_logging, tell
 from drift_detector_pipeline.console import log as console
@@ -82,19 +84,21 @@ def _silence(log: RequestLog, given: dict[str, str]) -> None:
     source = kept.source or "the unnamed source"
     if hours:
         console.info("news of %s waits until %s UTC; its alarms are kept", source, _time(kept.until))
+        known = {one for model in log.models() for one in log.sources(model)}
+        if kept.source not in known:
+            near = ", ".join(difflib.get_close_matches(kept.source, known, n=3, cutoff=0.0))
+            console.warning("no image of %s is in this log; the nearest are %s", source, near or "none")
     else:
         console.info("news of %s is sent again", source)
 
 
 def _given(verb: str, words: Sequence[str]) -> dict[str, str]:
-    found = dict[str, str]()
     for word in words:
-        name, sign, value = word.partition("=")
+        name, sign, _ = word.partition("=")
         if name not in _WORDS[verb] or not sign:
             further = ", ".join(f"{one}=..." for one in (*_WORDS[verb], "monitor.database"))
             raise ConfigError(f"{word}: make {verb} takes only {further}")
-        found[name] = value
-    return found
+    return values_of(words, ("source", "why", "who"))
 
 
 def _opened(words: Sequence[str]) -> RequestLog:

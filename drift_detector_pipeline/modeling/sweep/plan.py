@@ -18,7 +18,7 @@ from drift_detector_pipeline.conf_files import conf_file
 from drift_detector_pipeline.config import CONF, parse
 from drift_detector_pipeline.errors import ConfigError, ResumeError
 from drift_detector_pipeline.files import SEAL, is_as_sealed, make_folder, sealed, write_json
-from drift_detector_pipeline.json_files import parsed, typed
+from drift_detector_pipeline.json_files import read_json, typed
 from drift_detector_pipeline.modeling.sweep.search import Choice, Search, grid, read_search, search_space
 from drift_detector_pipeline.settings import Sweep
 
@@ -150,7 +150,7 @@ def _new(folder: Path, options: Sweep, words: list[str]) -> Plan:
 def _read(folder: Path, trials: int | None) -> Plan:
     """Read a plan; `trials` changes how many suggestions of Optuna's are tried in all."""
     try:
-        values = parsed((folder / PLAN).read_bytes())
+        values = read_json(folder / PLAN)
         written = typed(_Written, {name: values[name] for name in values if name != SEAL})
         if not is_as_sealed(values):
             raise ValueError("changed since it was written")

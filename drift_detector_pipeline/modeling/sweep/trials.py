@@ -26,7 +26,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import ResumeError
 from drift_detector_pipeline.files import SEAL, is_as_sealed, sealed, write_json
-from drift_detector_pipeline.json_files import parsed, typed
+from drift_detector_pipeline.json_files import read_json, typed
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.modeling.interruption import Interruption
 from drift_detector_pipeline.modeling.sweep.plan import LOCK, Plan
@@ -78,7 +78,7 @@ def read_trial(sweep_folder: Path, number: int) -> Trial | None:
     """Read a trial's record; None if it was never started. Raises ResumeError if it is damaged."""
     path = trial_folder(sweep_folder, number) / RECORD
     try:
-        values = parsed(path.read_bytes())
+        values = read_json(path)
         trial = typed(Trial, {name: values[name] for name in values if name != SEAL})
         if not is_as_sealed(values):
             raise ValueError("changed since it was written")

@@ -16,7 +16,7 @@ from drift_detector_pipeline.raw.formats.boxed import sides_of
 from drift_detector_pipeline.raw.formats.clip_sources import sources_of
 from drift_detector_pipeline.raw.formats.clip_table import TABLE, Row, rows_of
 from drift_detector_pipeline.raw.formats.survey import Survey, folder_of, is_picture, nfc, part_of
-from drift_detector_pipeline.raw.listing import Footage, Listing, RawImage, SourcesFrom, is_clutter
+from drift_detector_pipeline.raw.listing import Footage, Listing, RawImage, SourcesFrom, is_clutter, refuse_unseen
 
 VIDEOS = frozenset({
     ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".flv", ".wmv",
@@ -190,6 +190,7 @@ def _check_classes(images: Sequence[RawImage], source: Survey) -> None:
     if len(classes) < 2:
         found = f"only the class {classes.pop()!r} has clips" if classes else "no clips"
         raise DataError(f"{source.shown}: {found}; {_LAYOUT}")
+    refuse_unseen(classes, source.shown)
     if missing := classes - {image.class_name for image in images if not image.in_val_folder}:
         raise DataError(f"{source.shown}: {', '.join(sorted(missing))} occurs in the validation folder only")
 

@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.raw.listing import Listing, RawImage, everything_below, files_below, is_clutter, leads_back
+from drift_detector_pipeline.raw.listing import (
+    Listing,
+    RawImage,
+    everything_below,
+    files_below,
+    is_clutter,
+    leads_back,
+    refuse_unseen,
+)
 from drift_detector_pipeline.raw.split_names import (
     PLAIN,
     SplitName,
@@ -245,6 +253,7 @@ def _check_classes(images: list[RawImage], ignored: list[str], shown: Path) -> N
     if len(classes) < 2:
         found = f"only the class {classes.pop()!r}" if classes else "no class folders with files"
         raise DataError(f"{shown}: {found}{_instead(ignored)}; {_LAYOUT}")
+    refuse_unseen(classes, shown)
     trained = {image.class_name for image in images if not image.in_val_folder}
     if classes - trained:
         raise DataError(

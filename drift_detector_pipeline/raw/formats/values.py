@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from drift_detector_pipeline.errors import DataError
+from drift_detector_pipeline.raw.listing import is_unseen
 
 MOST_BYTES = 1 << 26  # of one text; boxes of a single image take kilobytes
 FARTHEST = 1e6  # px from a picture's corner, or pictures' sides: no coordinate of anything that was photographed
@@ -88,7 +89,7 @@ def _plain(value: int | float | str) -> str:
 def class_name(value: Any, where: str, what: str = "the class") -> str:
     """A class's name in NFC. Raises DataError if it is empty, too long, or holds what no file can."""
     name = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else ""
-    if not name or len(name) > LONGEST_NAME or not all(map(_can_be_written, name)):
+    if is_unseen(name) or len(name) > LONGEST_NAME or not all(map(_can_be_written, name)):
         raise DataError(
             f"{where}: {what} is {shown(value)}; expected a name of 1 to {LONGEST_NAME} characters in one line; {AGAIN}"
         )

@@ -51,23 +51,31 @@ def config_of(source: Survey) -> Config:
 
 
 def has_config(source: Survey) -> bool:
-    """Whether a YAML file reads so."""
-    return _found(source) is not None
+    """Whether a YAML file reads so, with parts."""
+    return any(_reads_so(source, path) for path in _yamls(source))
+
+
+def _yamls(source: Survey) -> list[str]:
+    found = source.ending(".yaml", ".yml")
+    return ([path for path in found if _is_usual(path)] or found)[:_MOST_TRIED]
+
+
+def _is_usual(path: str) -> bool:
+    return PurePosixPath(path).name.lower() in _USUAL
 
 
 def _found(source: Survey) -> str | None:
-    found = source.ending(".yaml", ".yml")
-    found = [path for path in found if PurePosixPath(path).name.lower() in _USUAL] or found
-    found = [path for path in found[:_MOST_TRIED] if _reads_so(source, path)]
+    """The file that describes the data set; one of the usual name may leave the parts to the folders."""
+    found = [path for path in _yamls(source) if _reads_so(source, path, parts=not _is_usual(path))]
     if len(found) > 1:
         raise DataError(f"{source.shown}: {found[0]} and {found[1]} may both describe the data set; leave one there")
     return found[0] if found else None
 
 
-def _reads_so(source: Survey, path: str) -> bool:
+def _reads_so(source: Survey, path: str, *, parts: bool = True) -> bool:
     with (source.root / path).open("rb") as file:
         keys = {line.partition(b":")[0].strip(b" \"'") for line in file.read(_MOST_BYTES).splitlines() if b":" in line}
-    return bool({b"names", b"nc"} & keys and {b"train", b"val", b"valid", b"test"} & keys)
+    return bool({b"names", b"nc"} & keys and (not parts or {b"train", b"val", b"valid", b"test"} & keys))
 
 
 def _parsed(source: Survey, path: str) -> dict[str, Any]:

@@ -27,6 +27,13 @@ def test_a_validation_folder_of_any_name_is_found(tmp_path: Path, name: str, wra
     assert listed(tmp_path) == {("train/a/1.png", False), ("train/b/1.png", False), (f"{name}/a/2.png", True)}
 
 
+@pytest.mark.parametrize("name", [" ", "  ", "\u200b", "\u3164", "\u00a0\ufeff"])
+def test_a_class_whose_name_shows_nothing_is_refused(tmp_path: Path, name: str) -> None:
+    layout(tmp_path, f"{name}/1.png", "b/1.png")
+    with pytest.raises(DataError, match=re.escape(f"the name of the class {name!a} shows nothing; rename its folder")):
+        imagefolder.read(tmp_path)
+
+
 def test_beside_val_a_test_folder_is_named_as_unused(tmp_path: Path) -> None:
     layout(tmp_path, *(f"{split}/{name}/1.png" for split in ("train", "val", "test") for name in "ab"))
     listing = imagefolder.read(tmp_path)

@@ -207,6 +207,17 @@ def test_a_part_none_of_whose_pictures_has_labels_is_a_mistake_in_the_folders(tm
         read(lay(tmp_path, files), {"labels/train/1.txt": LINE, "labels/2.txt": LINE})
 
 
+def test_a_file_of_the_usual_name_may_leave_the_parts_to_the_folders(tmp_path: Path) -> None:
+    """It was passed over, and classes were called by their numbers."""
+    assert read(tmp_path / "a", one(LINE, NAMES)).class_names == read(tmp_path / "b", one(LINE)).class_names
+
+
+@pytest.mark.parametrize("name", ["' '", "'\u200b'"])
+def test_a_name_that_shows_nothing_is_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="expected a name of 1 to 200 characters"):
+        read(tmp_path, one(LINE, f"train: images\nnames: [cat, {name}]\n"))
+
+
 def test_two_configurations_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a/data\.yaml and data\.yaml may both describe"):
         read(tmp_path, one(LINE) | {"a/data.yaml": "train: x\n" + NAMES})

@@ -1,0 +1,30 @@
+"""A file read as a whole: bounded, and never waited for.
+
+In: a path that a person or another file names. Out: its bytes, unless it is no file or has no end. Read by
+json_files.py and by whoever reads texts.
+"""
+
+import stat
+from pathlib import Path
+
+_MOST_BYTES = 1 << 28  # of what is written here; most files have a few kilobytes
+
+
+def read_plain(path: Path, most: int = _MOST_BYTES) -> bytes:
+    """The bytes of a plain file. Raises ValueError for a device, a pipe or a folder, or more than `most` bytes."""
+    known = path.stat()
+    if not stat.S_ISREG(known.st_mode):
+        raise ValueError("a folder, a pipe or a device; a plain file is expected")
+    if known.st_size > most:
+        raise ValueError(f"{known.st_size:,} bytes, more than any such file has")
+    return path.read_bytes()
+
+
+def read_at_most(path: Path, most: int) -> bytes | None:
+    """The bytes of a file, or of a pipe or device to its end; None if there are more than `most`, and none is kept."""
+    known = path.stat()
+    if stat.S_ISREG(known.st_mode):
+        return path.read_bytes() if known.st_size <= most else None
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    return content if len(content) <= most else None
