@@ -18,8 +18,8 @@ import numpy as np
 from drift_detector_pipeline.arrays import Float32s, Float64s
 from drift_detector_pipeline.drift.accuracy import log_likelihood
 
-# Amplitudes of errors where half is lost, among which one is chosen; of accuracy. With coarser steps the choice, and with
-# it the width of intervals, was one of chance.
+# Amplitudes of errors where half is lost, among which one is chosen; of accuracy. With coarser steps the choice, and so
+# the width of intervals, was one of chance.
 _BY_SIGNS = (0.02, 0.035, 0.05, 0.07, 0.1, 0.14, 0.2)
 _BY_LOOKS = (0.0, 0.02, 0.03, 0.04, 0.055, 0.07, 0.1)
 _REACH, _REACH_OF_LOOKS = 0.15, 0.3  # distance of signs, and of looks per column, at which much is still in common
