@@ -28,6 +28,7 @@ from drift_detector_pipeline.stopped import held_back, let_through
 from drift_detector_pipeline.whole_files import read_at_most
 
 _GOOD_ORDER_S = 2.0  # for what a worker is at
+_ENDING = threading.Event()  # in a worker: it was asked to end
 _MOST_BYTES = 1 << 30  # of a file that may be an image: what MOST_PIXELS take without compression
 
 
@@ -128,7 +129,14 @@ def follow_parent() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
+def end_if_asked() -> None:
+    """Between two tasks of a worker, where nothing is half handed over: end here, if that was asked meanwhile."""
+    if _ENDING.is_set():
+        os._exit(128 + signal.SIGTERM)
+
+
 def _end_soon(number: int, frame: FrameType | None) -> None:
+    _ENDING.set()
     timer = threading.Timer(_GOOD_ORDER_S, os._exit, (128 + number,))
     timer.daemon = True
     timer.start()

@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.images.decode_many import cores, follow_parent
+from drift_detector_pipeline.images.decode_many import cores, end_if_asked, follow_parent
+from drift_detector_pipeline.stopped import held_back
 
 _Thing = TypeVar("_Thing")
 _Result = TypeVar("_Result")
@@ -37,7 +38,9 @@ def in_processes(work: Callable[[_Thing], _Result], things: Sequence[_Thing], ti
             progress_bar(total=len(things), title=title, unit="") as bar,
         ):
             try:
-                for result in pool.map(_work, things):
+                with held_back():  # amid handing over the work a signal would leave a lock behind that nobody opens
+                    results = pool.map(_work, things)
+                for result in results:
                     yield result
                     bar.update()
             except BaseException:
@@ -58,4 +61,5 @@ def _get_ready() -> None:
 
 
 def _work(thing: Any) -> Any:
+    end_if_asked()
     return _WORK[-1](thing)

@@ -24,26 +24,22 @@ print([round(found - first) for found in in_processes(work, range(3), "work")])
 """
 
 STOPPED = """
-import os, signal, time
+import os, time
+from drift_detector_pipeline import stopped
+stopped.is_command = lambda: True
+stopped.install()
 from drift_detector_pipeline.proof.processes import in_processes
-parent = os.getpid()
-def stop(number, frame):
-    if os.getpid() == parent:
-        raise KeyboardInterrupt
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-signal.signal(signal.SIGTERM, stop)
 def calculates(number):
-    print("at work", flush=True)
+    os.write(1, b"at work\\n")
     time.sleep(600)
 def hands_over(number):
-    print("at work", flush=True)
+    os.write(1, b"at work\\n")
     return bytes(30_000_000)
-try:
+def command():
     for result in in_processes(WORK, range(200), "work"):
         time.sleep(0.1)
-except KeyboardInterrupt:
-    print("stopped", flush=True)
+    return 0
+os.write(1, f"status {stopped.as_command(command)}\\n".encode())
 """
 
 
@@ -56,7 +52,7 @@ def test_sigterm_ends_all_of_them_soon_whatever_they_are_at(work, tell):
         try:
             assert parent.stdout.readline() == "at work\n"
             tell(parent.pid, signal.SIGTERM)
-            assert "stopped" in parent.communicate(timeout=60)[0].splitlines()
+            assert "status 143" in parent.communicate(timeout=60)[0].splitlines()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(parent.pid, signal.SIGKILL)
