@@ -23,7 +23,7 @@ def check_run(folder: Path) -> None:
 
 
 def check_weights(file: Path) -> None:
-    """Raise ModelError unless `file` is there, and one."""
+    """Raise ModelError unless `file` is there and is a file."""
     if not is_there(file):
         raise ModelError(f"{file}: no such weight file; train one first: make train")
     if not file.is_file():
