@@ -54,7 +54,7 @@ def test_the_next_one_needs_a_gate_or_force_and_can_be_rolled_back(here):
         (["promote", "models/better", "why", "forced=true"], "forced=true: "),
         (
             ["promote", "models/better", "why", "gate=/dev/zero"],
-            "/dev/zero: no test's result (ValueError: a folder, a ",
+            "/dev/zero: no test's result (ValueError: a pipe or a device",
         ),
         (["promote", "models/better", "why", "who=a", "who=b"], "who=b: who=a is named before; name one"),
         (["promot", "models/better", "why"], "promot: expected one of promote, rollback"),
