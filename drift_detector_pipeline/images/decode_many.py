@@ -13,6 +13,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -61,10 +62,10 @@ def decode_all(listing: Listing, stored_side_px: int, jpeg_quality: int | None =
     Where boxes are the truth the longer side is as stored, elsewhere the shorter. With a quality, as `Jpeg`s.
     """
     side: Side = "longer" if listing.task == "boxes" else "shorter"
-    paths = [listing.root / image.path for image in listing.images]
-    with _processes(len(paths)) as pool:
+    with _processes(len(listing.images)) as pool:
         decode_one = partial(_decode_file, stored_side_px=stored_side_px, side=side, jpeg_quality=jpeg_quality)
-        yield from _on_all_cores(decode_one, paths, pool)
+        paths = (listing.root / image.path for image in listing.images)  # of millions, a list would fill the memory
+        yield from _on_all_cores(decode_one, paths, len(listing.images), pool)
 
 
 def decode_files(paths: Sequence[Path], stored_side_px: int, side: Side = "shorter") -> Iterator[Decoded]:
@@ -73,7 +74,8 @@ def decode_files(paths: Sequence[Path], stored_side_px: int, side: Side = "short
     In threads, so that it may be called from any script: new processes would run the script once more.
     """
     with ThreadPoolExecutor(cores()) as pool:
-        yield from _on_all_cores(partial(_decode_if_readable, stored_side_px=stored_side_px, side=side), paths, pool)
+        decode_one = partial(_decode_if_readable, stored_side_px=stored_side_px, side=side)
+        yield from _on_all_cores(decode_one, iter(paths), len(paths), pool)
 
 
 def encoded(decoded: Decoded, quality: int | None) -> Decoded:
@@ -84,11 +86,10 @@ def encoded(decoded: Decoded, quality: int | None) -> Decoded:
 
 
 def _on_all_cores(
-    decode_one: Callable[[Path], Decoded], paths: Sequence[Path], pool: Executor | None
+    decode_one: Callable[[Path], Decoded], paths: Iterator[Path], total: int, pool: Executor | None
 ) -> Iterator[Decoded]:
-    with progress_bar(total=len(paths), title="decode", unit=" images") as bar:
-        for start in range(0, len(paths), 512):
-            chunk = paths[start : start + 512]
+    with progress_bar(total=total, title="decode", unit=" images") as bar:
+        while chunk := list(islice(paths, 512)):
             with held_back():  # here starts a process whenever all are busy
                 done = pool.map(decode_one, chunk, chunksize=16) if pool else map(decode_one, chunk)
             for found in done:

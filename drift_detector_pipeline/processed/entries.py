@@ -29,14 +29,14 @@ class Entries:
         self.images: Counter[str] = Counter()  # by split
         self.notes: Counter[str] = Counter(listing.notes)
         self._counts: Counter[tuple[str, int]] = Counter()
-        self.hashes: list[str] = []  # of the file of each image, the bad ones included
+        self._hashes: list[bytes] = []  # of the file of each image, the bad ones included
         self.jpegs: Counter[str] = Counter()  # kept as their files are, and encoded
         self.sources: dict[str, set[str]] = {split: set() for split in SPLITS}  # of clips
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the images that are whole, once."""
         for image, split, found in zip(self._listing.images, self._splits, self._decoded, strict=True):
-            self.hashes.append(found.content_sha256)
+            self._hashes.append(bytes.fromhex(found.content_sha256))
             try:
                 entry = self._entry(image, split, found)
             except DataError as error:
@@ -53,10 +53,11 @@ class Entries:
 
     def hashes_of(self, listed: Listing) -> Iterator[str]:
         """Of the file of each image; of clips that were cut, of each file of the listing before that."""
+        hashes = map(bytes.hex, self._hashes)
         if listed.task != "clips":
-            return iter(self.hashes)
+            return hashes
         clips = (self._listing.clips[image.path].file for image in self._listing.images)
-        by_file = dict(zip(clips, self.hashes, strict=True))
+        by_file = dict(zip(clips, hashes, strict=True))
         return (by_file[listed.clips[image.path].file] for image in listed.images)
 
     def _entry(self, image: RawImage, split: str, found: Decoded) -> Entry:

@@ -89,6 +89,9 @@ def stat_digest(raw: Path) -> str:
     Equal means the bytes need no second look. The time of modification is what archives and copies set as they like, so
     that two files of one size may change places unseen; the time when anything of a file was changed is the system's.
     """
-    files = sorted(path for path in everything_below(raw) if path.is_file()) if raw.is_dir() else [raw]
-    lines = (f"{path} {(found := path.stat()).st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n" for path in files)
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    digest = hashlib.sha256()
+    for path in (path for path in everything_below(raw) if path.is_file()) if raw.is_dir() else [raw]:
+        found = path.stat()
+        line = f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

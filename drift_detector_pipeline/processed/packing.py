@@ -73,12 +73,17 @@ def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
                 boxes.append(entry.boxes)
     if boxes:
         _write_boxes(folder / BOXES, boxes)
-    written = {name: (folder / name).read_bytes() for name in (INDEX, *[BOXES] * bool(boxes))}
-    for content in written.values():
-        digest.update(content)
-    values = {name: [zlib.crc32(line) for line in content.split(b"\n")] for name, content in written.items()}
-    write_atomically(folder / CHECKSUMS, json.dumps({INDEX: values[INDEX], IMAGES: checksums} | values).encode())
+    values = {INDEX: list[int](), IMAGES: checksums}
+    for name in (INDEX, *[BOXES] * bool(boxes)):
+        with (folder / name).open("rb") as lines:
+            values[name] = [_line_checksum(line, digest) for line in lines] + [zlib.crc32(b"")]  # of the end
+    write_atomically(folder / CHECKSUMS, json.dumps(values).encode())
     return digest.hexdigest()
+
+
+def _line_checksum(line: bytes, digest: "hashlib._Hash") -> int:
+    digest.update(line)
+    return zlib.crc32(line.removesuffix(b"\n"))
 
 
 def _further_cells(entry: Entry) -> dict[str, str | int]:

@@ -97,32 +97,49 @@ def refuse_unseen(classes: Iterable[str], shown: Path) -> None:
         raise DataError(f"{shown}: the name of the class {unseen[0]!a} shows nothing; rename its folder, or remove it")
 
 
-def files_below(folder: Path) -> list[Path]:
-    """The files below `folder` that are meant as images, sorted: all but what is clutter or lies in clutter."""
-    return sorted(_meant_below(folder))
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files below `folder` that are meant as images, in order: all but what is clutter or lies in clutter."""
+    found = (path for path in everything_below(folder) if path.is_file())
+    return (path for path in found if not any(is_clutter(Path(part)) for part in path.relative_to(folder).parts))
 
 
 def holds_files(folder: Path) -> bool:
     """Whether `files_below` has any; of a large folder only the beginning is listed."""
-    return any(True for _ in _meant_below(folder))
+    return any(True for _ in files_below(folder))
 
 
 def everything_below(folder: Path) -> Iterator[Path]:
-    """All that is no folder, clutter and broken links included. Links to folders are followed.
+    """All that is no folder, clutter and broken links included, in the order of sorted paths, a folder at a time.
 
-    A link that leads back to where it lies is not followed but listed. Raises DataError for a folder that cannot be
-    read, whose images would otherwise be missing in silence.
+    Links to folders are followed; a link that leads back to where it lies is not, but listed. Raises DataError for a
+    folder that cannot be read, whose images would otherwise be missing in silence.
     """
-    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        here = Path(place)
-        back = [name for name in folders if (here / name).is_symlink() and leads_back(here / name, folder)]
-        folders[:] = [name for name in folders if name not in back]
-        yield from (here / name for name in [*files, *back])
+    open_folders = [_inside(folder)]
+    while open_folders:
+        path, is_folder = next(open_folders[-1], (None, False))
+        if path is None:
+            open_folders.pop()
+        elif is_folder and not (path.is_symlink() and leads_back(path, folder)):
+            open_folders.append(_inside(path))
+        else:
+            yield path
 
 
-def _meant_below(folder: Path) -> Iterator[Path]:
-    found = (path for path in everything_below(folder) if path.is_file())
-    return (path for path in found if not any(is_clutter(Path(part)) for part in path.relative_to(folder).parts))
+def _inside(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """What lies in `folder`, by name, and whether it is a folder or leads to one."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((os.path.normcase(entry.name), entry.name, entry) for entry in entries)
+    except OSError as error:
+        _refuse(error)
+    return ((folder / name, _is_folder(entry)) for _, name, entry in found)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _refuse(error: OSError) -> NoReturn:

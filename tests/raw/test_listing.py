@@ -21,7 +21,7 @@ def test_a_folder_without_the_right_to_read_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "cat" / "closed").mkdir(parents=True, mode=0o700)
     code = (
         "import os, sys; from pathlib import Path; from drift_detector_pipeline.raw.listing import files_below\n"
-        "os.chdir(sys.argv[1]); os.setuid(65534); files_below(Path('cat'))"
+        "os.chdir(sys.argv[1]); os.setuid(65534); list(files_below(Path('cat')))"
     )
     (tmp_path / "cat" / "closed").chmod(0)
     tmp_path.chmod(0o755)

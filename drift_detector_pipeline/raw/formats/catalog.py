@@ -52,13 +52,16 @@ def read(source: Path, shown: Path | None = None, layout: str | None = None) -> 
     Errors name `shown` instead, such as the archive that was unpacked. Raises DataError if several layouts fit, the one
     that is named does not, or something is wrong within it.
     """
-    surveyed = survey(source, shown or source) if layout != "imagefolder" else None
-    if surveyed and (layout == "clips" or (layout is None and clips.fits(surveyed))):
+    listing = None if layout == "imagefolder" else _more_than_folders(survey(source, shown or source), layout)
+    return listing or imagefolder.read(source, shown)  # the survey of millions of files is gone by then
+
+
+def _more_than_folders(surveyed: Survey, layout: str | None) -> Listing | None:
+    """Boxes or clips; None: an ImageFolder, if anything."""
+    if layout == "clips" or (layout is None and clips.fits(surveyed)):
         return clips.read(surveyed)
-    named = layout_of(surveyed, layout) if surveyed else None
-    if surveyed is None or named is None:
-        return imagefolder.read(source, shown)
-    return listing_of(surveyed, all_of(surveyed, named))
+    named = layout_of(surveyed, layout)
+    return listing_of(surveyed, all_of(surveyed, named)) if named else None
 
 
 def all_of(source: Survey, layout: str) -> Found:

@@ -64,9 +64,11 @@ def read(source: Path, shown: Path | None = None) -> Listing:
     used = {part.folder for part in parts}
     unused = [] if used == {root} else [path for path in folders if path not in used]
     files = (path for path in everything_below(root) if not any(map(path.is_relative_to, unused)))
-    ignored = sorted({path.relative_to(root).as_posix() for path in files} - {image.path for image in images})
+    meant = {image.path for image in images}
+    ignored = sorted(name for path in files if (name := path.relative_to(root).as_posix()) not in meant)
     _check_classes(images, ignored, shown)
-    return Listing(root, sorted(images), ignored, sorted(path.name for path in unused), _empty(parts, images, root))
+    images.sort()
+    return Listing(root, images, ignored, sorted(path.name for path in unused), _empty(parts, images, root))
 
 
 def _root(source: Path) -> Path:
@@ -230,9 +232,11 @@ def _only_folders(folder: Path) -> set[str]:
 
 def _images_of(part: _Part, root: Path) -> Iterator[RawImage]:
     for folder in _subfolders(part.classes):
+        class_name = _nfc(folder.name)
         for path in files_below(folder):
-            key = _nfc(path.relative_to(part.classes).as_posix())
-            yield RawImage(path.relative_to(root).as_posix(), _nfc(folder.name), part.in_val, key)
+            name = path.relative_to(root).as_posix()
+            key = _nfc(name if part.classes == root else path.relative_to(part.classes).as_posix())
+            yield RawImage(name, class_name, part.in_val, key)
 
 
 def _nfc(name: str) -> str:

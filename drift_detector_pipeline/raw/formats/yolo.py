@@ -59,8 +59,9 @@ def read(source: Survey) -> Found:
 
 def _texts(source: Survey) -> list[str]:
     """Texts with the name of a picture."""
-    pictures = by_stem(source.pictures)
-    return [path for path in source.ending(".txt") if pictures.of(stem(path))]
+    texts = source.ending(".txt")
+    pictures = by_stem(source.pictures if texts else [])  # of millions, for nothing
+    return [path for path in texts if pictures.of(stem(path))]
 
 
 def _reads_so(source: Survey, path: str) -> bool:
