@@ -151,6 +151,7 @@ def _end_with_parent() -> None:
 
 
 def _decode_file(path: Path, stored_side_px: int, side: Side, jpeg_quality: int | None = None) -> Decoded:
+    end_if_asked()
     try:
         content = read_image(path)
     except DataError as error:
