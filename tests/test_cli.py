@@ -86,8 +86,14 @@ def test_a_list_of_all_commands_comes_without_pytorch() -> None:
         (["bench", "model.nmae=mlp"], "model.nmae: no such key"),
         (["dataset", *DIGITS, "model.pretrained_path=nosuch"], "model.pretrained_path=nosuch: no such file"),
         (["dataset", *DIGITS, "model.backbone_run=tests"], "model.backbone_run=tests: no finished run's folder"),
-        (["dataset", *DIGITS, "run.resume=nosuch"], "run.resume=nosuch: no checkpoint there to go on from"),
-        (["train", *DIGITS, "run.resume=nosuch"], "run.resume=nosuch: no checkpoint there to go on from"),
+        (
+            ["dataset", *DIGITS, "run.resume=nosuch"],
+            "run.resume=nosuch: no such folder; name a run's, run.resume=outputs/DATE/TIME",
+        ),
+        (
+            ["train", *DIGITS, "run.resume=nosuch"],
+            "run.resume=nosuch: no such folder; name a run's, run.resume=outputs/DATE/TIME",
+        ),
         (
             ["export", "nosuch", "export.path=README.md"],
             f"{ROOT}/README.md: is a file; choose another export.path=PATH",

@@ -13,7 +13,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,14 +52,12 @@ def main() -> int:
     is_first = not int(os.environ.get("RANK", 0))
     if is_first:
         _make_folder(composed.run_folder)
-    times: list[float] = []
+    times, status = list[float](), 1
     try:
         status = _record(composed, times)
     finally:
-        if is_first:
-            shutil.rmtree(composed.run_folder / "checkpoints", ignore_errors=True)  # nobody goes on from here
-            with suppress(OSError):
-                composed.run_folder.rmdir()  # of a training that did not begin
+        if is_first:  # nobody goes on from here
+            shutil.rmtree(composed.run_folder / ("checkpoints" if status == 0 else ""), ignore_errors=True)
     if status:
         log.warning("a profile is not gone on with: start it again")
         return status
