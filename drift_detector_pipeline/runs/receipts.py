@@ -211,6 +211,8 @@ def write_receipt(folder: Path, facts: Mapping[str, object]) -> None:
 def read_receipt(folder: Path) -> Receipt:
     """Read the receipt of a finished run. Raises ResumeError if there is none, or it is not whole or not as written."""
     path = folder / RECEIPT
+    if folder.is_file():
+        raise ResumeError(f"{folder}: a file, and the folder of a run is expected; pass RUN=outputs/DATE/TIME")
     try:
         values = read_json(path)
         if not isinstance(values, dict):

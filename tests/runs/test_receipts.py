@@ -185,3 +185,8 @@ def test_the_newest_finished_run_is_the_one_that_ended_last(copy: Path, tmp_path
         (tmp_path / "outputs" / name).mkdir(parents=True)
         write(tmp_path / "outputs" / name, written(copy) | {"end": end})
     assert newest_finished() == Path("outputs/a")
+
+
+def test_a_file_in_the_place_of_a_runs_folder_is_called_one(copy: Path) -> None:
+    with pytest.raises(ResumeError, match=r"run\.json: a file, and the folder of a run is expected; pass RUN="):
+        read_receipt(copy / "run.json")
