@@ -32,7 +32,7 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 _A_FILE_OR_A_FOLDER = "a file here and a folder there: "
 _ANOTHER_KIND = dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), _A_FILE_OR_A_FOLDER) | {
-    errno.ENAMETOOLONG: "", errno.ELOOP: "",
+    errno.ENAMETOOLONG: "", errno.ELOOP: "", errno.ENOENT: "it went away meanwhile, or nothing can be made there: ",
 }  # fmt: skip
 
 

@@ -97,13 +97,15 @@ def new_folder(place: Path) -> Iterator[Path]:
 def replaced_folder(target: Path) -> Iterator[Path]:
     """Give a folder to fill beside `target`, then put it in its place: a kill leaves the old one or none, never half.
 
-    If filling it fails, or a signal stops it, the old one stays. Raises DataError if a file has the name of the folder.
+    If filling it fails, or a signal stops it, the old one stays, and no folder above it that was not there before.
+    Raises DataError if a file has the name of the folder.
     """
     if target.exists() and not target.is_dir():
         raise DataError(f"{target}: a file, and a folder is to be written there; name another, or move the file away")
     partial, old = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "old"))
     for folder in (partial, old):
         shutil.rmtree(folder, ignore_errors=True)
+    above = [folder for folder in target.parents if not folder.exists()]
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -115,6 +117,9 @@ def replaced_folder(target: Path) -> Iterator[Path]:
             old.rename(target)
         for folder in (partial, old):
             shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # they hold something
+            for folder in above:
+                folder.rmdir()
 
 
 def final_name(partial: Path) -> Path:

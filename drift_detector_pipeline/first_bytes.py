@@ -5,6 +5,7 @@ videos, arrays, weights.
 """
 
 import codecs
+import re
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +30,20 @@ _UNPACKED = {  # what is no archive, by the same rule
     b"\x04\x22\x4d\x18": "it is compressed with LZ4",
     b"\x1f\x9d": "it is compressed with compress",
     b"LZIP": "it is compressed with lzip",
+}
+_PICTURES = {  # what other programs open as an image, by patterns
+    rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)": "it is HEIC, as phones write it",
+    rb"\xff\x0a|\x00\x00\x00\x0cJXL ": "it is JPEG XL",
+    rb"8BPS": "it is a Photoshop file",
+    rb"\x00\x00\x01\x00[^\x00]\x00": "it is an icon",
+    rb"v/1\x01": "it is OpenEXR",
+    rb"#\?RADIANCE": "it is Radiance HDR",
+    rb".{128}DICM": "it is DICOM",
+    rb"%PDF": "it is a PDF",
+    rb"%!PS|\xc5\xd0\xd3\xc6": "it is PostScript",
+    rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg\b": "it is SVG",
+    rb"qoif": "it is QOI",
+    rb"(\xef\xbb\xbf)?\x89?PNG\r?\n\x1a\n": "it was copied as text, which changed a PNG's line ends; copy it as it is",
 }
 _MOST_BYTES = 512
 _SHOWN = 40  # letters of a text
@@ -73,6 +88,13 @@ def in_brackets(start: bytes) -> str:
     """The same behind a blank, for the end of a sentence; empty if nothing is known."""
     said = what_else(start)
     return f" ({said})" if said else ""
+
+
+def what_picture(start: bytes) -> str | None:
+    """What a file is that shows an image elsewhere, but not here, and what to do about it; None: nothing known."""
+    start = start[:_MOST_BYTES]
+    said = next((said for begins, said in _PICTURES.items() if re.match(begins, start, re.DOTALL)), None)
+    return f"{said}; save it as JPEG or PNG" if said and ";" not in said else said
 
 
 def is_video(content: bytes) -> bool:

@@ -26,7 +26,13 @@ def check_starts(settings: Settings) -> None:
             raise ModelError(f"{FROM_A_RUN}={run}: no finished run's folder and no weight file; {_WEIGHTS}")
         _check_weights(FROM_A_RUN, weight_file(run))
     if resume is not None and resume != "auto" and not is_there(Path(resume)):
-        raise ResumeError(f"run.resume={resume}: no checkpoint there to go on from; start anew: make train")
+        raise no_run(resume)
+
+
+def no_run(resume: str | Path) -> ResumeError:
+    """The error for a run to go on with that is not there; true and on are taken for folders, too."""
+    ways = "name a run's, run.resume=outputs/DATE/TIME, let run.resume=auto find it, or start anew: make train"
+    return ResumeError(f"run.resume={resume}: no such folder; {ways}")
 
 
 def weight_file(run: Path) -> Path:

@@ -102,8 +102,13 @@ def loading() -> Iterator[None]:
 def keeping(what: str) -> Iterator[None]:
     """Say in the sentence, while this is held, what is kept and how to go on."""
     before, _State.kept = _State.kept, what
-    yield
-    _State.kept = before  # not after an exception, which the sentence is about
+    try:
+        yield
+    except BaseException:
+        if _State.asked is None:  # else the sentence is about it
+            _State.kept = before
+        raise
+    _State.kept = before
 
 
 @contextlib.contextmanager

@@ -12,12 +12,18 @@ _MOST_BYTES = 1 << 28  # of what is written here; most files have a few kilobyte
 
 def read_plain(path: Path, most: int = _MOST_BYTES) -> bytes:
     """The bytes of a plain file. Raises OSError for a folder, ValueError for a pipe, a device or too many bytes."""
+    refuse_endless(path)
     known = path.stat()
-    if not stat.S_ISREG(known.st_mode) and not stat.S_ISDIR(known.st_mode):
-        raise ValueError("a pipe or a device; a plain file is expected")
     if known.st_size > most:
         raise ValueError(f"{known.st_size:,} bytes, more than any such file has")
     return path.read_bytes()
+
+
+def refuse_endless(path: Path) -> None:
+    """Raise ValueError for a pipe or a device, whose bytes may never come or never end."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError("a pipe or a device; a plain file is expected")
 
 
 def read_at_most(path: Path, most: int) -> bytes | None:

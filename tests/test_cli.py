@@ -83,11 +83,18 @@ def test_a_list_of_all_commands_comes_without_pytorch() -> None:
         (["heal", "", "README.md", "cause=class mix"], "cause=class mix: not healed, looks are as they were"),
         (["retrain", "cause=fogg"], "cause=fogg: no change that can be made; choose from fog, "),
         (["retrain", "cause=fog", "severity=heavy"], "severity=heavy: expected a number"),
+        (["heal", "", "README.md", "cause=fog", "severity=6"], "severity=6: expected a number up to 5"),
         (["bench", "model.nmae=mlp"], "model.nmae: no such key"),
         (["dataset", *DIGITS, "model.pretrained_path=nosuch"], "model.pretrained_path=nosuch: no such file"),
         (["dataset", *DIGITS, "model.backbone_run=tests"], "model.backbone_run=tests: no finished run's folder"),
-        (["dataset", *DIGITS, "run.resume=nosuch"], "run.resume=nosuch: no checkpoint there to go on from"),
-        (["train", *DIGITS, "run.resume=nosuch"], "run.resume=nosuch: no checkpoint there to go on from"),
+        (
+            ["dataset", *DIGITS, "run.resume=nosuch"],
+            "run.resume=nosuch: no such folder; name a run's, run.resume=outputs/DATE/TIME",
+        ),
+        (
+            ["train", *DIGITS, "run.resume=nosuch"],
+            "run.resume=nosuch: no such folder; name a run's, run.resume=outputs/DATE/TIME",
+        ),
         (
             ["export", "nosuch", "export.path=README.md"],
             f"{ROOT}/README.md: is a file; choose another export.path=PATH",

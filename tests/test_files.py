@@ -142,6 +142,17 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "kept"
 
 
+def test_a_folder_that_failed_leaves_no_folder_above_it_that_was_not_there(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    with pytest.raises(ValueError, match="full"), replaced_folder(tmp_path / "models" / "versions" / "one") as partial:
+        (partial / "file").touch()
+        raise ValueError("full")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "models"]
+    with replaced_folder(tmp_path / "models" / "versions" / "one") as partial:
+        (partial / "file").touch()
+    assert (tmp_path / "models" / "versions" / "one" / "file").exists()
+
+
 def test_a_place_for_folders_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "predictions").touch()
     with (

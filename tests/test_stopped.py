@@ -94,6 +94,23 @@ def test_a_command_that_is_stopped_at_work_ends_in_one_sentence(amid, number, tm
     assert done.returncode == STATUS[signal.Signals[number]]
 
 
+def test_what_was_kept_in_a_part_that_an_error_ended_is_not_said_of_what_comes_later(tmp_path):
+    work = """
+from drift_detector_pipeline.stopped import keeping
+
+def work():
+    try:
+        with keeping("checkpoints are kept"):
+            raise ValueError
+    except ValueError:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+"""
+    done = ran(work, tmp_path)
+    assert done.returncode == 143
+    assert done.stderr.startswith("stopped by SIGTERM: what was complete before is kept")
+
+
 @pytest.mark.parametrize("number", STATUS)
 def test_a_training_that_answers_the_signal_itself_ends_the_command_around_it_too(number, tmp_path):
     """Not an error, which an autopilot would take for a refusal before it went on."""

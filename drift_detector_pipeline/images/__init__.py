@@ -1,6 +1,7 @@
 """Bytes -> pixels -> model input: the same input for the same image, wherever it is seen.
 
 png_remarks   a PNG without what is said beside its pixels
+colours       what the values of an image file mean, and what shows nothing
 decoder       the one decoder: a file's bytes -> uint8 RGB as it is stored
 model_input   stored image -> inference crop, the same bits with and without torch
 stored_jpeg   an image stored as a JPEG, and its pixels when somebody looks

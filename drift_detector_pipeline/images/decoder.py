@@ -18,7 +18,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.errors import DataError
-from drift_detector_pipeline.first_bytes import in_brackets, is_video
+from drift_detector_pipeline.first_bytes import in_brackets, is_video, what_picture
+from drift_detector_pipeline.images.colours import as_rgb, make_white_highest, refuse_lost_colours, refuse_torn_colours
 from drift_detector_pipeline.images.png_remarks import without_remarks
 
 # What is tried on a file, whatever its name ends with; Pillow knows more, and starts Ghostscript for one of them.
@@ -26,8 +27,6 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM
 
 LARGEST_ASPECT = 16  # longer side over shorter side; beyond that it is a strip, not a picture of something
 MOST_PIXELS = 120_000_000  # above the largest cameras' 108 million, below where a small file takes a gigabyte
-FEWEST_LEVELS = 16  # of 256: an image of 16-bit values that reaches fewer is a measurement on another scale
-FEWEST_BRIGHT, ENOUGH_BRIGHT = 0.001, 16  # of all pixels, or in number: fewer that reach more are a sensor's dead ones
 
 _HUNGRY = ("WEBP", "AVIF", "JPEG2000")  # whose decoders hold frames of their own beside the image
 
@@ -46,7 +45,6 @@ _DECODER_ERRORS = (
 
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 _ORIENTATION = 0x0112  # EXIF's tag: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides swapped
-_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # TIFF's tags: 0 of the one is white at zero, 2 of the other with a sign
 Side = Literal["shorter", "longer"]  # of an image, brought to its stored length: the longer one where boxes are sought
 
 
@@ -77,7 +75,7 @@ def decode(content: bytes, stored_side_px: int, side: Side = "shorter") -> Pixel
 
     Raises DataError with the reason if the bytes are no complete image, if their header promises more than
     `MOST_PIXELS` (half as many where decoding holds twice the memory), or if the values have no scale that is known:
-    integers of 32 bits or with sign, floats, 16 bits that would be black.
+    integers of 32 bits or with sign, floats, 16 bits that would be black; or if nothing is seen without transparency.
     """
     return decode_picture(content, stored_side_px, side).pixels
 
@@ -86,7 +84,8 @@ def decode_picture(content: bytes, stored_side_px: int, side: Side = "shorter") 
     """As `decode`, with the size in the file and how EXIF turned it."""
     with _explained(content), _opened(content) as image:
         size, orientation = image.info["in_file"]
-        return Picture(fit(_rgb(image), stored_side_px, side), size, orientation)
+        _turn_upright(image)
+        return Picture(fit(as_rgb(image), stored_side_px, side), size, orientation)
 
 
 def decode_stored(content: bytes, sides: tuple[int, int], at_least: tuple[int, int] | None = None) -> Pixels:
@@ -174,7 +173,10 @@ def _copies(image: Image.Image) -> int:
 def _foreign(content: bytes) -> DataError:
     if (ending := ending_of(content)) != ".image":
         return DataError(f"begins like a {ending} file, but is damaged or of a kind that is not read; save it as PNG")
-    instead = " (it is a video: VIDEO=PATH)" if is_video(content) else in_brackets(content)
+    if said := what_picture(content):
+        instead = f" ({said})"
+    else:
+        instead = " (it is a video: VIDEO=PATH)" if is_video(content) else in_brackets(content)
     return DataError(f"none of the formats {', '.join(FORMATS)}{instead}")
 
 
@@ -228,18 +230,13 @@ def _loaded(content: bytes, strips: bool) -> Image.Image:
         _refuse_strip(*image.size)
     size, sixteen_bits = _size_in_file(image), ";16" in str(image.tile[:1])  # known until the pixels are read
     turned = _orientation(image) if image.format == "TIFF" else None  # whose pixels are read upright
+    refuse_torn_colours(image)
     image.load()
-    _invert_if_white_is_zero(image)
+    make_white_highest(image)
+    refuse_lost_colours(image)
     image.info["in_file"] = size, turned or _orientation(image)
     image.info["sixteen_bits"] = sixteen_bits
     return image
-
-
-def _invert_if_white_is_zero(image: Image.Image) -> None:
-    """Make white the highest value, in place, where Pillow leaves that to others: of 16 bits in gray."""
-    if image.mode.startswith("I;16") and _tiff_tag(image, _PHOTOMETRIC) == 0:
-        values = np.asarray(image)
-        image.frombytes((65_535 - values).astype(values.dtype).tobytes())
 
 
 def _size_in_file(image: Image.Image) -> tuple[int, int]:
@@ -259,40 +256,3 @@ def _orientation(image: Image.Image) -> int:
 def _turn_upright(image: Image.Image) -> None:
     if _orientation(image) > 1:
         ImageOps.exif_transpose(image, in_place=True)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Upright RGB. Raises DataError if the values have no known scale."""
-    signed = _tiff_tag(image, _SAMPLE_FORMAT) == 2 or (image.mode == "I" and image.format == "TIFF")
-    _turn_upright(image)
-    if image.mode == "F":
-        raise DataError("floating point pixels have no known range; save it with 8 or 16 bits")
-    if signed:  # elsewhere Pillow puts 16 bits into mode I
-        raise DataError("32-bit or signed integers have no known range; save it with 8 or 16 bits without sign")
-    if image.mode.startswith("I"):  # Pillow's own conversion clips 16 bits instead of scaling them
-        levels = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
-        if np.asarray(image).any():
-            _refuse_black(levels)
-        return Image.fromarray(levels).convert("RGB")
-    colours = image if image.mode == "RGB" else image.convert("RGB")
-    if image.info["sixteen_bits"]:  # of which Pillow keeps the upper eight
-        _refuse_black(np.asarray(colours))
-    return colours
-
-
-def _tiff_tag(image: Image.Image, number: int) -> int | None:
-    """The first value of a TIFF's tag; None if there is none, or it is no TIFF."""
-    found = getattr(image, "tag_v2", {}).get(number)
-    return found[0] if isinstance(found, tuple) else found
-
-
-def _refuse_black(levels: Pixels) -> None:
-    """Raise DataError if at most a handful of pixels, of (H, W) or (H, W, 3), reach levels that count."""
-    bright = (levels >= FEWEST_LEVELS).reshape(*levels.shape[:2], -1).any(axis=2)
-    count = np.count_nonzero(bright)
-    if count < min(ENOUGH_BRIGHT, FEWEST_BRIGHT * bright.size):
-        but = f" but in {count} of {bright.size:,} pixels" if count else ""
-        raise DataError(
-            f"16-bit values below {256 * FEWEST_LEVELS}{but}: nearly black on the scale of 0 to 65535, so meant on "
-            "another; save it with 8 bits, or scaled to 16"
-        )

@@ -22,7 +22,7 @@ from drift_detector_pipeline.config import load
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import exit_status
 from drift_detector_pipeline.figures import drawable, figure_png
-from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.files import exclusive, replaced_folder, write_json
 from drift_detector_pipeline.pages import data_uri, image_png, write_page
 from drift_detector_pipeline.processed.box_report import report_boxes
 from drift_detector_pipeline.processed.clip_report import report_clips
@@ -49,9 +49,7 @@ def main() -> int:
 
 def write_report(data: Processed, side_px: int) -> Path:
     """Write the report into the processed folder; return the page's path. `side_px`: the side of the model's input."""
-    folder = data.folder / REPORT
-    folder.mkdir(exist_ok=True)
-    pairs = _pairs(data)
+    folder, pairs = data.folder / REPORT, _pairs(data)
     facts = _facts(data, pairs)
     if data.task == "clips":
         clips = report_clips(data, _shown_classes(data))
@@ -64,18 +62,17 @@ def write_report(data: Processed, side_px: int) -> Path:
         template, page = "data_report_boxes.html", boxes.page
     else:
         template, page = "data_report.html", _labels_page(data, facts)
-    write_json(folder / "data_report.json", facts)
-    write_page(
-        folder / "report.html",
-        template,
-        title=f"The data set {data.manifest.name}",
-        facts=facts,
-        many=MANY,
-        numbered=list(_numbered(data.classes)) if len(data.classes) <= NAMED else [],
-        named=NAMED,
-        pairs=[(pair, *(_shown(data.images[index]) for index in pair["images"])) for pair in facts["pairs"][:_PAIRS]],
-        **page,
-    )
+    values = page | {
+        "title": f"The data set {data.manifest.name}",
+        "facts": facts,
+        "many": MANY,
+        "numbered": list(_numbered(data.classes)) if len(data.classes) <= NAMED else [],
+        "named": NAMED,
+        "pairs": [(pair, *(_shown(data.images[one]) for one in pair["images"])) for pair in facts["pairs"][:_PAIRS]],
+    }
+    with exclusive(data.folder / f".{REPORT}.lock"), replaced_folder(folder) as partial:
+        write_json(partial / "data_report.json", facts)
+        write_page(partial / "report.html", template, **values)
     _say(facts)
     return folder / "report.html"
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.json_files import read_json
 from drift_detector_pipeline.processed.packing import BOXES, CHECKSUMS, IMAGES, INDEX, read_index
+from drift_detector_pipeline.whole_files import refuse_endless
 
 _BLOCK = 2**20  # bytes read at a time
+_SHOWN = 200  # letters of a path, at most: a damaged line may be the whole file
 
 
 def fingerprint_of(packed_sha256: str, classes: Sequence[str]) -> str:
@@ -42,6 +44,10 @@ def find_damage(folder: Path, fingerprint: str, classes: Sequence[str]) -> str |
 def _on_disk(folder: Path, classes: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for path in (folder / IMAGES, folder / INDEX, *_boxes(folder)):
+        try:
+            refuse_endless(path)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}; run: make process_data") from error
         with path.open("rb", buffering=0) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
@@ -60,7 +66,7 @@ def _in_lines(folder: Path, name: str) -> str | None:
     lines = (folder / name).read_bytes().split(b"\n")
     for number, (line, checksum) in enumerate(itertools.zip_longest(lines, expected), start=1):
         if line is None or zlib.crc32(line) != checksum:
-            path = (line or b"").partition(b",")[0].decode("utf-8", "backslashreplace")
+            path = (line or b"").partition(b",")[0][:_SHOWN].decode("utf-8", "backslashreplace")
             return f"{name} is damaged, first in line {number}" + f" ({path})" * bool(path and name == INDEX)
     return None
 

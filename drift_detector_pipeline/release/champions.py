@@ -15,7 +15,15 @@ from drift_detector_pipeline.console import log, set_up_logging
 from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import from_home
 from drift_detector_pipeline.release.artefact import MANIFEST, MODELS
-from drift_detector_pipeline.release.registry import Champion, champion, promote, register, rollback, versions
+from drift_detector_pipeline.release.registry import (
+    Champion,
+    champion,
+    check_why,
+    promote,
+    register,
+    rollback,
+    versions,
+)
 
 _OWN = ("force", "gate", "who")
 _YES = {"true": True, "false": False}
@@ -49,6 +57,7 @@ def _promoted(words: Sequence[str]) -> Champion:
     force = own.get("force", "false")
     if force not in _YES:
         raise ConfigError(f"force={force}: choose from true, false")
+    check_why(why, wanted)
     version = wanted if wanted in versions() or not (Path(wanted) / MANIFEST).is_file() else register(Path(wanted))
     gate = Path(from_home(own["gate"])) if "gate" in own else None
     return promote(version, who=own.get("who", ""), why=why, gate=gate, force=_YES[force], place=MODELS)

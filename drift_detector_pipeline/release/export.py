@@ -27,6 +27,7 @@ from drift_detector_pipeline.files import (
     disk_full_explained,
     exclusive,
     file_hash,
+    is_utf8,
     replaced_folder,
     write_atomically,
 )
@@ -93,6 +94,8 @@ def export_run(run: Path, export: Export) -> Artefact:
     labels than allowed.
     """
     refuse_foreign(export.path.resolve())
+    if not is_utf8(str(export.path.resolve())):
+        raise ConfigError(f"{export.path}: models are read only where all names are UTF-8; choose another export.path")
     with one_core() as machine:
         artefact = export_source(open_source(run, machine), export)
     log.info("%s: %s Serve it: %s", artefact.folder, _about(artefact), served_by(artefact.folder))

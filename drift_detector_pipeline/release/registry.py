@@ -213,12 +213,17 @@ def _passed(version: str, standing: Champion, gate: Path | None, place: Path, *,
     return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(path)
 
 
+def check_why(why: str, version: str) -> None:
+    """Raise ConfigError for a change that nobody says a reason of."""
+    if not why.strip():
+        raise ConfigError(f'{version}: say why, for those who read the history later: WHY="..."')
+
+
 def _enthrone(
     version: str, past: Sequence[Champion], place: Path, *, who: str, why: str, gate: str | None, action: Action
 ) -> Champion:
     """Write champion.json, then the history; a signal waits and says so: a rollback that is repeated goes two back."""
-    if not why.strip():
-        raise ConfigError(f'{version}: say why, for those who read the history later: WHY="..."')
+    check_why(why, version)
     number = 1 + max((one.number for one in past), default=0)
     manifest = file_hash(place / VERSIONS / version / MANIFEST)
     found = Champion(number, version, manifest, now(), who or name_of_user(), why.strip(), gate, action)

@@ -21,6 +21,7 @@ from drift_detector_pipeline.runs.facts import RECEIPT
 from drift_detector_pipeline.runs.machine import Machine
 from drift_detector_pipeline.runs.receipts import OUTPUTS, compare_facts
 from drift_detector_pipeline.settings import Data, Settings
+from drift_detector_pipeline.starts import no_run
 
 _LOCK = ".training.lock"
 
@@ -97,6 +98,8 @@ def _choose(composed: Composed, identity: dict[str, object]) -> tuple[Path, bool
         found = _newest_unfinished(identity)
         return (found, True) if found else (composed.run_folder, False)
     folder = Path(wanted)
+    if not folder.is_dir():
+        raise no_run(folder)
     if composed.run_folder_chosen and composed.run_folder.resolve() != folder.resolve():
         raise ResumeError(f"a run continues in its own folder {folder}: leave out hydra.run.dir={composed.run_folder}")
     _refuse_finished(folder)

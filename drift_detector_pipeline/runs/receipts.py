@@ -211,21 +211,26 @@ def write_receipt(folder: Path, facts: Mapping[str, object]) -> None:
 def read_receipt(folder: Path) -> Receipt:
     """Read the receipt of a finished run. Raises ResumeError if there is none, or it is not whole or not as written."""
     path = folder / RECEIPT
+    if folder.is_file():
+        raise ResumeError(f"{folder}: a file, and the folder of a run is expected; pass RUN=outputs/DATE/TIME")
     try:
         values = read_json(path)
+        if not isinstance(values, dict):
+            raise _no_receipt(path, "it holds no facts")
         receipt = Receipt.model_validate({**values, "folder": folder})
         if not is_as_sealed(values):
-            raise ResumeError(
-                f"{path}: no whole receipt (changed since it was written, as facts_sha256 shows); copy the whole file "
-                "again, or train the run again"
-            )
+            raise _no_receipt(path, "changed since it was written, as facts_sha256 shows")
         return receipt
     except FileNotFoundError as error:
         raise ResumeError(f"{folder}: no {RECEIPT}, so no finished run; pass RUN=outputs/DATE/TIME") from error
     except ValidationError as error:
-        raise ResumeError(f"{path}: no whole receipt ({_problems(error)})") from error
+        raise _no_receipt(path, _problems(error)) from error
     except (OSError, ValueError, TypeError) as error:
-        raise ResumeError(f"{path}: no whole receipt ({type(error).__name__}: {error})") from error
+        raise _no_receipt(path, f"{type(error).__name__}: {error}") from error
+
+
+def _no_receipt(path: Path, why: str) -> ResumeError:
+    return ResumeError(f"{path}: no whole receipt ({why}); copy the whole file again, or train anew: make train")
 
 
 def check_beside(file: Path, sha256: str) -> None:

@@ -168,3 +168,10 @@ def test_a_candidate_is_registered_and_says_what_it_learned_from(run, labels, tm
     assert not list((tmp_path / "models").glob(".retrain-*"))
     with pytest.raises(ConfigError, match="no change that can be made, and there are no labels"):
         retrain(champion, cause="unknown", severity=None, settings=settings(), place=tmp_path / "models")
+
+
+@pytest.mark.parametrize("command", ["heal", "retrain"])
+def test_recent_images_that_are_not_there_are_said_and_nothing_is_trained_without_them(command, call_main, tmp_path):
+    done = call_main(f"lifecycle.mending.{command}", "", f"{tmp_path}/nosuch", "cause=fog")
+    assert done.returncode == 1
+    assert done.stderr == f"error: {tmp_path}/nosuch: no files there; name a folder, a pattern, files or an archive\n"

@@ -321,6 +321,17 @@ def test_an_existing_run_is_neither_profiled_nor_harmed(plain, settings):
 
 
 @pytest.mark.slow
+def test_of_a_profile_that_fails_nothing_stays(settings, tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    command = module_command("modeling.profile", *settings, f"hydra.run.dir={tmp_path}/run")
+    done = subprocess.run(command, env=ci_environment(), capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 1 and "limit is reached" in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_a_trace_is_written_is_explained(settings, tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))

@@ -166,8 +166,10 @@ def test_a_resume_into_another_folder_a_finished_run_or_nothing_is_refused(setti
         train(load([*settings, f"run.resume={folder}", f"hydra.run.dir={tmp_path}/other"]))
     with pytest.raises(ResumeError, match="finished"):
         train(load([*settings, f"run.resume={undisturbed}"]))
-    with pytest.raises(ResumeError, match="no checkpoint"):
+    with pytest.raises(ResumeError, match=r"no such folder; name a run's, .* make train$"):
         train(load([*settings, f"run.resume={tmp_path}/nothing"]))
+    with pytest.raises(ResumeError, match=r"run\.resume=true: no such folder"):
+        train(load([*settings, "run.resume=true", f"hydra.run.dir={tmp_path}/other"]))
     with pytest.raises(ResumeError, match="holds a run already"):
         train(load([*settings, f"hydra.run.dir={undisturbed}"]))
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from PIL import Image
 
 from drift_detector_pipeline.arrays import Pixels
 from drift_detector_pipeline.dataset import process
+from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.figures import figure_png
 from drift_detector_pipeline.processed.data_report import NAMED, _balance, write_report
 from drift_detector_pipeline.processed.duplicates import MANY, find_pairs, thumbnail
@@ -81,6 +83,28 @@ def test_an_image_that_leaked_into_val_is_named_with_both_labels(report: Path) -
     assert facts["equal_pairs_across_splits"] >= 1
     assert "leaked.png" in report.read_text()
     assert "two labels" in report.read_text()
+
+
+def test_on_a_full_disk_the_old_report_stays_whole_and_a_first_one_leaves_no_folder(
+    tmp_path: Path, data_of: Callable[..., Data]
+) -> None:
+    make_folder(tmp_path / "source", images_per_class=8)
+    process(settings := data_of(tmp_path / "source"))
+    data, (soft, hard) = open_processed(settings), resource.getrlimit(resource.RLIMIT_FSIZE)
+    folder = write_report(data, 16).parent
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for there in (True, False):
+        if not there:
+            shutil.rmtree(folder)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["data_report.json"]) + 999, hard))
+        try:
+            with pytest.raises(DataError, match=r"report\.html: the disk is full or a limit is reached"):
+                write_report(data, 24)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert folder.exists() == there
+        assert not there or {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        assert not [path for path in folder.parent.iterdir() if path.name.endswith((".partial", ".old"))]
 
 
 def test_the_page_holds_the_true_counts_and_needs_nothing_beside_it(report: Path) -> None:

@@ -1,6 +1,7 @@
 """Whether what is on disk is what was written: every flipped bit and every cut is noticed, named and mended."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -61,6 +62,25 @@ def flipped(content: bytes, positions: Iterator[int] | range) -> Iterator[bytes]
 
 def test_what_was_written_is_whole(packed: tuple[Path, str], copy: Path) -> None:
     assert find_damage(copy, packed[1], CLASSES) is None
+
+
+@pytest.mark.parametrize("name", ["images.bin", "index.csv"])
+def test_a_pipe_or_a_device_in_a_files_place_is_named_and_not_waited_for(
+    packed: tuple[Path, str], copy: Path, name: str
+) -> None:
+    (copy / name).unlink()
+    for make in (lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero")):
+        make(copy / name)
+        with pytest.raises(DataError, match=rf"{name}: a pipe or a device; .*; run: make process_data"):
+            find_damage(copy, packed[1], CLASSES)
+        (copy / name).unlink()
+
+
+def test_of_a_damaged_line_without_an_end_only_the_beginning_is_shown(packed: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(packed[0], tmp_path / "copy")
+    (tmp_path / "copy" / "index.csv").write_bytes(b"x" * 500_000)
+    damage = find_damage(tmp_path / "copy", packed[1], CLASSES)
+    assert damage is not None and damage.startswith("index.csv is damaged, first in line 1 (xxx") and len(damage) < 300
 
 
 @pytest.mark.parametrize("name", ["images.bin", "index.csv"])

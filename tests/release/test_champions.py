@@ -1,6 +1,7 @@
 """make promote and make rollback, as they are typed."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -48,7 +49,7 @@ def test_the_next_one_needs_a_gate_or_force_and_can_be_rolled_back(here):
     [
         (["promote", "", "why"], "name a version: make promote VERSION="),
         (["promote", "resnet18-00000000", "why"], "resnet18-00000000: no version in models/versions; the nearest are"),
-        (["promote", "models/better", ""], "test it: make gate"),
+        (["promote", "models/better", "why"], "test it: make gate"),
         (["promote", "models/better", "", "force=true"], 'say why, for those who read the history later: WHY="..."'),
         (["promote", "models/better", "why", "force=yes"], "force=yes: choose from true, false"),
         (["promote", "models/better", "why", "forced=true"], "forced=true: "),
@@ -99,6 +100,14 @@ def test_make_hands_on_any_words(tmp_path):
 def test_what_cannot_be_done_is_said_and_leaves_nothing_where_nothing_was(words, said, tmp_path):
     assert called("release.champions", *words, cwd=tmp_path).stderr == f"error: {said}\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_nobody_says_a_reason_for_is_not_registered(here):
+    shutil.copytree(here / "models" / "artefact", here / "models" / "another")
+    before = sorted(here.rglob("*"))
+    done = called("release.champions", "promote", "models/another", " ", cwd=here)
+    assert done.stderr == 'error: models/another: say why, for those who read the history later: WHY="..."\n'
+    assert sorted(here.rglob("*")) == before
 
 
 def test_a_gate_below_a_tilde_is_one_of_the_home_folder(here, monkeypatch):

@@ -1,6 +1,7 @@
 """`make export`: a run becomes a folder that answers without PyTorch; what is refused leaves the old folder alone."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -204,3 +205,10 @@ def test_the_table_compares_what_was_measured(digits):
     assert 0 < ours["parity"] < 0.5 and own["parity"] == 0
     assert own["low"] < own["accuracy"] < own["high"]
     assert json.dumps(table)
+
+
+def test_a_place_whose_name_is_no_utf8_is_refused_before_the_export(call_main, tmp_path):
+    """ONNX Runtime would say something of its constructors once all was done."""
+    place = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    done = call_main("release.export", "README.md", f"export.path={place}/model")
+    assert "models are read only where all names are UTF-8; choose another export.path" in done.stderr

@@ -67,7 +67,15 @@ def test_keys_of_a_later_version_are_passed_over(copy: Path) -> None:
 )
 def test_a_wrong_part_is_named(change: dict[str, Any], said: str, copy: Path) -> None:
     (copy / "run.json").write_text(json.dumps(written(copy) | change))
-    with pytest.raises(ResumeError, match=rf"run\.json: no whole receipt \(.*{said}"):
+    with pytest.raises(ResumeError, match=rf"run\.json: no whole receipt \(.*{said}.*make train$"):
+        read_receipt(copy)
+
+
+@pytest.mark.parametrize("content", ["", "null", "[]", "7", '"x"', "{}", '{"start":'])
+def test_a_receipt_that_holds_no_facts_is_named_with_what_makes_it_anew(content: str, copy: Path) -> None:
+    (copy / "run.json").write_text(content)
+    said = r"no whole receipt \(.*\); copy the whole file again, or train anew: make train$"
+    with pytest.raises(ResumeError, match=said):
         read_receipt(copy)
 
 
@@ -177,3 +185,8 @@ def test_the_newest_finished_run_is_the_one_that_ended_last(copy: Path, tmp_path
         (tmp_path / "outputs" / name).mkdir(parents=True)
         write(tmp_path / "outputs" / name, written(copy) | {"end": end})
     assert newest_finished() == Path("outputs/a")
+
+
+def test_a_file_in_the_place_of_a_runs_folder_is_called_one(copy: Path) -> None:
+    with pytest.raises(ResumeError, match=r"run\.json: a file, and the folder of a run is expected; pass RUN="):
+        read_receipt(copy / "run.json")

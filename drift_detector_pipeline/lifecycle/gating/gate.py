@@ -113,12 +113,12 @@ def run_gate(
     Of `labels` the half that is for gates is asked about. Raises ConfigError without a champion, DataError if
     something is missing.
     """
-    standing = champion(place)
+    standing, named = champion(place), named_artefact(Path(version), place)
     if standing is None:
         raise ConfigError(
             f'{version}: there is no champion to test against; make promote VERSION={version} WHY="first"'
         )
-    candidate = read_artefact(named_artefact(Path(version), place))
+    candidate = read_artefact(named)
     against = read_artefact(champion_folder(standing, place))
     _, own = split_labels(labels)
     check_images(own)

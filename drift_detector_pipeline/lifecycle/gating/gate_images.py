@@ -9,7 +9,6 @@ data: so images stay independent of each other, and a test of proportions is exa
 
 import difflib
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from drift_detector_pipeline.arrays import Indices, Labels, Pixels
 from drift_detector_pipeline.commands import values_of
-from drift_detector_pipeline.corruptions.corrupt import KINDS
+from drift_detector_pipeline.corruptions.corrupt import KINDS, SEVERITIES
 from drift_detector_pipeline.corruptions.faults import FAULTS, change, levels_of
 from drift_detector_pipeline.errors import ConfigError, DataError
 from drift_detector_pipeline.images.crops import read_crops
@@ -45,16 +44,19 @@ class World(NamedTuple):
 def cause_in(words: Sequence[str]) -> tuple[str | None, float | None, list[str]]:
     """Cause and severity among the words of a command, None where they are not, and all other words.
 
-    Raises ConfigError for a severity that is no number.
+    Raises ConfigError for a severity that none has.
     """
     own = values_of([word for word in words if word.startswith(("cause=", "severity="))])
     others = [word for word in words if word.partition("=")[0] not in own]
     try:
         severity = float(own["severity"]) if own.get("severity") else None
-        if severity is not None and not math.isfinite(severity):
+        if severity is not None and not 0 < severity <= max(SEVERITIES):
             raise ValueError
     except ValueError as error:
-        raise ConfigError(f"severity={own['severity']}: expected a number, such as an alarm names: 3") from error
+        most = max(SEVERITIES)
+        raise ConfigError(
+            f"severity={own['severity']}: expected a number up to {most}, such as an alarm names: 3"
+        ) from error
     return own.get("cause") or None, severity, others
 
 

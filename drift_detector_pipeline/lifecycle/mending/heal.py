@@ -41,6 +41,7 @@ from drift_detector_pipeline.lifecycle.mending.healable import WHY_NOT, refuse_c
 from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, divided, open_recent
 from drift_detector_pipeline.lifecycle.mending.undoing import borne_out, undoing
 from drift_detector_pipeline.lifecycle.watching.alarms import alarm_of, severity_of
+from drift_detector_pipeline.modeling.named import check_images as check_named
 from drift_detector_pipeline.networks.models import Network
 from drift_detector_pipeline.networks.tensors_hash import tensors_hash
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
@@ -63,6 +64,8 @@ def main() -> int:
     cause, severity, others = cause_in(command.overrides)
     own = [word for word in others if not word.startswith(("alarm=", "serving."))]
     check_settings(others, HEAL)
+    if any(command.images):
+        check_named(command.images)
     set_up_logging()
     folder, settings = named_artefact(command.target), load_section(Heal, own)
     if number := next((word.partition("=")[2] for word in others if word.startswith("alarm=")), ""):

@@ -36,6 +36,7 @@ from drift_detector_pipeline.lifecycle.labelling.labels import Labelled, check_i
 from drift_detector_pipeline.lifecycle.labels_of_images import refuse_task
 from drift_detector_pipeline.lifecycle.mending.joined import Joined, join_labels
 from drift_detector_pipeline.lifecycle.mending.recent import Recent, changed, open_recent
+from drift_detector_pipeline.modeling.named import check_images as check_named
 from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.release.admitted import identified
 from drift_detector_pipeline.release.artefact import MODELS, Artefact, read_artefact
@@ -61,6 +62,8 @@ def main() -> int:
     set_up_logging()
     if cause is not None:
         levels_near(cause, severity)
+    if any(command.images):
+        check_named(command.images)
     with ExitStack() as opened:
         found = opened.enter_context(image_files(command.images)) if any(command.images) else []
         version = retrain(
@@ -90,8 +93,8 @@ def retrain(
     check_images(own)
     if twins.kind is None and not own:
         raise ConfigError(
-            f"cause={cause}: no change that can be made, and there are no labels to learn from either; label some: "
-            "make basket, make labels"
+            f"{'no cause is named' if cause is None else f'cause={cause}: no change that can be made'}, and there are "
+            "no labels to learn from either; name one: CAUSE=fog, or label some: make basket, make labels"
         )
     recent = _recent(images, artefact)
     receipt = read_receipt(run_of(artefact))

@@ -13,7 +13,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,18 +49,20 @@ class _RecordedError(Exception):
 def main() -> int:
     """Profile a training with the overrides on the command line."""
     composed = _compose(sys.argv[1:])
-    is_first = not int(os.environ.get("RANK", 0))
+    is_first, status = not int(os.environ.get("RANK", 0)), 1
     if is_first:
         _make_folder(composed.run_folder)
-    times: list[float] = []
     try:
-        status = _record(composed, times)
+        status = _profile(composed)
+        return status
     finally:
-        if is_first:
-            shutil.rmtree(composed.run_folder / "checkpoints", ignore_errors=True)  # nobody goes on from here
-            with suppress(OSError):
-                composed.run_folder.rmdir()  # of a training that did not begin
-    if status:
+        if is_first:  # nobody goes on from here
+            shutil.rmtree(composed.run_folder / ("checkpoints" if status == 0 else ""), ignore_errors=True)
+
+
+def _profile(composed: Composed) -> int:
+    times = list[float]()
+    if status := _record(composed, times):
         log.warning("a profile is not gone on with: start it again")
         return status
     run = composed.settings.run
