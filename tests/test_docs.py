@@ -99,7 +99,7 @@ def test_the_table_of_accuracy_equals_the_report_it_comes_from():
     assert accuracy_table(found) in (ROOT / "docs" / "drift" / "study.md").read_text()
 
 
-@pytest.mark.parametrize("data", ["digits", "cifar10"])
+@pytest.mark.parametrize("data", ["digits", "cifar10", "imagenette"])
 def test_the_tables_of_exports_equal_the_reports_they_come_from(data):
     found = json.loads((ROOT / "reports" / f"export_{data}.json").read_text())["table"]
     assert as_markdown([Row(**row) for row in found]) in (ROOT / "docs" / "measured.md").read_text()
