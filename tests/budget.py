@@ -17,7 +17,7 @@ import pytest
 CPU_SECONDS = {
     "tests": 360,  # layouts of archives, words that commands refuse
     "tests/corruptions": 40,
-    "tests/deploy": 150,
+    "tests/deploy": 180,  # an environment of a service, installed afresh
     "tests/drift": 310,
     "tests/frames": 40,
     "tests/images": 10,

@@ -34,6 +34,12 @@ def test_every_setting_that_is_named_exists(page):
     assert {word for word in words if not word.startswith(free_form)} <= set(valid_keys())
 
 
+def test_every_test_that_is_named_exists():
+    named = [found for page in PAGES for found in re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", page.read_text())]
+    assert len(named) > 15
+    assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text()] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_choice_that_is_named_exists(page):
     for group, name in re.findall(r"\+?\b(data|experiment)=(\w+)", page.read_text()):
@@ -99,7 +105,7 @@ def test_the_table_of_accuracy_equals_the_report_it_comes_from():
     assert accuracy_table(found) in (ROOT / "docs" / "drift" / "study.md").read_text()
 
 
-@pytest.mark.parametrize("data", ["digits", "cifar10"])
+@pytest.mark.parametrize("data", ["digits", "cifar10", "imagenette"])
 def test_the_tables_of_exports_equal_the_reports_they_come_from(data):
     found = json.loads((ROOT / "reports" / f"export_{data}.json").read_text())["table"]
     assert as_markdown([Row(**row) for row in found]) in (ROOT / "docs" / "measured.md").read_text()

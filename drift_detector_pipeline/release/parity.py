@@ -120,7 +120,7 @@ def milliseconds(says: AnySays, crops: Pixels, batch: int) -> float:
 def refusal(row: Row, own: Row, max_labels_changed: float, max_accuracy_lost: float) -> str:
     """Why a file may not be served in place of the network `own`; "" if it may."""
     assert row.labels_changed is not None and row.accuracy is not None and own.accuracy is not None
-    lost, reasons = own.accuracy - row.accuracy, list[str]()
+    lost, reasons = round(own.accuracy - row.accuracy, 9), list[str]()  # 0.853 - 0.85 is more than 0.003
     if row.labels_changed > max_labels_changed:
         reasons.append(f"{row.labels_changed:.2%} of {row.images} labels change, allowed {max_labels_changed:.2%}")
     if lost > max_accuracy_lost:

@@ -128,7 +128,9 @@ def _engine(url: URL) -> Engine:
     try:
         # A server that went away is noticed, not waited for: the log drops rows meanwhile and says so.
         patience = {"connect_timeout": ceil(WAIT_S), "tcp_user_timeout": ceil(1000 * WAIT_S)}
-        return create_engine(url, connect_args=patience, pool_pre_ping=True, pool_timeout=WAIT_S)
+        # Of a database without encoding (SQL_ASCII, where a container has no locale) psycopg would read bytes, no text.
+        words = {"client_encoding": "utf8"}
+        return create_engine(url, connect_args=patience | words, pool_pre_ping=True, pool_timeout=WAIT_S)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise ConfigError(
             "serving.database: PostgreSQL needs psycopg; install it: pip install -e .[postgres]"

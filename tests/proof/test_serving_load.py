@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,14 @@ def test_locust_runs_the_same_scenario(models, tmp_path):
     assert done.returncode == 0, done.stderr
     [said] = json.loads(done.stdout)
     assert said["num_requests"] > 0 and said["num_failures"] == 0
+
+
+def test_k6_is_never_started_with_its_usage_reports():
+    files = [ROOT / "drift_detector_pipeline" / "proof" / "serving_load.py", *(ROOT / "deploy" / "load").glob("*.js")]
+    words = "".join(file.read_text() for file in files)
+    starts = re.findall(r'(?:k6 run|_program\(\), "run",) (\S+)', words)
+    assert len(starts) >= 3
+    assert {found.strip('",') for found in starts} == {"--no-usage-report"}
 
 
 def test_without_k6_nothing_is_begun(monkeypatch, call_main):

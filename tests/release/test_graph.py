@@ -3,9 +3,12 @@
 import copy
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from conftest import ROOT, ci_environment
@@ -46,6 +49,42 @@ def test_it_says_what_the_network_says(kind, written):
         assert said.early is None
     else:
         assert np.abs(said.early - expected.early.numpy()).max() < 1e-4
+
+
+def test_cropping_and_pixel_scores_are_not_in_the_file(written):
+    """ONNX's Resize gives other pixels than training saw, and bits of pixel scores would depend on the batch."""
+    graph = onnx.load(str(written(CONV) / "model.onnx")).graph
+    assert {node.op_type for node in graph.node} & {"Resize", "Upsample", "DecodeImage"} == set()
+    [given] = [one.type.tensor_type for one in graph.input]
+    assert given.elem_type == onnx.TensorProto.UINT8
+    assert [side.dim_value for side in given.shape.dim] == [0, 16, 16, 3]  # 0: any number of images
+
+
+def test_a_file_that_is_opened_brings_threads_only_where_they_are_asked_for_and_they_sleep(written):
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("needs Linux, which lists threads")
+    images = {"images": some_images(8, 16)}
+
+    def opened_with(threads):
+        before = len(list(Path("/proc/self/task").iterdir()))
+        session = open_session(written(CONV) / "model.onnx", "onnxruntime", "fp32", threads)
+        session(images)
+        return session, len(list(Path("/proc/self/task").iterdir())) - before
+
+    alone, brought = opened_with(1)
+    assert brought == 0
+    pair, brought = opened_with(2)
+    assert brought == 1
+    assert spent_idling(pair, images) < 3 * spent_idling(alone, images) + 0.1
+
+
+def spent_idling(session, images):
+    """CPU seconds while 30 requests come with pauses between them."""
+    started = time.process_time()
+    for _ in range(30):
+        session(images)
+        time.sleep(0.02)
+    return time.process_time() - started
 
 
 def test_networks_without_early_maps_leave_that_output_out(written):

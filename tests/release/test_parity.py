@@ -73,6 +73,7 @@ def test_bits_that_depend_on_the_batch_are_noticed(meddle):
         (0.0101, 0.9, r"1.01% of 1000 labels change, allowed 1.00%"),
         (0.0, 0.8965, r"0.35 points of accuracy lost, allowed 0.30"),
         (0.0, 0.95, ""),
+        (0.0, 0.897, ""),  # as much as allowed; the difference of the two floats is more
         (0.5, 0.1, "50.00% of 1000 labels change, allowed 1.00%; 80.00 points of accuracy lost, allowed 0.30"),
     ],
 )

@@ -55,6 +55,18 @@ def test_stem_and_head_are_left_alone(folder, tmp_path):
     assert "Gemm" in kinds
 
 
+def test_images_become_bytes_without_and_weights_bytes_with_sign(folder, tmp_path):
+    """ONNX Runtime is no faster than in floats where both have one."""
+    prepare(folder / "model.onnx", tmp_path / "prepared.onnx")
+    quantise(tmp_path / "prepared.onnx", tmp_path / "int8.onnx", some_images(64, SIDE), 2)
+    graph = onnx.load(str(tmp_path / "int8.onnx")).graph
+    kinds = {value.name: value.data_type for value in graph.initializer}
+    assert {kinds[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"} == {onnx.TensorProto.UINT8}
+    made_by = {output: node for node in graph.node for output in node.output}
+    weights = [made_by.get(node.input[1]) for node in graph.node if node.op_type == "Conv"]
+    assert {kinds[node.input[0]] for node in weights if node is not None} == {onnx.TensorProto.INT8}
+
+
 def test_it_says_nearly_the_same(folder, tmp_path):
     prepare(folder / "model.onnx", tmp_path / "prepared.onnx")
     quantise(tmp_path / "prepared.onnx", tmp_path / "int8.onnx", some_images(64, SIDE), 2)

@@ -80,12 +80,12 @@ def running(folder, tmp_path, environment=None, **settings):
 
 
 @contextlib.contextmanager
-def process(folder, tmp_path, *words, **environment):
+def process(folder, tmp_path, *words, python=sys.executable, **environment):
     """`python -m drift_detector_pipeline.serving` at a port of its own; yields the process and its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     own = [f"serving.port={port}", f"serving.database=sqlite:///{tmp_path}/requests.sqlite", *words]
-    command = [sys.executable, "-m", "drift_detector_pipeline.serving", f"export.path={folder}", *own]
+    command = [str(python), "-m", "drift_detector_pipeline.serving", f"export.path={folder}", *own]
     with subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.PIPE) as started:
         address = f"http://127.0.0.1:{port}"
         try:

@@ -63,6 +63,8 @@ def test_more_than_so_many_at_once_are_refused_at_once_and_told_when_to_come_aga
         assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
         assert answer.headers["content-type"] == "application/problem+json"
         assert time.perf_counter() - started < 2
+        with slow_upload(service) as unread, unread.makefile("rb") as file:  # nobody waits for the rest of its body
+            assert b" 503 " in file.readline()
         assert httpx.get(f"{service.address}/ready").status_code == 200  # busy is not broken
     finally:
         for one in held:

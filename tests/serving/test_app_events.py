@@ -4,7 +4,9 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -130,3 +132,15 @@ def test_the_environment_says_port_and_database_as_containers_do(models, tmp_pat
         httpx.post(f"{address}/predict", content=CONTENTS[0]).raise_for_status()
         assert (tmp_path / "by=environment, odd.sqlite").exists()
     assert os.environ.get("DATABASE_URL") is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc lists processes")
+def test_a_service_is_one_process_which_counts_all_that_it_answers(models, tmp_path) -> None:
+    """Of several workers Prometheus would be told by whichever answers it."""
+    with process(models / "plain", tmp_path) as (started, address):
+        for content in CONTENTS[:4]:
+            httpx.post(f"{address}/predict", content=content).raise_for_status()
+        assert "".join(one.read_text() for one in Path(f"/proc/{started.pid}/task").glob("*/children")) == ""
+        said = httpx.get(f"{address}/metrics").text
+        assert sum(float(line.split()[-1]) for line in said.splitlines() if line.startswith("drift_images_total")) == 4

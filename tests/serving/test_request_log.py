@@ -401,6 +401,19 @@ def test_a_log_that_a_full_disk_keeps_from_being_opened_says_so(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
+def test_text_comes_back_from_a_database_without_encoding(postgres):
+    """As `initdb` makes it where no locale is set."""
+    import psycopg
+
+    with psycopg.connect(f"{postgres}postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0")
+    with closing(RequestLog(f"{postgres}ascii")) as log:
+        model = log.register(FACTS)
+        log.put(model, row(1)._replace(source="Tür"))
+        log.flush()
+        assert [stored.source for stored in log.newest(model, 9)] == ["Tür"]
+
+
 def test_postgresql_without_its_driver_says_which_extra():
     code = """import sys; sys.modules["psycopg"] = None
 from drift_detector_pipeline.serving.request_log import RequestLog
