@@ -20,7 +20,7 @@ CPU_SECONDS = {
     "tests/deploy": 180,  # an environment of a service, installed afresh
     "tests/drift": 310,
     "tests/frames": 40,
-    "tests/images": 10,
+    "tests/images": 15,  # kinds of pictures
     "tests/lifecycle": 260,
     "tests/modeling": 580,  # sweeps, profiles
     "tests/networks": 80,  # weights of others

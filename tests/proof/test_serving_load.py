@@ -28,8 +28,9 @@ PARENT = """
 import http.server, os, subprocess, sys, time
 busy = "import time; x = bytearray(30_000_000)\\nwhile time.process_time() < 0.3: pass\\n"
 subprocess.run([sys.executable, "-c", busy])
-child = subprocess.Popen([sys.executable, "-c", busy + "time.sleep(600)"], start_new_session=True)
-time.sleep(1)
+done = busy + "print(flush=True); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", done], stdout=subprocess.PIPE, start_new_session=True)
+child.stdout.readline()
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
 
