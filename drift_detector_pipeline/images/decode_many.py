@@ -115,7 +115,7 @@ def _processes(images: int) -> Iterator[Executor | None]:
         except BrokenProcessPool as error:
             raise DataError("a process that decodes images was killed, most likely because memory ran out") from error
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # and wait: a worker that starts needs what would be gone with the pool
             raise
 
 

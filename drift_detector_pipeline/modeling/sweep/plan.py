@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from pydantic import ValidationError
 
 from drift_detector_pipeline.conf_files import conf_file
-from drift_detector_pipeline.config import CONF, parse
+from drift_detector_pipeline.config import CONF, as_in_a_shell, parse
 from drift_detector_pipeline.errors import ConfigError, ResumeError
 from drift_detector_pipeline.files import SEAL, is_as_sealed, make_folder, sealed, write_json
 from drift_detector_pipeline.json_files import read_json, typed
@@ -109,7 +109,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
 
 def _split(words: Sequence[str]) -> tuple[dict[str, Override], list[str]]:
     """Separate `sweep.*` from the words for the trainings."""
-    overrides = parse(words)
+    overrides = parse([as_in_a_shell(word) if word.startswith("sweep.") else word for word in words])
     own = {override.key_or_group: override for override in overrides if override.key_or_group.split(".")[0] == "sweep"}
     rest = [str(override.input_line) for override in overrides if override.key_or_group not in own]
     return {key.removeprefix("sweep").removeprefix("."): override for key, override in own.items()}, rest
