@@ -280,6 +280,13 @@ def test_a_plan_that_was_changed_is_none(change, tmp_path):
         open_plan([f"sweep.resume={tmp_path}/sweep"])
 
 
+@pytest.mark.parametrize("name", ["3", "true", "a,b (c)"])
+def test_a_folder_may_be_called_what_hydra_would_read_as_something_else(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = write_plan(make_plan_folder(open_plan([LEARNING_RATES, f"sweep.dir={name}"])))
+    assert plan.folder == Path(name) and open_plan([f"sweep.resume={name}"]) == plan
+
+
 def test_a_plan_and_a_record_of_an_older_version_are_read(tmp_path):
     written = write_plan(make_plan_folder(open_plan([LEARNING_RATES, f"sweep.dir={tmp_path}/sweep"])))
     trial = write_trial(written.folder, Trial(0, {"training.learning_rate": "1e-3"}, "started"))
