@@ -89,8 +89,9 @@ def stat_digest(raw: Path) -> str:
     Equal means the bytes need no second look. The time of modification is what archives and copies set as they like, so
     that two files of one size may change places unseen; the time when anything of a file was changed is the system's.
     """
+    files = filter(Path.is_file, everything_below(raw)) if raw.is_dir() else [raw]
     digest = hashlib.sha256()
-    for path in (path for path in everything_below(raw) if path.is_file()) if raw.is_dir() else [raw]:
+    for path in files:
         found = path.stat()
         line = f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))

@@ -75,15 +75,14 @@ def write_packed(folder: Path, entries: Iterable[Entry]) -> str:
         _write_boxes(folder / BOXES, boxes)
     values = {INDEX: list[int](), IMAGES: checksums}
     for name in (INDEX, *[BOXES] * bool(boxes)):
+        values[name] = []
         with (folder / name).open("rb") as lines:
-            values[name] = [_line_checksum(line, digest) for line in lines] + [zlib.crc32(b"")]  # of the end
+            for line in lines:
+                digest.update(line)
+                values[name].append(zlib.crc32(line.removesuffix(b"\n")))
+        values[name].append(zlib.crc32(b""))  # of what follows the last line's end
     write_atomically(folder / CHECKSUMS, json.dumps(values).encode())
     return digest.hexdigest()
-
-
-def _line_checksum(line: bytes, digest: "hashlib._Hash") -> int:
-    digest.update(line)
-    return zlib.crc32(line.removesuffix(b"\n"))
 
 
 def _further_cells(entry: Entry) -> dict[str, str | int]:

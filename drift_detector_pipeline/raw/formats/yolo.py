@@ -60,7 +60,7 @@ def read(source: Survey) -> Found:
 def _texts(source: Survey) -> list[str]:
     """Texts with the name of a picture."""
     texts = source.ending(".txt")
-    pictures = by_stem(source.pictures if texts else [])  # of millions, for nothing
+    pictures = by_stem(source.pictures if texts else [])  # no stems of millions of pictures where no text asks for one
     return [path for path in texts if pictures.of(stem(path))]
 
 
