@@ -14,6 +14,7 @@ study_mixes         other class mixes, unseen classes
 other_methods       the methods people use today, on the same windows
 study_charts        studies as tables and pictures
 study               make drift_study
+other_references    whether intervals hold with other references
 cause_study         make cause_study
 promise_study       whose rate of false notices is bounded?
 stream_null         streams in which nothing changes

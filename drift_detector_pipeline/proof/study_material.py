@@ -79,15 +79,16 @@ class Material(NamedTuple):
 
 def gather(
     fit: Labelled, ref: Labelled, pool: Labelled, forward: Forward, *, images: int, looks: int = 20,
-    twins: int | None = None, seed: int = 0,
+    twins: int | None = None, seed: int = 0, only: str = "",
 ) -> Material:  # fmt: skip
     """Read everything; each cell changes `images` images of the pool, of which `looks` windows are asked.
 
-    Every cell draws its own: were they the same, the luck of one draw would be that of all cells.
+    Every cell draws its own: were they the same, the luck of one draw would be that of all cells. If `only` one group
+    of changes is named, there are no others and no mixes.
     Inverses are tried where one may fit and on changes that are in no dictionary: elsewhere they would cost too much.
     """
     clean = [read_signals(part.images, forward) for part in (fit, ref, pool)]
-    changes = list(_changes(seed))
+    changes = [one for one in _changes(seed) if only in ("", one[0])]
     cells: dict[str, list[Cell]] = {"corruption": [], "benign": [], "fault": [], "untaught": []}
 
     rows = [
@@ -102,7 +103,7 @@ def gather(
     for (number, (group, name, severity, _)), changed in zip(enumerate(changes), made_by_others, strict=True):
         labels = pool.labels[rows[number]]
         cells[group].append(cell_of(name, severity, changed, labels, forward, looks, seed + number))
-    mixes = _mixes(pool, clean[2], forward, looks, seed)
+    mixes = [] if only else _mixes(pool, clean[2], forward, looks, seed)
     return Material(
         fit.images.shape[1], clean[0], fit.labels, look_at_clean(fit.images, clean[0], forward, seed),
         make_twins(fit.images, forward, kinds=CHANGES, count=twins, seed=seed),

@@ -22,7 +22,7 @@ from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.weights import load_model
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
-from drift_detector_pipeline.proof import drift_cost, study, untaught_study
+from drift_detector_pipeline.proof import drift_cost, study, study_material, untaught_study
 from drift_detector_pipeline.proof.study_material import MIXES, Material, drawn
 from drift_detector_pipeline.proof.study_windows import Effort, false_alarms
 
@@ -266,6 +266,26 @@ def test_the_study_of_changes_nobody_taught_sums_up_each_set(finished, tmp_path,
     without = found["without_allowance_for_few_images"]["some"]  # narrower intervals hold no more
     assert found["fit_images"] < 256 and without["held"] <= found["summary"]["some"]["held"]
     assert "half_of_them_black" in done.stdout
+
+
+def test_intervals_are_counted_over_other_references(finished, tmp_path, monkeypatch):
+    for name, few in {"KINDS": ("fog", "contrast"), "CHANGES": ("fog", "gaussian_noise"), "SEVERITIES": (5,)}.items():
+        monkeypatch.setattr(study_material, name, few)
+    done = called("proof.other_references", str(finished / "run"), "references=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (report,) = (tmp_path / "reports").glob("drift_references_*.json")
+    found = json.loads(report.read_text())
+    first, second = found["references"]
+    assert first["accuracy"] != second["accuracy"]  # of other images
+    for size, over in found["summary"].items():
+        assert [over["least"], over["most"]] == sorted(row["holds"][size] for row in found["references"])
+        assert 0 < over["width"] <= 1
+    assert "| truth inside the 90 % interval, mean |" in done.stdout
+
+
+def test_another_word_than_how_many_references_is_refused(call_main):
+    done = call_main("proof.other_references", "references=0")
+    assert "error: references=0: expected references=NUMBER (from 1)" in done.stderr
 
 
 def test_a_class_mix_is_drawn_as_its_name_says():
