@@ -25,7 +25,7 @@ from drift_detector_pipeline.errors import ConfigError, exit_status
 from drift_detector_pipeline.files import write_json
 from drift_detector_pipeline.modeling.trained import open_trained
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
-from drift_detector_pipeline.proof.study_material import SIZES, Labelled, Material, gather
+from drift_detector_pipeline.proof.study_material import SIZES, Labelled, Material, Parts, gather
 from drift_detector_pipeline.proof.study_windows import Effort, detection
 from drift_detector_pipeline.runs.facts import now, package_versions, this_command
 from drift_detector_pipeline.runs.machine import instruction_set, prepared
@@ -103,9 +103,9 @@ def table(found: dict[str, Any]) -> str:
 
 def _judged(every: Labelled, cuts: list[int], forward: Forward, seed: int) -> dict[str, Any]:
     order = np.random.default_rng((seed, len(every.labels))).permutation(len(every.labels))
-    parts = [Labelled(every.images[some], every.labels[some]) for some in np.split(order, cuts)]
+    parts = Parts(*(Labelled(every.images[some], every.labels[some]) for some in np.split(order, cuts)))
     smallest = min(len(part.labels) for part in parts)
-    material = gather(*parts, forward, images=smallest, looks=LOOKS, seed=seed, only="corruption")
+    material = gather(parts, forward, images=smallest, looks=LOOKS, seed=seed, only="corruption")
     effort = Effort(windows=1, sizes=tuple(size for size in SIZES if size <= smallest))
     with one_blas_thread():
         learned = learn(material.fit, material.fit_labels, material.twins, material.side_px, material.fit_looks)

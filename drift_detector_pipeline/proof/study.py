@@ -36,7 +36,7 @@ from drift_detector_pipeline.processed.roles import crops_of, roles_of
 from drift_detector_pipeline.proof.other_methods import accuracy_estimates, side_by_side
 from drift_detector_pipeline.proof.processes import in_processes
 from drift_detector_pipeline.proof.study_charts import draw_study, study_table
-from drift_detector_pipeline.proof.study_material import SIZES, Cell, Labelled, Material, gather
+from drift_detector_pipeline.proof.study_material import SIZES, Cell, Labelled, Material, Parts, gather
 from drift_detector_pipeline.proof.study_mixes import class_mixes, unseen_classes
 from drift_detector_pipeline.proof.study_windows import Effort, detection, false_alarms
 from drift_detector_pipeline.proof.untaught import STYLES
@@ -89,10 +89,10 @@ def study(folder: Path, numbers: dict[str, int], unseen: Sequence[str] = ()) -> 
     with prepared(load_section(Run, ["run.precision=fp32"])) as machine:
         trained = open_trained(folder / "final_model.safetensors", machine)
         forward = through(trained.network.module, trained.network.mean, trained.network.std)
-        fit, ref, pool = (_labelled(processed, indices, trained.img_size) for indices in roles)
+        parts = Parts(*(_labelled(processed, indices, trained.img_size) for indices in roles))
         strangers = read_signals(_decoded(unseen, trained), forward) if unseen else None
         material = gather(
-            fit, ref, pool, forward, images=numbers["images"], looks=numbers["looks"], twins=numbers["twins"] or None,
+            parts, forward, images=numbers["images"], looks=numbers["looks"], twins=numbers["twins"] or None,
             seed=numbers["seed"],
         )  # fmt: skip
     facts = {

@@ -38,6 +38,14 @@ class Labelled(NamedTuple):
     labels: Labels
 
 
+class Parts(NamedTuple):
+    """What is learned from, what windows are compared with, what is changed."""
+
+    fit: Labelled
+    ref: Labelled
+    pool: Labelled
+
+
 class Cell(NamedTuple):
     """Images of `pool` after one change."""
 
@@ -78,16 +86,17 @@ class Material(NamedTuple):
 
 
 def gather(
-    fit: Labelled, ref: Labelled, pool: Labelled, forward: Forward, *, images: int, looks: int = 20,
-    twins: int | None = None, seed: int = 0, only: str = "",
+    parts: Parts, forward: Forward, *, images: int, looks: int = 20, twins: int | None = None, seed: int = 0,
+    only: str = "",
 ) -> Material:  # fmt: skip
     """Read everything; each cell changes `images` images of the pool, of which `looks` windows are asked.
 
-    Every cell draws its own: were they the same, the luck of one draw would be that of all cells. If `only` one group
-    of changes is named, there are no others and no mixes.
-    Inverses are tried where one may fit and on changes that are in no dictionary: elsewhere they would cost too much.
+    Every cell draws its own: were they the same, the luck of one draw would be that of all cells. `only` one group of
+    changes, and no mixes, if it is named.
+    Inverses are tried where one may fit and on changes in no dictionary: elsewhere they cost too much.
     """
-    clean = [read_signals(part.images, forward) for part in (fit, ref, pool)]
+    fit, ref, pool = parts
+    clean = [read_signals(part.images, forward) for part in parts]
     changes = [one for one in _changes(seed) if only in ("", one[0])]
     cells: dict[str, list[Cell]] = {"corruption": [], "benign": [], "fault": [], "untaught": []}
 
