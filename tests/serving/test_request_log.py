@@ -401,6 +401,36 @@ def test_a_log_that_a_full_disk_keeps_from_being_opened_says_so(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
+def test_a_log_where_nothing_can_be_written_is_read_and_not_one_row_of_it_is_missing(tmp_path):
+    """Also rows that still wait beside it; one of an older version is refused, which only writing could change."""
+    with readable_only(tmp_path) as place:
+        with closing(RequestLog(f"sqlite:///{tmp_path}/log.sqlite")) as log:
+            log.put(log.register(FACTS), row(1))
+            log.flush()
+            with closing(RequestLog(f"sqlite:///{place}/log.sqlite", reading=True)) as copy:
+                assert [one.id for one in copy.rows(1, 1, 9)] == [1]
+        with closing(RequestLog(f"sqlite:///{place}/log.sqlite", reading=True)) as copy:
+            assert [one.id for one in copy.rows(1, 1, 9)] == [1]
+        with pytest.raises(DataError, match=r"unable to open database file \(it and its folder must be writable\)"):
+            RequestLog(f"sqlite:///{place}/log.sqlite")
+        with pytest.raises(DataError, match=r"log\.sqlite: a log of version \d+ where nothing can be written.*copy it"):
+            open_database(f"sqlite:///{place}/log.sqlite", [lambda _: None] * 99, reading=True)
+
+
+@contextmanager
+def readable_only(folder):
+    """The same folder, mounted a second time; it can only be read there."""
+    place = folder.with_name(f"{folder.name}_read_only")
+    place.mkdir()
+    if subprocess.run(["mount", "--bind", folder, place], capture_output=True).returncode:
+        pytest.skip("no mounts here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", place], check=True)
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
 def test_text_comes_back_from_a_database_without_encoding(postgres):
     """As `initdb` makes it where no locale is set."""
     import psycopg
