@@ -47,7 +47,7 @@ def open_database(
         return _checked_engine(_engine(url), lambda engine: _bring_up_to_date(engine, migrations))
     except DataError as error:
         code = getattr(getattr(error.__cause__, "orig", None), "sqlite_errorname", "")
-        if not (reading and code.startswith(_NOT_WRITABLE)):
+        if not (reading and code.startswith(tuple(_HINTS))):
             raise
     return _checked_engine(_reading_engine(url), lambda engine: _refuse_other_version(engine, newest))
 
