@@ -48,6 +48,10 @@ export RUN KEY PUBLIC_KEY SIGNED_BY FROM TO IMAGES VIDEO VERSION WHY ALARM SOURC
 LETTERS := . + a b c d e f g h i j k l m n o p q r s t u v w x y z
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 ASTRAY := $(strip $(foreach name,$(GIVEN),$(if $(strip $(foreach letter,$(LETTERS),$(findstring $(letter),$(name)))),$(name))))
+IN_SMALL := $(filter run images video from to version why alarm source hours basket file cause severity engine key,$(ASTRAY))
+ifneq ($(IN_SMALL),)
+$(error $(firstword $(IN_SMALL))=... is written in capitals here, as are RUN=, IMAGES=, VIDEO=, VERSION= and WHY=: make help)
+endif
 ifneq ($(ASTRAY),)
 $(error $(firstword $(ASTRAY))=... stands outside ARGS and would not be read. One pair of quotes holds all words: ARGS="$(firstword $(ASTRAY))=... KEY=VALUE")
 endif

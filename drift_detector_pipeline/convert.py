@@ -27,12 +27,14 @@ from drift_detector_pipeline.processed.placed_boxes import Lie, upright
 from drift_detector_pipeline.raw.archives import extract
 from drift_detector_pipeline.raw.formats.boxed import Boxed, Found, Upright
 from drift_detector_pipeline.raw.formats.catalog import LAYOUTS, all_of, layout_of
-from drift_detector_pipeline.raw.formats.survey import Survey, nfc, survey
+from drift_detector_pipeline.raw.formats.survey import Survey, is_picture, nfc, survey
 from drift_detector_pipeline.raw.formats.values import each
+from drift_detector_pipeline.raw.listing import is_clutter
 from drift_detector_pipeline.stopped import held_back
 
 _NO_AREA = "boxes without area: left out"
 _TURNED = "pictures that EXIF turns: written upright, as PNG"
+_NO_FILES = "pictures that are links to nothing, pipes or devices: left out"
 _RENAMED = "pictures of one name, or of one that not all systems take: renamed"
 _NOT_CARRIED = {
     "voc": "pose, truncation, parts",
@@ -156,10 +158,11 @@ def _write(folder: Path, source: Survey, found: Found, to: str) -> Converted:
     lost[_RENAMED] += sum(names[one.path] != nfc(PurePosixPath(one.path).name) for one in found.pictures)
     lost += LAYOUTS[to].write(folder, pictures, found.classes)
     _copy_licences(folder, source)
+    no_files = sum(map(is_picture, filter(_is_meant, source.lost)))
     counts, boxes = Counter(one.part or "in no part" for one in pictures), sum(len(one.boxes) for one in pictures)
     return Converted(
         folder, str(source.shown), "", to, dict(sorted(counts.items())), boxes, list(found.classes.names),
-        dict(found.notes), dict(+lost), "",
+        dict(found.notes | {_NO_FILES: no_files} if no_files else found.notes), dict(+lost), "",
     )  # fmt: skip
 
 
@@ -180,6 +183,10 @@ def _copied(one: Boxed, name: str, source: Survey, place: Callable[[Upright], Pa
     place(written).parent.mkdir(parents=True, exist_ok=True)
     place(written).write_bytes(content)
     return written
+
+
+def _is_meant(path: str) -> bool:
+    return not any(is_clutter(Path(part)) for part in PurePosixPath(path).parts)
 
 
 def _names(pictures: Iterable[Boxed]) -> dict[str, str]:

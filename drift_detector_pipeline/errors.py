@@ -30,6 +30,7 @@ _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 _BREAK_OF_A_NAME = re.compile(r"\n(?!  )")  # a message's own further lines are indented
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_MEMORY = ("can't allocate memory", "out of memory")  # as PyTorch says it, on a CPU and on a GPU
 _A_FILE_OR_A_FOLDER = "a file here and a folder there: "
 _ANOTHER_KIND = dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), _A_FILE_OR_A_FOLDER) | {
     errno.ENAMETOOLONG: "", errno.ELOOP: "", errno.ENOENT: "it went away meanwhile, or nothing can be made there: ",
@@ -106,8 +107,8 @@ def disk_full(error: OSError, path: Path | None) -> str:
 def exit_status(main: Callable[[], int]) -> Callable[[], int]:
     """Wrap a command so that a `PipelineError` becomes one message on stderr and exit status 1.
 
-    So does a file or folder that may not be read or written, wherever a command comes upon it. A command that is to
-    start again does. One that a signal stops ends as stopped.py has it.
+    So does a file or folder that may not be read or written, and memory that is used up, wherever a command comes upon
+    it. A command that is to start again does. One that a signal stops ends as stopped.py has it.
     """
 
     @functools.wraps(main)
@@ -137,5 +138,10 @@ def _status(main: Callable[[], int]) -> int:
             said = f"{error.filename}: {error.strerror}; {_ANOTHER_KIND[error.errno]}choose another name"
         else:
             raise
+        print(f"error: {visible(said)}", file=sys.stderr)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)):
+            raise
+        said = f"not enough memory ({first_line(error)}); use smaller batches or images, and check the files it reads"
         print(f"error: {visible(said)}", file=sys.stderr)
     return 1

@@ -11,7 +11,9 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from conftest import ci_environment, make_folder, module_command
 
 from drift_detector_pipeline.commands import read_command, values_of
@@ -182,6 +184,22 @@ def test_a_name_of_another_kind_of_thing_is_said_in_a_sentence(name, tmp_path, c
     assert main() == 1
     said = capsys.readouterr().err
     assert said.startswith(f"error: {tmp_path / name}: ") and "choose another name" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [lambda: np.empty(1 << 60, np.uint8), lambda: torch.empty(1 << 60, dtype=torch.uint8), lambda: bytearray(1 << 60)],
+)
+def test_more_memory_than_there_is_ends_in_one_sentence(asks, capsys):
+    """As a file asks for whose header promises too much, or a batch of large images."""
+    assert exit_status(lambda: len(asks()))() == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: not enough memory (") and said.count("\n") == 1
+
+
+def test_an_error_of_pytorch_that_is_not_about_memory_is_not_hidden():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        exit_status(lambda: len(torch.zeros(2, 3) @ torch.zeros(2, 3)))()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")

@@ -288,6 +288,15 @@ def test_words_that_say_too_little_are_refused(
     assert convert_module.main() == 1 and says in capsys.readouterr().err
 
 
+def test_pictures_that_are_links_to_nothing_or_to_devices_are_counted(tmp_path: Path) -> None:
+    own = coco_source(tmp_path / "own", {"train": 2})
+    for name, target in (("device.png", "/dev/null"), ("gone.jpg", "nowhere"), (".hidden.png", "nowhere")):
+        (own / "train" / name).symlink_to(target)
+    done = convert(own, "yolo", tmp_path / "yolo")
+    assert done.read["pictures that are links to nothing, pipes or devices: left out"] == 2
+    assert done.pictures == {"train": 2}
+
+
 def test_the_command_says_where_it_went_and_what_was_lost(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

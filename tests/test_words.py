@@ -123,6 +123,13 @@ def test_a_word_outside_args_is_refused_by_name(word: str, target: str) -> None:
 
 
 @needs_clone
+@pytest.mark.parametrize("word", ["run=outputs/a", "images=photos", "why=x"])
+def test_a_word_that_make_has_in_capitals_is_answered_with_them(word: str) -> None:
+    done = make("evaluate", word)
+    assert done.returncode == 2 and f"{word.partition('=')[0]}=... is written in capitals here, as are" in done.stderr
+
+
+@needs_clone
 @pytest.mark.parametrize(
     ("words", "signs", "checks"),
     [

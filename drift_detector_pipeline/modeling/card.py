@@ -5,13 +5,14 @@ sections of Mitchell et al. 2019 (Model Cards for Model Reporting). What nobody 
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from drift_detector_pipeline.commands import read_command, refuse_others
 from drift_detector_pipeline.console import tell
-from drift_detector_pipeline.errors import exit_status
+from drift_detector_pipeline.errors import DataError, exit_status, first_line
 from drift_detector_pipeline.files import write_atomically
 from drift_detector_pipeline.json_files import read_json
 from drift_detector_pipeline.modeling.named import check_run
@@ -39,7 +40,7 @@ def main() -> int:
 def card(folder: Path, other: Mapping[str, str] = _NONE) -> str:
     """The card of a finished run as Markdown; `other` sections, by title, stand in place of its own or at the end.
 
-    Raises ResumeError without a receipt, ModelError without weights.
+    Raises ResumeError without a receipt, ModelError without weights, DataError if what lies beside them is damaged.
     """
     receipt = read_receipt(folder)
     description = read_description(folder / FINAL)
@@ -96,32 +97,37 @@ def _data(receipt: Receipt, description: Mapping[str, Any]) -> str:
 
 def _measured(receipt: Receipt) -> str:
     """What training says of the final weights and, by class, what an evaluation of the same weights says."""
-    headline, final = receipt.headline, receipt.final
+    headline, final, again = receipt.headline, receipt.final, f"make evaluate RUN={receipt.folder}"
     score = f"{headline.name} {headline.text(receipt.score, 2)}"
     said = f"{score}, loss {final.val_loss:.4f} on validation {receipt.items}."
-    found = _beside(receipt.folder / "evaluation" / "val" / "metrics.json")
-    if not found or found.get("weights_sha256") != receipt.weights_sha256[FINAL]:
-        return f"{said} By class: not measured; `make evaluate RUN={receipt.folder}` does."
-    low, high = found.get(f"{headline.name}_interval_95") or (None, None)
-    interval = "" if low is None else f" 95 % interval {low:.2%} to {high:.2%} (n={found['n']})."
-    rows = found.get("per_class") or []
-    names = list(rows[0]) if rows else []
-    lines = [_row(names), _row(["---"] * len(names)), *(_row([_number(row[name]) for name in names]) for row in rows)]
-    return said + interval + ("\n\n" + "\n".join(lines) if rows else "")
+    with _beside(receipt.folder / "evaluation" / "val" / "metrics.json", again) as found:
+        if found.get("weights_sha256") != receipt.weights_sha256[FINAL]:
+            return f"{said} By class: not measured; `{again}` does."
+        low, high = found.get(f"{headline.name}_interval_95") or (None, None)
+        interval = "" if low is None else f" 95 % interval {low:.2%} to {high:.2%} (n={found['n']})."
+        rows = found.get("per_class") or []
+        names = list(rows[0]) if rows else []
+        lines = [
+            _row(names),
+            _row(["---"] * len(names)),
+            *(_row([_number(row[name]) for name in names]) for row in rows),
+        ]
+        return said + interval + ("\n\n" + "\n".join(lines) if rows else "")
 
 
 def _drift(receipt: Receipt) -> str:
-    found = _beside(receipt.folder / "reference.json")
-    if not found or found.get("weights_sha256") != receipt.weights_sha256[FINAL]:
-        return f"No reference: `make drift_reference RUN={receipt.folder}` learns what its world looks like."
-    return _table(
-        {
-            "reference images": found.get("images", "not in the file"),
-            **_worth(found),
-            "scores per image": len(found.get("scores", [])),
-            "reference.npz, SHA-256": found.get("sha256", "not in the file"),
-        }
-    )
+    again = f"make drift_reference RUN={receipt.folder}"
+    with _beside(receipt.folder / "reference.json", again) as found:
+        if found.get("weights_sha256") != receipt.weights_sha256[FINAL]:
+            return f"No reference: `{again}` learns what its world looks like."
+        return _table(
+            {
+                "reference images": found.get("images", "not in the file"),
+                **_worth(found),
+                "scores per image": len(found.get("scores", [])),
+                "reference.npz, SHA-256": found.get("sha256", "not in the file"),
+            }
+        )
 
 
 def _worth(found: dict[str, Any]) -> dict[str, Any]:
@@ -145,13 +151,21 @@ def _machine(receipt: Receipt) -> str:
     )
 
 
-def _beside(path: Path) -> dict[str, Any]:
-    """A JSON object beside the receipt; empty where there is none that can be read."""
+@contextmanager
+def _beside(path: Path, again: str) -> Iterator[dict[str, Any]]:
+    """What a JSON object beside the receipt says; empty where there is none.
+
+    Raises DataError where it is damaged, also if that shows only when it is used; `again` writes it anew.
+    """
     try:
-        found = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        found = read_json(path) if path.exists() else {}
+        if not isinstance(found, dict):
+            raise ValueError("expected an object")
+        yield found
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise DataError(
+            f"{path}: damaged ({type(error).__name__}: {first_line(error)}); write it again: {again}"
+        ) from error
 
 
 def _table(rows: Mapping[str, object]) -> str:

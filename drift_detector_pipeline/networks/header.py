@@ -16,6 +16,7 @@ from drift_detector_pipeline.clip_cut import ClipCut
 from drift_detector_pipeline.errors import ModelError
 from drift_detector_pipeline.files import is_utf8
 from drift_detector_pipeline.first_bytes import first_bytes, what_else
+from drift_detector_pipeline.whole_files import refuse_endless
 
 LARGEST_PX, MOST_FRAMES, LONGEST_S = 2048, 512, 3600  # side of an image; of a clip; as in settings.py
 HEADER = "model"  # one key only: safetensors writes several in no fixed order, which would change the hash
@@ -41,6 +42,7 @@ def clip_cut(description: Mapping[str, Any]) -> ClipCut | None:
 def read_header(path: Path) -> dict[str, Any]:
     """Read only the JSON header of a file that `pack_tensors` wrote; errors as `unpack_tensors` of weights.py."""
     try:
+        refuse_endless(path)
         with safe_open(str(path), "np") as file:
             header = json.loads((file.metadata() or {})[HEADER])
     except FileNotFoundError as error:
@@ -92,7 +94,7 @@ def unreadable(path: Path, error: Exception) -> ModelError:
     """The error for a file that cannot be read as weights."""
     if not is_utf8(str(path.absolute())):
         return ModelError(f"{path}: weights are read only where all names are UTF-8; rename or move its folder")
-    reason = what_else(first_bytes(path)) if path.is_file() else "it is a folder"
+    reason = what_else(first_bytes(path)) if path.is_file() else "it is a folder" if path.is_dir() else None
     return ModelError(
         f"{path}: damaged, or not written by this pipeline ({reason or f'{type(error).__name__}: {error}'})"
     )

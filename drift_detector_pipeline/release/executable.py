@@ -130,7 +130,7 @@ def read_deviation(artefact: Artefact) -> Float32s | None:
     path, classes = artefact.folder / DEVIATION, len(artefact.classes)
     try:
         weights: Float32s = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise DataError(f"{path}: cannot be read ({error}); export again: make export") from error
     if weights.dtype != np.float32 or weights.ndim != 2 or len(weights) != classes or not np.isfinite(weights).all():
         got = f"{weights.dtype} {weights.shape}"

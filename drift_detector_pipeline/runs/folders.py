@@ -8,7 +8,7 @@ Read by modeling/session.py; the receipt is for everybody.
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def run_folder(composed: Composed, identity: dict[str, object]) -> Iterator[tupl
         folder.mkdir(parents=True, exist_ok=True)
     else:
         folder, new = make_folder(folder), True
-    with _nothing_half(folder, new), held_alone(folder / _LOCK) as alone:
+    with _nothing_half(folder, new, composed.run_folder_chosen), held_alone(folder / _LOCK) as alone:
         if not alone:
             raise ResumeError(f"{folder}: another process trains there; wait for it, or choose another hydra.run.dir")
         if resumed:
@@ -77,14 +77,21 @@ def run_folder(composed: Composed, identity: dict[str, object]) -> Iterator[tupl
         yield folder, resumed
 
 
+def remove_made(folder: Path) -> None:
+    """Remove a folder <date>/<time> that came to nothing, and the date's if nothing else is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
+
+
 @contextmanager
-def _nothing_half(folder: Path, new: bool) -> Iterator[None]:
+def _nothing_half(folder: Path, new: bool, chosen: bool) -> Iterator[None]:
     try:
         with disk_full_explained(folder):  # TensorBoard does not tell where it wrote
             yield
     except BaseException:
         if new and not any((folder / "checkpoints" / name).exists() for name in NAMES):
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True) if chosen else remove_made(folder)
         raise
 
 

@@ -24,31 +24,32 @@ from drift_detector_pipeline.serving.tables import MIGRATIONS, TABLES, version
 
 _NAMED_BY = "serving.database, monitor.database or DATABASE_URL"
 WAIT_S = 5.0  # for another process that writes, a server that does not answer, a connection that others have
+_NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN")
 _HINTS = {
     "SQLITE_FULL": " (is the disk full?)",
     "SQLITE_IOERR": " (is the disk full?)",
-    "SQLITE_READONLY": " (it and its folder must be writable, also for who only reads)",
+    **dict.fromkeys(_NOT_WRITABLE, " (it and its folder must be writable)"),
 }
 # Of this log's advisory locks in PostgreSQL, where two services write side by side.
 ROWS_LOCK, VERDICTS_LOCK, SCHEMA_LOCK, LOOP_LOCK = 7_241_001, 7_241_002, 7_241_003, 7_241_004
 
 
-def open_database(address: str, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS) -> Engine:
+def open_database(
+    address: str, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS, *, reading: bool = False
+) -> Engine:
     """Open, and make or bring up to date, the database at `sqlite:///PATH` or `postgresql://...`.
 
-    Raises ConfigError for another address, DataError if it cannot be opened or is of a newer version.
+    For `reading` alone, a file that cannot be written is enough. Raises ConfigError for another address, DataError if
+    it cannot be opened or is of a newer version.
     """
-    url = _checked(address)
-    engine = _engine(url)
+    url, newest = _checked(address), 1 + len(migrations)
     try:
-        _bring_up_to_date(engine, migrations)
-    except SQLAlchemyError as error:
-        engine.dispose()
-        raise DataError(f"{_shown(url)}: {reason(error)}; {_NAMED_BY} names another one") from error
-    except DataError:
-        engine.dispose()
-        raise
-    return engine
+        return _checked_engine(_engine(url), lambda engine: _bring_up_to_date(engine, migrations))
+    except DataError as error:
+        code = getattr(getattr(error.__cause__, "orig", None), "sqlite_errorname", "")
+        if not (reading and code.startswith(tuple(_HINTS))):
+            raise
+    return _checked_engine(_reading_engine(url), lambda engine: _refuse_other_version(engine, newest))
 
 
 def is_missing(address: str) -> bool:
@@ -137,6 +138,33 @@ def _engine(url: URL) -> Engine:
         ) from error
 
 
+def _reading_engine(url: URL) -> Engine:
+    """Of a file in a place where SQLite cannot make its own files beside it, which it needs even to read.
+
+    Without rows that wait beside it, nobody writes there: it is read as a file that stays as it is.
+    """
+    path = Path(str(url.database)).absolute()
+    waiting = path.with_name(f"{path.name}-wal")
+    how = "mode=ro" if waiting.exists() and waiting.stat().st_size else "immutable=1"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=WAIT_S, check_same_thread=False)
+
+    return create_engine(url, creator=connect, pool_timeout=WAIT_S)
+
+
+def _checked_engine(engine: Engine, check: Callable[[Engine], None]) -> Engine:
+    try:
+        check(engine)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise DataError(f"{_shown(engine.url)}: {reason(error)}; {_NAMED_BY} names another one") from error
+    except DataError:
+        engine.dispose()
+        raise
+    return engine
+
+
 def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says, see `_begin_sqlite`
     # The first one counts in a new file only, before anything else is written.
@@ -169,13 +197,28 @@ def _bring_up_to_date(engine: Engine, migrations: Sequence[Callable[[Connection]
             TABLES.create_all(connection)
             connection.execute(version.insert(), {"number": newest})
             return
-        found = connection.execute(select(version.c.number)).scalar_one()
-        if found > newest:
-            raise DataError(
-                f"{_shown(engine.url)}: a log of version {found}, and this program knows {newest}; "
-                "use the newer program, or name another database: serving.database=..."
-            )
+        found = _version_of(connection, newest)
         for migrate in migrations[found - 1 :]:
             migrate(connection)
         if found < newest:
             connection.execute(update(version), {"number": newest})
+
+
+def _refuse_other_version(engine: Engine, newest: int) -> None:
+    with engine.connect() as connection:
+        found = _version_of(connection, newest) if inspect(connection).has_table(version.name) else 0
+    if found < newest:
+        raise DataError(
+            f"{_shown(engine.url)}: a log of version {found} where nothing can be written, so it cannot be brought to "
+            f"version {newest}; copy it into a folder that can be written, and name the copy: {_NAMED_BY}"
+        )
+
+
+def _version_of(connection: Connection, newest: int) -> int:
+    found = int(connection.execute(select(version.c.number)).scalar_one())
+    if found > newest:
+        raise DataError(
+            f"{_shown(connection.engine.url)}: a log of version {found}, and this program knows {newest}; "
+            "use the newer program, or name another database: serving.database=..."
+        )
+    return found

@@ -39,7 +39,7 @@ def main() -> int:
     address = given.get("serving.database") or os.environ.get("DATABASE_URL") or DATABASE
     if is_missing(address):
         raise DataError(f"{address}: no log there; make serve writes one, serving.database=... names another")
-    requests = RequestLog(address)
+    requests = RequestLog(address, reading=True)
     try:
         say.info("%s", export_log(requests, Path(from_home(given.get("path", "")) or PLACE)))
     finally:

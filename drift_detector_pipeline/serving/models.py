@@ -115,7 +115,7 @@ def _in_log(artefacts: Sequence[Artefact], database: str) -> list[Drift | None]:
     if database.startswith("sqlite:///") and not Path(database.removeprefix("sqlite:///")).exists():
         return unknown
     try:
-        log = RequestLog(database)
+        log = RequestLog(database, reading=True)
     except PipelineError as error:
         console.warning("%s", error)
         return unknown

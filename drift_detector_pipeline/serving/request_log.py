@@ -40,12 +40,13 @@ _Item = tuple[int, Row, bytes | None]
 class RequestLog:
     """A log of requests in SQLite or PostgreSQL, safe to use from several threads and by several services."""
 
-    def __init__(self, url: str, *, buffer: int = 4096, keep_days: float | None = None) -> None:
+    def __init__(self, url: str, *, buffer: int = 4096, keep_days: float | None = None, reading: bool = False) -> None:
         """Open or make it. `buffer`: rows that wait at most; `keep_days`: older rows are deleted, every hour.
 
-        Raises ConfigError for an address that is none, DataError if it cannot be opened or is a newer program's.
+        For `reading` alone, a file that cannot be written is enough. Raises ConfigError for an address that is none,
+        DataError if it cannot be opened or is a newer program's.
         """
-        self.engine = open_database(url)
+        self.engine = open_database(url, reading=reading)
         name = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
         self._file = None if name is None else Path(name)
         self._inode = 0 if self._file is None else self._file.stat().st_ino

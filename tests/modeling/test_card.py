@@ -35,8 +35,21 @@ def test_an_evaluation_of_these_weights_brings_the_classes_and_of_others_does_no
     assert "95 % interval" in card(run) and "make evaluate" not in card(run)
     metrics.write_text(json.dumps(found | {"weights_sha256": "0" * 64}))
     assert "By class: not measured" in card(run)
-    metrics.write_text("[")
-    assert "By class: not measured" in card(run)
+
+
+@pytest.mark.parametrize("name", ["evaluation/val/metrics.json", "reference.json"])
+@pytest.mark.parametrize(
+    "change", [None, [], {"per_class": [7], "scores": 7}, {"accuracy_interval_95": [1], "scores": None}]
+)
+def test_a_damaged_file_beside_the_receipt_is_named_with_what_writes_it_again(change, name, run, call_main):
+    own = {"weights_sha256": read_receipt(run).weights_sha256["final_model.safetensors"]}
+    damaged = "[" if change is None else json.dumps(own | change if change else change)
+    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    (run / name).write_text(damaged)
+    done = call_main("modeling.card", str(run))
+    again = "make evaluate" if "metrics" in name else "make drift_reference"
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {run / name}: damaged (")
+    assert done.stderr.endswith(f"; write it again: {again} RUN={run}\n") and not (run / "model_card.md").exists()
 
 
 def test_a_reference_of_these_weights_is_told(run):

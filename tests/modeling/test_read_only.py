@@ -10,6 +10,8 @@ import pytest
 from conftest import called
 from finished_runs import finished_run, own_copy
 
+from drift_detector_pipeline.serving.request_log import RequestLog
+
 WRITES_ANYWHERE = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
 
 
@@ -33,11 +35,12 @@ def held_by_modes() -> Iterator[None]:
 
 @pytest.fixture
 def place(made_once: Callable[[str, Callable[[Path], object]], Path], tmp_path: Path) -> Iterator[Path]:
-    """A folder with outputs/day/time/ and pictures/, of which nothing can be written."""
+    """A folder with outputs/day/time/, pictures/ and models/requests.sqlite, of which nothing can be written."""
     root = finished_run(made_once, "fp32")
     own_copy(root, tmp_path / "outputs" / "day" / "time")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "0.png").write_bytes((root / "animals" / "cat" / "0.png").read_bytes())
+    RequestLog(f"sqlite:///{tmp_path}/models/requests.sqlite").close()
     within = [tmp_path, *tmp_path.rglob("*")]
     for one in within:
         one.chmod(0o555 if one.is_dir() else 0o444)
@@ -53,6 +56,11 @@ def place(made_once: Callable[[str, Callable[[Path], object]], Path], tmp_path: 
         ("runs.listing", ["outputs/day/time", "--json"], None),
         ("modeling.summary", [], None),
         ("serving.models", [], None),
+        ("lifecycle.watching.alarm_desk", ["alarms"], None),
+        ("lifecycle.watching.alarm_desk", ["acknowledge", "alarm=1", "why=x"], "sqlite:///models/requests.sqlite: "),
+        ("serving.log_export", ["path={elsewhere}"], None),
+        ("serving.log_export", [], "models/log_export: "),
+        ("lifecycle.watching.monitor", ["monitor.once=true"], "sqlite:///models/requests.sqlite: "),
         ("modeling.card", [], "outputs/day/time/"),
         ("modeling.evaluate", [], "outputs/day/time/evaluation"),
         ("modeling.predict", ["", "pictures"], "outputs/day/time/predictions"),
@@ -62,10 +70,11 @@ def place(made_once: Callable[[str, Callable[[Path], object]], Path], tmp_path: 
     ],
 )
 def test_what_only_reads_works_and_what_writes_names_the_place(
-    module: str, words: list[str], begins: str | None, place: Path
+    module: str, words: list[str], begins: str | None, place: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
     with held_by_modes():
-        done = called(module, *words, cwd=place)
+        done = called(module, *(word.format(elsewhere=elsewhere) for word in words), cwd=place)
     if begins is None:
         assert (done.returncode, done.stderr) == (0, "")
     else:

@@ -29,7 +29,7 @@ from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.errors import ConfigError, DataError, PipelineError, ResumeError
 from drift_detector_pipeline.files import sealed
 from drift_detector_pipeline.modeling.sweep.__main__ import sweep
-from drift_detector_pipeline.modeling.sweep.plan import make_plan_folder, open_plan, write_plan
+from drift_detector_pipeline.modeling.sweep.plan import open_plan, plan_folder, write_plan
 from drift_detector_pipeline.modeling.sweep.plots import TRIALS_PER_SETTING, sweep_pictures
 from drift_detector_pipeline.modeling.sweep.results import over_seeds, trials_table, write_results
 from drift_detector_pipeline.modeling.sweep.search import (
@@ -189,10 +189,15 @@ def test_other_results_lead_to_other_suggestions():
 # which sweep goes on
 
 
+def written(planned):
+    with plan_folder(planned) as plan:
+        return write_plan(plan)
+
+
 def test_the_same_words_in_the_same_folder_go_on_and_other_words_are_refused(tmp_path):
     words = [LEARNING_RATES, "training.epochs=2", f"sweep.dir={tmp_path}/sweep"]
     plan = open_plan(words)
-    write_plan(make_plan_folder(plan))
+    written(plan)
     again = open_plan(words)
     assert (again.started, again.listed, again.count) == (plan.started, plan.listed, 2)
     assert open_plan([f"sweep.resume={tmp_path}/sweep"]).listed == plan.listed
@@ -209,7 +214,7 @@ def test_the_same_words_in_the_same_folder_go_on_and_other_words_are_refused(tmp
 def test_a_shuffled_grid_keeps_its_order_when_it_goes_on(tmp_path):
     words = ["run.seed=shuffle(range(0,50))", f"sweep.dir={tmp_path}/sweep"]
     plan = open_plan(words)
-    write_plan(make_plan_folder(plan))
+    written(plan)
     assert open_plan(words).listed == plan.listed
     assert sorted(int(choice["run.seed"]) for choice in plan.listed) == list(range(50))
 
@@ -217,7 +222,7 @@ def test_a_shuffled_grid_keeps_its_order_when_it_goes_on(tmp_path):
 def test_sweeps_that_nobody_named_have_folders_of_their_own_also_within_a_second(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plans = [replace(open_plan([words]), folder=Path("sweeps/now")) for words in (LEARNING_RATES, "run.seed=1,2")]
-    made = [write_plan(make_plan_folder(plan)) for plan in plans]
+    made = [written(plan) for plan in plans]
     assert [plan.folder.name for plan in made] == ["now", "now_2"]
     assert [open_plan([f"sweep.resume={plan.folder}"]).listed for plan in made] == [plan.listed for plan in plans]
 
@@ -225,17 +230,17 @@ def test_sweeps_that_nobody_named_have_folders_of_their_own_also_within_a_second
 def test_a_sweep_whose_first_file_cannot_be_written_leaves_no_folder(tmp_path, monkeypatch):
     """As on a full disk."""
     monkeypatch.chdir(tmp_path)
-    plan = make_plan_folder(open_plan([LEARNING_RATES]))
-    (plan.folder / ".sweep.json.partial").mkdir()
-    with pytest.raises(OSError, match=r"sweep\.json"):
+    with pytest.raises(OSError, match=r"sweep\.json"), plan_folder(open_plan([LEARNING_RATES])) as plan:
+        (plan.folder / ".sweep.json.partial").mkdir()
         write_plan(plan)
-    assert not plan.folder.exists()
+    assert list(Path("outputs/sweeps").iterdir()) == []
 
 
 def test_of_two_sweeps_that_want_a_folder_at_once_the_second_goes_on_with_the_same_search_or_is_refused(tmp_path):
     """Both were planned while the folder was empty; the lock lets one after the other write."""
     where, seeds = f"sweep.dir={tmp_path}/sweep", "run.seed=shuffle(range(0,50))"
-    first, second, other = (make_plan_folder(open_plan([words, where])) for words in (seeds, seeds, LEARNING_RATES))
+    first, second, other = (open_plan([words, where]) for words in (seeds, seeds, LEARNING_RATES))
+    first.folder.mkdir()
     assert first.listed != second.listed
     assert write_plan(first) == first
     assert write_plan(second).listed == first.listed
@@ -245,7 +250,7 @@ def test_of_two_sweeps_that_want_a_folder_at_once_the_second_goes_on_with_the_sa
 
 
 def test_a_search_may_be_given_more_trials(tmp_path):
-    write_plan(make_plan_folder(open_plan([SEARCHED, *OPTUNA, f"sweep.dir={tmp_path}/sweep"])))
+    written(open_plan([SEARCHED, *OPTUNA, f"sweep.dir={tmp_path}/sweep"]))
     assert open_plan([f"sweep.resume={tmp_path}/sweep"]).count == 2
     assert open_plan([f"sweep.resume={tmp_path}/sweep", "sweep.trials=9"]).count == 9
 
@@ -271,7 +276,7 @@ def test_a_folder_without_a_whole_plan_is_no_sweep(content, tmp_path):
     ],
 )
 def test_a_plan_that_was_changed_is_none(change, tmp_path):
-    write_plan(make_plan_folder(open_plan([LEARNING_RATES, f"sweep.dir={tmp_path}/sweep"])))
+    written(open_plan([LEARNING_RATES, f"sweep.dir={tmp_path}/sweep"]))
     file = tmp_path / "sweep" / "sweep.json"
     whole = file.read_text()
     file.write_text(change(whole))
@@ -283,17 +288,17 @@ def test_a_plan_that_was_changed_is_none(change, tmp_path):
 @pytest.mark.parametrize("name", ["3", "true", "a,b (c)"])
 def test_a_folder_may_be_called_what_hydra_would_read_as_something_else(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    plan = write_plan(make_plan_folder(open_plan([LEARNING_RATES, f"sweep.dir={name}"])))
+    plan = written(open_plan([LEARNING_RATES, f"sweep.dir={name}"]))
     assert plan.folder == Path(name) and open_plan([f"sweep.resume={name}"]) == plan
 
 
 def test_a_plan_and_a_record_of_an_older_version_are_read(tmp_path):
-    written = write_plan(make_plan_folder(open_plan([LEARNING_RATES, f"sweep.dir={tmp_path}/sweep"])))
-    trial = write_trial(written.folder, Trial(0, {"training.learning_rate": "1e-3"}, "started"))
-    for file in (written.folder / "sweep.json", written.folder / "trials" / "0" / "trial.json"):
+    plan = written(open_plan([LEARNING_RATES, f"sweep.dir={tmp_path}/sweep"]))
+    trial = write_trial(plan.folder, Trial(0, {"training.learning_rate": "1e-3"}, "started"))
+    for file in (plan.folder / "sweep.json", plan.folder / "trials" / "0" / "trial.json"):
         file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "facts_sha256"}))
-    assert open_plan([f"sweep.resume={written.folder}"]) == written
-    assert read_trial(written.folder, 0) == trial
+    assert open_plan([f"sweep.resume={plan.folder}"]) == plan
+    assert read_trial(plan.folder, 0) == trial
 
 
 @pytest.mark.parametrize(

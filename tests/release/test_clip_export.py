@@ -120,6 +120,10 @@ def test_weights_of_the_deviation_that_cannot_be_are_an_error_with_their_file(mo
             read_artefact(folder)
         with pytest.raises(DataError, match=r"deviation\.npy: expected finite float32 \(2, D\).*make export"):
             read_deviation(write_artefact(whole))
-    (folder / DEVIATION).write_bytes(b"none")
-    with pytest.raises(DataError, match=r"deviation\.npy: cannot be read"):
-        read_deviation(write_artefact(whole))
+    with (folder / DEVIATION).open("wb") as file:  # its header promises a petabyte
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2, 1 << 47)})
+    header = (folder / DEVIATION).read_bytes()
+    for content in (b"none", header):
+        (folder / DEVIATION).write_bytes(content)
+        with pytest.raises(DataError, match=r"deviation\.npy: cannot be read"):
+            read_deviation(write_artefact(whole))

@@ -1,6 +1,8 @@
 """Checkpoints whose header is damaged: the previous one serves, or a sentence says that none does."""
 
 import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,15 @@ def test_a_damaged_header_is_passed_over_for_the_previous_checkpoint(tmp_path: P
         with caplog.at_level(logging.WARNING):
             assert load_checkpoint(tmp_path).progress == {"step": 1}
         assert "going on from previous.safetensors instead" in caplog.text
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_what_may_have_no_end_is_no_checkpoint_and_not_waited_for(make: Callable[[Path], None], tmp_path: Path) -> None:
+    for name in NAMES:
+        make(tmp_path / name)
+    with pytest.raises(ResumeError, match="a pipe or a device; a plain file is expected"):
+        load_checkpoint(tmp_path)
+    assert read_identity(tmp_path) is None
 
 
 def test_damaged_headers_alone_are_no_checkpoint(tmp_path: Path) -> None:

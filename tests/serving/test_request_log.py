@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 
 import pytest
@@ -399,6 +399,54 @@ def test_a_log_that_a_full_disk_keeps_from_being_opened_says_so(tmp_path):
             RequestLog(f"sqlite:///{tmp_path}/log.sqlite")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def test_a_log_where_nothing_can_be_written_is_read_and_not_one_row_of_it_is_missing(tmp_path):
+    """Also rows that still wait beside it; one of an older version is refused, which only writing could change."""
+    with readable_only(tmp_path) as place:
+        with closing(RequestLog(f"sqlite:///{tmp_path}/log.sqlite")) as log:
+            log.put(log.register(FACTS), row(1))
+            log.flush()
+            with closing(RequestLog(f"sqlite:///{place}/log.sqlite", reading=True)) as copy:
+                assert [one.id for one in copy.rows(1, 1, 9)] == [1]
+        with closing(RequestLog(f"sqlite:///{place}/log.sqlite", reading=True)) as copy:
+            assert [one.id for one in copy.rows(1, 1, 9)] == [1]
+        with pytest.raises(DataError, match=r"unable to open database file \(it and its folder must be writable\)"):
+            RequestLog(f"sqlite:///{place}/log.sqlite")
+        with pytest.raises(DataError, match=r"log\.sqlite: a log of version \d+ where nothing can be written.*copy it"):
+            open_database(f"sqlite:///{place}/log.sqlite", [lambda _: None] * 99, reading=True)
+
+
+def test_a_log_on_a_full_disk_is_read(tmp_path):
+    """SQLite makes files beside it to read it, and has no room for them."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("no mounts here")
+    try:
+        with closing(RequestLog(f"sqlite:///{tmp_path}/log.sqlite")) as log:
+            log.put(log.register(FACTS), row(1))
+        with suppress(OSError), (tmp_path / "filler").open("wb", buffering=0) as file:
+            while file.write(bytes(1000)):
+                pass
+        with closing(RequestLog(f"sqlite:///{tmp_path}/log.sqlite", reading=True)) as copy:
+            assert [one.id for one in copy.rows(1, 1, 9)] == [1]
+        with pytest.raises(DataError, match="is the disk full"):
+            RequestLog(f"sqlite:///{tmp_path}/log.sqlite")
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+@contextmanager
+def readable_only(folder):
+    """The same folder, mounted a second time; it can only be read there."""
+    place = folder.with_name(f"{folder.name}_read_only")
+    place.mkdir()
+    if subprocess.run(["mount", "--bind", folder, place], capture_output=True).returncode:
+        pytest.skip("no mounts here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", place], check=True)
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 def test_text_comes_back_from_a_database_without_encoding(postgres):

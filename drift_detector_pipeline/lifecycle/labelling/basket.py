@@ -77,7 +77,7 @@ def _open_log(words: Sequence[str], serving: Serving) -> RequestLog:
     address = serving.database if named else os.environ.get("DATABASE_URL") or serving.database
     if is_missing(address):
         raise DataError(f"{address}: no log there; make serve writes one, serving.database=... names another")
-    return RequestLog(address)
+    return RequestLog(address, reading=True)
 
 
 def make_basket(

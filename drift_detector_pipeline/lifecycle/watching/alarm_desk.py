@@ -43,7 +43,7 @@ def main() -> int:
     set_up_logging()
     database = [word for word in words if word.startswith("monitor.database=")]
     given = _given(verb, [word for word in words if word not in database])
-    with closing(_opened(database)) as log:
+    with closing(_opened(database, reading=verb == "alarms")) as log:
         {"alarms": _list, "acknowledge": _acknowledge, "silence": _silence}[verb](log, given)
     return 0
 
@@ -101,13 +101,13 @@ def _given(verb: str, words: Sequence[str]) -> dict[str, str]:
     return values_of(words, ("source", "why", "who"))
 
 
-def _opened(words: Sequence[str]) -> RequestLog:
+def _opened(words: Sequence[str], *, reading: bool) -> RequestLog:
     """The log; one that is not there is not made."""
     own = [f"monitor.database={address!r}"] if (address := os.environ.get("DATABASE_URL")) else []
     database = load_section(Monitor, [*words, *own]).database
     if is_missing(database):
         raise DataError(f"{database}: no log there; make serve writes one, monitor.database=... names another")
-    return RequestLog(database)
+    return RequestLog(database, reading=reading)
 
 
 def _number(given: dict[str, str], name: str, otherwise: float | None = None) -> float:

@@ -9,7 +9,7 @@ import sys
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import TrainingError, exit_status
 from drift_detector_pipeline.modeling.interruption import Interruption, caught
-from drift_detector_pipeline.modeling.sweep.plan import Plan, make_plan_folder, open_plan, write_plan
+from drift_detector_pipeline.modeling.sweep.plan import Plan, open_plan, plan_folder, write_plan
 from drift_detector_pipeline.modeling.sweep.results import resume_command, seeds_table, trials_table, write_results
 from drift_detector_pipeline.modeling.sweep.search import Choice, needed_data, suggest, trial_words
 from drift_detector_pipeline.modeling.sweep.trials import (
@@ -41,12 +41,14 @@ def sweep(plan: Plan) -> int:
     set_up_logging()
     for data in needed_data(plan.search):
         open_processed(data)
-    plan = make_plan_folder(plan)
-    with caught() as interruption, held(plan.folder, interruption) as lock:
+    with plan_folder(plan) as plan, caught() as interruption, held(plan.folder, interruption) as lock:
         trials = []
         if lock is not None:
             plan = write_plan(plan)
             trials = _run(plan, lock, interruption)
+    if not plan.folder.exists():
+        log.info("stopped before anything was made; the same command begins again")
+        return interruption.exit_status
     if len(trials) < plan.count:
         log.info("stopped after %d of %d trials; go on with:\n  %s", len(trials), plan.count, resume_command(plan))
         return interruption.exit_status

@@ -5,8 +5,8 @@ the other modules of this folder.
 """
 
 import datetime
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,6 +20,7 @@ from drift_detector_pipeline.errors import ConfigError, ResumeError
 from drift_detector_pipeline.files import SEAL, is_as_sealed, make_folder, sealed, write_json
 from drift_detector_pipeline.json_files import read_json, typed
 from drift_detector_pipeline.modeling.sweep.search import Choice, Search, grid, read_search, search_space
+from drift_detector_pipeline.runs.folders import remove_made
 from drift_detector_pipeline.settings import Sweep
 
 SWEEPS = Path("outputs/sweeps")
@@ -72,28 +73,32 @@ def open_plan(words: Sequence[str]) -> Plan:
     return _same(new, options.trials) if used else new
 
 
-def make_plan_folder(plan: Plan) -> Plan:
-    """Make the folder of a plan; of two sweeps that nobody named, started at once, each gets its own."""
-    if not plan.folder_chosen:
-        return replace(plan, folder=make_folder(plan.folder))
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    return plan
+@contextmanager
+def plan_folder(plan: Plan) -> Iterator[Plan]:
+    """The plan with its folder made; of two sweeps that nobody named, started at once, each gets its own.
+
+    One that nobody named is gone afterwards if no plan came into it.
+    """
+    if plan.folder_chosen:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        yield plan
+        return
+    plan = replace(plan, folder=make_folder(plan.folder))
+    try:
+        yield plan
+    finally:
+        if not (plan.folder / PLAN).exists():
+            remove_made(plan.folder)
 
 
 def write_plan(plan: Plan) -> Plan:
     """Write sweep.json, the first file of a sweep's folder; return the plan, or the one of the same search there.
 
-    Raises ResumeError if the folder has come to hold another sweep; DataError if the disk is full, and a folder that
-    nobody named is gone then.
+    Raises ResumeError if the folder has come to hold another sweep; DataError if the disk is full.
     """
     if (plan.folder / PLAN).exists():
         plan = _same(plan, plan.count if plan.listed is None else None)
-    try:
-        write_json(plan.folder / PLAN, sealed(_facts(plan)))
-    except BaseException:
-        if not plan.folder_chosen:  # it was made for this
-            shutil.rmtree(plan.folder, ignore_errors=True)
-        raise
+    write_json(plan.folder / PLAN, sealed(_facts(plan)))
     return plan
 
 
