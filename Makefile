@@ -88,7 +88,7 @@ CLOSE := )
 QUOTED = $(or $(findstring ',$(ARGS)),$(findstring ",$(ARGS)),$(findstring \,$(ARGS)))
 FOR_THE_SHELL = $(if $(QUOTED),$(ARGS),$(subst $(CLOSE),\$(CLOSE),$(subst $(OPEN),\$(OPEN),$(ARGS))))
 
-# ENGINE=ray: predict on all machines of the cluster at RAY_ADDRESS, or in processes on this machine (docs/growth.md).
+# ENGINE=ray: predict or judge on all machines of the cluster at RAY_ADDRESS, or in processes on this machine (docs/growth.md).
 BY_ENGINE = $(if $(ENGINE),engine=$(ENGINE))
 
 .DEFAULT_GOAL := help
@@ -212,8 +212,8 @@ drift_reference: $(INSTALLED) ## Learn what a run's usual images look like: RUN=
 
 # Statuses 3, 4 and 5 are verdicts: notice, alert, too few images. Ask the module itself to act on them.
 A_VERDICT_IS_SUCCESS = || case $$? in 3|4|5) ;; *) exit 1;; esac
-drift: $(INSTALLED) ## Check whether images look like the usual ones, and estimate the accuracy on them: IMAGES=FOLDER RUN=...
-	@$(MODULE).cli drift "$$RUN" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)
+drift: $(INSTALLED) ## Check whether images look like the usual ones, and estimate the accuracy on them: IMAGES=FOLDER RUN=...; ENGINE=ray
+	@$(MODULE).cli drift "$$RUN" "$$IMAGES" $(BY_ENGINE) $(ARGS) $(A_VERDICT_IS_SUCCESS)
 
 watch: $(INSTALLED) ## Watch a folder for new images and drift, until stopped: IMAGES=FOLDER RUN=outputs/DATE/TIME
 	@$(MODULE).cli watch "$$RUN" "$$IMAGES" $(ARGS) $(A_VERDICT_IS_SUCCESS)

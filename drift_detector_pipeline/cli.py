@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from drift_detector_pipeline.cluster import ENGINES
 from drift_detector_pipeline.commands import Command, read_command
 from drift_detector_pipeline.dot_env import set_variables
 from drift_detector_pipeline.errors import ConfigError, exit_status
@@ -112,6 +113,7 @@ _OF_A_VERSION = ("heal", "retrain")
 _OF_TRAINING = ("corruptions", "bench")  # take all of its settings, unless a run is named
 _WITH_IMAGES = ("drift", "watch", "heal", "retrain")
 _WITH_REFERENCE = ("drift", "watch")
+_OWN_WORDS = {"drift": {"engine": ENGINES}}  # that are no settings, with their values
 _SHELLS = ("bash", "zsh")
 
 
@@ -138,7 +140,7 @@ def main() -> int:
         )
     else:
         if name in (*_WITH_IMAGES, *_OF_A_RUN, *_OF_A_VERSION, *_OF_TRAINING):
-            named = read_command(words, takes_images=name in _WITH_IMAGES)
+            named = read_command(words, _OWN_WORDS.get(name, {}), takes_images=name in _WITH_IMAGES)
             _check_settings(name, named)
             if name in _OF_A_VERSION:
                 _check_cause(name, named.overrides)

@@ -281,6 +281,7 @@ class Sweep(Section):
     trials: Positive | None
     dir: FilePath | None
     resume: FilePath | None
+    shared: bool
 
 
 def valid_keys(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:

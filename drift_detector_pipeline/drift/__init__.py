@@ -34,6 +34,7 @@ build_reference  make drift_reference
 stream/          images one after another -> an alarm with a guarantee
 report           a verdict as JSON and as one page
 kinds            detectors of labels, boxes and clips behind one door
+read_elsewhere   the images of a verdict read by many machines
 __main__         make drift
 since_change     what the images since an alarm's change say, as a verdict
 watch            make watch

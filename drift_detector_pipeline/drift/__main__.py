@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from drift_detector_pipeline.cluster import ENGINES, check_engine
 from drift_detector_pipeline.commands import read_command
 from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log, set_up_logging, tell
@@ -17,10 +18,9 @@ from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.decision import EXIT_STATUS, Level, Limits
 from drift_detector_pipeline.drift.detecting import AnyVerdict
 from drift_detector_pipeline.drift.kinds import detector_of_run, write_page_of
-from drift_detector_pipeline.drift.preparation import Album, Window
+from drift_detector_pipeline.drift.preparation import Shown
 from drift_detector_pipeline.errors import ConfigError, DataError, exit_status
 from drift_detector_pipeline.files import is_there
-from drift_detector_pipeline.images.named_files import image_files
 from drift_detector_pipeline.modeling.named import check_images, check_weights
 from drift_detector_pipeline.runs.facts import now, this_command
 from drift_detector_pipeline.runs.receipts import newest_finished
@@ -34,16 +34,19 @@ _MOST_NAMED = 5  # unreadable files on the console; all are in verdict.json
 @exit_status
 def main() -> int:
     """Judge the images named on the command line with the run named before them."""
-    command = read_command(sys.argv[1:], takes_images=True)
+    command = read_command(sys.argv[1:], {"engine": ENGINES}, takes_images=True)
     if not any(command.images):
         raise ConfigError("name images: make drift RUN=outputs/DATE/TIME IMAGES=FOLDER")
+    check_engine(engine := command.own.get("engine", "local"))
     set_up_logging()
-    verdict = judge_images(command.target or newest_finished(), command.images, command.overrides)
+    verdict = judge_images(command.target or newest_finished(), command.images, command.overrides, engine)
     return EXIT_STATUS[verdict.level]
 
 
-def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) -> AnyVerdict:
-    """Judge the files that `images` name and write the report.
+def judge_images(
+    folder: Path, images: Sequence[str], overrides: Sequence[str], engine: str = "local"
+) -> AnyVerdict:  # fmt: skip
+    """Judge the files that `images` name and write the report; with the engine "ray" a cluster reads them.
 
     Raises a PipelineError if there is no file, no reference, or it is another model's.
     """
@@ -54,18 +57,24 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
     check_weights(folder / "final_model.safetensors")
     check_images(images)
     with loading():  # what is not there is said before torch comes
+        from drift_detector_pipeline.modeling.open_elsewhere import files_for
         from drift_detector_pipeline.modeling.trained import open_trained
         from drift_detector_pipeline.runs.machine import prepared
 
     verdict: AnyVerdict
-    with prepared(run) as machine, image_files(images) as found:
-        if not any(is_there(image.file) for image in found):
+    with prepared(run) as machine, files_for(engine, images) as found:
+        if engine == "local" and not any(is_there(image.file) for image in found):
             raise DataError(f"{' '.join(images)}: no files there; name a folder, a pattern, files or an archive")
         trained = open_trained(folder / "final_model.safetensors", machine)
         facts: dict[str, Any] = {"run": str(folder), "named": list(images), "command": this_command(), "when": now()}
         detector = detector_of_run(folder, trained)
-        album: Album | Window
-        if isinstance(detector, ClipDetector):
+        album: Shown
+        if engine == "ray":
+            from drift_detector_pipeline.drift.read_elsewhere import judge_elsewhere
+
+            detector.limits = limits
+            verdict, album = judge_elsewhere(folder, detector, trained, machine, found)
+        elif isinstance(detector, ClipDetector):
             from drift_detector_pipeline.drift.clips.window import judge_clips
 
             verdict, album = judge_clips(detector, trained, found, images, limits, settings.block_minutes)
@@ -78,7 +87,7 @@ def judge_images(folder: Path, images: Sequence[str], overrides: Sequence[str]) 
     return verdict
 
 
-def _say(level: Level, words: Sequence[str], album: Album | Window, report: Path) -> None:
+def _say(level: Level, words: Sequence[str], album: Shown, report: Path) -> None:
     for name, why in list(album.unreadable.items())[:_MOST_NAMED]:
         log.warning("%s: %s", name, why)
     if len(album.unreadable) > _MOST_NAMED:

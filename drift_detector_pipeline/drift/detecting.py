@@ -8,11 +8,13 @@ other difference. m: window images, S: scores.
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
+
 from drift_detector_pipeline.arrays import Float32s, Float64s, Labels, Pixels
 from drift_detector_pipeline.drift.accuracy import Estimate
 from drift_detector_pipeline.drift.cause import Cause
 from drift_detector_pipeline.drift.decision import AskAgain, Level, Limits, checked_limits
-from drift_detector_pipeline.drift.preparation import Album, Images, Preparation, Window, open_images
+from drift_detector_pipeline.drift.preparation import Album, Images, Preparation, Shown, Window, open_images
 from drift_detector_pipeline.drift.reference import Learned, Moves
 from drift_detector_pipeline.drift.scores.phi import Score, describe_scores
 from drift_detector_pipeline.drift.verdict import Channel
@@ -40,6 +42,15 @@ class Rows(NamedTuple):
         chosen = list(places)
         sure = None if self.sure is None else [self.sure[place] for place in chosen]
         return Rows(self.scores[chosen], self.predicted[chosen], sure)
+
+
+def joined_rows(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts, in their order; of none, no rows."""
+    if not parts:
+        return Rows(np.zeros((0, 0), np.float32), np.zeros(0, np.int64))
+    scores, predicted, sure = zip(*parts, strict=True)
+    together = None if sure[0] is None else [one for part in sure for one in part]
+    return Rows(np.concatenate(scores), np.concatenate(predicted), together)
 
 
 class Watchable(NamedTuple):
@@ -161,6 +172,9 @@ class Detector(Protocol):
 
     def check_album(self, album: Album) -> AnyVerdict:
         """Judge what `album` gives, in bounded memory. Raises DataError if the network gives no finite numbers."""
+
+    def check_rows(self, rows: Rows, copies: int, window: Shown) -> AnyVerdict:
+        """As `check_album`, of images that others have read; `copies` of them are equal to an earlier one."""
 
     def check_scores(
         self, scores: Float32s, predicted: Labels, sure: Sequence[Sure] | None = None,

@@ -9,7 +9,7 @@ In: a model and images as uint8 (m, H, W, 3) or as paths. Out: a `Verdict`. Noth
 is needed. Read by the command line and the study.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +25,11 @@ from drift_detector_pipeline.drift.detecting import KEPT_FACTS, Detector, Rows, 
 from drift_detector_pipeline.drift.kept_rows import scores_from
 from drift_detector_pipeline.drift.permutation import Labellings
 from drift_detector_pipeline.drift.preparation import (
-    CHUNK,
     Album,
     Images,
     Preparation,
+    Shown,
+    Window,
     all_readable,
     preparation_from,
     refuse_shared,
@@ -192,19 +193,21 @@ class DriftDetector(Detector):
         """
         return self.check_album(self.album(images))
 
-    def check_album(self, album: Album) -> Verdict:
+    def check_album(self, album: Album | Window) -> Verdict:
         """Judge what `album` gives, in bounded memory. Raises DataError if the model gives no finite numbers for it."""
-        verdict = self._check_chunks(album.chunks(), album.crops_of)
-        names = tuple(album.names[place] for place in verdict.carriers)
-        return verdict._replace(carrier_names=names, unreadable=tuple(album.unreadable))
+        found = read_chunks(album.chunks(), self.forward, self.reference.learned.parameters, self.limits.min_images)
+        return self._judged(found, album)
+
+    def check_rows(self, rows: Rows, copies: int, window: Shown) -> Verdict:
+        """As `check_album`, of images that others have read; `copies` of them are equal to an earlier one."""
+        return self._judged(Reading(len(rows.scores), *rows[:2], copies, None), window)
 
     def check_crops(self, crops: Pixels) -> Verdict:
         """Judge uint8 (m, S, S, 3) crops, as `open` gives them. Raises DataError for another shape."""
         side = self.preparation.side_px
         if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
             raise DataError(f"crops: expected uint8 (m, {side}, {side}, 3), got {crops.dtype} {crops.shape}")
-        chunks = (crops[start : start + CHUNK] for start in range(0, len(crops), CHUNK))
-        return self._check_chunks(chunks, lambda places: crops[list(places)])
+        return self.check_album(Window(crops, [], {}))
 
     def check_scores(
         self, scores: Float32s, predicted: Labels, sure: Sequence[Sure] | None = None,
@@ -270,13 +273,13 @@ class DriftDetector(Detector):
     def _view(self) -> View:
         return view_of(self.reference.learned.parameters)
 
-    def _check_chunks(self, chunks: Iterable[Pixels], crops_of: Callable[[Sequence[int]], Pixels]) -> Verdict:
-        parameters, least = self.reference.learned.parameters, self.limits.min_images
-        found = read_chunks(chunks, self.forward, parameters, least)
-        if found.images < least:
-            return Verdict("too few images", found.images)
-        ask_again = asker(self.reference, found, crops_of, self.forward)
-        return self.check_scores(found.scores, found.predicted, ask_again=ask_again)._replace(copies=found.copies)
+    def _judged(self, found: Reading, window: Shown) -> Verdict:
+        said = Verdict("too few images", found.images)
+        if found.images >= self.limits.min_images:
+            ask = asker(self.reference, found, window.crops_of, self.forward)
+            said = self.check_scores(found.scores, found.predicted, ask_again=ask, names=window.names)
+            said = said._replace(copies=found.copies)
+        return said._replace(unreadable=tuple(window.unreadable))
 
 
 def _checked_labels(name: str, labels: npt.ArrayLike, images: int, classes: int) -> Labels:

@@ -13,7 +13,7 @@ from drift_detector_pipeline.drift.boxes.report import box_report_page, write_bo
 from drift_detector_pipeline.drift.clips.detector import ClipDetector
 from drift_detector_pipeline.drift.detecting import AnyVerdict, Detector, Words
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.preparation import Album, Window
+from drift_detector_pipeline.drift.preparation import Shown
 from drift_detector_pipeline.drift.report import report_page, write_report
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class _Kind(NamedTuple):
     words: Words
     load: Callable[[Path, Any], Detector]
-    page: Callable[[Any, Album | None, Any, dict[str, Any]], str]
+    page: Callable[[Any, Shown | None, Any, dict[str, Any]], str]
     write: Callable[[Path, Any, Any, Any, dict[str, Any]], Path]
 
 
@@ -76,13 +76,13 @@ def told_by(plain: Mapping[str, Any]) -> Told | None:
     return None
 
 
-def page_of(verdict: AnyVerdict, window: Album | None, detector: Detector, facts: dict[str, Any]) -> str:
+def page_of(verdict: AnyVerdict, window: Shown | None, detector: Detector, facts: dict[str, Any]) -> str:
     """A verdict as HTML; without a `window` no picture of its images was kept."""
     return _KINDS[detector.task].page(verdict, window, detector, facts)
 
 
 def write_page_of(
-    place: Path, verdict: AnyVerdict, album: Album | Window, detector: Detector, facts: dict[str, Any]
+    place: Path, verdict: AnyVerdict, album: Shown, detector: Detector, facts: dict[str, Any]
 ) -> Path:  # fmt: skip
     """Write report.html and verdict.json into a new folder below `place`; return the page."""
     return _KINDS[detector.task].write(place, verdict, album, detector, facts)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -48,12 +48,31 @@ class Preparation(NamedTuple):
         return {name: value for name, value in values.items() if (name, value) != ("shape", "crop")}
 
 
+class Shown(Protocol):
+    """Images that were judged, wherever they are, some of which are looked at once more."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the readable ones."""
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Name -> why."""
+
+    def crops_of(self, places: Sequence[int]) -> Pixels:
+        """Some of the readable ones, by their places: uint8 (n, S, S, 3)."""
+
+
 class Window(NamedTuple):
     """Images on the way to a verdict."""
 
     crops: Pixels  # (m, S, S, 3)
     names: list[str]
     unreadable: dict[str, str]  # name -> why
+
+    def chunks(self) -> Iterator[Pixels]:
+        """All of the crops, CHUNK at a time."""
+        return (self.crops[start : start + CHUNK] for start in range(0, len(self.crops), CHUNK))
 
     def crops_of(self, places: Sequence[int]) -> Pixels:
         """Some of the crops, (n, S, S, 3)."""

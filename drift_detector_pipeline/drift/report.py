@@ -19,7 +19,7 @@ from drift_detector_pipeline.drift.cause import MIX, Cause
 from drift_detector_pipeline.drift.cause_words import words_for
 from drift_detector_pipeline.drift.decision import CERTAIN
 from drift_detector_pipeline.drift.detector import DriftDetector
-from drift_detector_pipeline.drift.preparation import Album, Window
+from drift_detector_pipeline.drift.preparation import Shown
 from drift_detector_pipeline.drift.twins import CHANGES
 from drift_detector_pipeline.drift.verdict import Verdict
 from drift_detector_pipeline.files import final_name, new_folder, write_atomically, write_json
@@ -47,9 +47,7 @@ class CarrierPair(NamedTuple):
     same_class: bool  # of the typical one
 
 
-def write_report(
-    place: Path, verdict: Verdict, window: Album | Window, detector: DriftDetector, facts: dict[str, Any]
-) -> Path:
+def write_report(place: Path, verdict: Verdict, window: Shown, detector: DriftDetector, facts: dict[str, Any]) -> Path:
     """Write both files into a new folder below `place`; return the page. Raises DataError if that cannot be done."""
     with new_folder(place) as folder:
         page = report_page(verdict, window, detector, facts)
@@ -59,7 +57,7 @@ def write_report(
     return final_name(folder) / "report.html"
 
 
-def report_page(verdict: Verdict, window: Album | Window | None, detector: DriftDetector, facts: dict[str, Any]) -> str:
+def report_page(verdict: Verdict, window: Shown | None, detector: DriftDetector, facts: dict[str, Any]) -> str:
     """The page as HTML; without a `window` no picture of its images was kept, and the training world's remain."""
     cause = verdict.cause
     mixed = verdict.level == "notice" and cause is not None and cause.kind == MIX
@@ -75,7 +73,7 @@ def report_page(verdict: Verdict, window: Album | Window | None, detector: Drift
     )  # fmt: skip
 
 
-def _pairs(verdict: Verdict, window: Album | Window | None, detector: DriftDetector) -> list[CarrierPair]:
+def _pairs(verdict: Verdict, window: Shown | None, detector: DriftDetector) -> list[CarrierPair]:
     """Each carrier beside the reference image of its predicted class that is nearest to it after the named cause."""
     views = [(label, _opened(jpeg)) for label, jpeg in detector.thumbnails]
     after = [_after(verdict.cause, view) for _, view in views]
@@ -128,7 +126,7 @@ def _unlike(one: Pixels, other: Pixels) -> float:
     return float(np.square(np.asarray(small[0], np.float64) - np.asarray(small[1])).mean())
 
 
-def _strangers(verdict: Verdict, window: Album | Window | None) -> list[tuple[str, str]]:
+def _strangers(verdict: Verdict, window: Shown | None) -> list[tuple[str, str]]:
     """Name and data URI of the images likeliest to be of no known class, if more of them are than usual."""
     if window is None or verdict.p_values is None or verdict.p_values["strangers"] > CERTAIN:
         return []

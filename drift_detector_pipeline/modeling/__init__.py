@@ -18,6 +18,7 @@ views              an image looked at more than once
 evaluation_report  the files of an evaluation
 clip_files         files -> clips, cut as training data was
 answers            what a model says of anybody's images, one after another
+open_elsewhere     a model open in many processes as in this one
 answers_elsewhere  the same from many machines
 labels             labels for anybody's images
 evaluation         what a run's model is worth, as numbers and one page

@@ -9,7 +9,6 @@ predict.py.
 import csv
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +18,9 @@ from drift_detector_pipeline.config import load_section
 from drift_detector_pipeline.console import log
 from drift_detector_pipeline.errors import DataError
 from drift_detector_pipeline.files import final_name, new_folder, spreadsheet_row, write_json
-from drift_detector_pipeline.images.named_files import image_files, sources_of
 from drift_detector_pipeline.modeling.answers import Image, answers_of_files, check_for_task
-from drift_detector_pipeline.modeling.answers_elsewhere import answers_from_cluster, check_for_cluster
+from drift_detector_pipeline.modeling.answers_elsewhere import answers_from_cluster
+from drift_detector_pipeline.modeling.open_elsewhere import files_for
 from drift_detector_pipeline.modeling.trained import Trained, facts_of, open_trained, precision_of
 from drift_detector_pipeline.networks.header import read_description
 from drift_detector_pipeline.runs.facts import now, this_command
@@ -51,19 +50,16 @@ def predict(file: Path, images: Sequence[str], overrides: Sequence[str] = (), en
     check_settings(overrides, PREDICT)
     run = load_section(Run, [f"run.precision={precision}", *overrides])
     how = load_section(Predict, overrides)
-    here = engine == "local"
-    files: AbstractContextManager[list[Any]] = image_files(images) if here else nullcontext(sources_of(images))
-    with prepared(run) as machine, files as found, new_folder(file.parent / "predictions") as partial:
+    with (
+        prepared(run) as machine, files_for(engine, images) as found, new_folder(file.parent / "predictions") as partial
+    ):  # fmt: skip
         if (recorded, machine.precision) == ("bf16", "fp32"):
             log.warning("%s: its run computed in bf16, here it is fp32; probabilities differ a little", file)
         trained = open_trained(file, machine)
         check_for_task(how, trained.task, trained.classes)
         unreadable = dict[str, str]()
-        if here:
-            rows = answers_of_files(trained, machine, found, how, unreadable)
-        else:
-            check_for_cluster(trained, how)
-            rows = answers_from_cluster(trained, machine, found, how, unreadable)
+        answers = answers_of_files if engine == "local" else answers_from_cluster
+        rows = answers(trained, machine, found, how, unreadable)
         count = _write(partial, rows, trained, how)
         for name, why in unreadable.items():
             log.warning("%s: %s", name, why)

@@ -1,6 +1,7 @@
 """Do time an image and memory stay flat as data grows? `python -m drift_detector_pipeline.proof.scale [SIZES]`.
 
-In: numbers of images [1000 10000 100000]. Out: reports/scale.json, and a table on stdout.
+In: numbers of images [1000 10000 100000]. Out: reports/scale.json, the same drawn as reports/scale.png, and a table on
+stdout.
 
 Folders of so many small images are made on the spot and each goes through every stage, a process a stage: the command
 that a person would type. A stage's start is part of it, so time an image falls before it is flat; what each image more
@@ -21,16 +22,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from drift_detector_pipeline.console import progress_bar
 from drift_detector_pipeline.drift.decision import EXIT_STATUS
 from drift_detector_pipeline.errors import ConfigError, TrainingError, exit_status
-from drift_detector_pipeline.files import write_json
+from drift_detector_pipeline.figures import figure_png
+from drift_detector_pipeline.files import write_atomically, write_json
 from drift_detector_pipeline.processed.integrity import find_damage
 from drift_detector_pipeline.runs.facts import now, package_versions
 
-REPORT = Path("reports/scale.json")
+REPORT, PICTURE = Path("reports/scale.json"), Path("reports/scale.png")
 SIZES = (1_000, 10_000, 100_000)
 STAGES = ("process", "train", "evaluate", "predict", "drift")
 SLOWER, LARGER = 1.3, 1.5  # aims: time an image and memory, against the size before
@@ -63,8 +66,9 @@ def main() -> int:
     }  # fmt: skip
     REPORT.parent.mkdir(exist_ok=True)
     write_json(REPORT, report)
+    write_atomically(PICTURE, figure_png(curves(found)))
     print(table(found))
-    print(REPORT)
+    print(f"{REPORT}, {PICTURE}")
     return 0
 
 
@@ -118,6 +122,20 @@ def table(found: dict[str, Any]) -> str:
     for size, row in found["checksums"].items():
         lines.append(f"checksums of {size} images: {100 * row['share_of_training']:.2g} % of an epoch's training")
     return "\n".join(lines)
+
+
+def curves(found: dict[str, Any]) -> Figure:
+    """Time an image and memory of each stage against the number of images."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    panels = {"ms_an_image": "processor ms per image, start-up included", "peak_mb": "memory at most, MB"}
+    for axes, (key, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for (stage, rows), marker in zip(found["stages"].items(), "osD^v", strict=False):
+            axes.plot([row["images"] for row in rows], [row[key] for row in rows], marker=marker, label=stage)
+        axes.set(xscale="log", yscale="log" if key == "ms_an_image" else "linear", xlabel="images", title=title)
+        axes.grid(alpha=0.3)
+    axes.set_ylim(0)
+    axes.legend()
+    return figure
 
 
 def _commands(place: Path, raw: Path, known: Path) -> dict[str, tuple[str, list[object]]]:

@@ -1,6 +1,7 @@
 """Descriptions for Kubernetes, KServe, Cloud Run and Azure: valid, strictly, and of one mind with the service."""
 
 import copy
+import json
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def only(required="", **properties):
     }
 
 
+SECONDS = {"type": "string", "pattern": "^[0-9]+s$"}
 METADATA = only("name", name=TEXT, annotations={"type": "object", "additionalProperties": TEXT})
 FORMAT = only("name", name=TEXT, version=TEXT, autoSelect=YES_OR_NO)
 # What of the custom kinds is used here, as their definitions have it; Kubernetes' own schema checks the pods in them.
@@ -66,6 +68,23 @@ CUSTOM = {
                 terminationGracePeriodSeconds=NUMBER,
                 automountServiceAccountToken=YES_OR_NO,
                 model=only("modelFormat", modelFormat=FORMAT, runtime=TEXT, protocolVersion=TEXT, storageUri=TEXT),
+            ),
+        ),
+    ),
+    "RunMonitoring": only(  # as the types of its reader, run-gmp-sidecar, have it
+        "apiVersion kind metadata spec",
+        apiVersion={"const": "monitoring.googleapis.com/v1beta"},
+        kind=TEXT,
+        metadata=METADATA,
+        spec=only(
+            "endpoints",
+            endpoints={
+                "type": "array",
+                "items": only("port interval", port=NUMBER, path=TEXT, interval=SECONDS, timeout=SECONDS),
+            },
+            targetLabels=only(
+                "metadata",
+                metadata={"type": "array", "items": {"enum": ["instance", "revision", "service", "configuration"]}},
             ),
         ),
     ),
@@ -208,8 +227,15 @@ def test_any_misspelt_key_is_found(path, tmp_path):
                 pytest.fail(f"{document['kind']} {place}")
 
 
-@pytest.mark.parametrize(("name", "kind"), [("kserve.yaml", "ServingRuntime"), ("kserve.yaml", "InferenceService"),
-                                            ("cloud_run.yaml", "Service")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("kserve.yaml", "ServingRuntime"),
+        ("kserve.yaml", "InferenceService"),
+        ("cloud_run.yaml", "Service"),
+        ("google/run_monitoring.yaml", "RunMonitoring"),
+    ],
+)
 def test_custom_kinds_are_valid_and_so_are_the_pods_in_them(name, kind, tmp_path):
     document = one(name, kind)
     jsonschema.validate(document, CUSTOM[kind])
@@ -275,6 +301,22 @@ def test_what_sends_requests_sends_no_more_than_a_service_takes():
     assert one("kserve.yaml", "InferenceService")["spec"]["predictor"]["containerConcurrency"] == settings.in_flight
     [rule] = documents("azure_container_app.yaml")[0]["properties"]["template"]["scale"]["rules"]
     assert int(rule["http"]["metadata"]["concurrentRequests"]) < settings.in_flight
+
+
+def test_the_collector_on_cloud_run_is_told_where_the_service_has_its_numbers():
+    run = one("cloud_run.yaml", "Service")["spec"]["template"]
+    service, collector = run["spec"]["containers"]
+    [endpoint] = one("google/run_monitoring.yaml", "RunMonitoring")["spec"]["endpoints"]
+    assert [port["containerPort"] for port in service["ports"]] == [endpoint["port"]]
+    assert "ports" not in collector  # only one container of Cloud Run may have some
+    assert int(endpoint["timeout"][:-1]) <= int(endpoint["interval"][:-1])
+    text = (ROOT / "drift_detector_pipeline" / "serving" / "app.py").read_text()
+    assert f'@app.get("{endpoint["path"]}"' in text
+    annotations = run["metadata"]["annotations"]
+    assert json.loads(annotations["run.googleapis.com/container-dependencies"]) == {"collector": ["service"]}
+    [mount] = collector["volumeMounts"]
+    [volume] = [one for one in run["spec"]["volumes"] if one["name"] == mount["name"]]
+    assert (mount["mountPath"], volume["secret"]["items"][0]["path"]) == ("/etc/rungmp", "config.yaml")  # all it opens
 
 
 def test_containers_may_do_as_little_as_possible():

@@ -14,6 +14,7 @@ from drift_detector_pipeline.drift.boxes.signals import read_box_signals, sides_
 from drift_detector_pipeline.drift.boxes.twins import change_views
 from drift_detector_pipeline.drift.boxes.verdict_words import box_summary, box_verdict_as_json, moved_in_words
 from drift_detector_pipeline.drift.boxes.worth import expected_map50, map50_of
+from drift_detector_pipeline.drift.detecting import joined_rows
 from drift_detector_pipeline.drift.detector import DriftDetector
 from drift_detector_pipeline.drift.preparation import Preparation, open_images, preparation_from
 from drift_detector_pipeline.drift.scores.pixels import pixel_scores
@@ -44,6 +45,16 @@ def test_pale_images_are_noticed_and_their_loss_of_map50_is_alarmed_about(detect
     clean = scenes(32, 5)
     verdict = detector.check(change_views(clean.views, "contrast", 4, np.arange(32)))
     assert verdict.level == "alert" and verdict.map50.accuracy < verdict.reference_map50 - 0.05
+
+
+def test_rows_that_others_have_read_give_the_verdict_of_the_images_themselves(detector):
+    views = scenes(40, 4, most=1).views
+    views[-1] = views[0]
+    rows = joined_rows([detector.rows_of(views[:24]), detector.rows_of(views[24:])])
+    verdict = detector.check_rows(rows, 1, detector.open(views))
+    assert box_verdict_as_json(verdict) == box_verdict_as_json(detector.check(views))
+    assert (verdict.copies, verdict.level == "quiet") == (1, False)
+    assert detector.check_rows(joined_rows([]), 0, detector.open(views[:0])).images == 0
 
 
 def test_a_saved_detector_says_the_same_and_is_bound_to_its_network(detector, tmp_path):

@@ -9,16 +9,14 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT, called, needs_clone
+from judged_run import make_judged_run
 from PIL import Image, ImageDraw
 from scipy.stats import binom
 
 from drift_detector_pipeline.config import load
-from drift_detector_pipeline.corruptions.corrupt import corrupt
-from drift_detector_pipeline.dataset import process
 from drift_detector_pipeline.drift.reference_file import load_reference
 from drift_detector_pipeline.drift.scores.module_forward import through
 from drift_detector_pipeline.drift.scores.signals import read_signals
-from drift_detector_pipeline.modeling.train import train
 from drift_detector_pipeline.networks.weights import load_model
 from drift_detector_pipeline.processed.manifest import open_processed
 from drift_detector_pipeline.processed.roles import crops_of, roles_of
@@ -39,25 +37,7 @@ def judged(*words):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run with its reference, and folders with clean and noisy images of its pool."""
-    place = tmp_path_factory.mktemp("drift")
-    overrides = [
-        "data=digits", f"data.processed_path={place / 'digits'}", "data.stored_side_px=16", "data.img_size=16",
-        "data.dataloader_workers=0", "model.name=conv_small", "model.options.channels=[16,16,32]", "training.epochs=2",
-        "data.fit_fraction=0.1", "training.batch_size=50", "wandb.mode=disabled", f"hydra.run.dir={place / 'run'}",
-    ]  # fmt: skip
-    composed = load(overrides)
-    process(composed.settings.data)
-    assert train(composed).exit_status == 0
-    done = called("drift.build_reference", str(place / "run"))
-    assert done.returncode == 0, done.stderr
-    processed = open_processed(composed.settings.data)
-    chosen = roles_of(processed).pool[:48].tolist()
-    clean = np.stack([processed.images[index] for index in chosen])
-    for name, images in {"clean": clean, "noisy": corrupt(clean, "gaussian_noise", 5, keys=chosen)}.items():
-        (place / name).mkdir()
-        for index, image in zip(chosen, images, strict=True):
-            Image.fromarray(image).save(place / name / f"{index}.png")
-    return place
+    return make_judged_run(tmp_path_factory.mktemp("drift"))
 
 
 def verdict_of(place):

@@ -8,6 +8,7 @@ from PIL import Image
 from small_world import model, small_detector, world
 from threadpoolctl import ThreadpoolController
 
+from drift_detector_pipeline.drift.detecting import joined_rows
 from drift_detector_pipeline.drift.preparation import CHUNK, Album, Preparation
 from drift_detector_pipeline.drift.reading import LOOKED_AT_AGAIN, read_chunks, some_of
 from drift_detector_pipeline.drift.reference import one_blas_thread
@@ -46,6 +47,17 @@ def test_a_window_of_several_chunks_is_judged_as_a_whole_one(detector, factor):
     assert (verdict.level == "quiet") == (factor == 1)
     assert (verdict.p, verdict.p_values, verdict.copies) == (expected.p, expected.p_values, 3)
     assert verdict.carriers == expected.carriers
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.8])
+def test_rows_that_others_have_read_give_the_verdict_of_the_images_themselves(detector, factor):
+    images = (world(90, 8)[0] * factor).astype(np.uint8)
+    images[-3:] = images[:3]
+    rows = joined_rows([detector.rows_of(images[:50]), detector.rows_of(images[50:])])
+    verdict = detector.check_rows(rows, 3, detector.open(images))
+    assert detector.words.as_json(verdict) == detector.words.as_json(detector.check(images))
+    assert (verdict.level == "quiet") == (factor == 1)
+    assert detector.check_rows(joined_rows([]), 0, detector.open(images[:0])).level == "too few images"
 
 
 def test_a_second_look_at_a_large_window_is_at_images_from_all_of_it(detector):

@@ -12,14 +12,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, make_folder
+from conftest import ROOT, make_folder, pack_tar
 from finished_runs import finished_run, own_copy
+from judged_run import make_judged_run
 from killed_once import KilledOnce, doubled
 
 from drift_detector_pipeline import cluster
 from drift_detector_pipeline.cluster import spread
+from drift_detector_pipeline.drift.__main__ import judge_images
 from drift_detector_pipeline.errors import ConfigError, DataError
-from drift_detector_pipeline.modeling import answers_elsewhere
+from drift_detector_pipeline.modeling import open_elsewhere
 from drift_detector_pipeline.modeling.labels import predict
 
 pytestmark = [
@@ -127,14 +129,20 @@ def test_predictions_are_the_bytes_of_one_process_though_a_worker_was_killed(nod
     here = predict(weights, words)
     flag = tmp_path / "flag"
 
-    def with_a_kill(units, work, **how):
-        return spread(units, KilledOnce(work, flag, units[1]), **how)
-
-    monkeypatch.setattr(answers_elsewhere, "spread", with_a_kill)
+    kill_a_worker(monkeypatch, flag)
     there = predict(weights, words, engine="ray")
     assert flag.exists()
     assert (there.predicted, there.unreadable) == (here.predicted, here.unreadable) == (94, 2)
     assert files_of(there.folder) == files_of(here.folder)
+
+
+def kill_a_worker(monkeypatch, flag):
+    """Let the process die that does the last unit of the first work; it leaves `flag`."""
+
+    def with_a_kill(units, work, **how):
+        return spread(units, KilledOnce(work, flag, units[-1]), **how)
+
+    monkeypatch.setattr(open_elsewhere, "spread", with_a_kill)
 
 
 def test_folders_shards_and_buckets_hold_the_same_images(nodes, weights, tmp_path):
@@ -163,6 +171,33 @@ def answers_below(folder, place):
     """Each line of a prediction, with its path below `place`."""
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     return [line | {"path": line["path"].removeprefix(f"{place}/")} for line in lines]
+
+
+def test_verdicts_are_those_of_one_process_though_a_worker_was_killed(nodes, tmp_path, monkeypatch):
+    place = make_judged_run(tmp_path)
+    (place / "noisy" / "cut.png").write_bytes(b"\x89PNG")
+    twice = [str(pack_tar(place / "noisy", tmp_path / "noisy.tar")), str(place / "noisy")]
+    files = {}
+    for engine in ("local", "ray"):
+        for words in (twice, [str(place / "clean")]):
+            verdict = judge_images(place / "run", words, [], engine)
+            files.setdefault(verdict.level, []).append(verdict_files(place / "run"))
+        kill_a_worker(monkeypatch, flag := tmp_path / "flag")
+    assert flag.exists()
+    assert verdict.images == 48
+    (loud, verdicts), (quiet, calm) = files.items()
+    assert (loud, quiet) == ("alert", "quiet")
+    for here, there in (verdicts, calm):
+        assert there == here
+    assert '"copies": 48' in verdicts[0][0] and "cut.png" in verdicts[0][0]
+
+
+def verdict_files(run):
+    """verdict.json and the page of a run's newest verdict, but for when that was."""
+    newest = max((run / "drift").iterdir(), key=lambda one: one.stat().st_mtime_ns)
+    verdict, page = ((newest / name).read_text() for name in ("verdict.json", "report.html"))
+    when = json.loads(verdict)["when"]
+    return verdict.replace(when, ""), page.replace(when, "")
 
 
 LISTENS = """

@@ -788,3 +788,50 @@ def test_bad_words_are_one_message_without_a_traceback(module, call_main):
 def test_all_refusals_are_errors_a_person_can_act_on():
     with pytest.raises(PipelineError):
         open_plan([])
+
+
+# several machines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("search", [LONG, [LEARNING_RATES, *LONG[2:-2]]])
+def test_two_processes_share_a_sweep_and_one_goes_on_with_the_trial_of_the_other_that_was_killed(
+    search, digits, tmp_path
+):
+    folder = tmp_path / "sweep"
+    words = [*digits, *search, f"sweep.dir={folder}", "sweep.shared=true"]
+    first, training = started(words, folder / "trials" / "0")
+    os.kill(training, signal.SIGSTOP)  # so that it is still at its trial when the other one is at the next
+    second, _ = started(words, folder / "trials" / "1")
+    first.kill()
+    os.kill(training, signal.SIGKILL)
+    first.communicate()
+    said, errors = second.communicate(timeout=600)
+    assert second.returncode == 0, errors
+    assert re.search(rf"continuing {folder}/trials/0 from step [1-9]", said)
+    rows = results(folder)
+    assert sorted(one["trial"] for one in rows) == list(range(len(rows)))
+    assert len(rows) == 2
+    assert {one["status"] for one in rows} == {"finished"}
+    assert said.count("trial 1 of") == 1  # nobody did it again
+    assert_study_knows(folder, rows)
+    assert swept(f"sweep.resume={folder}").returncode == 0  # nothing is left to do
+    assert results(folder) == rows
+
+
+def assert_study_knows(folder, rows):
+    """Optuna's own file holds each trial once, as it ended."""
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "optuna.journal"))
+    study = optuna.load_study(study_name="sweep", storage=optuna.storages.JournalStorage(backend))
+    assert [one.number for one in study.trials] == list(range(len(rows)))
+    known = {one["trial"]: one["val_accuracy"] for one in rows}
+    assert {one.number: one.value for one in study.trials if one.state.is_finished()}.items() <= known.items()
+    assert sum(one.state.is_finished() for one in study.trials) >= len(rows) - 1
+
+
+def test_a_sweep_for_one_machine_is_not_shared_later(tmp_path):
+    words = [LEARNING_RATES, f"sweep.dir={tmp_path / 'sweep'}"]
+    with plan_folder(open_plan(words)) as plan:
+        write_plan(plan)
+    with pytest.raises(ResumeError, match="it is for one machine"):
+        open_plan([*words, "sweep.shared=true"])

@@ -27,6 +27,14 @@ def test_growth_is_against_the_size_before():
     assert (large["time_growth"], large["memory_growth"]) == (0.75, 1.2)
 
 
+def test_the_picture_shows_every_stage_at_every_size():
+    rows = scale._rows({100: scale.Spent(1.0, 2.0, 50), 200: scale.Spent(1.5, 3.0, 60)})
+    figure = scale.curves({"stages": dict.fromkeys(scale.STAGES, rows)})
+    for axes, values in zip(figure.axes, ([20, 15], [50, 60]), strict=True):
+        assert [line.get_label() for line in axes.lines] == list(scale.STAGES)
+        assert all(list(line.get_xdata()) == [100, 200] and list(line.get_ydata()) == values for line in axes.lines)
+
+
 @pytest.mark.parametrize("words", [["200", "100"], ["1e3"], ["-5"], ["100", "100"]])
 def test_sizes_that_do_not_grow_are_refused(words):
     with pytest.raises(ConfigError, match="expected numbers of images that grow"):

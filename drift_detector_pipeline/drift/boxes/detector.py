@@ -22,10 +22,18 @@ from drift_detector_pipeline.drift.boxes.verdict import BoxVerdict, Window, box_
 from drift_detector_pipeline.drift.boxes.verdict_words import BOX_WORDS
 from drift_detector_pipeline.drift.boxes.worth import estimate_worth, expected_of_each
 from drift_detector_pipeline.drift.decision import AskAgain, Limits
-from drift_detector_pipeline.drift.detecting import KEPT_FACTS, Detector, Rows, Sure, Watchable, Words
+from drift_detector_pipeline.drift.detecting import (
+    KEPT_FACTS,
+    Detector,
+    Rows,
+    Sure,
+    Watchable,
+    Words,
+    joined_rows,
+)
 from drift_detector_pipeline.drift.kept_rows import scores_from, sure_from
 from drift_detector_pipeline.drift.permutation import Labellings
-from drift_detector_pipeline.drift.preparation import Album, Images, Preparation
+from drift_detector_pipeline.drift.preparation import Album, Images, Preparation, Shown
 from drift_detector_pipeline.drift.reading import judging
 from drift_detector_pipeline.drift.reference import one_blas_thread
 from drift_detector_pipeline.drift.scores.phi import Score
@@ -132,12 +140,12 @@ class BoxDetector(Detector):
         for views in album.chunks():
             parts.append(self.rows_of(views))
             seen |= {hash(view.tobytes()) for view in views}
-        said, images = BoxVerdict("too few images", 0), sum(len(one.predicted) for one in parts)
-        if parts:
-            scores, predicted = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
-            sure = [one for part in parts for one in part.sure or ()]
-            said = self.check_scores(scores, predicted, sure, names=album.names)
-        return said._replace(unreadable=tuple(album.unreadable), copies=images - len(seen) if said.channels else 0)
+        return self.check_rows(rows := joined_rows(parts), len(rows.scores) - len(seen), album)
+
+    def check_rows(self, rows: Rows, copies: int, window: Shown) -> BoxVerdict:
+        """As `check_album`, of images that others have read; `copies` of them are equal to an earlier one."""
+        said = self.check_scores(*rows, names=window.names) if len(rows.scores) else BoxVerdict("too few images", 0)
+        return said._replace(unreadable=tuple(window.unreadable), copies=copies if said.channels else 0)
 
     def check_scores(
         self, scores: Float32s, predicted: Labels, sure: Sequence[Sure] | None = None,

@@ -12,7 +12,7 @@ from drift_detector_pipeline.drift.boxes.detector import BoxDetector
 from drift_detector_pipeline.drift.boxes.pictures import jpeg_of, with_boxes
 from drift_detector_pipeline.drift.boxes.verdict import BoxVerdict
 from drift_detector_pipeline.drift.boxes.verdict_words import box_summary, box_verdict_as_json, channel_in_words
-from drift_detector_pipeline.drift.preparation import Album
+from drift_detector_pipeline.drift.preparation import Shown
 from drift_detector_pipeline.files import final_name, new_folder, write_atomically, write_json
 from drift_detector_pipeline.pages import fill_page, jpeg_uri
 
@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 
 
 def write_box_report(
-    place: Path, verdict: BoxVerdict, album: Album, detector: BoxDetector, facts: dict[str, Any]
+    place: Path, verdict: BoxVerdict, album: Shown, detector: BoxDetector, facts: dict[str, Any]
 ) -> Path:
     """Write both files into a new folder below `place`; return the page. Raises DataError if that cannot be done."""
     with new_folder(place) as folder:
@@ -44,7 +44,7 @@ def write_box_report(
 
 
 def box_report_page(
-    verdict: BoxVerdict, album: Album | None, detector: BoxDetector, facts: dict[str, Any]
+    verdict: BoxVerdict, album: Shown | None, detector: BoxDetector, facts: dict[str, Any]
 ) -> str:  # fmt: skip
     """The page as HTML; without an `album` no picture of its images was kept, and the training world's remain."""
     typical = [Picture("of the training world", jpeg_uri(one)) for one in detector.pictures[: len(verdict.carriers)]]
@@ -59,7 +59,7 @@ def box_report_page(
     )  # fmt: skip
 
 
-def _carriers(verdict: BoxVerdict, album: Album | None, detector: BoxDetector) -> list[Picture]:
+def _carriers(verdict: BoxVerdict, album: Shown | None, detector: BoxDetector) -> list[Picture]:
     if album is None or not verdict.carriers:
         return []
     views, threshold = album.crops_of(verdict.carriers), detector.reference.learned.parameters.threshold

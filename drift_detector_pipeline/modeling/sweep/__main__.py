@@ -9,19 +9,19 @@ import sys
 from drift_detector_pipeline.console import log, progress_bar, set_up_logging
 from drift_detector_pipeline.errors import TrainingError, exit_status
 from drift_detector_pipeline.modeling.interruption import Interruption, caught
+from drift_detector_pipeline.modeling.sweep.locks import held
 from drift_detector_pipeline.modeling.sweep.plan import Plan, open_plan, plan_folder, write_plan
 from drift_detector_pipeline.modeling.sweep.results import resume_command, seeds_table, trials_table, write_results
-from drift_detector_pipeline.modeling.sweep.search import Choice, needed_data, suggest, trial_words
+from drift_detector_pipeline.modeling.sweep.search import Choice, needed_data, suggest
+from drift_detector_pipeline.modeling.sweep.together import run_together
 from drift_detector_pipeline.modeling.sweep.trials import (
     STARTED,
     Trial,
     TrialResult,
     earlier_scores,
-    held,
+    end_trial,
     read_result,
     read_trial,
-    run_trial,
-    write_trial,
 )
 from drift_detector_pipeline.processed.manifest import open_processed
 
@@ -41,18 +41,24 @@ def sweep(plan: Plan) -> int:
     set_up_logging()
     for data in needed_data(plan.search):
         open_processed(data)
-    with plan_folder(plan) as plan, caught() as interruption, held(plan.folder, interruption) as lock:
-        trials = []
-        if lock is not None:
-            plan = write_plan(plan)
-            trials = _run(plan, lock, interruption)
+    trials = list[Trial]()
+    with plan_folder(plan) as plan, caught() as interruption:
+        with held(plan.folder, interruption) as lock:
+            if lock is not None:
+                plan = write_plan(plan)
+                trials = [] if plan.shared else _run(plan, lock, interruption)
+        if plan.shared:
+            trials = run_together(plan, interruption)
+        if len(trials) == plan.count:
+            with held(plan.folder, interruption):  # others may end at the same time
+                results = write_results(plan, trials)
     if not plan.folder.exists():
         log.info("stopped before anything was made; the same command begins again")
         return interruption.exit_status
     if len(trials) < plan.count:
         log.info("stopped after %d of %d trials; go on with:\n  %s", len(trials), plan.count, resume_command(plan))
         return interruption.exit_status
-    _report(plan, write_results(plan, trials))
+    _report(plan, results)
     return 0
 
 
@@ -76,16 +82,11 @@ def _next(plan: Plan, trials: list[Trial], lock: int, interruption: Interruption
     if found is not None and found.status != STARTED:
         return found
     trial = found or Trial(number, _choice(plan, trials), STARTED)
-    twins = [one for one in trials if one.choice == trial.choice]
     tried = " ".join(f"{key}={value}" for key, value in trial.choice.items())
     log.info("trial %d (%d of %d): %s", number, number + 1, plan.count, tried)
-    if twins:
-        ended: Trial | None = write_trial(plan.folder, twins[0]._replace(trial=number, same_as=twins[0].trial))
-    else:
-        write_trial(plan.folder, trial)
-        ended = run_trial(plan.folder, trial, trial_words(plan.search, trial.choice), lock, interruption)
+    ended = end_trial(plan, trial, trials, lock, interruption)
     if ended is not None:
-        if ended.message or twins:
+        if ended.message or ended.same_as is not None:
             log.warning("trial %d: %s", number, read_result(plan, ended).note)
         write_results(plan, [*trials, ended])
     return ended

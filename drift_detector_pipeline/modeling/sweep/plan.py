@@ -38,6 +38,7 @@ class Plan:
     listed: list[Choice] | None  # the grid; None: Optuna suggests
     started: str  # ISO 8601, UTC
     folder_chosen: bool = True
+    shared: bool = False  # by several machines
 
 
 class _Written(NamedTuple):
@@ -48,6 +49,7 @@ class _Written(NamedTuple):
     sampler: Literal["grid", "optuna"]
     trials: int
     grid: list[Choice] | None
+    shared: bool = False
 
 
 def open_plan(words: Sequence[str]) -> Plan:
@@ -109,6 +111,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "sampler": plan.sampler,
         "trials": plan.count,
         "grid": plan.listed,
+        "shared": plan.shared,
     }
 
 
@@ -145,11 +148,11 @@ def _new(folder: Path, options: Sweep, words: list[str]) -> Plan:
                 f"sweep.trials={options.trials}: this grid has {len(listed)} trials; leave it out, or let Optuna "
                 "choose with sweep.sampler=optuna"
             )
-        return Plan(folder, "grid", len(listed), search, listed, started)
+        return Plan(folder, "grid", len(listed), search, listed, started, shared=options.shared)
     if options.trials is None:
         raise ConfigError("sweep.sampler=optuna needs a number of trials: pass sweep.trials=20")
     search_space(search)
-    return Plan(folder, "optuna", options.trials, search, None, started)
+    return Plan(folder, "optuna", options.trials, search, None, started, shared=options.shared)
 
 
 def _read(folder: Path, trials: int | None) -> Plan:
@@ -162,7 +165,9 @@ def _read(folder: Path, trials: int | None) -> Plan:
         if written.grid is not None and len(written.grid) != written.trials:
             raise ValueError(f"{written.trials} trials, and a grid of {len(written.grid)}")
         search = read_search(written.words)
-        plan = Plan(folder, written.sampler, written.trials, search, written.grid, written.started)
+        plan = Plan(
+            folder, written.sampler, written.trials, search, written.grid, written.started, shared=written.shared
+        )
     except FileNotFoundError as error:
         raise ResumeError(f"{folder}: no {PLAN}, so no sweep; choose an empty folder or one of {SWEEPS}/") from error
     except (ValueError, TypeError, ConfigError) as error:
@@ -173,7 +178,7 @@ def _read(folder: Path, trials: int | None) -> Plan:
         return plan
     if plan.listed is not None:
         raise ConfigError(f"sweep.trials={trials}: this sweep is a grid of {plan.count} trials; leave it out")
-    return Plan(folder, plan.sampler, trials, search, None, plan.started)
+    return replace(plan, count=trials)
 
 
 def _same(new: Plan, trials: int | None) -> Plan:
@@ -190,4 +195,5 @@ def _differences(old: Plan, new: Plan) -> list[str]:
     before, now = list(old.search.words.values()), list(new.search.words.values())
     texts = [f"it has {word}" for word in before if word not in now]
     texts += [f"it has no {word}" for word in now if word not in before]
-    return texts + ([f"its sampler is {old.sampler}"] if old.sampler != new.sampler else [])
+    texts += [f"its sampler is {old.sampler}"] * (old.sampler != new.sampler)
+    return texts + ["it is for one machine"] * (new.shared and not old.shared)

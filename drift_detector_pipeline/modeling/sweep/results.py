@@ -48,7 +48,7 @@ def write_results(plan: Plan, trials: Sequence[Trial]) -> list[TrialResult]:
     pictures = [(picture.caption, figure_png(picture.figure)) for picture in sweep_pictures(plan.search, results)]
     for number, (_, png) in enumerate(pictures, start=1):
         write_atomically(plan.folder / f"plot_{number}.png", png)
-    if plan.listed is None:
+    if plan.listed is None and not plan.shared:
         _write_study(plan, trials)
     _write_report(plan, results, pictures)
     return results

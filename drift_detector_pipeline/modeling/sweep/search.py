@@ -103,7 +103,7 @@ def suggest(search: Search, earlier: Sequence[tuple[Choice, float | None]], head
     """
     seed = int(np.random.SeedSequence([SEED, len(earlier)]).generate_state(1)[0])
     study = new_study(search, earlier, headline, optuna.samplers.TPESampler(seed=seed))
-    return {key: _text(value) for key, value in study.ask(search_space(search)).params.items()}
+    return {key: word_of(value) for key, value in study.ask(search_space(search)).params.items()}
 
 
 def new_study(
@@ -171,7 +171,7 @@ def _texts(override: Override) -> list[str]:
 def _ends(override: Override) -> list[str]:
     value = override.value()
     if isinstance(value, IntervalSweep):
-        return [_text(value.start), _text(value.end)]
+        return [word_of(value.start), word_of(value.end)]
     texts = _texts(override)
     return [texts[0], texts[-1]] if isinstance(value, RangeSweep) else texts
 
@@ -200,5 +200,6 @@ def _param(distribution: BaseDistribution, text: str) -> int | float | str:
     return float(text) if isinstance(distribution, FloatDistribution) else text
 
 
-def _text(value: object) -> str:
+def word_of(value: object) -> str:
+    """A value as a word of the command line that reads as this value again."""
     return repr(value) if isinstance(value, float) else str(value)

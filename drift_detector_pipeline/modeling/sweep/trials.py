@@ -5,7 +5,6 @@ from it a `TrialResult`. Read by __main__.py, plots.py and results.py.
 """
 
 import ctypes
-import fcntl
 import itertools
 import json
 import math
@@ -14,10 +13,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -29,7 +26,8 @@ from drift_detector_pipeline.files import SEAL, is_as_sealed, sealed, write_json
 from drift_detector_pipeline.json_files import read_json, typed
 from drift_detector_pipeline.meant import for_make
 from drift_detector_pipeline.modeling.interruption import Interruption
-from drift_detector_pipeline.modeling.sweep.plan import LOCK, Plan
+from drift_detector_pipeline.modeling.sweep.locks import POLL_SECONDS
+from drift_detector_pipeline.modeling.sweep.plan import Plan
 from drift_detector_pipeline.modeling.sweep.search import Choice, trial_words
 from drift_detector_pipeline.runs.checkpoints import load_checkpoint
 from drift_detector_pipeline.runs.facts import RECEIPT
@@ -38,7 +36,6 @@ from drift_detector_pipeline.stopped import held_back
 from drift_detector_pipeline.tasks.headline import ACCURACY, Headline
 
 RECORD, STARTED, FINISHED, FAILED = "trial.json", "started", "finished", "failed"
-POLL_SECONDS = 0.2
 STOPPED = {128 + signal.SIGTERM, 128 + signal.SIGINT}  # how a training ends that was asked to stop
 
 
@@ -118,6 +115,17 @@ def run_trial(folder: Path, trial: Trial, words: list[str], lock: int, interrupt
     return write_trial(folder, trial._replace(status=FINISHED))
 
 
+def end_trial(
+    plan: Plan, trial: Trial, ended: Sequence[Trial], lock: int, interruption: Interruption
+) -> Trial | None:  # fmt: skip
+    """Train a trial, or take over what one of those that ended has of the same choice; None as `run_trial`."""
+    if twins := [one for one in ended if one.choice == trial.choice]:
+        first = twins[0] if twins[0].same_as is None else twins[0]._replace(trial=twins[0].same_as)
+        return write_trial(plan.folder, first._replace(trial=trial.trial, same_as=first.trial))
+    write_trial(plan.folder, trial)
+    return run_trial(plan.folder, trial, trial_words(plan.search, trial.choice), lock, interruption)
+
+
 def read_result(plan: Plan, trial: Trial) -> TrialResult:
     """Read what came out of a trial that has ended. Raises ResumeError if its run folder is damaged."""
     folder = trial_folder(plan.folder, trial.trial if trial.same_as is None else trial.same_as)
@@ -160,28 +168,6 @@ def shown_values(choice: Choice) -> dict[str, int | float | str]:
 def train_command(words: list[str]) -> str:
     """The make command of a training with these words."""
     return "make train " + for_make(words)
-
-
-@contextmanager
-def held(folder: Path, interruption: Interruption) -> Iterator[int | None]:
-    """Hold the sweep's lock; None if asked to stop before it was free.
-
-    A trial inherits it: while one that survived its sweep is still training, the next sweep waits.
-    """
-    with (folder / LOCK).open("w") as file:
-        said = False
-        while interruption.signal is None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not said:
-                    log.info("%s: another process is at work there, a sweep or its last trial; waiting for it", folder)
-                    said = True
-                time.sleep(POLL_SECONDS)
-            else:
-                yield file.fileno()
-                return
-        yield None
 
 
 def _number(text: str) -> int | float | str:
