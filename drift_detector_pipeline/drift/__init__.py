@@ -15,6 +15,7 @@ cause_words      what a person sees, and what to do about it
 twins            labelled images once more, corrupted: the drift that everything is learned from
 reference        everything a detector knows
 reference_file   the same as a file
+fitting_arrays   do arrays that were read fit one another?
 parts            did only some images of a window change?
 preparation      a person's images -> crops
 reading          a window of any size through the network, a chunk at a time

@@ -18,6 +18,7 @@ from drift_detector_pipeline.drift.accuracy import Accuracy, Errors, Known, Look
 from drift_detector_pipeline.drift.causes import Causes
 from drift_detector_pipeline.drift.copy_accuracy import CopyErrors, CopyJudge, Usual
 from drift_detector_pipeline.drift.correction import Process, older_process
+from drift_detector_pipeline.drift.fitting_arrays import check_arrays
 from drift_detector_pipeline.drift.reference import Copies, Learned, Moves, Reference
 from drift_detector_pipeline.drift.risk import Risk
 from drift_detector_pipeline.drift.scores.phi import describe_scores, from_arrays, missing, to_arrays
@@ -29,7 +30,17 @@ from drift_detector_pipeline.whole_files import read_plain
 
 FILE, FACTS = "reference.npz", "reference.json"
 # What reading either file raises if its bytes are not those that were written.
-DAMAGE = (OSError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, AttributeError, BadZipFile)
+DAMAGE = (
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    RecursionError,
+    AttributeError,
+    BadZipFile,
+    MemoryError,
+)
 _Part = TypeVar("_Part", Recentring, CopyErrors, Usual)
 
 
@@ -94,6 +105,7 @@ def load_reference(folder: Path) -> tuple[Reference, dict[str, Any], dict[str, n
             raise DataError(f"{folder / FILE}: not the file that {FACTS} names; build it again: make drift_reference")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = dict(file)
+        check_arrays(arrays)
         parameters = from_arrays(_below(arrays, "scores."))
         known = Known(*(_finite(facts, name) for name in ("accuracy", "share_wrong_expected", "standard_error")))
         copies, usual = _copies_from(arrays)

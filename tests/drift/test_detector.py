@@ -1,5 +1,6 @@
 """The detector as people use it: a foreign model, files, arrays, a saved reference, and what is refused."""
 
+import hashlib
 import json
 import os
 import re
@@ -207,6 +208,29 @@ def test_facts_that_are_no_object_are_refused(example, tmp_path, text):
     (tmp_path / "reference.npz").write_bytes((example["folder"] / "reference.npz").read_bytes())
     (tmp_path / "reference.json").write_text(text)
     with pytest.raises(DataError, match=r"damaged .* build it again"):
+        DriftDetector.load(tmp_path, example["model"])
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "why"),
+    [
+        ("phi", lambda phi: phi[:-1], r"predicted of shape \(\d+,\) does not fit"),
+        ("phi", lambda phi: np.full_like(phi, np.nan), "phi holds numbers that are not finite"),
+        ("risk.centre", lambda centre: centre[:-1], "risk.weights of shape .* does not fit"),
+        ("scores.centre", lambda centre: np.array(["x"] * len(centre)), "scores.centre is of <U1"),
+        ("scores.covariance", lambda covariance: covariance[None], "scores.covariance of shape .* does not fit"),
+        ("cause.kinds", lambda kinds: np.zeros(len(kinds)), "cause.kinds is of float64"),
+    ],
+)
+def test_arrays_that_do_not_fit_one_another_are_refused_even_under_their_own_hash(example, tmp_path, name, wrong, why):
+    with np.load(example["folder"] / "reference.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "reference.npz", **arrays | {name: wrong(arrays[name])})
+    whole = json.loads((example["folder"] / "reference.json").read_text())
+    del whole["facts_sha256"]  # as before there were seals
+    sha256 = hashlib.sha256((tmp_path / "reference.npz").read_bytes()).hexdigest()
+    (tmp_path / "reference.json").write_text(json.dumps(whole | {"sha256": sha256}))
+    with pytest.raises(DataError, match=rf"damaged .*{why}.* build it again"):
         DriftDetector.load(tmp_path, example["model"])
 
 

@@ -20,6 +20,7 @@ from drift_detector_pipeline.drift.boxes.phi import (
 from drift_detector_pipeline.drift.boxes.reference import BoxLearned, BoxReference
 from drift_detector_pipeline.drift.boxes.worth import Usual, Worth
 from drift_detector_pipeline.drift.causes import Causes
+from drift_detector_pipeline.drift.fitting_arrays import check_arrays
 from drift_detector_pipeline.drift.preparation import Preparation, preparation_from
 from drift_detector_pipeline.drift.reference import Moves
 from drift_detector_pipeline.drift.reference_file import DAMAGE, FACTS, FILE, read_facts
@@ -83,7 +84,9 @@ def load_box_reference(folder: Path) -> SavedBoxes:
         if hashlib.sha256(content).hexdigest() != facts["sha256"]:
             raise DataError(f"{folder / FILE}: not the file that {FACTS} names; {_AGAIN}")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return _from_arrays(dict(file), facts)
+            arrays = dict(file)
+        check_arrays(arrays)
+        return _from_arrays(arrays, facts)
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no reference there; build it: make drift_reference RUN=...") from error
     except DAMAGE as error:
