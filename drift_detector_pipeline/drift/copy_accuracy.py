@@ -63,7 +63,8 @@ class Observed(NamedTuple):
 class CopyErrors(NamedTuple):
     """Quantiles of (true accuracy - estimate) / its expected spread.
 
-    Of windows of all sizes together, so B is 1; in older references by size, each from few windows.
+    Of windows of all sizes together, so B is 1, and the size is the number of images that were taught. In older
+    references by size, each from few windows, or as large as the largest window, LARGEST at most.
     """
 
     sizes: Float32s  # (B,) rising
@@ -79,8 +80,10 @@ class CopyJudge(NamedTuple):
     errors: CopyErrors
 
 
-def learn_copy(clean: Sequence[LabelledWindow], changed: Sequence[LabelledWindow], known: Known) -> CopyJudge:
-    """Learn from clean and changed windows of `fit`, whose accuracy is `known`."""
+def learn_copy(
+    clean: Sequence[LabelledWindow], changed: Sequence[LabelledWindow], known: Known, images: int
+) -> CopyJudge:
+    """Learn from clean and changed windows of `fit`, of so many images, whose accuracy is `known`."""
     largest = max(len(window.labels) for window in clean)
     whole = [window for window in clean if len(window.labels) == largest]
     logits, labels = (
@@ -89,7 +92,7 @@ def learn_copy(clean: Sequence[LabelledWindow], changed: Sequence[LabelledWindow
     temperature = np.array([temperature_of(logits, labels)], dtype=np.float32)
     usual = fit_usual([window.answers for window in clean], known.accuracy, temperature)
     seen = [_seen(window.answers, window.looks, usual, known, temperature) for window in changed]
-    return CopyJudge(temperature, _fit_process(changed, seen), _measure_errors(changed, seen, known))
+    return CopyJudge(temperature, _fit_process(changed, seen), _measure_errors(changed, seen, known, images))
 
 
 def fit_usual(clean: Sequence[Answers], accuracy: float, temperature: Float32s) -> Usual:
@@ -109,7 +112,7 @@ def estimate_by_copy(answers: Answers, looks: Float32s, usual: Usual, known: Kno
     """
     accuracy, unit, near = _guess(_seen(answers, looks, usual, known, judge.temperature), known, judge.process)
     place, sizes = np.log(len(answers.own)), np.log(judge.errors.sizes)
-    spread = max(unit, _shared_luck(accuracy, judge.errors))
+    spread = np.hypot(unit, _shared_luck(accuracy, judge.errors))
     offs = (np.interp(place, sizes, values) * spread for values in judge.errors[1:])
     low, high = (float(np.clip(accuracy + off, 0, 1)) for off in offs)
     loss = known.accuracy - accuracy + float(ndtri(1 / (1 + _ODDS))) * unit
@@ -119,13 +122,13 @@ def estimate_by_copy(answers: Answers, looks: Float32s, usual: Usual, known: Kno
 
 
 def _shared_luck(accuracy: float, errors: CopyErrors) -> float:
-    """The luck of the images that were taught, where `fit` has fewer than a window may have; else 0.
+    """The standard error that an accuracy has which is counted on the images that were taught.
 
-    Then all that was taught are these very images, changed in many ways. Families that are left out have them in
-    common with those that are not, so their errors do not show it.
+    All that was taught are these very images, changed in many ways. Families that are left out have them in common
+    with those that are not, so their errors do not show it. Nothing where an older reference does not say how many.
     """
     taught = float(errors.sizes[-1])
-    return float(np.sqrt(accuracy * (1 - accuracy) / taught)) if taught < LARGEST else 0.0
+    return 0.0 if taught == LARGEST else float(np.sqrt(accuracy * (1 - accuracy) / taught))
 
 
 def _chances(answers: Answers, temperature: Float32s) -> tuple[Float64s, Float64s]:
@@ -183,7 +186,9 @@ def _largest(windows: Sequence[LabelledWindow]) -> dict[str, int]:
     return sizes
 
 
-def _measure_errors(windows: Sequence[LabelledWindow], seen: Sequence[Observed], known: Known) -> CopyErrors:
+def _measure_errors(
+    windows: Sequence[LabelledWindow], seen: Sequence[Observed], known: Known, images: int
+) -> CopyErrors:
     """Estimate windows of each family as if it, or all that is strong, was new, and see how far off that is."""
     found = list[Float64s]()
     for left_out in _omissions(windows):
@@ -195,8 +200,7 @@ def _measure_errors(windows: Sequence[LabelledWindow], seen: Sequence[Observed],
             off.append((_accuracy(windows[place]) - accuracy) / unit)
         found.append(np.array(off))
     low, high = bounds_for_another(found)
-    size = max(len(window.labels) for window in windows)
-    return CopyErrors(*(np.array([value], dtype=np.float32) for value in (size, low, high)))
+    return CopyErrors(*(np.array([value], dtype=np.float32) for value in (images, low, high)))
 
 
 def bounds_for_another(groups: Sequence[Float64s]) -> tuple[float, float]:

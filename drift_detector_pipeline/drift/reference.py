@@ -140,7 +140,7 @@ def _learn_copies(
     ]  # fmt: skip
     right = 1 - float(mistakes(clean, labels).mean())
     known = Known(right, 1 - right, float(np.sqrt(right * (1 - right) / len(labels))))
-    return Copies(recentring, learn_copy(usual, changed, known))
+    return Copies(recentring, learn_copy(usual, changed, known, len(labels)))
 
 
 def refer(learned: Learned, signals: Signals, labels: Labels | None, looks: Sequence[SecondLook] = ()) -> Reference:
