@@ -22,7 +22,7 @@ AXES = {
     "copy.errors.sizes": "E", "copy.errors.low": "E", "copy.errors.high": "E", "copy.usual.sizes": "U",
     "copy.usual.agreement": "U", "copy.usual.threshold": "U", "copy.usual.sureness": "U",
 }  # fmt: skip
-_WORDS = ("cause.kinds", "moves.kinds")
+_WORDS = ("cause.kinds", "moves.kinds", "scores.share_names")
 
 
 def check_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
