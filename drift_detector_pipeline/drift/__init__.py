@@ -14,8 +14,8 @@ cause            which of them happened to a window, how strong, or a mix, stran
 cause_words      what a person sees, and what to do about it
 twins            labelled images once more, corrupted: the drift that everything is learned from
 reference        everything a detector knows
-reference_file   the same as a file
 fitting_arrays   do arrays that were read fit one another?
+reference_file   the same as a file
 parts            did only some images of a window change?
 preparation      a person's images -> crops
 reading          a window of any size through the network, a chunk at a time
