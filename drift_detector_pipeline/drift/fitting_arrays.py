@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Arrays that stand in a letter's axis have the same length there: images N, scores S, maps M, features D, classes K,
-# signals F, values V, twins T, looks Q, changes C, kinds B.
+# The axes of each array, a letter an axis: axes with the same letter have one length in all arrays of a file. Images N,
+# scores S, early maps M, features D, classes K, signals F, values V, twins T, looks Q, changes C, kinds B, windows that
+# were taught P, sizes of windows E and U. A digit is that length.
 AXES = {
     "phi": "NS", "predicted": "N", "scores.centre": "S", "scores.covariance": "SS", "scores.looks.centre": "M",
     "scores.features.centre": "D", "scores.late.centre": "D", "risk.centre": "F", "risk.weights": "F", "risk.at": "V",
